@@ -1,0 +1,1 @@
+"""Frozen backbones: image → embedding. The records live in ``registry``; loaders import TensorFlow only when called."""

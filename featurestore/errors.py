@@ -1,0 +1,65 @@
+"""Every error that this package raises on purpose; none of them needs a traceback to be understood.
+
+    FeatureStoreError
+    ├── InputError            a file, folder or argument given by the user is not what was expected
+    │   ├── MetadataError     the metadata file
+    │   ├── ImageError        one image: becomes a quarantine row, never stops a run
+    │   └── EmbeddingError    a vector that is NaN, of the wrong length, or belongs to no image
+    ├── BackboneError         a backbone that is unknown, lacks its weights or answers with the wrong shape
+    ├── StoreError            the store itself
+    │   ├── StoreNotFound     there is no store at that path
+    │   ├── StoreLocked       another process is writing
+    │   └── IntegrityError    bytes on disk are not the bytes that were written
+    ├── QueryError            user SQL that can't be run
+    └── MissingExtra          an optional dependency that is not installed
+
+The message is one sentence: what was got, what was expected, what to do.
+"""
+
+
+class FeatureStoreError(Exception):
+    """Root of the tree; the command line prints it in one line and exits with 1."""
+
+
+class InputError(FeatureStoreError):
+    """A file, folder or argument given by the user is not what was expected."""
+
+
+class MetadataError(InputError):
+    """The metadata file can't be read as movie metadata."""
+
+
+class ImageError(InputError):
+    """One image can't be used; the message is the reason kept in its quarantine row."""
+
+
+class EmbeddingError(InputError):
+    """A vector can't be stored: NaN, wrong length, no such image."""
+
+
+class BackboneError(FeatureStoreError):
+    """A backbone is unknown, lacks its weights or answers with the wrong shape."""
+
+
+class StoreError(FeatureStoreError):
+    """The store can't do what was asked."""
+
+
+class StoreNotFound(StoreError):
+    """There is no store at that path."""
+
+
+class StoreLocked(StoreError):
+    """Another process is writing to the store."""
+
+
+class IntegrityError(StoreError):
+    """Bytes on disk are not the bytes that were written."""
+
+
+class QueryError(FeatureStoreError):
+    """User SQL can't be run."""
+
+
+class MissingExtra(FeatureStoreError, ImportError):
+    """An optional dependency is not installed."""
