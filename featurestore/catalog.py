@@ -1,0 +1,126 @@
+"""DuckDB: the only module that opens it. Builds the views of a state; it stores nothing itself."""
+
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from featurestore.errors import QueryError
+from featurestore.layout import Layout
+from featurestore.parts import Part
+from featurestore.schemas import CORE_TABLES
+
+SHELL_FILE = "store.duckdb"
+
+
+def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection with the views of ``layout`` over the store in ``root``."""
+    connection = duckdb.connect(":memory:")
+    create_views(connection, layout, f"{root.resolve()}/")
+    return connection
+
+
+def write_shell_file(layout: Layout, root: Path) -> None:
+    """Write ``store.duckdb``: the same views for the ``duckdb`` shell started in ``root``; disposable.
+
+    It is made anew and renamed into place, so nobody who has the old one open is disturbed.
+    """
+    temporary = root / f".{SHELL_FILE}.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)
+    try:
+        with duckdb.connect(str(temporary)) as connection:
+            # The views name parts relative to the folder the shell is started in; here that is somewhere else.
+            connection.execute(f"SET file_search_path = {quote_text(str(root.resolve()))}")
+            create_views(connection, layout, "")
+        os.replace(temporary, root / SHELL_FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, prefix: str) -> None:
+    """Create a view for each table, then the views and macros of ``sql/``; ``prefix`` goes before each path."""
+    for table, schema in {**CORE_TABLES, **layout.schemas}.items():
+        connection.execute(
+            f"CREATE VIEW {quote_name(table)} AS {_scan(table, layout.parts.get(table, ()), schema, prefix)}"
+        )
+    views = files("featurestore").joinpath("sql/views.sql").read_text("utf-8")
+    labeled = views.index("CREATE OR REPLACE VIEW labeled")
+    connection.execute(views[:labeled])
+    connection.execute(files("featurestore").joinpath("sql/macros.sql").read_text("utf-8"))
+    connection.execute(views[labeled:].format(**layout.state.settings))
+    for backbone in layout.state.revisions:
+        _create_embedding_views(connection, layout, backbone, prefix)
+
+
+def _create_embedding_views(
+    connection: duckdb.DuckDBPyConnection, layout: Layout, backbone: str, prefix: str
+) -> None:
+    """``embeddings_NAME`` (current images only, current revision only) and ``labeled_NAME``."""
+    scan = _scan("embeddings", layout.embedding_parts(backbone), CORE_TABLES["embeddings"], prefix)
+    embeddings, labeled = quote_name(f"embeddings_{backbone}"), quote_name(f"labeled_{backbone}")
+    connection.execute(
+        f"CREATE VIEW {embeddings} AS "
+        f"SELECT e.ImgId, e.embedding::FLOAT[{layout.dims[backbone]}] AS embedding FROM ({scan}) AS e "
+        # A vector shows only beside the bytes it was made from; an imported one names no bytes.
+        "JOIN images AS i ON i.ImgId = e.ImgId AND e.content_hash IN (i.content_hash, '') WHERE i.status <> 'broken'"
+    )
+    connection.execute(
+        f"CREATE VIEW {labeled} AS SELECT l.*, e.embedding FROM labeled AS l JOIN {embeddings} AS e "
+        "ON e.ImgId = l.ImgId ORDER BY l.ImgId"
+    )
+
+
+def _scan(table: str, parts: Sequence[Part], schema: pa.Schema, prefix: str) -> str:
+    if not parts:
+        return duckdb_empty(schema)
+    paths = ", ".join(quote_text(f"{prefix}{table}/{part.path}") for part in parts)
+    partitioned = "true" if parts[0].partition else "false"
+    return f"SELECT * FROM read_parquet([{paths}], hive_partitioning = {partitioned}, hive_types_autocast = false)"
+
+
+def duckdb_empty(schema: pa.Schema) -> str:
+    """A SELECT without rows that has the columns of ``schema``."""
+    columns = ", ".join(f"NULL::{_sql_type(field.type)} AS {quote_name(field.name)}" for field in schema)
+    return f"SELECT {columns} WHERE false"
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    names = {
+        pa.int32(): "INTEGER",
+        pa.int64(): "BIGINT",
+        pa.float32(): "FLOAT",
+        pa.float64(): "DOUBLE",
+        pa.bool_(): "BOOLEAN",
+        pa.string(): "VARCHAR",
+        pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
+    }
+    return names[kind]
+
+
+def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> pa.Table:
+    """Run ``query`` and fetch its result.
+
+    Raises
+    ------
+    QueryError
+        With DuckDB's own words, when the query can't be run.
+    """
+    try:
+        return connection.execute(query, parameters).to_arrow_table()
+    except duckdb.Error as error:
+        raise QueryError(f"the query failed: {str(error).strip()}") from error
+
+
+def quote_name(name: str) -> str:
+    """``name`` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """``text`` as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"

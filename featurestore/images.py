@@ -1,0 +1,116 @@
+"""One image: what a usable one is, its facts, and its pixels as RGB; it owns no folders and no store."""
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore._optional import import_extra
+from featurestore.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+MAX_PIXELS = 64_000_000
+# Every poster that `featurestore sample` draws carries this JPEG comment, so that its origin is never lost.
+SYNTHETIC_COMMENT = b"synthetic featurestore sample"
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of a usable image: SHA-256 of its bytes, sizes in bytes and pixels, Pillow's mode, origin."""
+
+    content_hash: str
+    size_bytes: int
+    width: int
+    height: int
+    mode: str
+    synthetic: bool
+
+
+def content_hash(content: bytes) -> str:
+    """SHA-256 of an image file's bytes, 64 hex digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def inspect(content: bytes) -> ImageFacts:
+    """Decode an image file completely and tell its facts.
+
+    Raises
+    ------
+    ImageError
+        When it is empty, no image, cut short, or too large.
+    """
+    image = _open(content)
+    return ImageFacts(
+        content_hash=content_hash(content),
+        size_bytes=len(content),
+        width=image.width,
+        height=image.height,
+        mode=image.mode,
+        synthetic=image.info.get("comment") == SYNTHETIC_COMMENT,
+    )
+
+
+def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
+    """Decode an image file to ``(height, width, 3)`` uint8 RGB.
+
+    The first frame, turned upright as its EXIF says, transparency over white, 16 bits scaled to 8, then a
+    bilinear antialiased resize that does not keep the aspect ratio.
+
+    Raises
+    ------
+    ImageError
+        As `inspect`.
+    """
+    pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
+    image = to_rgb(_open(content))
+    if image.size != (width, height):
+        image = image.resize((width, height), pillow.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def to_rgb(image: "Image") -> "Image":
+    """Turn any image upright and into mode RGB."""
+    ops = import_extra("PIL.ImageOps", "embed", needed_by="decoding images")
+    pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
+    image = ops.exif_transpose(image)
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        # 16-bit pictures arrive as I;16 or I; Pillow would clip them to white.
+        image = pillow.fromarray((values / max(255.0, values.max()) * 255.0).clip(0, 255).astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        image = image.convert("RGBA")
+        white = pillow.new("RGBA", image.size, "white")
+        image = pillow.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _open(content: bytes) -> "Image":
+    pillow = import_extra("PIL.Image", "embed", needed_by="reading images")
+    if not content:
+        raise ImageError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of damaged metadata and of large images; the limit below is ours.
+            warnings.simplefilter("ignore")
+            image = pillow.open(io.BytesIO(content))
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{image.width} × {image.height} pixels are over the limit of {MAX_PIXELS}")
+            image.load()
+    except pillow.DecompressionBombError as error:
+        raise ImageError(f"more pixels than the limit of {MAX_PIXELS}") from error
+    except pillow.UnidentifiedImageError as error:
+        raise ImageError(f"no image format is known that begins with {content[:8]!r}") from error
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's plug-ins raise whatever they like on damaged files
+        raise ImageError(f"the image can't be decoded: {error}") from error
+    return image

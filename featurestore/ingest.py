@@ -1,0 +1,137 @@
+"""Metadata file and image folders become the tables `movies` and `images`; it decides no rule of either."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+from featurestore.catalog import connect, run_query
+from featurestore.errors import InputError
+from featurestore.layout import read_layout
+from featurestore.metadata import Metadata, read_metadata
+from featurestore.scan import Scan, images_table, scan_folders
+from featurestore.schemas import IMAGES
+from featurestore.writer import Writer, open_writer
+
+CACHE = Path("cache", "images.parquet")
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """The funnel: how many rows each rule left, in the order of the rules.
+
+    ``broken`` maps the name of each quarantined file to the reason; ``changed`` tells whether the store has a new state.
+    """
+
+    rows_read: int
+    duplicates_dropped: int
+    conflicting_dropped: int
+    movies: int
+    images_found: int
+    files_ignored: int
+    broken: Mapping[str, str]
+    without_metadata: int
+    joined: int
+    without_genre: int
+    labeled: int
+    encoding: str
+    synthetic: bool
+    changed: bool
+
+
+def ingest(
+    root: Path,
+    *,
+    metadata: Path,
+    images: Sequence[Path],
+    top_genres: int | None = None,
+    wait_seconds: float = 0.0,
+    on_progress: Callable[[int], None] | None = None,
+) -> IngestReport:
+    """Make the store in ``root`` mirror one metadata file and the images of some folders.
+
+    Embeddings are never dropped: those of an image that is gone stay, unseen, and show again when it is back.
+
+    Raises
+    ------
+    InputError
+        When a file, folder or argument is not what was expected; the store stays as it was.
+    StoreLocked
+        When another process writes.
+    """
+    if top_genres is not None and top_genres < 1:
+        raise InputError(f"got {top_genres} as the number of genres, expected 1 or more")
+    cleaned = read_metadata(metadata)
+    # The folders are read once before the store is touched: a typo must not leave an empty store behind.
+    cache = root / CACHE if root.is_dir() else None
+    scan = scan_folders([folder.resolve() for folder in images], cache=cache, on_progress=on_progress)
+    with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
+        before = writer.state.id
+        external = _external_rows(writer, {row["ImgId"] for row in scan.rows})
+        with writer.commit() as commit:
+            commit.replace("movies", cleaned.movies)
+            commit.replace("images", images_table([*scan.rows, *external]))
+            if top_genres is not None:
+                commit.set_setting("top_genres", top_genres)
+        return _report(writer, cleaned, scan, changed=writer.state.id != before)
+
+
+def sync_images(writer: Writer, *, on_progress: Callable[[int], None] | None = None) -> None:
+    """Look again at the folders of the last ingest and commit what changed in them.
+
+    Raises
+    ------
+    InputError
+        When one of the folders is gone.
+    """
+    rows = image_rows(writer)
+    folders = sorted({row["folder"] for row in rows if row["folder"]})
+    if not folders:
+        return
+    scan = scan_folders([Path(folder) for folder in folders], cache=writer.root / CACHE, on_progress=on_progress)
+    external = [row for row in rows if row["status"] == "external"]
+    with writer.commit() as commit:
+        commit.replace("images", images_table([*scan.rows, *external]))
+
+
+def image_rows(writer: Writer) -> list[dict[str, Any]]:
+    """The rows of `images` in the writer's state."""
+    layout = read_layout(writer.root, writer.state)
+    with connect(layout, writer.root) as connection:
+        table = run_query(connection, "SELECT * FROM images")
+    return table.cast(IMAGES).to_pylist() if len(table) else []
+
+
+def _external_rows(writer: Writer, seen: set[int | None]) -> list[dict[str, Any]]:
+    """Rows known only from imported embeddings, as long as no file has come for them."""
+    return [row for row in image_rows(writer) if row["status"] == "external" and row["ImgId"] not in seen]
+
+
+def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> IngestReport:
+    layout = read_layout(writer.root, writer.state)
+    with connect(layout, writer.root) as connection:
+        counts = run_query(
+            connection,
+            "SELECT (SELECT count(*) FROM collection) AS joined, "
+            "(SELECT count(*) FROM collection WHERE Genre1 IS NULL) AS without_genre, "
+            "(SELECT count(*) FROM labeled) AS labeled, "
+            "(SELECT count(*) FROM images WHERE status <> 'broken') AS usable, "
+            "(SELECT coalesce(bool_or(synthetic), false) FROM images) AS synthetic",
+        ).to_pylist()[0]
+    return IngestReport(
+        rows_read=cleaned.rows_read,
+        duplicates_dropped=cleaned.duplicates,
+        conflicting_dropped=cleaned.conflicting,
+        movies=len(cleaned.movies),
+        images_found=len(scan.rows),
+        files_ignored=scan.ignored,
+        broken={row["ImgName"]: row["reason"] for row in scan.rows if row["status"] == "broken"},
+        without_metadata=counts["usable"] - counts["joined"],
+        joined=counts["joined"],
+        without_genre=counts["without_genre"],
+        labeled=counts["labeled"],
+        encoding=cleaned.encoding,
+        synthetic=counts["synthetic"],
+        changed=changed,
+    )

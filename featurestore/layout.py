@@ -1,0 +1,64 @@
+"""Resolves a state to the parts of its tables; reads logs and one footer a table, never rows of embeddings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from featurestore.errors import IntegrityError
+from featurestore.parts import Part, read_part
+from featurestore.schemas import CORE_TABLES
+from featurestore.state import State
+from featurestore.tables import list_parts
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A state with the parts of each of its tables: all that the views need.
+
+    ``schemas`` holds the Arrow schema of each table, for those that have no parts; ``dims`` the ``embed_dim`` of
+    each backbone's current revision.
+    """
+
+    state: State
+    parts: Mapping[str, Sequence[Part]]
+    schemas: Mapping[str, pa.Schema]
+    dims: Mapping[str, int]
+
+    def embedding_parts(self, backbone: str) -> list[Part]:
+        """The parts of the current revision of ``backbone``."""
+        wanted = {"backbone": backbone, "revision": self.state.revisions[backbone]}
+        return [part for part in self.parts.get("embeddings", ()) if part.partition == wanted]
+
+
+def read_layout(root: Path, state: State) -> Layout:
+    """The parts of every table of ``state`` in the store ``root``.
+
+    Raises
+    ------
+    IntegrityError
+        When a log is missing or damaged.
+    """
+    parts = {table: list_parts(root / table, version) for table, version in state.tables.items()}
+    schemas = {
+        table: _schema(root / table / listed[0].path)
+        for table, listed in parts.items()
+        if table not in CORE_TABLES and listed
+    }
+    dims = {}
+    if state.revisions:
+        for part in parts["backbones"]:
+            rows = read_part(root / "backbones" / part.path, ["backbone", "revision", "embed_dim"]).to_pylist()
+            for row in rows:
+                if state.revisions.get(row["backbone"]) == row["revision"]:
+                    dims[row["backbone"]] = row["embed_dim"]
+    return Layout(state, parts, schemas, dims)
+
+
+def _schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except OSError as error:
+        raise IntegrityError(f"{path} can't be read ({error}): restore it from a copy of the store") from error

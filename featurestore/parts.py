@@ -1,0 +1,115 @@
+"""Immutable Parquet parts: written once under the hash of their bytes, read without copies, never changed."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from featurestore.errors import IntegrityError
+from featurestore.state import sync_folder
+
+ROW_GROUP = 4096
+HASH_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of a table.
+
+    Parameters
+    ----------
+    path
+        Relative to the table's folder; the file name is ``part-`` and the first 32 hex digits of the SHA-256 of the bytes.
+    rows, size_bytes
+        Its number of rows, and its size.
+    partition
+        Values of the partition columns; they stand in the path, not in the file.
+    """
+
+    path: str
+    rows: int
+    size_bytes: int
+    partition: Mapping[str, str]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the bytes of ``path``, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_part(
+    table: pa.Table, folder: Path, *, partition: Mapping[str, str] | None = None
+) -> Part:
+    """Write ``table`` as one part below ``folder``; the same rows give the same bytes and so the same name.
+
+    Parameters
+    ----------
+    table
+        The rows. Embeddings are float noise: they are stored plain, everything else with zstd.
+    folder
+        The table's folder.
+    """
+    partition = dict(partition or {})
+    below = "/".join(f"{column}={value}" for column, value in partition.items())
+    target = folder / below
+    target.mkdir(parents=True, exist_ok=True)
+    temporary = target / f".{os.getpid()}.tmp"
+    plain = "embedding" in table.column_names
+    try:
+        with temporary.open("wb") as file:
+            pq.write_table(
+                table,
+                file,
+                row_group_size=ROW_GROUP if plain else 131_072,
+                compression="none" if plain else "zstd",
+                use_dictionary=not plain,
+                write_statistics=["ImgId"] if plain else True,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        name = f"part-{file_hash(temporary)[:HASH_DIGITS]}.parquet"
+        size = temporary.stat().st_size
+        os.replace(temporary, target / name)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(target)
+    return Part(f"{below}/{name}" if below else name, table.num_rows, size, partition)
+
+
+def check_part(part: Part, folder: Path) -> None:
+    """Compare a part with what its name and the log say.
+
+    Raises
+    ------
+    IntegrityError
+        When it is missing, has another size or another hash.
+    """
+    path = folder / part.path
+    if not path.is_file():
+        raise IntegrityError(f"{path} is missing: restore it from a copy of the store")
+    size = path.stat().st_size
+    if size != part.size_bytes:
+        raise IntegrityError(f"{path} has {size} bytes, the log says {part.size_bytes}: restore it from a copy")
+    if not path.name.startswith(f"part-{file_hash(path)[:HASH_DIGITS]}"):
+        raise IntegrityError(f"{path} is damaged: its bytes don't match its checksum; restore it from a copy")
+
+
+def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read one part, whole or some ``columns``.
+
+    Raises
+    ------
+    IntegrityError
+        When it is missing or is not the Parquet file it was.
+    """
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except FileNotFoundError:
+        raise IntegrityError(f"{path} is missing: restore it from a copy of the store") from None
+    except (OSError, pa.ArrowException) as error:
+        raise IntegrityError(f"{path} can't be read as Parquet ({error}): restore it from a copy") from error

@@ -1,0 +1,79 @@
+"""The Arrow schemas of the store's own tables; it owns column names and types, not the data."""
+
+import pyarrow as pa
+
+MOVIES = pa.schema(
+    [
+        pa.field("imdbId", pa.int32(), nullable=False),
+        pa.field("ImdbLink", pa.string()),
+        pa.field("Title", pa.string()),
+        pa.field("IMDBScore", pa.float64()),
+        pa.field("Genre", pa.string()),
+        pa.field("Poster", pa.string()),
+    ]
+)
+
+# status: `ok` (a usable file), `broken` (quarantined, with the reason) or `external` (known only from an
+# imported embedding: there is no file, so `content_hash` is empty).
+IMAGES = pa.schema(
+    [
+        pa.field("ImgId", pa.int32()),
+        pa.field("ImgName", pa.string(), nullable=False),
+        pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("mode", pa.string()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("synthetic", pa.bool_(), nullable=False),
+        pa.field("folder", pa.string(), nullable=False),
+    ]
+)
+
+BACKBONES = pa.schema(
+    [
+        pa.field("backbone", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("embed_dim", pa.int32(), nullable=False),
+        pa.field("weights", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("licence", pa.string(), nullable=False),
+        pa.field("synthetic", pa.bool_(), nullable=False),
+        pa.field("preprocessing", pa.string(), nullable=False),  # JSON
+        pa.field("options", pa.string(), nullable=False),  # JSON
+        pa.field("libraries", pa.string(), nullable=False),  # JSON
+    ]
+)
+
+# The Delta log knows lists, not fixed-size lists; the Parquet parts carry the fixed size (`embedding_type`).
+EMBEDDINGS_LOG = pa.schema(
+    [
+        pa.field("ImgId", pa.int32(), nullable=False),
+        pa.field("content_hash", pa.string(), nullable=False),
+        pa.field(
+            "embedding", pa.list_(pa.field("element", pa.float32(), nullable=False)), nullable=False
+        ),
+        pa.field("backbone", pa.string()),
+        pa.field("revision", pa.string()),
+    ]
+)
+
+CORE_TABLES = {"movies": MOVIES, "images": IMAGES, "backbones": BACKBONES, "embeddings": EMBEDDINGS_LOG}
+PARTITIONS = {"embeddings": ["backbone", "revision"]}
+
+
+def embedding_type(embed_dim: int) -> pa.DataType:
+    """Fixed-size list of ``embed_dim`` float32; non-nullable elements halve the time of a read."""
+    return pa.list_(pa.field("element", pa.float32(), nullable=False), embed_dim)
+
+
+def embeddings_schema(embed_dim: int) -> pa.Schema:
+    """Schema of one Parquet part of embeddings of length ``embed_dim``."""
+    return pa.schema(
+        [
+            EMBEDDINGS_LOG.field("ImgId"),
+            EMBEDDINGS_LOG.field("content_hash"),
+            pa.field("embedding", embedding_type(embed_dim), nullable=False),
+        ]
+    )

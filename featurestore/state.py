@@ -1,0 +1,112 @@
+"""The state of a store: one small record that maps each table to a version, swapped atomically on disk."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from featurestore.errors import IntegrityError, StoreError, StoreNotFound
+
+STATE_FILE = "state.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """What a reader sees: all of a commit or none of it.
+
+    Parameters
+    ----------
+    number
+        Count of commits so far; 0 is the empty store.
+    tables
+        Delta version of each table.
+    revisions
+        For each backbone the revision that its views show.
+    settings
+        ``top_genres``: how many genres the view ``labeled`` keeps.
+    """
+
+    number: int = 0
+    tables: Mapping[str, int] = field(default_factory=dict)
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, int] = field(default_factory=lambda: {"top_genres": 4})
+
+    @property
+    def id(self) -> str:
+        """``NUMBER-HASH``: names this state in lineage."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return f"{self.number}-{digest[:12]}"
+
+    def to_json(self) -> str:
+        """One JSON object, sorted, so that equal states are equal bytes."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+    def next(self, **changes: Any) -> "State":
+        """The state after this one, with ``changes``."""
+        return replace(self, number=self.number + 1, **changes)
+
+
+def parse_state(text: str, where: str) -> State:
+    """Read a state from its JSON.
+
+    Raises
+    ------
+    IntegrityError
+        When it is not a state record.
+    StoreError
+        When a newer version of this package wrote it.
+    """
+    try:
+        record = json.loads(text)
+        version = record.pop("format")
+        if version == FORMAT:
+            return State(**record)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise IntegrityError(f"{where} is damaged: it is not a state record; restore it from a copy") from error
+    raise StoreError(f"{where} has format {version}, this version reads {FORMAT}: upgrade the package")
+
+
+def read_state(root: Path) -> State:
+    """The current state of the store in ``root``.
+
+    Raises
+    ------
+    StoreNotFound
+        When ``root`` holds no store.
+    """
+    path = root / STATE_FILE
+    try:
+        return parse_state(path.read_text("utf-8"), str(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreNotFound(
+            f"there is no store in {str(root)!r}: make one with `featurestore ingest`, or name another with --store"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{path} is damaged: it is not text; restore it from a copy") from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader, or a crash, sees the old bytes or the new, never a mix."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,219 @@
+"""FeatureStore: opens one state of a store and hands each job to the module that owns it."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from featurestore import features as _features
+from featurestore.catalog import connect, run_query
+from featurestore.errors import InputError
+from featurestore.features import Features
+from featurestore.layout import Layout, read_layout
+from featurestore.schemas import CORE_TABLES
+from featurestore.state import State, read_state
+from featurestore.writer import open_writer
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from featurestore.backbones.base import Backbone
+    from featurestore.extract import EmbedReport
+    from featurestore.importer import ImportReport
+    from featurestore.ingest import IngestReport
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """A backbone in the store: its current revision and how many usable images have an embedding of it."""
+
+    name: str
+    revision: str
+    embed_dim: int
+    rows: int
+    images: int
+    weights: str
+    source: str
+    synthetic: bool
+    preprocessing: Mapping[str, object]
+    libraries: Mapping[str, str]
+
+
+class FeatureStore:
+    """One state of the store in a folder; what others write later shows after `refresh`.
+
+    Parameters
+    ----------
+    path
+        The store's folder. Nothing is read before it is needed, nothing is locked by reading.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @cached_property
+    def state(self) -> State:
+        """The state that this object sees.
+
+        Raises
+        ------
+        StoreNotFound
+            When there is no store.
+        """
+        return read_state(self.path)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The parts of every table."""
+        return read_layout(self.path, self.state)
+
+    @cached_property
+    def connection(self) -> "duckdb.DuckDBPyConnection":
+        """A DuckDB connection, in memory, with the views of this state."""
+        return connect(self.layout, self.path)
+
+    def refresh(self) -> "FeatureStore":
+        """See the newest state."""
+        for name in ("state", "layout", "connection"):
+            self.__dict__.pop(name, None)
+        return self
+
+    def close(self) -> None:
+        """Give back the connection; the object opens another when it needs one."""
+        if "connection" in self.__dict__:
+            self.connection.close()
+            del self.__dict__["connection"]
+
+    def __enter__(self) -> "FeatureStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def sql(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
+        """Run one query over the views and fetch the result.
+
+        Raises
+        ------
+        QueryError
+            With DuckDB's own words.
+        """
+        return run_query(self.connection, query, parameters)
+
+    def has(self, table: str) -> bool:
+        """Whether this state has the table ``table``."""
+        return table in self.state.tables
+
+    @property
+    def synthetic(self) -> bool:
+        """True when any image is one that `featurestore sample` drew."""
+        return self.sql("SELECT coalesce(bool_or(synthetic), false) AS s FROM images")["s"][0].as_py()
+
+    def backbones(self) -> list[BackboneInfo]:
+        """The backbones of this state, by name."""
+        rows = self.sql("SELECT * FROM backbones ORDER BY backbone").to_pylist()
+        images = self.sql("SELECT count(*) AS n FROM images WHERE status <> 'broken'")["n"][0].as_py()
+        return [
+            BackboneInfo(
+                name=row["backbone"],
+                revision=row["revision"],
+                embed_dim=row["embed_dim"],
+                rows=self.sql(f'SELECT count(*) AS n FROM "embeddings_{row["backbone"]}"')["n"][0].as_py(),
+                images=images,
+                weights=row["weights"],
+                source=row["source"],
+                synthetic=row["synthetic"],
+                preprocessing=json.loads(row["preprocessing"]),
+                libraries=json.loads(row["libraries"]),
+            )
+            for row in rows
+            if self.state.revisions.get(row["backbone"]) == row["revision"]
+        ]
+
+    def features(self, backbone: str, *, view: str = "labeled") -> Features:
+        """The embeddings of ``backbone`` for the rows of a view that has the column ``ImgId``.
+
+        Raises
+        ------
+        InputError
+            When there is no such backbone, view or column.
+        """
+        return _features.read(self, backbone, view=view)
+
+    def ingest(
+        self, *, metadata: str | Path, images: str | Path | Sequence[str | Path], top_genres: int | None = None
+    ) -> "IngestReport":
+        """Make the store mirror a metadata file and image folders; see `featurestore.ingest.ingest`."""
+        from featurestore.ingest import ingest
+
+        folders = [images] if isinstance(images, (str, Path)) else list(images)
+        report = ingest(
+            self.path, metadata=Path(metadata), images=[Path(folder) for folder in folders], top_genres=top_genres
+        )
+        self.refresh()
+        return report
+
+    def embed(
+        self,
+        backbone: "Backbone | str",
+        *,
+        batch_size: int = 32,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> "EmbedReport":
+        """Embed every usable image that has no embedding of ``backbone`` yet; see `featurestore.extract.embed`."""
+        from featurestore.backbones import registry
+        from featurestore.extract import embed
+
+        loaded = registry.load(backbone) if isinstance(backbone, str) else backbone
+        try:
+            return embed(self.path, loaded, batch_size=batch_size, on_progress=on_progress)
+        finally:
+            self.refresh()
+
+    def import_embeddings(self, file: str | Path, *, backbone: str, ids: str | Path | None = None) -> "ImportReport":
+        """Store vectors that were computed elsewhere; see `featurestore.importer.import_embeddings`."""
+        from featurestore.importer import import_embeddings
+
+        report = import_embeddings(self.path, Path(file), backbone=backbone, ids=None if ids is None else Path(ids))
+        self.refresh()
+        return report
+
+    def append(self, tables: Mapping[str, pa.Table], *, wait_seconds: float = 60.0) -> None:
+        """Add rows to tables of your own, all in one commit; a table is made on first use.
+
+        Raises
+        ------
+        InputError
+            When a name is that of one of the store's own tables, or the columns are not those of earlier rows.
+        """
+        for name, rows in tables.items():
+            if name in CORE_TABLES or not name.isidentifier() or name != name.lower():
+                raise InputError(f"{name!r} can't be a table of your own: use a lower-case identifier that is not taken")
+        with open_writer(self.path, wait_seconds=wait_seconds, purpose="append") as writer:
+            schemas = read_layout(self.path, writer.state).schemas
+            with writer.commit() as commit:
+                for name, rows in tables.items():
+                    if name in schemas and not schemas[name].equals(rows.schema):
+                        raise InputError(
+                            f"the table {name!r} has the columns {schemas[name].names}, got {rows.schema.names}: "
+                            "use another name for rows of another shape"
+                        )
+                    commit.append(name, rows)
+        self.refresh()
+
+
+def open_store(path: str | Path = "store") -> FeatureStore:
+    """Open the store in ``path`` for reading and writing.
+
+    Raises
+    ------
+    StoreNotFound
+        When there is none; `FeatureStore` itself doesn't look, so that ``FeatureStore(path).ingest(…)`` can make one.
+    """
+    store = FeatureStore(path)
+    _ = store.state
+    return store

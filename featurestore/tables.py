@@ -1,0 +1,98 @@
+"""Delta Lake tables: which parts make up a version; the only module that imports deltalake."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.schema import Schema
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+
+from featurestore.errors import IntegrityError
+from featurestore.parts import Part
+
+
+def list_parts(folder: Path, version: int) -> list[Part]:
+    """The parts of the table in ``folder`` at ``version``, sorted by path.
+
+    Raises
+    ------
+    IntegrityError
+        When the log of that version can't be read.
+    """
+    try:
+        actions = pa.table(DeltaTable(str(folder), version=version).get_add_actions())
+    except (DeltaError, TableNotFoundError, OSError) as error:
+        raise IntegrityError(f"the log of {folder} has no version {version} ({error}): restore it from a copy") from error
+    parts = [
+        Part(row["path"], row["num_records"], row["size_bytes"], row.get("partition") or {})
+        for row in actions.to_pylist()
+    ]
+    return sorted(parts, key=lambda part: part.path)
+
+
+def commit_parts(
+    folder: Path,
+    *,
+    schema: pa.Schema,
+    partition_by: Sequence[str],
+    version: int | None,
+    add: Sequence[Part],
+    remove: Sequence[Part] = (),
+) -> int:
+    """Publish one change of the table in ``folder`` and return its new version.
+
+    ``version`` is what the state refers to (None: the table is not part of it). Commits that came later belong to
+    a writer that died before it swapped the state: they are undone first, so that their rows never surface.
+    """
+    adds = [_add_action(part) for part in add]
+    delta_schema = Schema.from_arrow(schema)
+    if not DeltaTable.is_deltatable(str(folder)):
+        create_table_with_add_actions(
+            str(folder), delta_schema, adds, mode="error", partition_by=list(partition_by) or None
+        )
+        return 0
+    table = DeltaTable(str(folder))
+    if version is None:
+        remove = list_parts(folder, table.version())
+    elif table.version() != version:
+        table.restore(version)
+        table.update_incremental()
+    # A part that stays is neither removed nor added again.
+    kept = {part.path for part in add} & {part.path for part in remove}
+    actions: list[AddAction | RemoveAction] = [a for a in adds if a.path not in kept]
+    actions += [_remove_action(part) for part in remove if part.path not in kept]
+    if actions:
+        table.create_write_transaction(
+            actions, mode="append", schema=delta_schema, partition_by=list(partition_by) or None
+        )
+        table.update_incremental()
+    return table.version()
+
+
+def _add_action(part: Part) -> AddAction:
+    return AddAction(
+        path=part.path,
+        size=part.size_bytes,
+        partition_values=part.partition,
+        modification_time=_now_ms(),
+        data_change=True,
+        stats=json.dumps({"numRecords": part.rows}),
+    )
+
+
+def _remove_action(part: Part) -> RemoveAction:
+    return RemoveAction(
+        path=part.path,
+        data_change=True,
+        deletion_timestamp=_now_ms(),
+        size=part.size_bytes,
+        partition_values=dict(part.partition),
+    )
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,188 @@
+"""One writer at a time: the lock, and the commit that swaps the state once all its tables are on disk."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from featurestore.catalog import write_shell_file
+from featurestore.errors import InputError, StoreError, StoreLocked, StoreNotFound
+from featurestore.layout import read_layout
+from featurestore.parts import Part, write_part
+from featurestore.schemas import CORE_TABLES, PARTITIONS
+from featurestore.state import STATE_FILE, State, read_state, write_atomic
+from featurestore.tables import commit_parts, list_parts
+
+LOCK_FILE = ".lock"
+HOLDER_FILE = ".lock.holder.json"
+
+
+class Commit:
+    """Changes to several tables that become visible together, or not at all.
+
+    Parts are written at once, under names that nobody reads; `publish` makes them part of the state.
+    """
+
+    def __init__(self, root: Path, state: State) -> None:
+        self.root = root
+        self.state = state
+        self._add: dict[str, list[Part]] = {}
+        self._remove: dict[str, list[Part]] = {}
+        self._schemas: dict[str, pa.Schema] = {}
+        self._revisions: dict[str, str] = {}
+        self._settings: dict[str, int] = {}
+
+    def current(self, table: str) -> list[Part]:
+        """The parts of ``table`` in the state this commit starts from."""
+        version = self.state.tables.get(table)
+        return [] if version is None else list_parts(self.root / table, version)
+
+    def replace(self, table: str, rows: pa.Table) -> None:
+        """Make ``rows`` the whole of ``table``."""
+        self.append(table, rows)
+        self._remove[table] = self.current(table)
+
+    def append(self, table: str, rows: pa.Table, *, partition: Mapping[str, str] | None = None) -> None:
+        """Add ``rows`` to ``table``, which is created on first use; for embeddings, into one ``partition``."""
+        self._schemas[table] = CORE_TABLES.get(table, rows.schema)
+        self._add.setdefault(table, []).append(write_part(rows, self.root / table, partition=partition))
+
+    def swap(self, table: str, *, add: list[Part], remove: list[Part]) -> None:
+        """Put parts that are already written in the place of others that hold the same rows."""
+        self._schemas[table] = CORE_TABLES[table]
+        self._add.setdefault(table, []).extend(add)
+        self._remove.setdefault(table, []).extend(remove)
+
+    def set_revision(self, backbone: str, revision: str) -> None:
+        """Let the views of ``backbone`` show ``revision``."""
+        self._revisions[backbone] = revision
+
+    def set_setting(self, name: str, value: int) -> None:
+        """Change a setting of the store."""
+        self._settings[name] = value
+
+    def publish(self) -> State:
+        """Commit each table, then swap the state; a commit that changes nothing leaves the state as it is."""
+        versions = dict(self.state.tables)
+        for table, schema in self._schemas.items():
+            versions[table] = commit_parts(
+                self.root / table,
+                schema=schema,
+                partition_by=PARTITIONS.get(table, ()),
+                version=self.state.tables.get(table),
+                add=self._add.get(table, ()),
+                remove=self._remove.get(table, ()),
+            )
+        revisions = {**self.state.revisions, **self._revisions}
+        settings = {**self.state.settings, **self._settings}
+        same = (versions, revisions, settings) == (
+            dict(self.state.tables), dict(self.state.revisions), dict(self.state.settings)
+        )
+        if same:
+            return self.state
+        state = self.state.next(tables=versions, revisions=revisions, settings=settings)
+        write_atomic(self.root / STATE_FILE, state.to_json().encode())
+        return state
+
+
+class Writer:
+    """The right to write to the store in ``root``; get one from `open_writer`."""
+
+    def __init__(self, root: Path, state: State) -> None:
+        self.root = root
+        self.state = state
+
+    @contextmanager
+    def commit(self) -> Iterator[Commit]:
+        """Collect changes in the block and publish them at its end; an exception in the block publishes nothing."""
+        commit = Commit(self.root, self.state)
+        yield commit
+        self.state = commit.publish()
+
+
+@contextmanager
+def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, purpose: str = "") -> Iterator[Writer]:
+    """Lock the store in ``root`` for one writer.
+
+    Parameters
+    ----------
+    create
+        Make a new store when ``root`` is empty or not there.
+    wait_seconds
+        How long to wait for another writer.
+    purpose
+        What is being done, for those who are told to wait.
+
+    Raises
+    ------
+    StoreLocked
+        When another process writes and did not end in time.
+    StoreNotFound, StoreError
+        When there is no store and ``create`` is False, or ``root`` is full of something else.
+    """
+    if create:
+        _make_room(root)
+    elif not (root / STATE_FILE).is_file():
+        read_state(root)
+    lock = _acquire(root, wait_seconds)
+    try:
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": time.ctime()}
+        write_atomic(root / HOLDER_FILE, json.dumps(holder).encode())
+        before = _read_or_empty(root)
+        writer = Writer(root, before)
+        try:
+            yield writer
+        finally:
+            (root / HOLDER_FILE).unlink(missing_ok=True)
+            if writer.state.id != before.id:
+                write_shell_file(read_layout(root, writer.state), root)
+    finally:
+        lock.release()
+
+
+def _acquire(root: Path, wait_seconds: float) -> FileLock:
+    lock = FileLock(root / LOCK_FILE, timeout=wait_seconds)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StoreLocked(
+            f"the store {str(root)!r} is being written by {_holder(root)}: try again when it has ended, or use --wait"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"the store {str(root)!r} can't be written ({error.strerror}): make it writable") from error
+    return lock
+
+
+def _make_room(root: Path) -> None:
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{str(root)!r} is a file: the store needs a folder, name another with --store")
+    root.mkdir(parents=True, exist_ok=True)
+    if (root / STATE_FILE).is_file():
+        return
+    ours = {LOCK_FILE, HOLDER_FILE, *CORE_TABLES, "cache", "staging"}
+    strangers = sorted(entry.name for entry in root.iterdir() if entry.name not in ours and not entry.name.endswith(".tmp"))
+    if strangers:
+        raise InputError(
+            f"{str(root)!r} holds no store but other things ({', '.join(strangers[:3])}): name an empty folder with --store"
+        )
+
+
+def _read_or_empty(root: Path) -> State:
+    try:
+        return read_state(root)
+    except StoreNotFound:
+        return State()
+
+
+def _holder(root: Path) -> str:
+    try:
+        holder = json.loads((root / HOLDER_FILE).read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return "another process"
+    return f"process {holder['pid']} on {holder['host']} ({holder['purpose'] or 'writing'}, since {holder['since']})"
