@@ -18,7 +18,7 @@ SHELL_FILE = "store.duckdb"
 
 def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
     """An in-memory connection with the views of ``layout`` over the store in ``root``."""
-    connection = duckdb.connect(":memory:")
+    connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
     create_views(connection, layout, f"{root.resolve()}/")
     return connection
 
@@ -55,9 +55,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, prefix: 
         _create_embedding_views(connection, layout, backbone, prefix)
 
 
-def _create_embedding_views(
-    connection: duckdb.DuckDBPyConnection, layout: Layout, backbone: str, prefix: str
-) -> None:
+def _create_embedding_views(connection: duckdb.DuckDBPyConnection, layout: Layout, backbone: str, prefix: str) -> None:
     """``embeddings_NAME`` (current images only, current revision only) and ``labeled_NAME``."""
     scan = _scan("embeddings", layout.embedding_parts(backbone), CORE_TABLES["embeddings"], prefix)
     embeddings, labeled = quote_name(f"embeddings_{backbone}"), quote_name(f"labeled_{backbone}")
@@ -111,7 +109,8 @@ def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: obj
         With DuckDB's own words, when the query can't be run.
     """
     try:
-        return connection.execute(query, parameters).to_arrow_table()
+        result = connection.sql(query, params=parameters)
+        return pa.table({}) if result is None else result.to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(f"the query failed: {str(error).strip()}") from error
 

@@ -1,1 +1,300 @@
-"""placeholder"""
+"""The command `featurestore`: parses, calls, prints; every rule lives elsewhere."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from featurestore.errors import FeatureStoreError
+from featurestore.progress import ConsoleProgress
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+FOLDER = click.Path(path_type=Path)
+
+
+def store_option(command: Command) -> Command:
+    """``--store DIR``, on every command that needs a store."""
+    return click.option(
+        "--store",
+        type=FOLDER,
+        default=Path("store"),
+        envvar="FEATURESTORE_STORE",
+        show_default="./store",
+        show_envvar=True,
+        help="The store's folder.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``, where a script would read the output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def wait_option(command: Command) -> Command:
+    """``--wait SECONDS``, on every command that writes."""
+    return click.option(
+        "--wait",
+        "wait_seconds",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="Wait for another writer to end.",
+    )(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="featurestore")
+def cli() -> None:
+    """Keep cleaned metadata and frozen image embeddings in one store, and query them in SQL."""
+
+
+@cli.command()
+@store_option
+@click.option("--metadata", type=FOLDER, required=True, help="MovieGenre.csv or .csv.gz, UTF-8 or latin-1.")
+@click.option("--images", type=FOLDER, required=True, multiple=True, help="A folder of <ImgId>.jpg; repeatable.")
+@click.option("--top-genres", type=int, help="How many genres the view `labeled` keeps.  [default: 4]")
+@wait_option
+@json_option
+def ingest(
+    store: Path,
+    metadata: Path,
+    images: Sequence[Path],
+    top_genres: int | None,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Make the store mirror a metadata file and folders of images."""
+    from featurestore.ingest import ingest as run
+
+    with ConsoleProgress("ingest", "images") as progress:
+        report = run(
+            store,
+            metadata=metadata,
+            images=images,
+            top_genres=top_genres,
+            wait_seconds=wait_seconds,
+            on_progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    funnel = [
+        ("rows read", report.rows_read, f"({report.encoding})"),
+        ("duplicates dropped", report.duplicates_dropped, ""),
+        ("conflicting ids dropped", report.conflicting_dropped, ""),
+        ("movies kept", report.movies, ""),
+        (
+            "images found",
+            report.images_found,
+            f"({report.files_ignored} other files)" if report.files_ignored else "",
+        ),
+        ("quarantined", len(report.broken), ""),
+        ("without metadata", report.without_metadata, ""),
+        ("joined", report.joined, ""),
+        ("without genre", report.without_genre, ""),
+        ("labelled", report.labeled, ""),
+    ]
+    for label, count, note in funnel:
+        click.echo(f"{label:<24}{count:>8,}  {note}".rstrip())
+    for name, reason in list(report.broken.items())[:10]:
+        click.echo(f"quarantined {name!r}: {reason}")
+    if len(report.broken) > 10:
+        click.echo(f"… and {len(report.broken) - 10} more: featurestore info")
+    if report.synthetic:
+        click.echo("SYNTHETIC: these images were drawn by `featurestore sample`")
+    click.echo(f"store {store}: {'written' if report.changed else 'nothing changed'}")
+
+
+@cli.command()
+@store_option
+@click.option("--backbone", required=True, help="A known name, tflite:FILE or savedmodel:DIR; see `backbones`.")
+@click.option("--weights", type=FOLDER, help="A local SavedModel folder instead of the hub's weights.")
+@click.option("--tensor", help="tflite: name or number of the tensor that is the embedding.")
+@click.option("--name", help="Name in the store.  [default: the backbone's]")
+@click.option("--synthetic", is_flag=True, help="The weights are random or made up: every table will say so.")
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Images per forward pass.")
+@click.option("--workers", type=int, help="Threads that decode.  [default: the number of cores]")
+@wait_option
+@json_option
+def embed(
+    store: Path,
+    backbone: str,
+    weights: Path | None,
+    tensor: str | None,
+    name: str | None,
+    synthetic: bool,
+    batch_size: int,
+    workers: int | None,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Embed every image that has no embedding of this backbone yet."""
+    from featurestore.backbones.registry import load
+    from featurestore.extract import embed as run
+    from featurestore.state import read_state
+
+    read_state(store)  # no store: say so before the weights are loaded
+    number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
+    loaded = load(backbone, name=name, weights=weights, tensor=number, synthetic=synthetic)
+    with ConsoleProgress(f"embed {loaded.spec.name}", "images") as progress:
+        report = run(
+            store,
+            loaded,
+            batch_size=batch_size,
+            workers=workers,
+            wait_seconds=wait_seconds,
+            on_progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(report) | {"images_per_second": report.images_per_second}))
+    else:
+        click.echo(
+            f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.computed:,} computed "
+            f"({report.images_per_second:,.1f} images/s), {report.reused:,} reused, {report.present:,} already there"
+        )
+        for image, reason in report.refused.items():
+            click.echo(f"refused {image}: {reason}")
+    if report.refused:
+        raise click.exceptions.Exit(1)
+
+
+@cli.command("import-embeddings")
+@store_option
+@click.argument("file", type=FOLDER)
+@click.option("--backbone", required=True, help="Name in the store.")
+@click.option("--ids", type=FOLDER, help="For .npy: the ids, .npy or one a line.")
+@click.option("--synthetic", is_flag=True, help="The vectors are made up: every table will say so.")
+@wait_option
+@json_option
+def import_embeddings(
+    store: Path,
+    file: Path,
+    backbone: str,
+    ids: Path | None,
+    synthetic: bool,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Store vectors computed elsewhere: csv, csv.gz, parquet, or npy with --ids."""
+    from featurestore.importer import import_embeddings as run
+
+    report = run(store, file, backbone=backbone, ids=ids, synthetic=synthetic, wait_seconds=wait_seconds)
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    click.echo(
+        f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.rows:,} vectors read, "
+        f"{report.added:,} added, {report.external:,} for images that no folder has"
+    )
+
+
+@cli.command()
+@store_option
+@click.argument("query")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet", "arrow"]),
+    default="table",
+    show_default=True,
+)
+@click.option("-o", "--output", type=FOLDER, help="Write to this file instead of the screen.")
+def sql(store: Path, query: str, form: str, output: Path | None) -> None:
+    """Run one read-only SQL query over the store's views."""
+    from featurestore.query import run_to_bytes
+
+    content = run_to_bytes(store, query, form)
+    if output is not None:
+        from featurestore.state import write_atomic
+
+        write_atomic(output, content)
+        click.echo(f"{output}: {len(content):,} bytes", err=True)
+    elif form in ("parquet", "arrow") and sys.stdout.isatty():
+        raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")
+    else:
+        click.get_binary_stream("stdout").write(content)
+
+
+@cli.command()
+@store_option
+@json_option
+def info(store: Path, as_json: bool) -> None:
+    """What is in the store: tables, coverage of each backbone, quarantined files and why."""
+    from featurestore.summary import describe, render
+
+    summary = describe(store)
+    click.echo(json.dumps(summary) if as_json else render(summary))
+
+
+@cli.command()
+@json_option
+def backbones(as_json: bool) -> None:
+    """List the backbones that `embed` knows."""
+    from featurestore.backbones.registry import known
+
+    records = known()
+    if as_json:
+        click.echo(json.dumps([{"name": r.name, "embed_dim": r.embed_dim, "about": r.description} for r in records]))
+        return
+    for record in records:
+        click.echo(f"{record.name:<18}{record.embed_dim or '':>6}  {record.description}")
+
+
+@cli.command()
+@click.argument("directory", type=FOLDER)
+@click.option("--seed", type=int, default=0, show_default=True)
+def sample(directory: Path, seed: int) -> None:
+    """Write a synthetic collection of the study's shape into DIRECTORY."""
+    from featurestore.sample import write_sample
+
+    with ConsoleProgress("sample", "posters") as progress:
+        write_sample(directory, seed=seed, on_progress=progress)
+    click.echo(
+        f"synthetic collection written; next: featurestore ingest --metadata {directory}/MovieGenre.csv "
+        f"--images {directory}/posters"
+    )
+
+
+@cli.command()
+@click.argument("directory", type=FOLDER, default=Path("data"))
+@click.option("--only", multiple=True, help="collection, inception_v3 or resnet_v2_50; repeatable.  [default: all]")
+def fetch(directory: Path, only: Sequence[str]) -> None:
+    """Get the real collection and the backbones' weights (needs a network) into DIRECTORY."""
+    from featurestore.fetch import PARTS
+    from featurestore.fetch import fetch as run
+
+    report = run(directory, what=only or PARTS, report=click.echo)
+    if report.missing:
+        raise click.exceptions.Exit(1)
+
+
+def main() -> None:
+    """Entry point: one line on stderr and an exit code instead of a traceback."""
+    sys.exit(run_command(cli, "featurestore"))
+
+
+def run_command(command: click.Command, name: str) -> int:
+    """Run a click command; errors of this package become one line, Ctrl-C exit code 130."""
+    try:
+        code = command.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except FeatureStoreError as error:
+        click.echo(f"{name}: {error}", err=True)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{name}: stopped; what was finished is kept, run the command again to go on", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -83,7 +83,9 @@ def read(store: "FeatureStore", backbone: str, *, view: str) -> Features:
 
 def _view_rows(store: "FeatureStore", view: str) -> pa.Table:
     """The rows of ``view``, one an id, ascending, with the duplicate group at the end."""
-    views = [row["name"] for row in store.sql("SELECT view_name AS name FROM duckdb_views() WHERE NOT internal").to_pylist()]
+    views = [
+        row["name"] for row in store.sql("SELECT view_name AS name FROM duckdb_views() WHERE NOT internal").to_pylist()
+    ]
     if view not in views:
         raise InputError(f"the store has no view {view!r} (it has: {', '.join(sorted(views))})")
     try:

@@ -47,6 +47,7 @@ def inspect(content: bytes) -> ImageFacts:
         When it is empty, no image, cut short, or too large.
     """
     image = _open(content)
+    to_rgb(image)
     return ImageFacts(
         content_hash=content_hash(content),
         size_bytes=len(content),

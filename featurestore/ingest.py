@@ -1,15 +1,15 @@
 """Metadata file and image folders become the tables `movies` and `images`; it decides no rule of either."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
 
 from featurestore.catalog import connect, run_query
 from featurestore.errors import InputError
 from featurestore.layout import read_layout
 from featurestore.metadata import Metadata, read_metadata
+from featurestore.progress import Progress
 from featurestore.scan import Scan, images_table, scan_folders
 from featurestore.schemas import IMAGES
 from featurestore.writer import Writer, open_writer
@@ -21,7 +21,7 @@ CACHE = Path("cache", "images.parquet")
 class IngestReport:
     """The funnel: how many rows each rule left, in the order of the rules.
 
-    ``broken`` maps the name of each quarantined file to the reason; ``changed`` tells whether the store has a new state.
+    ``broken`` maps each quarantined file to the reason; ``changed`` tells whether the store has a new state.
     """
 
     rows_read: int
@@ -47,7 +47,7 @@ def ingest(
     images: Sequence[Path],
     top_genres: int | None = None,
     wait_seconds: float = 0.0,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> IngestReport:
     """Make the store in ``root`` mirror one metadata file and the images of some folders.
 
@@ -77,7 +77,7 @@ def ingest(
         return _report(writer, cleaned, scan, changed=writer.state.id != before)
 
 
-def sync_images(writer: Writer, *, on_progress: Callable[[int], None] | None = None) -> None:
+def sync_images(writer: Writer, *, on_progress: Progress | None = None) -> None:
     """Look again at the folders of the last ingest and commit what changed in them.
 
     Raises

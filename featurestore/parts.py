@@ -23,7 +23,7 @@ class Part:
     Parameters
     ----------
     path
-        Relative to the table's folder; the file name is ``part-`` and the first 32 hex digits of the SHA-256 of the bytes.
+        Relative to the table's folder; the file name is ``part-`` and 32 hex digits of the SHA-256 of the bytes.
     rows, size_bytes
         Its number of rows, and its size.
     partition
@@ -42,9 +42,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_part(
-    table: pa.Table, folder: Path, *, partition: Mapping[str, str] | None = None
-) -> Part:
+def write_part(table: pa.Table, folder: Path, *, partition: Mapping[str, str] | None = None) -> Part:
     """Write ``table`` as one part below ``folder``; the same rows give the same bytes and so the same name.
 
     Parameters
@@ -68,7 +66,7 @@ def write_part(
                 row_group_size=ROW_GROUP if plain else 131_072,
                 compression="none" if plain else "zstd",
                 use_dictionary=not plain,
-                write_statistics=["ImgId"] if plain else True,
+                write_statistics=[name for name in table.column_names if name != "embedding"],
             )
             file.flush()
             os.fsync(file.fileno())

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from featurestore.errors import ImageError, InputError
 from featurestore.images import SUFFIXES, inspect
+from featurestore.progress import Progress
 from featurestore.schemas import IMAGES
 from featurestore.state import write_atomic
 
@@ -21,7 +22,10 @@ MAX_ID = 2**31 - 1
 RACY_NS = 2_000_000_000
 FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
 CACHE_SCHEMA = pa.schema(
-    [*(field for field in IMAGES), *(pa.field(name, pa.int64()) for name in ("mtime_ns", "ctime_ns", "inode"))]
+    [
+        *(field for field in IMAGES),
+        *(pa.field(name, pa.int64()) for name in ("mtime_ns", "ctime_ns", "inode")),
+    ]
 )
 
 
@@ -34,9 +38,7 @@ class Scan:
     read: int
 
 
-def scan_folders(
-    folders: Iterable[Path], *, cache: Path | None = None, on_progress: Callable[[int], None] | None = None
-) -> Scan:
+def scan_folders(folders: Iterable[Path], *, cache: Path | None = None, on_progress: Progress | None = None) -> Scan:
     """Look at every image file in ``folders`` (not below them).
 
     Parameters
@@ -45,7 +47,7 @@ def scan_folders(
         A Parquet file of what was seen before; a file whose size, times and inode are as they were is not read
         again. It is written anew at the end.
     on_progress
-        Called with the number of files done since the last call.
+        Called with the number of files done and of all files.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def scan_folders(
             rows.append(row)
             read += was_read
             if on_progress:
-                on_progress(1)
+                on_progress(len(rows), len(entries))
     if cache and (read or len(known) != len(rows)):
         _write_cache(cache, [row for row in rows if row["ctime_ns"] < started_ns - RACY_NS])
     return Scan(_one_per_id(rows), ignored, read)

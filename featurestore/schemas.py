@@ -51,9 +51,7 @@ EMBEDDINGS_LOG = pa.schema(
     [
         pa.field("ImgId", pa.int32(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
-        pa.field(
-            "embedding", pa.list_(pa.field("element", pa.float32(), nullable=False)), nullable=False
-        ),
+        pa.field("embedding", pa.list_(pa.field("element", pa.float32(), nullable=False)), nullable=False),
         pa.field("backbone", pa.string()),
         pa.field("revision", pa.string()),
     ]

@@ -1,7 +1,7 @@
 """FeatureStore: opens one state of a store and hands each job to the module that owns it."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from featurestore.extract import EmbedReport
     from featurestore.importer import ImportReport
     from featurestore.ingest import IngestReport
+    from featurestore.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,21 @@ class FeatureStore:
         return _features.read(self, backbone, view=view)
 
     def ingest(
-        self, *, metadata: str | Path, images: str | Path | Sequence[str | Path], top_genres: int | None = None
+        self,
+        *,
+        metadata: str | Path,
+        images: str | Path | Sequence[str | Path],
+        top_genres: int | None = None,
     ) -> "IngestReport":
         """Make the store mirror a metadata file and image folders; see `featurestore.ingest.ingest`."""
         from featurestore.ingest import ingest
 
         folders = [images] if isinstance(images, (str, Path)) else list(images)
         report = ingest(
-            self.path, metadata=Path(metadata), images=[Path(folder) for folder in folders], top_genres=top_genres
+            self.path,
+            metadata=Path(metadata),
+            images=[Path(folder) for folder in folders],
+            top_genres=top_genres,
         )
         self.refresh()
         return report
@@ -162,13 +170,13 @@ class FeatureStore:
         backbone: "Backbone | str",
         *,
         batch_size: int = 32,
-        on_progress: Callable[[int], None] | None = None,
+        on_progress: "Progress | None" = None,
     ) -> "EmbedReport":
         """Embed every usable image that has no embedding of ``backbone`` yet; see `featurestore.extract.embed`."""
-        from featurestore.backbones import registry
+        from featurestore.backbones.registry import load
         from featurestore.extract import embed
 
-        loaded = registry.load(backbone) if isinstance(backbone, str) else backbone
+        loaded = load(backbone) if isinstance(backbone, str) else backbone
         try:
             return embed(self.path, loaded, batch_size=batch_size, on_progress=on_progress)
         finally:
@@ -190,9 +198,11 @@ class FeatureStore:
         InputError
             When a name is that of one of the store's own tables, or the columns are not those of earlier rows.
         """
-        for name, rows in tables.items():
+        for name in tables:
             if name in CORE_TABLES or not name.isidentifier() or name != name.lower():
-                raise InputError(f"{name!r} can't be a table of your own: use a lower-case identifier that is not taken")
+                raise InputError(
+                    f"{name!r} can't be a table of your own: use a lower-case identifier that is not taken"
+                )
         with open_writer(self.path, wait_seconds=wait_seconds, purpose="append") as writer:
             schemas = read_layout(self.path, writer.state).schemas
             with writer.commit() as commit:

@@ -26,7 +26,9 @@ def list_parts(folder: Path, version: int) -> list[Part]:
     try:
         actions = pa.table(DeltaTable(str(folder), version=version).get_add_actions())
     except (DeltaError, TableNotFoundError, OSError) as error:
-        raise IntegrityError(f"the log of {folder} has no version {version} ({error}): restore it from a copy") from error
+        raise IntegrityError(
+            f"the log of {folder} has no version {version} ({error}): restore it from a copy"
+        ) from error
     parts = [
         Part(row["path"], row["num_records"], row["size_bytes"], row.get("partition") or {})
         for row in actions.to_pylist()

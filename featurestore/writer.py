@@ -82,7 +82,9 @@ class Commit:
         revisions = {**self.state.revisions, **self._revisions}
         settings = {**self.state.settings, **self._settings}
         same = (versions, revisions, settings) == (
-            dict(self.state.tables), dict(self.state.revisions), dict(self.state.settings)
+            dict(self.state.tables),
+            dict(self.state.revisions),
+            dict(self.state.settings),
         )
         if same:
             return self.state
@@ -166,7 +168,9 @@ def _make_room(root: Path) -> None:
     if (root / STATE_FILE).is_file():
         return
     ours = {LOCK_FILE, HOLDER_FILE, *CORE_TABLES, "cache", "staging"}
-    strangers = sorted(entry.name for entry in root.iterdir() if entry.name not in ours and not entry.name.endswith(".tmp"))
+    strangers = sorted(
+        entry.name for entry in root.iterdir() if entry.name not in ours and not entry.name.endswith(".tmp")
+    )
     if strangers:
         raise InputError(
             f"{str(root)!r} holds no store but other things ({', '.join(strangers[:3])}): name an empty folder with --store"

@@ -1,0 +1,60 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log; nothing about what the work is."""
+
+import sys
+import time
+from typing import Any, Protocol
+
+import click
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress(Protocol):
+    """What long work calls as it goes."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """``done`` of ``total`` things are finished."""
+        ...
+
+
+class ConsoleProgress:
+    """Shows progress on stderr: ``with ConsoleProgress("embed", "images") as progress: work(on_progress=progress)``."""
+
+    def __init__(self, label: str, unit: str) -> None:
+        self.label = label
+        self.unit = unit
+        self._bar: Any = None
+        self._started = self._printed = time.monotonic()
+        self._first: int | None = None
+
+    def __enter__(self) -> "ConsoleProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+            self._bar = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` things are finished."""
+        if self._first is None:
+            self._first = done
+            self._started = time.monotonic()
+        rate = (done - self._first) / max(time.monotonic() - self._started, 1e-9)
+        speed = f"{rate:,.0f} {self.unit}/s"
+        if sys.stderr.isatty():
+            self._show_bar(done, total, speed)
+        elif time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            print(f"{self.label}: {done:,} of {total:,} {self.unit}, {speed}", file=sys.stderr, flush=True)
+
+    def _show_bar(self, done: int, total: int, speed: str) -> None:
+        if self._bar is None:
+            self._bar = click.progressbar(
+                length=total,
+                label=self.label,
+                show_pos=True,
+                item_show_func=lambda item: item,
+                file=sys.stderr,
+            )
+        self._bar.update(done - self._bar.pos, speed)

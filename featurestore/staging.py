@@ -1,0 +1,152 @@
+"""Vectors on their way into the table `embeddings`: staged batch by batch, published as parts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from featurestore.backbones.base import BackboneSpec
+from featurestore.parts import HASH_DIGITS, Part, file_hash, read_part, write_part
+from featurestore.schemas import BACKBONES, embedding_type, embeddings_schema
+from featurestore.writer import Commit, Writer
+
+
+class Staging:
+    """Batches that are computed but not yet published, one immutable file each, keyed by content hash.
+
+    Whoever computes only adds files here; publishing is the writer's. What a killed run left is adopted by the next.
+    """
+
+    def __init__(self, root: Path, spec: BackboneSpec) -> None:
+        self.folder = root / "staging" / f"{spec.name}-{spec.revision}"
+        self.spec = spec
+        self.hashes: set[str] = set()
+
+    def add(self, hashes: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Stage ``vectors`` ``(n, embed_dim)`` float32 of the images with ``hashes``."""
+        if not len(hashes):
+            return
+        table = pa.table({"content_hash": pa.array(hashes, pa.string()), "embedding": to_arrow(vectors)})
+        write_part(table, self.folder)
+        self.hashes |= set(hashes)
+
+    def adopt(self, wanted: set[str]) -> None:
+        """Take over the batches that an earlier run left; what is damaged or no longer wanted is removed."""
+        for path in self._files():
+            if path.name.startswith(f"part-{file_hash(path)[:HASH_DIGITS]}"):
+                hashes = set(read_part(path, ["content_hash"])["content_hash"].to_pylist())
+                if hashes & wanted:
+                    self.hashes |= hashes & wanted
+                    continue
+            path.unlink()
+
+    def collect(self) -> tuple[list[str], NDArray[np.float32]]:
+        """All staged vectors, each hash once: hashes and ``(n, embed_dim)`` float32."""
+        found: dict[str, NDArray[np.float32]] = {}
+        for path in self._files():
+            table = read_part(path)
+            for digest, vector in zip(table["content_hash"].to_pylist(), to_matrix(table), strict=True):
+                if digest in self.hashes:
+                    found[digest] = vector
+        matrix = np.stack(list(found.values())) if found else np.empty((0, self.spec.embed_dim), np.float32)
+        return list(found), matrix
+
+    def clear(self) -> None:
+        """Remove what is published."""
+        for path in self._files():
+            path.unlink()
+        if self.folder.is_dir():
+            self.folder.rmdir()
+        self.hashes.clear()
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"))
+
+
+def to_arrow(vectors: NDArray[np.float32]) -> pa.Array:
+    """``(n, embed_dim)`` float32 as a fixed-size list array, without a copy."""
+    kind = embedding_type(vectors.shape[1])
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors, np.float32).ravel()), type=kind)
+
+
+def to_matrix(table: pa.Table) -> NDArray[np.float32]:
+    """The column ``embedding`` as ``(n, embed_dim)`` float32."""
+    column = table["embedding"].combine_chunks()
+    return column.flatten().to_numpy().reshape(len(table), -1)
+
+
+def parts_of(writer: Writer, spec: BackboneSpec) -> list[Part]:
+    """The parts of one revision of a backbone."""
+    partition = {"backbone": spec.name, "revision": spec.revision}
+    return [part for part in Commit(writer.root, writer.state).current("embeddings") if part.partition == partition]
+
+
+def present_pairs(writer: Writer, spec: BackboneSpec) -> set[tuple[int, str]]:
+    """Each ``(ImgId, content_hash)`` that has a vector of this revision."""
+    pairs: set[tuple[int, str]] = set()
+    for part in parts_of(writer, spec):
+        rows = read_part(writer.root / "embeddings" / part.path, ["ImgId", "content_hash"])
+        pairs |= set(zip(rows["ImgId"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
+    return pairs
+
+
+def known_vectors(writer: Writer, spec: BackboneSpec, wanted: set[str]) -> dict[str, NDArray[np.float32]]:
+    """The vectors of this revision for the content hashes in ``wanted``, whatever id they were computed for."""
+    found: dict[str, NDArray[np.float32]] = {}
+    if not wanted:
+        return found
+    for part in parts_of(writer, spec):
+        path = writer.root / "embeddings" / part.path
+        hashes = read_part(path, ["content_hash"])["content_hash"].to_pylist()
+        rows = [row for row, digest in enumerate(hashes) if digest in wanted and digest not in found]
+        if rows:
+            vectors = to_matrix(read_part(path, ["embedding"]))
+            found |= {hashes[row]: vectors[row] for row in rows}
+    return found
+
+
+def publish_vectors(
+    writer: Writer,
+    spec: BackboneSpec,
+    *,
+    ids: Sequence[int],
+    hashes: Sequence[str],
+    vectors: NDArray[np.float32],
+) -> None:
+    """Commit the rows of one part, the backbone's record when it is new, and the revision that views show."""
+    with writer.commit() as commit:
+        if len(ids):
+            register(commit, spec)
+            columns = [pa.array(ids, pa.int32()), pa.array(hashes, pa.string()), to_arrow(vectors)]
+            commit.append(
+                "embeddings",
+                pa.Table.from_arrays(columns, schema=embeddings_schema(spec.embed_dim)),
+                partition={"backbone": spec.name, "revision": spec.revision},
+            )
+        if len(ids) or parts_of(writer, spec):
+            commit.set_revision(spec.name, spec.revision)
+
+
+def register(commit: Commit, spec: BackboneSpec) -> None:
+    """Add the record of ``spec`` to the table `backbones` unless it is there."""
+    for part in commit.current("backbones"):
+        rows = read_part(commit.root / "backbones" / part.path).to_pylist()
+        if any((row["backbone"], row["revision"]) == (spec.name, spec.revision) for row in rows):
+            return
+    row = {
+        "backbone": spec.name,
+        "revision": spec.revision,
+        "embed_dim": spec.embed_dim,
+        "weights": spec.weights,
+        "source": spec.source,
+        "licence": spec.licence,
+        "synthetic": spec.synthetic,
+        "preprocessing": json.dumps(asdict(spec.preprocessing), sort_keys=True),
+        "options": json.dumps(dict(spec.options), sort_keys=True),
+        "libraries": json.dumps(dict(spec.libraries), sort_keys=True),
+    }
+    commit.append("backbones", pa.Table.from_pylist([row], schema=BACKBONES))
