@@ -47,7 +47,8 @@ def render(summary: dict[str, Any]) -> str:
     lines = [
         f"store       {summary['store']}  (state {summary['state']}, {summary['size_bytes'] / 1e6:,.1f} MB of parts)",
         f"movies      {summary['movies']:,}",
-        f"images      {summary['images']:,}  ({summary['joined']:,} usable with metadata, {len(summary['quarantined'])} quarantined)",
+        f"images      {summary['images']:,}  ({summary['joined']:,} usable with metadata, "
+        f"{len(summary['quarantined'])} quarantined)",
         f"labelled    {summary['labeled']:,}  (" + ", ".join(f"{g['genre']} {g['n']}" for g in summary["genres"]) + ")",
     ]
     if summary["synthetic"]:
@@ -56,7 +57,9 @@ def render(summary: dict[str, Any]) -> str:
         coverage = 100 * backbone["rows"] / max(backbone["images"], 1)
         mark = "  SYNTHETIC WEIGHTS" if backbone["synthetic"] else ""
         lines.append(
-            f"backbone    {backbone['name']}  {backbone['embed_dim']}-d, {backbone['rows']:,} of {backbone['images']:,} images "
+            f"backbone    {backbone['name']}  {backbone['embed_dim']}-d, "
+            f"{backbone['rows']:,} of {backbone['images']:,} "
+            "images "
             f"({coverage:.1f} %), revision {backbone['revision']}, {backbone['source'] or 'no source'}{mark}"
         )
     if not summary["backbones"]:

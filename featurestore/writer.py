@@ -173,7 +173,7 @@ def _make_room(root: Path) -> None:
     )
     if strangers:
         raise InputError(
-            f"{str(root)!r} holds no store but other things ({', '.join(strangers[:3])}): name an empty folder with --store"
+            f"{str(root)!r} holds no store but other things ({', '.join(strangers[:3])}): name an empty folder"
         )
 
 

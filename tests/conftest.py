@@ -1,0 +1,38 @@
+"""The fixtures of both packages; `support` holds what they are made of."""
+
+from pathlib import Path
+
+import pytest
+from support import Collection, CountingBackbone
+
+from featurestore import FeatureStore
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real posters, metadata and weights; skips where it is absent."""
+    if not REAL.is_dir():
+        pytest.skip("the real data in ../shared/data is absent")
+    return REAL
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Collection:
+    """24 posters with metadata."""
+    return Collection(tmp_path, 24)
+
+
+@pytest.fixture
+def store(collection: Collection, tmp_path: Path) -> FeatureStore:
+    """A store that has ingested `collection`."""
+    store = FeatureStore(tmp_path / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    return store
+
+
+@pytest.fixture
+def backbone() -> CountingBackbone:
+    """A backbone that counts."""
+    return CountingBackbone()

@@ -1,0 +1,71 @@
+"""Every kind of image becomes upright RGB."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import jpeg
+
+from featurestore.errors import ImageError
+from featurestore.images import content_hash, decode, inspect
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+GRADIENT = np.linspace(0, 255, 32 * 24).reshape(32, 24)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "YCbCr"])
+def test_each_mode_becomes_rgb(mode: str) -> None:
+    form = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
+    image = Image.fromarray(GRADIENT.astype(np.uint8)).convert("RGB").convert(mode)
+    pixels = decode(encoded(image, form), height=32, width=24)
+    assert pixels.shape == (32, 24, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels[0].mean() < 60
+    assert pixels[-1].mean() > 190
+
+
+def test_sixteen_bits_keep_their_gradient() -> None:
+    image = Image.fromarray((GRADIENT * 257).astype(np.uint16))
+    pixels = decode(encoded(image), height=32, width=24)
+    assert np.abs(pixels[..., 0].astype(float) - GRADIENT).max() <= 1
+
+
+def test_transparency_is_laid_over_white() -> None:
+    image = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    assert (decode(encoded(image), height=8, width=8) == 255).all()
+
+
+def test_the_first_frame_of_an_animation_counts() -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert tuple(decode(content, height=8, width=8)[0, 0]) == (255, 0, 0)
+
+
+def test_exif_orientation_is_obeyed() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90° clockwise to be upright
+    left_dark = Image.fromarray(np.tile(np.linspace(0, 255, 40).astype(np.uint8), (20, 1))).convert("RGB")
+    pixels = decode(encoded(left_dark, "JPEG", exif=exif), height=40, width=20)
+    assert pixels[0].mean() < 30
+    assert pixels[-1].mean() > 220
+
+
+def test_facts_are_those_of_the_file() -> None:
+    content = jpeg(3, size=(182, 268), mode="L")
+    facts = inspect(content)
+    assert (facts.width, facts.height, facts.mode, facts.size_bytes) == (182, 268, "L", len(content))
+    assert facts.content_hash == content_hash(content)
+    assert not facts.synthetic
+
+
+@pytest.mark.parametrize("end", [2, 20, 200, 600])
+def test_a_truncated_jpeg_is_no_image(end: int) -> None:
+    with pytest.raises(ImageError):
+        inspect(jpeg(5, size=(182, 268))[:end])

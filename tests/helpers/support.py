@@ -1,0 +1,69 @@
+"""What the tests of both packages build with: small collections and a backbone that counts."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from featurestore.backbones.base import BackboneSpec, Preprocessing
+
+HEADER = ["imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster"]
+GENRES = ["Drama", "Comedy|Romance", "Crime|Drama", "Adventure|Family|Fantasy", "Short|Drama|Romance", "Horror"]
+
+
+def jpeg(seed: int, *, size: tuple[int, int] = (46, 67), mode: str = "RGB") -> bytes:
+    """A small noise poster, the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 255, (size[1] // 8 + 1, size[0] // 8 + 1, 3), np.uint8)
+    image = Image.fromarray(pixels).resize(size).convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def write_metadata(path: Path, rows: Sequence[Sequence[object]], *, encoding: str = "utf-8") -> Path:
+    """A metadata file with the study's header."""
+    with path.open("w", encoding=encoding, newline="") as file:
+        csv.writer(file).writerows([HEADER, *rows])
+    return path
+
+
+def movie(img_id: int, genre: str = "Drama", title: str | None = None) -> list[object]:
+    """One row of metadata."""
+    return [img_id, f"http://example.invalid/tt{img_id}", title or f"Film {img_id} (1999)", 6.5, genre, "http://p"]
+
+
+class Collection:
+    """A metadata file and a folder of posters to play with."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        self.images = root / "posters"
+        self.images.mkdir()
+        self.ids = list(range(101, 101 + count))
+        for img_id in self.ids:
+            (self.images / f"{img_id}.jpg").write_bytes(jpeg(img_id))
+        rows = [movie(img_id, GENRES[i % len(GENRES)]) for i, img_id in enumerate(self.ids)]
+        self.metadata = write_metadata(root / "MovieGenre.csv", rows)
+
+
+class CountingBackbone:
+    """Block means of the image: a cheap, honest function of the pixels that counts its forward passes."""
+
+    def __init__(
+        self, *, name: str = "counting", weights: str = "blocks-1", preprocessing: Preprocessing | None = None
+    ):
+        self.spec = BackboneSpec(name, 16, preprocessing or Preprocessing(16, 16), weights)
+        self.images = 0
+        self.batches = 0
+        self.before_batch: Callable[[int], None] = lambda batch: None
+
+    def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """``(n, 16, 16, 3)`` → ``(n, 16)``."""
+        self.before_batch(self.batches)
+        self.batches += 1
+        self.images += len(images)
+        return images.reshape(len(images), 4, 4, 4, 4, 3).mean(axis=(2, 4, 5)).reshape(len(images), 16)
