@@ -1,0 +1,127 @@
+"""Vectors from elsewhere: the study's files, Parquet, NumPy; and the ones that can't be stored."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support import Collection, movie, write_metadata
+
+from featurestore import FeatureStore
+from featurestore.errors import EmbeddingError, InputError
+
+NINE = "ImgId,ImgName,Title,Genre1,Genre2,Genre3,IMDBScore,ImdbLink,Poster"
+
+
+def matrix(n: int, d: int = 8) -> np.ndarray:
+    return np.random.default_rng(n).normal(size=(n, d)).astype(np.float32)
+
+
+def write_study_csv(path: Path, ids: list[int], X: np.ndarray, *, nine: bool = False) -> Path:
+    """One of the study's two layouts: ``ImgName, 0 … d-1``, or the nine columns first."""
+    columns = ",".join(str(i) for i in range(X.shape[1]))
+    with gzip.open(path, "wt", encoding="utf-8", newline="") as file:
+        file.write(f"{NINE if nine else 'ImgName'},{columns}\n")
+        for img_id, row in zip(ids, X, strict=True):
+            first = f'{img_id},{img_id}.jpg,"A, ""B""",Drama,,,6.5,l,p' if nine else f"{img_id}.jpg"
+            file.write(first + "," + ",".join(repr(float(value)) for value in row) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("nine", [False, True])
+def test_both_layouts_of_the_study(store: FeatureStore, collection: Collection, tmp_path: Path, nine: bool) -> None:
+    X = matrix(24)
+    ids = collection.ids[::-1]
+    file = write_study_csv(tmp_path / "inception_v3.csv.gz", ids, X, nine=nine)
+    report = store.import_embeddings(file, backbone="inception_v3")
+    assert (report.rows, report.added, report.external, report.embed_dim) == (24, 24, 0, 8)
+    features = store.features("inception_v3", view="collection")
+    np.testing.assert_array_equal(features.X, X[::-1])
+    joined = store.sql("SELECT Title, embedding FROM labeled_inception_v3")
+    assert joined.num_rows == store.sql("FROM labeled").num_rows
+    assert store.import_embeddings(file, backbone="inception_v3").added == 0
+
+
+def test_without_posters_the_labelled_view_still_joins(tmp_path: Path, collection: Collection) -> None:
+    store = FeatureStore(tmp_path / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    metadata = write_metadata(tmp_path / "more.csv", [movie(i) for i in (*collection.ids, 901, 902)])
+    store.ingest(metadata=metadata, images=collection.images)
+    file = write_study_csv(tmp_path / "f.csv.gz", [901, 902], matrix(2))
+    assert store.import_embeddings(file, backbone="there").external == 2
+    assert store.features("there").ids.tolist() == [901, 902]
+    assert not store.ingest(metadata=metadata, images=collection.images).changed, "ingest keeps what was imported"
+
+
+def test_parquet_and_npy_give_the_same(store: FeatureStore, collection: Collection, tmp_path: Path) -> None:
+    X = matrix(24)
+    names = [f"{i}.jpg" for i in collection.ids]
+    pq.write_table(pa.table({"ImgId": collection.ids, "embedding": list(X)}), tmp_path / "list.parquet")
+    pq.write_table(pa.table({"ImgName": names, **{str(i): X[:, i] for i in range(8)}}), tmp_path / "wide.parquet")
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "ids.npy", np.array(collection.ids))
+    (tmp_path / "ids.txt").write_text("\n".join(names))
+    store.import_embeddings(tmp_path / "list.parquet", backbone="a")
+    store.import_embeddings(tmp_path / "wide.parquet", backbone="b")
+    store.import_embeddings(tmp_path / "X.npy", backbone="c", ids=tmp_path / "ids.npy")
+    store.import_embeddings(tmp_path / "X.npy", backbone="d", ids=tmp_path / "ids.txt")
+    for name in "abcd":
+        np.testing.assert_array_equal(store.features(name, view="collection").X, X)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "sentence"),
+    [
+        ("nan", EmbeddingError, "NaN"),
+        ("infinite", EmbeddingError, "infinity"),
+        ("overflow", EmbeddingError, "infinity"),
+        ("zero", EmbeddingError, "constant"),
+        ("twice", EmbeddingError, "has 2 vectors"),
+        ("name", InputError, "expected a number"),
+        ("gap", InputError, "without gaps"),
+        ("no-id", InputError, "expected ImgName or ImgId"),
+        ("ragged", InputError, "can't be read"),
+        ("text", InputError, "can't be read"),
+        ("suffix", InputError, "expected .csv"),
+        ("missing", InputError, "there is no file"),
+        ("pickle", InputError, "can't be read"),
+        ("no-ids", InputError, "name them with --ids"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_whole(
+    store: FeatureStore, tmp_path: Path, kind: str, error: type[Exception], sentence: str
+) -> None:
+    file, ids = tmp_path / "f.csv", None
+    rows = {
+        "nan": "ImgName,0,1\n101.jpg,1,2\n102.jpg,nan,1",
+        "infinite": "ImgName,0,1\n101.jpg,inf,2",
+        "overflow": "ImgName,0,1\n101.jpg,1e300,2",
+        "zero": "ImgName,0,1\n101.jpg,0,0",
+        "twice": "ImgName,0,1\n101.jpg,1,2\n101.jpg,3,4",
+        "name": "ImgName,0,1\nposter.jpg,1,2",
+        "gap": "ImgName,0,2\n101.jpg,1,2",
+        "no-id": "a,0,1\n1,1,2",
+        "ragged": "ImgName,0,1\n101.jpg,1,2\n102.jpg,1",
+        "text": "ImgName,0,1\n101.jpg,red,2",
+    }
+    if kind in rows:
+        file.write_text(rows[kind] + "\n")
+    elif kind == "suffix":
+        file = tmp_path / "f.xlsx"
+        file.write_bytes(b"x")
+    elif kind in ("pickle", "no-ids"):
+        file, ids = tmp_path / "f.npy", tmp_path / "ids.txt" if kind == "pickle" else None
+        np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+        (tmp_path / "ids.txt").write_text("101")
+    before = store.state.id
+    with pytest.raises(error) as caught:
+        store.import_embeddings(file, backbone="x", ids=ids)
+    assert sentence in str(caught.value)
+    assert store.refresh().state.id == before
+
+
+def test_the_name_must_be_an_identifier(store: FeatureStore, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="backbone name 'Inception-v3'"):
+        store.import_embeddings(tmp_path / "x.csv", backbone="Inception-v3")
