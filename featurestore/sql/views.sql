@@ -5,7 +5,8 @@ CREATE OR REPLACE VIEW duplicate_groups AS
 SELECT
     ImgId,
     CASE WHEN content_hash = '' THEN ImgId
-         ELSE min(ImgId) OVER (PARTITION BY content_hash) END AS duplicate_group
+         ELSE min(ImgId) OVER (PARTITION BY content_hash) END AS duplicate_group,
+    content_hash
 FROM images
 WHERE status <> 'broken';
 

@@ -1,0 +1,208 @@
+"""The known backbones, one record each, and how a reference such as `tflite:FILE` becomes a loaded backbone."""
+
+import difflib
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from featurestore.backbones.base import Backbone, Preprocessing
+from featurestore.errors import BackboneError
+
+ENTRY_POINTS = "featurestore.backbones"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What a loader gets besides its record.
+
+    ``target`` is what stands behind the colon of ``tflite:FILE``; the rest is as in `load`.
+    """
+
+    name: str
+    target: Path | None = None
+    weights: Path | None = None
+    tensor: str | int | None = None
+    preprocessing: Preprocessing | None = None
+    synthetic: bool = False
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class BackboneRecord:
+    """A backbone that can be named.
+
+    Parameters
+    ----------
+    name
+        What people type; ``tflite`` and ``savedmodel`` are followed by a colon and a path.
+    loader
+        ``module:function``, imported when the backbone is asked for; it is called with the record and `LoadOptions`.
+    handle
+        The published weights, a Kaggle Models handle; empty when there are none.
+    embed_dim
+        Length of an embedding; None when the weights tell.
+    """
+
+    name: str
+    loader: str
+    description: str
+    handle: str = ""
+    embed_dim: int | None = None
+    preprocessing: Preprocessing | None = None
+    licence: str = ""
+    takes_path: bool = False
+
+
+RECORDS: dict[str, BackboneRecord] = {
+    "inception_v3": BackboneRecord(
+        name="inception_v3",
+        loader="featurestore.backbones.tfhub:load",
+        description="Inception v3, ImageNet; hub weights, or a SavedModel with --weights DIR",
+        handle="google/inception-v3/tensorFlow2/feature-vector/2",
+        embed_dim=2048,
+        preprocessing=Preprocessing(224, 224, "unit"),
+        licence="Apache-2.0",
+    ),
+    "resnet_v2_50": BackboneRecord(
+        name="resnet_v2_50",
+        loader="featurestore.backbones.tfhub:load",
+        description="ResNet v2 50, ImageNet; hub weights, or a SavedModel with --weights DIR",
+        handle="google/resnet-v2/tensorFlow2/50-feature-vector/2",
+        embed_dim=2048,
+        preprocessing=Preprocessing(224, 224, "unit"),
+        licence="Apache-2.0",
+    ),
+    "descriptors": BackboneRecord(
+        name="descriptors",
+        loader="featurestore.backbones.descriptors:load",
+        description="hand-crafted colour, texture and structure of the whole poster; no weights",
+    ),
+    "savedmodel": BackboneRecord(
+        name="savedmodel",
+        loader="featurestore.backbones.tfhub:load",
+        description="savedmodel:DIR, any TensorFlow SavedModel, images in, vectors out",
+        takes_path=True,
+    ),
+    "tflite": BackboneRecord(
+        name="tflite",
+        loader="featurestore.backbones.tflite:load",
+        description="tflite:FILE, a TensorFlow Lite model, float or quantised; --tensor names the embedding",
+        takes_path=True,
+    ),
+}
+
+
+def known() -> list[BackboneRecord]:
+    """All records by name: those above, then those that installed packages bring under `featurestore.backbones`.
+
+    A package's entry point names a `BackboneRecord`; one that can't be imported is listed with the reason.
+    """
+    return [*sorted(RECORDS.values(), key=lambda record: record.name), *_plugins().values()]
+
+
+def load(
+    reference: str,
+    *,
+    name: str | None = None,
+    weights: Path | None = None,
+    tensor: str | int | None = None,
+    preprocessing: Preprocessing | None = None,
+    synthetic: bool = False,
+    threads: int | None = None,
+) -> Backbone:
+    """Load the backbone that ``reference`` names.
+
+    Parameters
+    ----------
+    reference
+        A known name, ``tflite:FILE`` or ``savedmodel:DIR``.
+    name
+        Name in the store, a lower-case identifier; by default that of the record or of the file.
+    weights
+        A local SavedModel folder in the place of the published weights.
+    tensor
+        tflite: number or name of the tensor that is the embedding; by default the output.
+    synthetic
+        The weights are random or made up.
+    threads
+        Threads of the model; the number of cores when None.
+
+    Raises
+    ------
+    BackboneError
+        When the name is unknown or the weights can't be loaded.
+    """
+    scheme, colon, path = reference.partition(":")
+    record = _find(scheme, reference)
+    if record.takes_path and not path:
+        raise BackboneError(f"got the backbone {reference!r}, expected a path behind the colon: {scheme}:PATH")
+    if colon and not record.takes_path:
+        raise BackboneError(f"got {reference!r}, but {scheme!r} takes no path: name a local model with --weights")
+    target = Path(path) if path else None
+    options = LoadOptions(
+        name=store_name(name or (target.stem if target else record.name), given=name is not None),
+        target=target,
+        weights=weights,
+        tensor=tensor,
+        preprocessing=preprocessing,
+        synthetic=synthetic,
+        threads=threads,
+    )
+    if weights is not None and not record.handle:
+        raise BackboneError(f"the backbone {scheme!r} takes no --weights: leave it out")
+    if tensor is not None and record.name != "tflite":
+        raise BackboneError(f"the backbone {scheme!r} takes no --tensor: leave it out")
+    module, _, function = record.loader.partition(":")
+    loader: Callable[[BackboneRecord, LoadOptions], Backbone] = getattr(importlib.import_module(module), function)
+    return loader(record, options)
+
+
+def store_name(text: str, *, given: bool = True) -> str:
+    """``text`` as a name in the store; derived names are bent to fit, given ones refused.
+
+    >>> store_name("MobileNet-v1.0", given=False)
+    'mobilenet_v1_0'
+
+    Raises
+    ------
+    BackboneError
+        When ``text`` is no lower-case identifier and was given by a person.
+    """
+    if NAME.fullmatch(text):
+        return text
+    if given:
+        raise BackboneError(f"got the name {text!r}, expected lower-case letters, digits and _: try another --name")
+    bent = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    return bent if NAME.fullmatch(bent) else f"model_{bent}".rstrip("_")
+
+
+def _find(name: str, reference: str) -> BackboneRecord:
+    if name in RECORDS:
+        return RECORDS[name]
+    plugins = _plugins()
+    if name in plugins:
+        record = plugins[name]
+        if not record.loader:
+            raise BackboneError(f"the backbone {name!r} of another package can't be used: {record.description}")
+        return record
+    names = sorted([*RECORDS, *plugins])
+    close = difflib.get_close_matches(name, names, n=2)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(names)}"
+    raise BackboneError(f"there is no backbone {reference!r}: {hint}")
+
+
+def _plugins() -> dict[str, BackboneRecord]:
+    found: dict[str, BackboneRecord] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            record = point.load()
+        except Exception as error:  # somebody else's package: it may fail in any way, and must not take us down
+            record = BackboneRecord(point.name, "", f"unusable: {type(error).__name__}: {error}")
+        if not isinstance(record, BackboneRecord):
+            record = BackboneRecord(point.name, "", f"unusable: its entry point is a {type(record).__name__}")
+        found[point.name] = replace(record, name=point.name)
+    return found

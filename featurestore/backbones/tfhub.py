@@ -1,0 +1,153 @@
+"""TensorFlow SavedModels as backbones: hub handles, and local folders of either kind (hub module, Keras export)."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore._optional import import_extra
+from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing, file_digest
+from featurestore.backbones.registry import BackboneRecord, LoadOptions
+from featurestore.errors import BackboneError
+
+
+def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
+    """Load a published backbone, or ``savedmodel:DIR``.
+
+    Raises
+    ------
+    BackboneError
+        When the weights can't be had, or the model doesn't turn images into vectors of the record's length.
+    """
+    local = options.weights or options.target
+    folder = local if local is not None else _download(record)
+    if not (folder / "saved_model.pb").is_file():
+        raise BackboneError(
+            f"{str(folder)!r} is no SavedModel (it has no saved_model.pb): name the unpacked folder with --weights DIR"
+        )
+    preprocessing = options.preprocessing or record.preprocessing or Preprocessing(224, 224, "unit")
+    tensorflow = _tensorflow()
+    model = _load_folder(tensorflow, folder)
+    function = _compiled(tensorflow, _forward(tensorflow, model, folder), preprocessing)
+    embed_dim = _probe(function, preprocessing, folder)
+    if record.embed_dim is not None and embed_dim != record.embed_dim:
+        raise BackboneError(
+            f"{str(folder)!r} gives {embed_dim}-d vectors, {record.name} has {record.embed_dim}: "
+            f"these are other weights; use savedmodel:{folder}"
+        )
+    spec = BackboneSpec(
+        name=options.name,
+        embed_dim=embed_dim,
+        preprocessing=preprocessing,
+        weights=f"sha256:{folder_digest(folder)}",
+        source=f"local folder {folder.name}, not compared with the published weights" if local else record.handle,
+        synthetic=options.synthetic,
+        licence="" if local else record.licence,
+        libraries={"tensorflow": tensorflow.__version__},
+    )
+    return SavedModelBackbone(spec, function, model)
+
+
+class SavedModelBackbone:
+    """One traced function over batches of any size."""
+
+    def __init__(self, spec: BackboneSpec, function: Callable[[Any], Any], model: Any) -> None:
+        self.spec = spec
+        self._function = function
+        self._model = model  # its variables live as long as this reference
+
+    def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """``(n, height, width, 3)`` float32 → ``(n, embed_dim)`` float32."""
+        return np.asarray(self._function(images).numpy(), np.float32)
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over graph, variables and assets of a SavedModel: not over its name, nor over notes beside it."""
+    total = hashlib.sha256()
+    wanted = [folder / "saved_model.pb", *(folder / "variables").rglob("*"), *(folder / "assets").rglob("*")]
+    for path in sorted(path for path in wanted if path.is_file()):
+        total.update(f"{path.relative_to(folder).as_posix()} {file_digest(path)}\n".encode())
+    return total.hexdigest()
+
+
+def _download(record: BackboneRecord) -> Path:
+    """The folder of the published weights, from kagglehub's cache or the network."""
+    kagglehub = import_extra("kagglehub", "embed", needed_by=f"the backbone {record.name}")
+    try:
+        return Path(kagglehub.model_download(record.handle))
+    except Exception as error:  # kagglehub raises whatever its HTTP stack raises
+        raise BackboneError(
+            f"the weights {record.handle!r} can't be had ({type(error).__name__}): run `featurestore fetch` where "
+            "there is a network, or name a local SavedModel with --weights DIR"
+        ) from error
+
+
+def _tensorflow() -> Any:
+    # TensorFlow reads this when it is imported; it silences notes that are no news to a user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return import_extra("tensorflow", "embed", needed_by="a SavedModel backbone")
+
+
+def _load_folder(tensorflow: Any, folder: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tensorflow-hub imports pkg_resources, which announces its own end
+        hub = import_extra("tensorflow_hub", "embed", needed_by="a SavedModel backbone")
+    try:
+        return hub.load(str(folder))
+    except (OSError, ValueError, AttributeError, KeyError, RuntimeError, tensorflow.errors.OpError) as error:
+        raise BackboneError(
+            f"{str(folder)!r} can't be loaded as a SavedModel ({str(error).splitlines()[0][:120]}): get it again"
+        ) from error
+
+
+def _forward(tensorflow: Any, model: Any, folder: Path) -> Callable[[Any], Any]:
+    """The function of a SavedModel that takes images: a hub module is callable, a Keras export has ``serve``."""
+    if callable(model):
+        return lambda images: model(images)
+    if hasattr(model, "serve"):
+        return lambda images: model.serve(images)
+    signatures = dict(getattr(model, "signatures", {}))
+    signature = signatures.get("serving_default") or next(iter(signatures.values()), None)
+    if signature is None:
+        raise BackboneError(f"{str(folder)!r} has no function to call: expected a hub module or a Keras export")
+    inputs = list(signature.structured_input_signature[1])
+    if len(inputs) != 1:
+        raise BackboneError(f"{str(folder)!r} takes the inputs {inputs}, expected one: not an image model")
+    return lambda images: next(iter(signature(**{inputs[0]: images}).values()))
+
+
+def _compiled(tensorflow: Any, forward: Callable[[Any], Any], preprocessing: Preprocessing) -> Callable[[Any], Any]:
+    """Trace once for batches of any size, so that the last, smaller batch costs no second trace."""
+    kind = tensorflow.uint8 if preprocessing.scale == "byte" else tensorflow.float32
+    shape = [None, preprocessing.height, preprocessing.width, 3]
+
+    @tensorflow.function(input_signature=[tensorflow.TensorSpec(shape, kind)])
+    def embed(images: Any) -> Any:
+        vectors = forward(images)
+        if isinstance(vectors, dict):
+            vectors = next(iter(vectors.values()))
+        if vectors.shape.rank == 4:
+            vectors = tensorflow.squeeze(vectors, [1, 2])
+        return vectors
+
+    return embed  # type: ignore[no-any-return]
+
+
+def _probe(function: Callable[[Any], Any], preprocessing: Preprocessing, folder: Path) -> int:
+    """Embed one grey image to learn the length of a vector."""
+    grey = np.full((1, preprocessing.height, preprocessing.width, 3), 128, np.uint8)
+    expected = f"expected ({preprocessing.height}, {preprocessing.width}, 3) images in and one float vector each out"
+    try:
+        vectors = function(preprocessing.apply(grey))
+    except Exception as error:  # the graph is somebody else's: a mismatch may surface as any error
+        raise BackboneError(
+            f"{str(folder)!r} can't embed an image ({str(error).strip().splitlines()[-1][:120]}): {expected}"
+        ) from error
+    if len(vectors.shape) != 2 or not vectors.dtype.is_floating:
+        raise BackboneError(f"{str(folder)!r} gives {vectors.shape} {vectors.dtype.name}, {expected}")
+    return int(vectors.shape[1])

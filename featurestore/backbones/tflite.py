@@ -1,0 +1,142 @@
+"""TensorFlow Lite files as backbones, float or quantised, on one interpreter per thread."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore._optional import import_extra
+from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing, file_digest
+from featurestore.backbones.registry import BackboneRecord, LoadOptions
+from featurestore.errors import BackboneError
+
+
+def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
+    """Load ``tflite:FILE``.
+
+    Raises
+    ------
+    BackboneError
+        When the file is missing, is no TFLite model, takes no images, or has no such tensor.
+    """
+    path = options.target
+    assert path is not None, "the registry demands a path"
+    if not path.is_file():
+        raise BackboneError(f"there is no file {str(path)!r}: name a .tflite model")
+    interpreters = [_interpreter(path, options.tensor) for _ in range(options.threads or os.cpu_count() or 1)]
+    first = interpreters[0]
+    model_input = first.get_input_details()[0]
+    shape = [int(size) for size in model_input["shape"]]
+    if len(first.get_input_details()) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+        raise BackboneError(f"{path} takes {shape}, expected one input of (1, height, width, 3): not an image model")
+    quantised = model_input["dtype"] != np.float32
+    if quantised and model_input["dtype"] != np.uint8:
+        raise BackboneError(f"{path} takes {model_input['dtype'].__name__} images, expected uint8 or float32")
+    output = _find_tensor(first, options.tensor, path)
+    preprocessing = options.preprocessing or Preprocessing(shape[1], shape[2], "byte" if quantised else "unit")
+    if (preprocessing.height, preprocessing.width) != (shape[1], shape[2]):
+        raise BackboneError(f"{path} takes {shape[1]} × {shape[2]} pixels: set the preprocessing to that size")
+    if (preprocessing.scale == "byte") != quantised:
+        raise BackboneError(
+            f"{path} takes {model_input['dtype'].__name__} images: the scale {preprocessing.scale!r} is not that"
+        )
+    spec = BackboneSpec(
+        name=options.name,
+        embed_dim=int(np.prod(output["shape"])),
+        preprocessing=preprocessing,
+        weights=f"sha256:{file_digest(path)}",
+        source=path.name,
+        options={"tensor": str(output["index"])},
+        synthetic=options.synthetic,
+        licence=record.licence,
+        libraries={"ai-edge-litert": version("ai-edge-litert")},
+    )
+    return TFLiteBackbone(spec, interpreters, model_input["index"], output)
+
+
+class TFLiteBackbone:
+    """Runs one image at a time on each of several interpreters, so a vector never depends on its batch."""
+
+    def __init__(
+        self, spec: BackboneSpec, interpreters: Sequence[Any], input_index: int, output: dict[str, Any]
+    ) -> None:
+        self.spec = spec
+        self._input = input_index
+        self._output = int(output["index"])
+        self._scale, self._zero = output["quantization"]
+        self._free: SimpleQueue[Any] = SimpleQueue()
+        for interpreter in interpreters:
+            self._free.put(interpreter)
+        self._pool = ThreadPoolExecutor(len(interpreters))
+
+    def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """``(n, height, width, 3)`` → ``(n, embed_dim)`` float32, dequantised by the model's own scale."""
+        return np.stack(list(self._pool.map(self._one, images)))
+
+    def _one(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        interpreter = self._free.get()
+        try:
+            interpreter.set_tensor(self._input, image[None])
+            interpreter.invoke()
+            vector = interpreter.get_tensor(self._output).reshape(-1)
+        finally:
+            self._free.put(interpreter)
+        if vector.dtype == np.float32:
+            return vector
+        return np.asarray((vector.astype(np.float32) - self._zero) * np.float32(self._scale), np.float32)
+
+
+def _interpreter(path: Path, tensor: str | int | None) -> Any:
+    litert = import_extra("ai_edge_litert.interpreter", "embed", needed_by="a tflite backbone")
+    try:
+        with warnings.catch_warnings():
+            # It warns that interior tensors cost memory: reading one is what was asked for.
+            warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
+            interpreter = litert.Interpreter(
+                str(path), num_threads=1, experimental_preserve_all_tensors=tensor is not None
+            )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise BackboneError(
+            f"{path} can't be loaded as TFLite ({str(error).strip()[:120]}): name a .tflite model"
+        ) from error
+    return interpreter
+
+
+def _find_tensor(interpreter: Any, tensor: str | int | None, path: Path) -> dict[str, Any]:
+    """The tensor that is the embedding: one value a channel, whatever the ones around it."""
+    if tensor is None:
+        chosen = interpreter.get_output_details()[0]
+    else:
+        found = [t for t in _vector_tensors(interpreter) if tensor in (t["index"], t["name"])]
+        if not found:
+            raise BackboneError(
+                f"{path} has no vector tensor {tensor!r}: its last ones are {_names(_vector_tensors(interpreter))}"
+            )
+        chosen = found[0]
+    if not _is_vector(chosen):
+        raise BackboneError(
+            f"{path}: the tensor {chosen['index']} has the shape {chosen['shape'].tolist()}, expected one vector: "
+            f"choose with --tensor, for example {_names(_vector_tensors(interpreter))}"
+        )
+    return dict(chosen)
+
+
+def _vector_tensors(interpreter: Any) -> list[dict[str, Any]]:
+    return [t for t in interpreter.get_tensor_details() if t["name"] and _is_vector(t)]
+
+
+def _is_vector(tensor: dict[str, Any]) -> bool:
+    shape = tensor["shape"]
+    return len(shape) in (2, 4) and shape[-1] > 1 and int(np.prod(shape)) == int(shape[-1])
+
+
+def _names(tensors: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{t['index']} ({t['name'][-40:]}, {t['shape'][-1]}-d)" for t in tensors[-3:]) or "none"

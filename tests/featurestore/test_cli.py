@@ -1,0 +1,108 @@
+"""The command line: what scripts read, what people are told, and exit codes."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support import Collection, CountingBackbone
+
+from featurestore import FeatureStore
+from featurestore.cli import cli, run_command
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Run `featurestore …` in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["featurestore", *map(str, arguments)])
+        code = run_command(cli, "featurestore")
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_the_main_job(run, collection: Collection, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    store = tmp_path / "s"
+    code, out, _ = run("ingest", "--store", store, "--metadata", collection.metadata, "--images", collection.images)
+    assert code == 0
+    assert "labelled                      20" in out
+    code, out, _ = run("embed", "--store", store, "--backbone", "descriptors")
+    assert code == 0
+    assert "24 computed" in out
+    code, out, _ = run("info", "--store", store, "--json")
+    info = json.loads(out)
+    assert info["backbones"][0]["rows"] == 24
+    assert info["labeled"] == 20
+    code, out, _ = run("info", "--store", store)
+    assert "24 of 24 images (100.0 %)" in out
+
+
+def test_the_store_comes_from_the_environment(run, store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("FEATURESTORE_STORE", str(store.path))
+    code, out, _ = run("sql", "SELECT count(*) AS n FROM movies", "--format", "json")
+    assert (code, json.loads(out)) == (0, [{"n": 24}])
+
+
+def test_sql_formats(run, store: FeatureStore, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    query = "SELECT ImgId, Genre1 FROM labeled ORDER BY ImgId LIMIT 2"
+    assert run("sql", "--store", store.path, query, "--format", "csv")[1].splitlines() == [
+        '"ImgId","Genre1"',
+        '101,"Drama"',
+        '102,"Comedy"',
+    ]
+    assert "Comedy" in run("sql", "--store", store.path, query)[1]
+    for form, reader in (("parquet", pq.read_table), ("arrow", lambda path: pa.ipc.open_stream(path).read_all())):
+        file = tmp_path / f"result.{form}"
+        code, _, err = run("sql", "--store", store.path, query, "--format", form, "-o", file)
+        assert code == 0, err
+        assert reader(file)["ImgId"].to_pylist() == [101, 102]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["info", "--store", "nowhere"], 1, "featurestore: there is no store in 'nowhere'"),
+        (["sql", "--store", "{store}", "SELEC 1"], 1, "the query failed"),
+        (["sql", "--store", "{store}", "SELECT * FROM read_csv('/etc/passwd')"], 1, "the query failed"),
+        (["sql", "--store", "{store}", "SET enable_external_access = true"], 1, "the query failed"),
+        (["sql", "--store", "{store}", "COPY movies TO '/tmp/never.csv'"], 1, "the query failed"),
+        (["embed", "--store", "{store}", "--backbone", "incepton_v3"], 1, "inception_v3"),
+        (["embed", "--store", "nowhere", "--backbone", "descriptors"], 1, "there is no store"),
+        (["embed", "--store", "{store}", "--backbone", "tflite:none.tflite"], 1, "none.tflite"),
+        (["ingest", "--store", "{store}", "--metadata", "none", "--images", "none"], 1, "there is no metadata file"),
+        (["import-embeddings", "--store", "{store}", "none.csv", "--backbone", "x"], 1, "there is no file"),
+        (["frobnicate"], 2, "No such command"),
+        (["embed", "--batch-size", "many", "--backbone", "x"], 2, "not a valid integer"),
+    ],
+)
+def test_bad_input_is_one_sentence(run, store: FeatureStore, arguments: list[str], code: int, sentence: str) -> None:  # type: ignore[no-untyped-def]
+    got, out, err = run(*(argument.format(store=store.path) for argument in arguments))
+    assert got == code
+    assert sentence in err
+    assert "Traceback" not in out + err
+
+
+def test_an_interrupt_exits_with_130(run, store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    backbone = CountingBackbone()
+
+    def interrupt(batch: int) -> None:
+        if batch:
+            raise KeyboardInterrupt
+
+    backbone.before_batch = interrupt
+    monkeypatch.setattr("featurestore.backbones.registry.load", lambda *_, **__: backbone)
+    code, _, err = run("embed", "--store", store.path, "--backbone", "counting", "--batch-size", 8)
+    assert code == 130
+    assert "run the command again to go on" in err
+    assert store.refresh().backbones()[0].rows == 8
+
+
+def test_every_command_has_help() -> None:
+    for name, command in cli.commands.items():
+        assert command.help, name
+        for parameter in command.params:
+            assert getattr(parameter, "help", "argument"), f"{name} {parameter.name}"

@@ -1,0 +1,63 @@
+"""References become backbones; wrong ones become a sentence with the right one."""
+
+from pathlib import Path
+
+import pytest
+
+from featurestore.backbones import registry
+from featurestore.backbones.registry import BackboneRecord, known, load, store_name
+from featurestore.errors import BackboneError
+
+
+@pytest.mark.parametrize(
+    ("reference", "options", "sentence"),
+    [
+        ("incepton_v3", {}, "did you mean inception_v3"),
+        ("zzz", {}, "known are descriptors, inception_v3"),
+        ("tflite", {}, "expected a path behind the colon"),
+        ("descriptors:x", {}, "takes no path"),
+        ("descriptors", {"weights": Path("x")}, "takes no --weights"),
+        ("descriptors", {"tensor": 3}, "takes no --tensor"),
+        ("descriptors", {"name": "My-Name"}, "expected lower-case"),
+    ],
+)
+def test_wrong_references(reference: str, options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(BackboneError) as caught:
+        load(reference, **options)  # type: ignore[arg-type]
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(("stem", "name"), [("MobileNet-v1.0", "mobilenet_v1_0"), ("3d", "model_3d"), ("é", "model")])
+def test_derived_names_are_bent_to_fit(stem: str, name: str) -> None:
+    assert store_name(stem, given=False) == name
+
+
+def test_records_are_complete() -> None:
+    for record in registry.RECORDS.values():
+        assert record.description
+        module, _, function = record.loader.partition(":")
+        assert module.startswith("featurestore.backbones.")
+        assert function
+    assert {"inception_v3", "resnet_v2_50", "descriptors"} <= {record.name for record in known()}
+
+
+class _Point:
+    def __init__(self, name: str, value: object) -> None:
+        self.name, self.value = name, value
+
+    def load(self) -> object:
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+def test_other_packages_bring_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = BackboneRecord("other", "featurestore.backbones.descriptors:load", "theirs")
+    points = [_Point("other", ours), _Point("broken", ImportError("no such thing")), _Point("odd", 42)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    assert {"other", "broken", "odd"} <= {record.name for record in known()}
+    assert load("other").spec.name == "other"
+    with pytest.raises(BackboneError, match="no such thing"):
+        load("broken")
+    with pytest.raises(BackboneError, match="its entry point is a int"):
+        load("odd")

@@ -1,0 +1,83 @@
+"""SavedModels: hub modules and Keras exports, the right length, the right words when they are wrong."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from savedmodels import hub_module, keras_export
+
+from featurestore import FeatureStore
+from featurestore.backbones.registry import load
+from featurestore.backbones.tfhub import folder_digest
+from featurestore.errors import BackboneError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own warnings are not ours to mend
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic SavedModel of the signature of the hub's Inception v3 feature vector."""
+    return hub_module(tmp_path_factory.mktemp("hub") / "inception")
+
+
+def test_a_store_is_embedded_through_local_weights(store: FeatureStore, weights: Path) -> None:
+    backbone = load("inception_v3", weights=weights, synthetic=True)
+    assert backbone.spec.embed_dim == 2048
+    report = store.embed(backbone, batch_size=7)
+    assert report.computed == 24
+    features = store.features("inception_v3", view="collection")
+    assert features.X.shape == (24, 2048)
+    assert features.synthetic
+    assert store.embed(load("inception_v3", weights=weights, synthetic=True)).computed == 0
+
+
+def test_vectors_do_not_depend_on_the_batch(weights: Path) -> None:
+    backbone = load("resnet_v2_50", weights=weights, synthetic=True)
+    images = np.random.default_rng(0).random((5, 224, 224, 3), np.float32)
+    together = backbone.embed(images)
+    alone = np.concatenate([backbone.embed(image[None]) for image in images])
+    np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-4)
+
+
+def test_the_identity_is_in_the_variables_not_in_the_name(weights: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(weights, moved)
+    (moved / "notes.txt").write_text("mine")
+    assert folder_digest(moved) == folder_digest(weights)
+    other = hub_module(tmp_path / "other", seed=1)
+    assert folder_digest(other) != folder_digest(weights)
+
+
+def test_keras_exports_and_pooled_maps(tmp_path: Path) -> None:
+    exported = load(f"savedmodel:{keras_export(tmp_path / 'Keras-Model')}", synthetic=True)
+    assert (exported.spec.name, exported.spec.embed_dim) == ("keras_model", 32)
+    maps = load(f"savedmodel:{hub_module(tmp_path / 'maps', embed_dim=16, pooled=False)}", name="maps")
+    assert maps.embed(np.zeros((2, 224, 224, 3), np.float32)).shape == (2, 16)
+
+
+def test_wrong_models_are_named(tmp_path: Path) -> None:
+    short = hub_module(tmp_path / "short", embed_dim=64)
+    with pytest.raises(BackboneError, match="gives 64-d vectors, inception_v3 has 2048"):
+        load("inception_v3", weights=short)
+    with pytest.raises(BackboneError, match="no SavedModel"):
+        load("inception_v3", weights=tmp_path)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "saved_model.pb").write_bytes(b"no protobuf")
+    with pytest.raises(BackboneError, match="can't be loaded as a SavedModel"):
+        load(f"savedmodel:{tmp_path / 'broken'}")
+    from featurestore.backbones.base import Preprocessing
+
+    with pytest.raises(BackboneError, match="can't embed an image"):
+        load(f"savedmodel:{short}", preprocessing=Preprocessing(64, 64))
+
+
+def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    import kagglehub
+
+    def offline(handle: str) -> str:
+        raise ConnectionError(handle)
+
+    monkeypatch.setattr(kagglehub, "model_download", offline)
+    with pytest.raises(BackboneError, match=r"google/inception-v3/.* can't be had .*--weights DIR"):
+        load("inception_v3")

@@ -1,0 +1,51 @@
+"""TFLite files: the real quantised MobileNets, and files that are no model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featurestore.backbones.registry import load
+from featurestore.errors import BackboneError
+from featurestore.images import decode
+
+
+def posters(folder: Path, count: int) -> np.ndarray:
+    files = sorted((folder / "posters_modern").glob("*.jpg"))[:count]
+    return np.stack([decode(path.read_bytes(), height=224, width=224) for path in files])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("file", "tensor", "embed_dim", "scale"),
+    [("mobilenet_v1_embedding.tflite", None, 1024, 0.023528), ("mobilenet_v2.tflite", 172, 1280, 0.019078)],
+)
+def test_real_models(real_data: Path, file: str, tensor: int | None, embed_dim: int, scale: float) -> None:
+    backbone = load(f"tflite:{real_data / file}", tensor=tensor)
+    images = posters(real_data, 9)
+    vectors = backbone.embed(images)
+    assert vectors.shape == (9, embed_dim)
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors[3:4], backbone.embed(images[3:4]))
+    steps = vectors / scale
+    assert np.abs(steps - steps.round()).max() < 0.02, "dequantised by the model's own scale"
+    assert vectors.min() >= 0
+    assert np.ptp(vectors, axis=0).max() > 1
+
+
+@pytest.mark.real
+def test_the_tensor_is_part_of_the_identity(real_data: Path) -> None:
+    path = f"tflite:{real_data / 'mobilenet_v2.tflite'}"
+    inner, output = load(path, tensor=172, threads=1), load(path, threads=1)
+    assert (inner.spec.name, inner.spec.embed_dim, output.spec.embed_dim) == ("mobilenet_v2", 1280, 1001)
+    assert inner.spec.revision != output.spec.revision
+    with pytest.raises(BackboneError, match="no vector tensor 'nothing'"):
+        load(path, tensor="nothing", threads=1)
+
+
+def test_what_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="there is no file"):
+        load(f"tflite:{tmp_path / 'none.tflite'}")
+    (tmp_path / "text.tflite").write_text("not a model")
+    with pytest.raises(BackboneError, match="can't be loaded as TFLite"):
+        load(f"tflite:{tmp_path / 'text.tflite'}")
