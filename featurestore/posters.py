@@ -13,7 +13,6 @@ HEIGHT, WIDTH = 268, 182
 # `descriptors` land between 0.6 and 0.7, where they do on real posters.
 PULL = 0.55
 STYLE = 8
-SHAPES = {"disc": 0.0, "bar": 1.0, "ray": 2.0}
 
 
 def style_of(genre: str) -> NDArray[np.float64]:

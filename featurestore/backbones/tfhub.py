@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
+from featurestore.backbones import kaggle
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing, file_digest
 from featurestore.backbones.registry import BackboneRecord, LoadOptions
 from featurestore.errors import BackboneError
@@ -25,13 +25,13 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         When the weights can't be had, or the model doesn't turn images into vectors of the record's length.
     """
     local = options.weights or options.target
-    folder = local if local is not None else _download(record)
+    folder = local if local is not None else kaggle.model(record.handle)
     if not (folder / "saved_model.pb").is_file():
         raise BackboneError(
             f"{str(folder)!r} is no SavedModel (it has no saved_model.pb): name the unpacked folder with --weights DIR"
         )
     preprocessing = options.preprocessing or record.preprocessing or Preprocessing(224, 224, "unit")
-    tensorflow = _tensorflow()
+    tensorflow = _tensorflow(options.threads)
     model = _load_folder(tensorflow, folder)
     function = _compiled(tensorflow, _forward(tensorflow, model, folder), preprocessing)
     embed_dim = _probe(function, preprocessing, folder)
@@ -75,30 +75,24 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _download(record: BackboneRecord) -> Path:
-    """The folder of the published weights, from kagglehub's cache or the network."""
-    kagglehub = import_extra("kagglehub", "embed", needed_by=f"the backbone {record.name}")
-    try:
-        return Path(kagglehub.model_download(record.handle))
-    except Exception as error:  # kagglehub raises whatever its HTTP stack raises
-        raise BackboneError(
-            f"the weights {record.handle!r} can't be had ({type(error).__name__}): run `featurestore fetch` where "
-            "there is a network, or name a local SavedModel with --weights DIR"
-        ) from error
-
-
-def _tensorflow() -> Any:
+def _tensorflow(threads: int | None) -> Any:
     # TensorFlow reads this when it is imported; it silences notes that are no news to a user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return import_extra("tensorflow", "embed", needed_by="a SavedModel backbone")
+    tensorflow = import_extra("tensorflow", "embed", needed_by="a SavedModel backbone")
+    if threads is not None:
+        try:
+            tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        except RuntimeError as error:
+            raise BackboneError(
+                f"got threads={threads}, but TensorFlow is already running in this process: set it for the first model"
+            ) from error
+    return tensorflow
 
 
 def _load_folder(tensorflow: Any, folder: Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tensorflow-hub imports pkg_resources, which announces its own end
-        hub = import_extra("tensorflow_hub", "embed", needed_by="a SavedModel backbone")
+    # Not tensorflow_hub: on a TF2 module its `load` is this very call, and it needs an outdated setuptools.
     try:
-        return hub.load(str(folder))
+        return tensorflow.saved_model.load(str(folder))
     except (OSError, ValueError, AttributeError, KeyError, RuntimeError, tensorflow.errors.OpError) as error:
         raise BackboneError(
             f"{str(folder)!r} can't be loaded as a SavedModel ({str(error).splitlines()[0][:120]}): get it again"
@@ -118,7 +112,20 @@ def _forward(tensorflow: Any, model: Any, folder: Path) -> Callable[[Any], Any]:
     inputs = list(signature.structured_input_signature[1])
     if len(inputs) != 1:
         raise BackboneError(f"{str(folder)!r} takes the inputs {inputs}, expected one: not an image model")
-    return lambda images: next(iter(signature(**{inputs[0]: images}).values()))
+    return lambda images: signature(**{inputs[0]: images})
+
+
+def _one_output(outputs: Any) -> Any:
+    """The output that is the embedding: of several named ones the first that is float and a vector an image."""
+    if not isinstance(outputs, dict):
+        return outputs
+    candidates = [outputs[name] for name in sorted(outputs)]
+    vectors = [t for t in candidates if t.dtype.is_floating and (t.shape.rank == 2 or _is_pooled(t))]
+    return (vectors or candidates)[0]
+
+
+def _is_pooled(maps: Any) -> bool:
+    return maps.shape.rank == 4 and list(maps.shape[1:3]) == [1, 1]
 
 
 def _compiled(tensorflow: Any, forward: Callable[[Any], Any], preprocessing: Preprocessing) -> Callable[[Any], Any]:
@@ -128,14 +135,10 @@ def _compiled(tensorflow: Any, forward: Callable[[Any], Any], preprocessing: Pre
 
     @tensorflow.function(input_signature=[tensorflow.TensorSpec(shape, kind)])
     def embed(images: Any) -> Any:
-        vectors = forward(images)
-        if isinstance(vectors, dict):
-            vectors = next(iter(vectors.values()))
-        if vectors.shape.rank == 4:
-            vectors = tensorflow.squeeze(vectors, [1, 2])
-        return vectors
+        vectors = _one_output(forward(images))
+        return tensorflow.squeeze(vectors, [1, 2]) if _is_pooled(vectors) else vectors
 
-    return embed  # type: ignore[no-any-return]
+    return embed
 
 
 def _probe(function: Callable[[Any], Any], preprocessing: Preprocessing, folder: Path) -> int:

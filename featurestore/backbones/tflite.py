@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -27,26 +27,17 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         When the file is missing, is no TFLite model, takes no images, or has no such tensor.
     """
     path = options.target
-    assert path is not None, "the registry demands a path"
+    if path is None:
+        raise BackboneError(f"the backbone {record.name!r} needs a file: tflite:FILE")
     if not path.is_file():
         raise BackboneError(f"there is no file {str(path)!r}: name a .tflite model")
     interpreters = [_interpreter(path, options.tensor) for _ in range(options.threads or os.cpu_count() or 1)]
     first = interpreters[0]
     model_input = first.get_input_details()[0]
-    shape = [int(size) for size in model_input["shape"]]
-    if len(first.get_input_details()) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
-        raise BackboneError(f"{path} takes {shape}, expected one input of (1, height, width, 3): not an image model")
-    quantised = model_input["dtype"] != np.float32
-    if quantised and model_input["dtype"] != np.uint8:
-        raise BackboneError(f"{path} takes {model_input['dtype'].__name__} images, expected uint8 or float32")
+    if len(first.get_input_details()) != 1:
+        raise BackboneError(f"{path} takes {len(first.get_input_details())} inputs, expected one: not an image model")
+    preprocessing = _preprocessing(path, model_input, options.preprocessing)
     output = _find_tensor(first, options.tensor, path)
-    preprocessing = options.preprocessing or Preprocessing(shape[1], shape[2], "byte" if quantised else "unit")
-    if (preprocessing.height, preprocessing.width) != (shape[1], shape[2]):
-        raise BackboneError(f"{path} takes {shape[1]} × {shape[2]} pixels: set the preprocessing to that size")
-    if (preprocessing.scale == "byte") != quantised:
-        raise BackboneError(
-            f"{path} takes {model_input['dtype'].__name__} images: the scale {preprocessing.scale!r} is not that"
-        )
     spec = BackboneSpec(
         name=options.name,
         embed_dim=int(np.prod(output["shape"])),
@@ -58,17 +49,22 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         licence=record.licence,
         libraries={"ai-edge-litert": version("ai-edge-litert")},
     )
-    return TFLiteBackbone(spec, interpreters, model_input["index"], output)
+    return TFLiteBackbone(spec, interpreters, model_input, output)
 
 
 class TFLiteBackbone:
     """Runs one image at a time on each of several interpreters, so a vector never depends on its batch."""
 
     def __init__(
-        self, spec: BackboneSpec, interpreters: Sequence[Any], input_index: int, output: dict[str, Any]
+        self,
+        spec: BackboneSpec,
+        interpreters: Sequence[Any],
+        model_input: Mapping[str, Any],
+        output: Mapping[str, Any],
     ) -> None:
         self.spec = spec
-        self._input = input_index
+        self._input = int(model_input["index"])
+        self._signed = model_input["dtype"] == np.int8
         self._output = int(output["index"])
         self._scale, self._zero = output["quantization"]
         self._free: SimpleQueue[Any] = SimpleQueue()
@@ -78,6 +74,9 @@ class TFLiteBackbone:
 
     def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """``(n, height, width, 3)`` → ``(n, embed_dim)`` float32, dequantised by the model's own scale."""
+        if self._signed:
+            # A converter shifts bytes by 128 to make them signed; flipping the top bit is that shift.
+            images = (images ^ np.uint8(128)).view(np.int8)
         return np.stack(list(self._pool.map(self._one, images)))
 
     def _one(self, image: NDArray[Any]) -> NDArray[np.float32]:
@@ -88,9 +87,27 @@ class TFLiteBackbone:
             vector = interpreter.get_tensor(self._output).reshape(-1)
         finally:
             self._free.put(interpreter)
-        if vector.dtype == np.float32:
-            return vector
+        if vector.dtype.kind == "f":
+            return np.asarray(vector, np.float32)
         return np.asarray((vector.astype(np.float32) - self._zero) * np.float32(self._scale), np.float32)
+
+
+def _preprocessing(path: Path, model_input: Mapping[str, Any], wanted: Preprocessing | None) -> Preprocessing:
+    """What the model's input asks for, or ``wanted`` if that fits it."""
+    shape = [int(size) for size in model_input["shape"]]
+    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+        raise BackboneError(f"{path} takes {shape}, expected one input of (1, height, width, 3): not an image model")
+    kind = np.dtype(model_input["dtype"])
+    if kind not in (np.uint8, np.int8, np.float32):
+        raise BackboneError(f"{path} takes {kind} images, expected uint8, int8 or float32: convert it again")
+    quantised = kind != np.float32
+    chosen = wanted or Preprocessing(shape[1], shape[2], "byte" if quantised else "unit")
+    if (chosen.height, chosen.width) != (shape[1], shape[2]):
+        raise BackboneError(f"{path} takes {shape[1]} × {shape[2]} pixels: set the preprocessing to that size")
+    if (chosen.scale == "byte") != quantised:
+        expected = "byte" if quantised else "unit or signed"
+        raise BackboneError(f"{path} takes {kind} images: set the scale to {expected}, not {chosen.scale}")
+    return chosen
 
 
 def _interpreter(path: Path, tensor: str | int | None) -> Any:
@@ -125,6 +142,11 @@ def _find_tensor(interpreter: Any, tensor: str | int | None, path: Path) -> dict
         raise BackboneError(
             f"{path}: the tensor {chosen['index']} has the shape {chosen['shape'].tolist()}, expected one vector: "
             f"choose with --tensor, for example {_names(_vector_tensors(interpreter))}"
+        )
+    if not np.issubdtype(chosen["dtype"], np.floating) and not chosen["quantization"][0]:
+        raise BackboneError(
+            f"{path}: the tensor {chosen['index']} holds {chosen['dtype'].__name__} without one scale for all of it, "
+            "expected floats or values quantised per tensor: choose another with --tensor"
         )
     return dict(chosen)
 

@@ -1,0 +1,107 @@
+"""Any Python callable as a backbone; the callable is the user's, only its record and its result are looked at here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
+from featurestore.backbones.registry import store_name
+from featurestore.errors import BackboneError
+
+
+@dataclass(frozen=True)
+class CallableBackbone:
+    """A function with the record of what it computes."""
+
+    spec: BackboneSpec
+    function: Callable[[NDArray[Any]], Any]
+
+    def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """``(n, height, width, 3)`` → ``(n, embed_dim)`` float32.
+
+        Values that are NaN or infinite pass: the store refuses those rows by name and keeps the others.
+
+        Raises
+        ------
+        BackboneError
+            When the function gives anything but ``(n, embed_dim)`` floats.
+        """
+        return checked(self.function(images), self.spec, len(images))
+
+
+def from_callable(
+    function: Callable[[NDArray[Any]], Any],
+    *,
+    name: str,
+    revision: str,
+    embed_dim: int,
+    preprocessing: Preprocessing | None = None,
+    synthetic: bool = False,
+) -> Backbone:
+    """Make a backbone of ``function``, which maps ``(n, height, width, 3)`` images to ``(n, embed_dim)`` floats.
+
+    Parameters
+    ----------
+    name
+        The name in the store, a lower-case identifier.
+    revision
+        Yours to change whenever the function's vectors change: old and new ones are then never mixed.
+    embed_dim
+        Length of an embedding.
+    preprocessing
+        What the function wants to be given; 224 × 224 float32 RGB in [0, 1] when None.
+    synthetic
+        The function's weights are random or made up.
+
+    Raises
+    ------
+    BackboneError
+        When the name is no identifier, the revision is empty or the dimension is not positive.
+
+    Examples
+    --------
+    >>> mean_colour = from_callable(lambda images: images.mean((1, 2)), name="mean_colour", revision="1", embed_dim=3)
+    >>> mean_colour.embed(np.ones((2, 224, 224, 3), np.float32)).shape
+    (2, 3)
+    """
+    if not callable(function):
+        raise BackboneError(f"got a {type(function).__name__} as the backbone {name!r}, expected a function of images")
+    if not revision.strip():
+        raise BackboneError(f"the backbone {name!r} has an empty revision: give it one, and change it with the vectors")
+    if embed_dim < 1:
+        raise BackboneError(f"the backbone {name!r} has embed_dim={embed_dim}, expected 1 or more")
+    spec = BackboneSpec(
+        name=store_name(name),
+        embed_dim=embed_dim,
+        preprocessing=preprocessing or Preprocessing(),
+        weights=f"callable-{revision}",
+        source=f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}",
+        synthetic=synthetic,
+    )
+    return CallableBackbone(spec, function)
+
+
+def checked(vectors: Any, spec: BackboneSpec, count: int) -> NDArray[np.float32]:
+    """``vectors`` as contiguous ``(count, embed_dim)`` float32.
+
+    Raises
+    ------
+    BackboneError
+        When they have another shape, are ragged, or are no floats.
+    """
+    expected = (count, spec.embed_dim)
+    try:
+        array = np.asarray(vectors)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors that can't leave their device
+        raise BackboneError(
+            f"the backbone {spec.name!r} gave no array ({error}): expected {expected} floats"
+        ) from error
+    if array.shape != expected or array.dtype.kind != "f":
+        raise BackboneError(
+            f"the backbone {spec.name!r} gave {array.shape} {array.dtype}, expected {expected} float32: "
+            "correct its embed_dim or its function"
+        )
+    return np.ascontiguousarray(array, np.float32)

@@ -1,0 +1,70 @@
+"""Kaggle's models and data sets through kagglehub and its cache; it owns the words for what can't be had."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from featurestore._optional import import_extra
+from featurestore.errors import BackboneError, InputError
+
+
+def model(handle: str) -> Path:
+    """The folder of a model such as ``google/resnet-v2/tensorFlow2/50-feature-vector/2``, downloaded at most once.
+
+    Raises
+    ------
+    BackboneError
+        When it is neither in kagglehub's cache nor to be had.
+    """
+    try:
+        return _get(_kagglehub().model_download, handle)
+    except _Unavailable as error:
+        raise BackboneError(
+            f"the weights {handle!r} can't be had ({error}): run `featurestore fetch` where there is a network, "
+            "or name a local SavedModel with --weights DIR"
+        ) from error
+
+
+def dataset(handle: str) -> Path:
+    """The folder of a data set such as ``neha1703/movie-genre-from-its-poster``, downloaded at most once.
+
+    Raises
+    ------
+    InputError
+        When it can't be had.
+    """
+    try:
+        return _get(_kagglehub().dataset_download, handle)
+    except _Unavailable as error:
+        raise InputError(
+            f"the data set {handle!r} can't be had ({error}): try again where there is a network, "
+            f"or download it by hand from https://www.kaggle.com/datasets/{handle}"
+        ) from error
+
+
+class _Unavailable(Exception):
+    """The message is the reason, without a subject."""
+
+
+def _kagglehub() -> Any:
+    return import_extra("kagglehub", "embed", needed_by="a download from Kaggle")
+
+
+def _get(download: Callable[[str], str], handle: str) -> Path:
+    try:
+        return Path(download(handle))
+    except Exception as error:  # kagglehub raises whatever its HTTP stack, archive reader or disk raises
+        raise _Unavailable(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    requests = import_extra("requests", "embed", needed_by="a download from Kaggle")
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return f"Kaggle refuses it with HTTP {status}, log in as kagglehub's README says"
+    if status is not None:
+        return f"Kaggle answers with HTTP {status}"
+    if isinstance(error, (ConnectionError, requests.exceptions.ConnectionError, requests.exceptions.Timeout)):
+        return "no connection to Kaggle"
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first_line[:150]}".removesuffix(": ")

@@ -1,0 +1,99 @@
+"""One contract for every head."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from benchmarks.heads.base import HeadSpec
+from benchmarks.heads.registry import HEADS, find
+from featurestore.errors import InputError
+
+CHEAP = {"rounds": 8, "trees": 12, "epochs": 3}
+ALL = pytest.mark.parametrize("spec", HEADS.values(), ids=HEADS)
+
+
+def quick(spec: HeadSpec) -> HeadSpec:
+    """The same head with fewer rounds: the contract does not depend on them."""
+    parameters = {name: CHEAP.get(name, value) for name, value in spec.parameters.items()}
+    if "hidden" in parameters:
+        parameters["hidden"] = (16, 8)
+    return HeadSpec(spec.name, spec.about, spec.factory, parameters)
+
+
+def data(n: int = 90, d: int = 120, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """More columns than rows, as embeddings of small collections are."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    X = rng.normal(size=(n, d)).astype(np.float32)
+    X[np.arange(n), y] += 3
+    return X, y.astype(np.int64)
+
+
+@ALL
+def test_probabilities(spec: HeadSpec) -> None:
+    X, y = data()
+    before = X.copy()
+    model = quick(spec).build(seed=0)
+    model.fit(X[:60], y[:60])
+    proba = np.asarray(model.predict_proba(X[60:]))
+    assert proba.shape == (30, 3)
+    assert proba.min() >= 0
+    np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-4)
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
+    np.testing.assert_array_equal(X, before)
+
+
+@ALL
+def test_the_same_seed_gives_the_same_model(spec: HeadSpec) -> None:
+    X, y = data()
+    first, second = (np.asarray(quick(spec).build(seed=3).fit(X, y).predict_proba(X)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@ALL
+def test_two_classes_and_labels_with_a_gap(spec: HeadSpec) -> None:
+    X, y = data(classes=2)
+    model = quick(spec).build(seed=0).fit(X, y * 2)
+    np.testing.assert_array_equal(model.classes_, [0, 2])
+    assert np.asarray(model.predict_proba(X)).shape == (90, 2)
+
+
+@ALL
+def test_it_learns(spec: HeadSpec) -> None:
+    if spec.name == "majority":
+        pytest.skip("the floor learns nothing, by design")
+    X, y = data(n=240, d=30)
+    X[np.arange(240), y] += 3
+    parameters = spec.parameters | (
+        {"hidden": (64, 32), "epochs": 60, "learning_rate": 1e-3} if "hidden" in spec.parameters else {}
+    )
+    model = HeadSpec(spec.name, "", spec.factory, parameters).build(seed=0).fit(X[:180], y[:180])
+    accuracy = (np.asarray(model.predict_proba(X[180:])).argmax(1) == y[180:]).mean()
+    assert accuracy > 0.8
+
+
+@ALL
+def test_the_constructor_only_stores(spec: HeadSpec) -> None:
+    from sklearn.base import clone
+
+    model = quick(spec).build(seed=0)
+    assert inspect.isclass(type(model))
+    twin = clone(model)
+    X, y = data()
+    np.testing.assert_array_equal(
+        np.asarray(model.fit(X, y).predict_proba(X)), np.asarray(twin.fit(X, y).predict_proba(X))
+    )
+
+
+@ALL
+def test_the_record_is_complete(spec: HeadSpec) -> None:
+    assert spec.name.isidentifier()
+    assert 10 < len(spec.about) < 120
+
+
+def test_unknown_heads_get_the_close_ones() -> None:
+    with pytest.raises(InputError, match="did you mean xgboost"):
+        find(["xgbost"])
+    assert [head.name for head in find(["knn", "knn", "lda"])] == ["knn", "lda"]
+    assert len(find([])) == len(HEADS) >= 12

@@ -1,0 +1,174 @@
+"""The runner: cells are stored, resumed, fail alone, and are the same on any number of workers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import Collection, CountingBackbone, jpeg, movie, write_metadata
+
+from benchmarks import runner
+from benchmarks.cli import cli
+from benchmarks.heads.base import HeadSpec
+from benchmarks.heads.registry import find
+from benchmarks.protocols import Protocol
+from benchmarks.report import notes, render, tables
+from benchmarks.results import comparison
+from featurestore import FeatureStore
+from featurestore.cli import run_command
+from featurestore.errors import InputError
+
+FEW = ["majority", "logistic_regression", "knn"]
+
+
+def crashing(how: str) -> HeadSpec:
+    return HeadSpec(f"crashing_{how}", "fails on purpose", "failing_heads:make", {"how": how})
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> FeatureStore:
+    """Sixty posters of two genres, embedded with a cheap backbone; one pair of twins."""
+    images = tmp_path / "posters"
+    images.mkdir()
+    rows = []
+    for i in range(60):
+        (images / f"{100 + i}.jpg").write_bytes(jpeg(i))
+        rows.append(movie(100 + i, "Drama" if i % 3 else "Comedy"))
+    (images / "101.jpg").write_bytes((images / "102.jpg").read_bytes())
+    store = FeatureStore(tmp_path / "store")
+    store.ingest(metadata=write_metadata(tmp_path / "m.csv", rows), images=images)
+    store.embed(CountingBackbone())
+    return store
+
+
+def test_cells_are_stored_and_never_run_again(bench: FeatureStore) -> None:
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "workers": 1}
+    (first,) = runner.run(bench, **plan)
+    assert (first.cells, first.computed, first.failed) == (9, 9, 0)
+    state = bench.state.id
+    (second,) = runner.run(bench, **plan)
+    assert (second.run_id, second.computed) == (first.run_id, 0)
+    assert bench.state.id == state
+    (third,) = runner.run(bench, **{**plan, "heads": find([*FEW, "lda"])})
+    assert third.computed == 3, "only what is new"
+    assert bench.sql("SELECT count(*) AS n FROM bench_predictions")["n"][0].as_py() == 12 * 20
+
+
+def test_changed_data_reruns_its_cells(bench: FeatureStore) -> None:
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "workers": 1}
+    runner.run(bench, **plan)
+    images = Path(bench.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    (images / "120.jpg").write_bytes(jpeg(9999))
+    bench.embed(CountingBackbone())
+    (report,) = runner.run(bench, **plan)
+    assert report.computed == 9
+
+
+def test_workers_do_not_change_a_bit(bench: FeatureStore, tmp_path: Path) -> None:
+    heads = find(["logistic_regression", "rbf_svm", "random_forest", "mlp_512"])
+    query = "SELECT cell, ImgId, y, proba FROM bench_predictions ORDER BY cell, ImgId"
+    runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=2)], workers=1)
+    alone = bench.sql(query)
+    import shutil
+
+    copy = FeatureStore(tmp_path / "copy")
+    shutil.copytree(bench.path, copy.path)
+    for name in ("bench_cells", "bench_scores", "bench_predictions", "bench_runs"):
+        assert copy.has(name)
+    state = json.loads((copy.path / "state.json").read_text())
+    state["tables"] = {k: v for k, v in state["tables"].items() if not k.startswith("bench_")}
+    (copy.path / "state.json").write_text(json.dumps(state))
+    copy.refresh()
+    (report,) = runner.run(copy, heads=heads, protocols=[Protocol("cv", folds=2)], workers=2)
+    assert report.computed == 8
+    assert copy.sql(query).equals(alone)
+
+
+def test_a_failing_head_is_a_row_and_the_others_finish(bench: FeatureStore) -> None:
+    heads = [crashing("raise"), crashing("nan"), *find(["majority"])]
+    (report,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], workers=1)
+    assert report.failed == 6
+    rows = {row["head"]: row for row in comparison(bench, report.run_id)}
+    assert rows["majority"]["accuracy"] == pytest.approx(2 / 3, abs=0.01)
+    assert rows["crashing_raise"]["accuracy"] is None
+    assert rows["crashing_raise"]["failure"] == "RuntimeError: out of luck"
+    assert "no probabilities" in rows["crashing_nan"]["failure"]
+    text = render(tables(bench), "terminal")
+    assert "crashing_raise failed in 3 of 3: RuntimeError: out of luck" in text
+    (again,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], workers=1)
+    assert again.computed == 6, "what failed is tried again"
+
+
+def test_an_interrupt_keeps_what_was_finished(bench: FeatureStore) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "workers": 1}
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(bench, **plan, on_progress=stop)
+    (report,) = runner.run(bench, **plan)
+    assert report.computed == 5
+
+
+def test_accuracy_is_that_of_the_stored_probabilities(bench: FeatureStore) -> None:
+    (report,) = runner.run(bench, heads=find(["knn"]), protocols=[Protocol("cv", folds=3)], workers=1)
+    rows = bench.sql("SELECT y, proba FROM bench_predictions").to_pylist()
+    right = np.mean([np.argmax(row["proba"]) == row["y"] for row in rows])
+    (row,) = comparison(bench, report.run_id)
+    assert row["accuracy_pooled"] == pytest.approx(right)
+    assert row["n_test"] == 60
+
+
+def test_the_table_in_every_format(bench: FeatureStore) -> None:
+    runner.run(bench, heads=find(FEW), protocols=[Protocol("cv", folds=3), Protocol("study")], workers=1)
+    found = tables(bench)
+    assert {table["protocol"] for table in found} == {"cv", "study"}
+    study = next(table for table in found if table["protocol"] == "study")
+    published = [row for row in study["rows"] if row["published"]]
+    assert published[0]["accuracy"] == 0.5583
+    assert published[0]["interval"] == pytest.approx([0.481, 0.632], abs=2e-3)
+    assert json.loads(render(found, "json"))[0]["rows"]
+    assert render(found, "csv").splitlines()[0].startswith("protocol,backbone,head")
+    assert "| counting | knn |" in render(found, "markdown")
+    assert any("can't be told from the best" in note for note in notes(found[0]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--head", "xgbost"], "did you mean xgboost"),
+        (["--backbone", "nothing"], "the store has no backbone 'nothing' (it has: counting)"),
+        (["--view", "nothing"], "the store has no view 'nothing'"),
+        (["--label", "nothing"], "no column 'nothing'"),
+        (["--folds", "40"], "fewer than the 40 folds"),
+    ],
+)
+def test_bad_input_is_one_sentence(bench: FeatureStore, arguments, sentence, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("sys.argv", ["benchmarks", "run", "--store", str(bench.path), *arguments])
+    assert run_command(cli, "benchmarks") == 1
+    err = capfd.readouterr().err
+    assert sentence in err
+    assert "Traceback" not in err
+
+
+def test_the_command_ends_with_the_table(bench: FeatureStore, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(
+        "sys.argv",
+        ["benchmarks", "run", "--store", str(bench.path), "--head", "majority", "--head", "knn", "--folds", "2"],
+    )
+    assert run_command(cli, "benchmarks") == 0
+    out = capfd.readouterr().out
+    assert "knn" in out
+    assert out.rstrip().endswith(f"report {bench.path / 'report.md'}")
+    assert "majority" in (bench.path / "report.md").read_text()
+
+
+def test_without_embeddings_or_classes(store: FeatureStore, collection: Collection) -> None:
+    plan = {"heads": find(["majority"]), "protocols": [Protocol("cv", folds=2)], "workers": 1}
+    with pytest.raises(InputError, match="holds no embeddings"):
+        runner.run(store, **plan)
+    store.ingest(metadata=collection.metadata, images=collection.images, top_genres=1)
+    store.embed(CountingBackbone())
+    with pytest.raises(InputError, match="one class only"):
+        runner.run(store, **plan)

@@ -1,0 +1,23 @@
+"""Heads that fail, for the tests of the runner."""
+
+import numpy as np
+
+
+class Crashing:
+    """A head that fails, by name of the reason."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def fit(self, X, y):  # type: ignore[no-untyped-def]
+        if self.how == "raise":
+            raise RuntimeError("out of luck\nsecond line")
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):  # type: ignore[no-untyped-def]
+        return np.full((len(X), len(self.classes_)), np.nan if self.how == "nan" else 1 / len(self.classes_))
+
+
+def make(*, seed: int, how: str) -> Crashing:
+    return Crashing(how)
