@@ -5,11 +5,11 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from featurestore.backbones.base import Backbone, Preprocessing
-from featurestore.errors import BackboneError
+from featurestore.errors import BackboneError, MissingExtra
 
 ENTRY_POINTS = "featurestore.backbones"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -101,7 +101,8 @@ def known() -> list[BackboneRecord]:
 
     A package's entry point names a `BackboneRecord`; one that can't be imported is listed with the reason.
     """
-    return [*sorted(RECORDS.values(), key=lambda record: record.name), *_plugins().values()]
+    plugins = [_plugin(point) for point in entry_points(group=ENTRY_POINTS)]
+    return [*sorted(RECORDS.values(), key=lambda record: record.name), *plugins]
 
 
 def load(
@@ -156,9 +157,9 @@ def load(
         raise BackboneError(f"the backbone {scheme!r} takes no --weights: leave it out")
     if tensor is not None and record.name != "tflite":
         raise BackboneError(f"the backbone {scheme!r} takes no --tensor: leave it out")
-    module, _, function = record.loader.partition(":")
-    loader: Callable[[BackboneRecord, LoadOptions], Backbone] = getattr(importlib.import_module(module), function)
-    return loader(record, options)
+    if threads is not None and threads < 1:
+        raise BackboneError(f"got threads={threads}, expected 1 or more")
+    return _loader(record)(record, options)
 
 
 def store_name(text: str, *, given: bool = True) -> str:
@@ -183,26 +184,39 @@ def store_name(text: str, *, given: bool = True) -> str:
 def _find(name: str, reference: str) -> BackboneRecord:
     if name in RECORDS:
         return RECORDS[name]
-    plugins = _plugins()
-    if name in plugins:
-        record = plugins[name]
+    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name in points:
+        record = _plugin(points[name])
         if not record.loader:
             raise BackboneError(f"the backbone {name!r} of another package can't be used: {record.description}")
         return record
-    names = sorted([*RECORDS, *plugins])
+    names = sorted([*RECORDS, *points])
     close = difflib.get_close_matches(name, names, n=2)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(names)}"
     raise BackboneError(f"there is no backbone {reference!r}: {hint}")
 
 
-def _plugins() -> dict[str, BackboneRecord]:
-    found: dict[str, BackboneRecord] = {}
-    for point in entry_points(group=ENTRY_POINTS):
-        try:
-            record = point.load()
-        except Exception as error:  # somebody else's package: it may fail in any way, and must not take us down
-            record = BackboneRecord(point.name, "", f"unusable: {type(error).__name__}: {error}")
-        if not isinstance(record, BackboneRecord):
-            record = BackboneRecord(point.name, "", f"unusable: its entry point is a {type(record).__name__}")
-        found[point.name] = replace(record, name=point.name)
-    return found
+def _plugin(point: EntryPoint) -> BackboneRecord:
+    """The record behind an entry point; without a loader, and with the reason, when there is none."""
+    try:
+        record = point.load()
+    except Exception as error:  # somebody else's package: it may fail in any way, and must not take us down
+        reason = (str(error).splitlines() or [""])[0]
+        return BackboneRecord(point.name, "", f"unusable: {type(error).__name__}: {reason}")
+    if not isinstance(record, BackboneRecord):
+        return BackboneRecord(point.name, "", f"unusable: its entry point is a {type(record).__name__}")
+    return replace(record, name=point.name)
+
+
+def _loader(record: BackboneRecord) -> Callable[[BackboneRecord, LoadOptions], Backbone]:
+    module, _, function = record.loader.partition(":")
+    try:
+        loader: Callable[[BackboneRecord, LoadOptions], Backbone] = getattr(importlib.import_module(module), function)
+    except MissingExtra:
+        raise
+    except (ImportError, AttributeError) as error:
+        raise BackboneError(
+            f"the loader {record.loader!r} of the backbone {record.name!r} can't be imported ({error}): "
+            "install or mend the package that brings it"
+        ) from error
+    return loader

@@ -19,6 +19,7 @@ from featurestore.errors import BackboneError
         ("descriptors", {"weights": Path("x")}, "takes no --weights"),
         ("descriptors", {"tensor": 3}, "takes no --tensor"),
         ("descriptors", {"name": "My-Name"}, "expected lower-case"),
+        ("descriptors", {"threads": 0}, "got threads=0"),
     ],
 )
 def test_wrong_references(reference: str, options: dict[str, object], sentence: str) -> None:
@@ -43,9 +44,10 @@ def test_records_are_complete() -> None:
 
 class _Point:
     def __init__(self, name: str, value: object) -> None:
-        self.name, self.value = name, value
+        self.name, self.value, self.loads = name, value, 0
 
     def load(self) -> object:
+        self.loads += 1
         if isinstance(self.value, Exception):
             raise self.value
         return self.value
@@ -53,10 +55,15 @@ class _Point:
 
 def test_other_packages_bring_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = BackboneRecord("other", "featurestore.backbones.descriptors:load", "theirs")
-    points = [_Point("other", ours), _Point("broken", ImportError("no such thing")), _Point("odd", 42)]
+    lost = BackboneRecord("lost", "no_such_module:load", "theirs")
+    broken = _Point("broken", ImportError("no such thing"))
+    points = [_Point("other", ours), broken, _Point("odd", 42), _Point("lost", lost)]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
-    assert {"other", "broken", "odd"} <= {record.name for record in known()}
     assert load("other").spec.name == "other"
+    assert broken.loads == 0, "only what is asked for is imported"
+    assert {"other", "broken", "odd"} <= {record.name for record in known()}
+    with pytest.raises(BackboneError, match="'no_such_module:load' of the backbone 'lost' can't be imported"):
+        load("lost")
     with pytest.raises(BackboneError, match="no such thing"):
         load("broken")
     with pytest.raises(BackboneError, match="its entry point is a int"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from savedmodels import hub_module, keras_export
+from savedmodels import hub_module, keras_export, signature_only
 
 from featurestore import FeatureStore
 from featurestore.backbones.registry import load
@@ -56,6 +56,25 @@ def test_keras_exports_and_pooled_maps(tmp_path: Path) -> None:
     assert maps.embed(np.zeros((2, 224, 224, 3), np.float32)).shape == (2, 16)
 
 
+def test_of_several_outputs_the_float_vector_is_the_embedding(tmp_path: Path) -> None:
+    backbone = load(f"savedmodel:{signature_only(tmp_path / 'signature')}", synthetic=True)
+    images = np.random.default_rng(0).random((3, 224, 224, 3), np.float32)
+    expected = images.reshape(3, 2, 112, 2, 112, 3).mean((2, 4)).reshape(3, 12)[:, :8]
+    np.testing.assert_allclose(backbone.embed(images), expected, atol=1e-4)
+
+
+def test_batches_of_any_size_are_one_trace(weights: Path) -> None:
+    backbone = load("resnet_v2_50", weights=weights, synthetic=True)
+    for count in (1, 7, 32):
+        assert backbone.embed(np.zeros((count, 224, 224, 3), np.float32)).shape == (count, 2048)
+    assert backbone._function.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]
+
+
+def test_threads_come_before_the_first_model(weights: Path) -> None:
+    with pytest.raises(BackboneError, match="already running in this process"):
+        load("inception_v3", weights=weights, threads=3)
+
+
 def test_wrong_models_are_named(tmp_path: Path) -> None:
     short = hub_module(tmp_path / "short", embed_dim=64)
     with pytest.raises(BackboneError, match="gives 64-d vectors, inception_v3 has 2048"):
@@ -72,6 +91,17 @@ def test_wrong_models_are_named(tmp_path: Path) -> None:
         load(f"savedmodel:{short}", preprocessing=Preprocessing(64, 64))
 
 
+def test_cached_weights_need_no_network(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    variation = tmp_path / "models/google/inception-v3/tensorFlow2/feature-vector"
+    shutil.copytree(weights, variation / "2")
+    (variation / "2.complete").touch()
+    backbone = load("inception_v3", synthetic=True)
+    assert backbone.spec.source == "google/inception-v3/tensorFlow2/feature-vector/2"
+    assert backbone.spec.licence == "Apache-2.0"
+    assert backbone.spec.revision == load("inception_v3", weights=weights).spec.revision
+
+
 def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     import kagglehub
 
@@ -79,5 +109,5 @@ def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -
         raise ConnectionError(handle)
 
     monkeypatch.setattr(kagglehub, "model_download", offline)
-    with pytest.raises(BackboneError, match=r"google/inception-v3/.* can't be had .*--weights DIR"):
+    with pytest.raises(BackboneError, match=r"google/inception-v3/.* can't be had .no connection.*--weights DIR"):
         load("inception_v3")
