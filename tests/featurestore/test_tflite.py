@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from savedmodels import tflite_files
 
+from featurestore.backbones.base import Preprocessing
 from featurestore.backbones.registry import load
 from featurestore.errors import BackboneError
 from featurestore.images import decode
@@ -49,3 +51,35 @@ def test_what_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "text.tflite").write_text("not a model")
     with pytest.raises(BackboneError, match="can't be loaded as TFLite"):
         load(f"tflite:{tmp_path / 'text.tflite'}")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same network with float32, uint8 and int8 images and vectors."""
+    return tflite_files(tmp_path_factory.mktemp("tflite"))
+
+
+@pytest.mark.filterwarnings("ignore")  # the converter's warnings are TensorFlow's
+def test_float_and_quantised_models_agree(tiny: dict[str, Path]) -> None:
+    images = np.random.default_rng(2).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    vectors = {}
+    for kind, path in tiny.items():
+        backbone = load(f"tflite:{path}")
+        assert backbone.spec.name == f"tiny_{kind}"
+        assert backbone.spec.preprocessing.scale == ("unit" if kind == "float32" else "byte")
+        vectors[kind] = backbone.embed(backbone.spec.preprocessing.apply(images))
+        assert vectors[kind].dtype == np.float32
+    np.testing.assert_array_equal(vectors["int8"], vectors["uint8"])
+    assert np.abs(vectors["int8"] - vectors["float32"]).max() < 0.03 * np.ptp(vectors["float32"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_model_cannot_do_is_said(tiny: dict[str, Path]) -> None:
+    signed = load(f"tflite:{tiny['float32']}", preprocessing=Preprocessing(32, 32, "signed"))
+    assert signed.spec.revision != load(f"tflite:{tiny['float32']}").spec.revision
+    with pytest.raises(BackboneError, match="takes 32 × 32 pixels"):
+        load(f"tflite:{tiny['float32']}", preprocessing=Preprocessing(64, 64))
+    with pytest.raises(BackboneError, match="takes int8 images: set the scale to byte, not unit"):
+        load(f"tflite:{tiny['int8']}", preprocessing=Preprocessing(32, 32, "unit"))
+    with pytest.raises(BackboneError, match=r"tensor 0 has|no vector tensor 0"):
+        load(f"tflite:{tiny['float32']}", tensor=0)
