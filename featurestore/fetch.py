@@ -1,145 +1,193 @@
-"""Gets the real collection and the backbones' weights through kagglehub; checks what came and keeps its hashes."""
+"""Gets the study's real collection and weights from Kaggle, checks what came and keeps a record of it."""
 
-import importlib
 import json
+import shlex
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from featurestore._optional import import_extra
+from featurestore.backbones import kaggle
 from featurestore.backbones.base import file_digest
 from featurestore.backbones.registry import RECORDS
-from featurestore.errors import InputError, MetadataError
-from featurestore.images import SUFFIXES
+from featurestore.errors import BackboneError, FeatureStoreError, InputError, MetadataError
 from featurestore.metadata import read_metadata
 from featurestore.state import write_atomic
 
-DATASET = "neha1703/movie-genre-from-its-poster"
-DATASET_ROWS = 40_108
+COLLECTION = "neha1703/movie-genre-from-its-poster"
 PARTS = ("collection", "inception_v3", "resnet_v2_50")
 LINEAGE = "fetched.json"
+# What the study had; another number means that the published data set is another one now.
+METADATA_ROWS = 40_108
+POSTERS = 997
 
 
-@dataclass
+@dataclass(frozen=True)
+class Fetched:
+    """One part that came.
+
+    Parameters
+    ----------
+    handle
+        Its name on Kaggle.
+    folder
+        Where it lies: the collection below the directory that was named, weights in kagglehub's cache.
+    files
+        SHA-256 of each file by its path below ``folder``.
+    facts
+        What was counted: rows, posters.
+    """
+
+    handle: str
+    folder: str
+    files: dict[str, str]
+    facts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class FetchReport:
-    """What came, with its folder, and what could not be had, with the reason."""
+    """What a call of `fetch` did.
 
-    came: dict[str, Path] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
+    Parameters
+    ----------
+    got
+        The parts that came and are usable.
+    missing
+        For each part that did not, why, in one sentence.
+    differences
+        Where what came is not what the study had; it can be used nevertheless.
+    next_commands
+        What to type now.
+    """
+
+    got: dict[str, Fetched]
+    missing: dict[str, str]
+    differences: list[str]
+    next_commands: list[str]
 
 
-def fetch(
-    directory: Path,
-    *,
-    what: Sequence[str] = PARTS,
-    report: Callable[[str], None] = print,
-    hub: Any = None,
-) -> FetchReport:
-    """Download the parts named in ``what`` and write their hashes to ``directory/fetched.json``.
+def fetch(directory: Path, *, what: Sequence[str] = PARTS, report: Callable[[str], None] = print) -> FetchReport:
+    """Get the parts ``what`` from Kaggle and check them; needs a network, or kagglehub's cache.
+
+    The collection is put into ``directory/collection``. Weights stay in kagglehub's cache, where the backbones look
+    for them. ``directory/fetched.json`` names every file with its hash; parts of earlier calls stay in it.
 
     Parameters
     ----------
     what
-        ``collection``, ``inception_v3``, ``resnet_v2_50``.
+        Some of `PARTS`.
     report
-        Called with each line that a person should read.
-    hub
-        Stands in for `kagglehub`, in tests.
+        Called with a sentence for each thing that is done or found.
 
     Raises
     ------
     InputError
-        When ``what`` names something else. What can't be had is no exception: it stands in the result.
+        When a part is unknown or ``directory`` can't be written. A part that can't be had raises nothing: it is
+        in the report's ``missing``.
     """
-    for part in what:
-        if part not in PARTS:
-            raise InputError(f"got {part!r}, expected {', '.join(PARTS)}")
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"{str(directory)!r} is a file: name a folder for what is fetched")
-    kaggle = hub or import_extra("kagglehub", "embed", needed_by="`featurestore fetch`")
-    result, lineage = FetchReport(), _earlier(directory)
-    for part in what:
+    unknown = [part for part in what if part not in PARTS]
+    if unknown:
+        raise InputError(f"there is nothing called {unknown[0]!r} to fetch: expected some of {', '.join(PARTS)}")
+    earlier = _read_lineage(directory)
+    result = FetchReport({}, {}, [], [])
+    for part in dict.fromkeys(what):
+        report(f"{part}: asking Kaggle for {_handle(part)}")
         try:
-            folder = _download(kaggle, part)
-            lineage[part] = _check_collection(folder) if part == "collection" else _check_weights(folder, part)
-        except (InputError, MetadataError) as error:
+            came = _collection(directory, result) if part == "collection" else _weights(part, result)
+        except FeatureStoreError as error:
             result.missing[part] = str(error)
-        except Exception as error:  # kagglehub raises whatever its HTTP stack raises
-            reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else "no answer"
-            result.missing[part] = f"{type(error).__name__}: {reason}"
-        else:
-            result.came[part] = folder
-            report(f"{part}: {folder}")
-        if part in result.missing:
-            report(f"{part} can't be had: {result.missing[part]}")
-    if result.came:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_atomic(directory / LINEAGE, (json.dumps(lineage, indent=1, sort_keys=True) + "\n").encode())
-    for line in _next_commands(result, lineage):
-        report(line)
+            report(f"{part}: {error}")
+            continue
+        result.got[part] = came
+        counted = "".join(f", {count:,} {fact}" for fact, count in came.facts.items())
+        report(f"{part}: {len(came.files):,} files{counted} in {came.folder}")
+        # Written part by part: an interrupt in the second keeps the record of the first.
+        earlier[part] = asdict(came)
+        _write_lineage(directory, earlier)
+    for sentence in result.differences:
+        report(f"differs from the study: {sentence}")
+    for command in result.next_commands:
+        report(f"next: {command}")
     return result
 
 
-def _earlier(directory: Path) -> dict[str, dict[str, Any]]:
+def _handle(part: str) -> str:
+    return COLLECTION if part == "collection" else RECORDS[part].handle
+
+
+def _read_lineage(directory: Path) -> dict[str, object]:
+    """The record of earlier calls; makes the directory."""
     path = directory / LINEAGE
-    if not path.is_file():
-        return {}
     try:
-        return dict(json.loads(path.read_text("utf-8")))
+        directory.mkdir(parents=True, exist_ok=True)
+        found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except OSError as error:
+        raise InputError(f"{str(directory)!r} can't be used ({error.strerror}): name another directory") from error
     except ValueError as error:
-        raise InputError(f"{path} is no JSON: remove it, it is written anew") from error
+        raise InputError(f"{str(path)!r} is no JSON ({error}): remove it, the next fetch writes it anew") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{str(path)!r} is no JSON object: remove it, the next fetch writes it anew")
+    return found
 
 
-def _download(kaggle: Any, part: str) -> Path:
-    if part == "collection":
-        return Path(kaggle.dataset_download(DATASET))
-    return Path(kaggle.model_download(RECORDS[part].handle))
-
-
-def _check_collection(folder: Path) -> dict[str, Any]:
-    """Rows, columns and posters as published."""
-    files = sorted(folder.rglob("MovieGenre.csv*"))
-    if not files:
-        raise InputError(f"the dataset in {str(folder)!r} holds no MovieGenre.csv: get it by hand")
-    metadata = read_metadata(files[0])
-    if metadata.rows_read != DATASET_ROWS:
+def _write_lineage(directory: Path, parts: dict[str, object]) -> None:
+    try:
+        write_atomic(directory / LINEAGE, (json.dumps(parts, indent=1, sort_keys=True) + "\n").encode())
+    except OSError as error:
         raise InputError(
-            f"{files[0]} has {metadata.rows_read} rows, the published file has {DATASET_ROWS}: get it by hand"
+            f"{str(directory)!r} can't be written ({error.strerror}): make room or name another"
+        ) from error
+
+
+def _collection(directory: Path, result: FetchReport) -> Fetched:
+    source = kaggle.dataset(COLLECTION)
+    metadata = next(iter(sorted(source.rglob("MovieGenre.csv*"))), None)
+    if metadata is None:
+        raise MetadataError(f"the data set {COLLECTION!r} came without a MovieGenre.csv: download it by hand")
+    rows = read_metadata(metadata).rows_read
+    posters, count = _poster_folder(source)
+    # A copy, because a cache may be emptied by anyone and a store refers to the folder of its images.
+    target = directory / "collection"
+    try:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    except OSError as error:  # shutil.Error, which lists what failed, is one too
+        raise InputError(f"the collection can't be copied to {str(target)!r} ({error}): make room there") from error
+    if rows != METADATA_ROWS:
+        result.differences.append(f"the metadata has {rows:,} rows, expected {METADATA_ROWS:,}")
+    if count != POSTERS:
+        result.differences.append(f"{count:,} posters came, expected {POSTERS:,}")
+    result.next_commands.append(
+        f"featurestore ingest --metadata {shlex.quote(str(target / metadata.relative_to(source)))} "
+        f"--images {shlex.quote(str(target / posters.relative_to(source)))}"
+    )
+    return Fetched(COLLECTION, str(target), _digests(source), {"metadata rows": rows, "posters": count})
+
+
+def _poster_folder(source: Path) -> tuple[Path, int]:
+    """The folder below ``source`` that holds the most files named ``<imdbId>.jpg``, and how many."""
+    counts: dict[Path, int] = {}
+    for path in source.rglob("*.jpg"):
+        if path.stem.isascii() and path.stem.isdigit():
+            counts[path.parent] = counts.get(path.parent, 0) + 1
+    if not counts:
+        raise InputError(f"the data set {COLLECTION!r} came without posters named <imdbId>.jpg: download it by hand")
+    return max(counts.items(), key=lambda item: (item[1], str(item[0])))
+
+
+def _weights(part: str, result: FetchReport) -> Fetched:
+    handle = RECORDS[part].handle
+    folder = kaggle.model(handle)
+    needed = ("saved_model.pb", "variables/variables.index")
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing or not list(folder.glob("variables/variables.data-*")):
+        raise BackboneError(
+            f"the weights {handle!r} came without {(missing or ['variables/variables.data-*'])[0]}: "
+            f"remove {str(folder)!r} and fetch again"
         )
-    posters: dict[Path, int] = {}
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and path.stem.isdigit():
-            posters[path.parent] = posters.get(path.parent, 0) + 1
-    images = max(posters, key=lambda place: posters[place], default=None)
-    return {
-        "handle": DATASET,
-        "metadata": str(files[0]),
-        "metadata_sha256": file_digest(files[0]),
-        "rows": metadata.rows_read,
-        "images": str(images) if images else "",
-        "posters": posters.get(images, 0) if images else 0,
-    }
+    result.next_commands.append(f"featurestore embed --backbone {part}")
+    return Fetched(handle, str(folder), _digests(folder))
 
 
-def _check_weights(folder: Path, part: str) -> dict[str, Any]:
-    if not (folder / "saved_model.pb").is_file():
-        raise InputError(f"the model in {str(folder)!r} has no saved_model.pb: get it by hand")
-    digest = importlib.import_module("featurestore.backbones.tfhub").folder_digest(folder)
-    return {"handle": RECORDS[part].handle, "folder": str(folder), "sha256": digest}
-
-
-def _next_commands(result: FetchReport, lineage: dict[str, dict[str, Any]]) -> list[str]:
-    lines = []
-    if "collection" in result.came:
-        came = lineage["collection"]
-        images = came["images"] or "FOLDER_OF_POSTERS"
-        lines.append(f"next: featurestore ingest --metadata {came['metadata']} --images {images}")
-        if not came["images"]:
-            lines.append("the dataset holds no <imdbId>.jpg: its posters are links in the column Poster")
-    lines += [
-        f"then: featurestore embed --backbone {part} --weights {folder}"
-        for part, folder in result.came.items()
-        if part != "collection"
-    ]
-    return lines
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}

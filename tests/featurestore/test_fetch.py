@@ -1,77 +1,137 @@
-"""Fetching, against a stand-in for the hub: what came is checked and kept, what did not is said."""
+"""Fetch, against a made-up Kaggle: what comes is checked and recorded, what doesn't is named."""
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
-from savedmodels import hub_module
+from click.testing import CliRunner
 from support import jpeg, movie, write_metadata
 
-from featurestore import fetch as module
-from featurestore.errors import InputError
-from featurestore.fetch import fetch
+from featurestore.backbones import kaggle
+from featurestore.cli import cli
+from featurestore.errors import BackboneError, InputError
+from featurestore.fetch import PARTS, fetch
+from featurestore.images import content_hash
 
 
-class Hub:
-    """Serves local folders as kagglehub would; a missing one is a connection error."""
+class FakeKaggle:
+    """Stands for the module kagglehub; `refuse` holds the handles that raise, and what."""
 
-    def __init__(self, **folders: Path) -> None:
-        self.folders = folders
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.refuse: dict[str, Exception] = {}
+        collection = root / "collection"
+        (collection / "Posters" / "Posters").mkdir(parents=True)
+        write_metadata(collection / "MovieGenre.csv", [movie(img_id) for img_id in range(10)])
+        for img_id in range(3):
+            (collection / "Posters" / "Posters" / f"{img_id}.jpg").write_bytes(jpeg(img_id))
+        (collection / "Posters" / "cover.jpg").write_bytes(jpeg(9))
+        for model in ("inception-v3", "resnet-v2"):
+            (root / model / "variables").mkdir(parents=True)
+            (root / model / "saved_model.pb").write_bytes(b"graph")
+            (root / model / "variables" / "variables.index").write_bytes(b"index")
+            (root / model / "variables" / "variables.data-00000-of-00001").write_bytes(b"data")
 
     def dataset_download(self, handle: str) -> str:
         assert handle == "neha1703/movie-genre-from-its-poster"
-        return self._serve("collection")
+        return self._folder(handle, "collection")
 
     def model_download(self, handle: str) -> str:
-        return self._serve("inception_v3" if "inception" in handle else "resnet_v2_50")
+        return self._folder(handle, handle.split("/")[1])
 
-    def _serve(self, part: str) -> str:
-        if part not in self.folders:
-            raise ConnectionError("no route to host\nand more lines")
-        return str(self.folders[part])
+    def _folder(self, handle: str, name: str) -> str:
+        if name in self.refuse:
+            raise self.refuse[name]
+        return str(self.root / name)
 
 
 @pytest.fixture
-def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "dataset"
-    (folder / "posters").mkdir(parents=True)
-    write_metadata(folder / "MovieGenre.csv", [movie(1), movie(2), movie(3)])
-    (folder / "posters" / "1.jpg").write_bytes(jpeg(1))
-    monkeypatch.setattr(module, "DATASET_ROWS", 3)
-    return folder
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKaggle:
+    """Kaggle as it would answer."""
+    fake = FakeKaggle(tmp_path / "kaggle")
+    monkeypatch.setattr(kaggle, "_kagglehub", lambda: fake)
+    return fake
 
 
-def test_what_came_is_kept_and_the_rest_is_said(dataset: Path, tmp_path: Path) -> None:
-    lines: list[str] = []
-    result = fetch(tmp_path / "data", report=lines.append, hub=Hub(collection=dataset))
-    assert set(result.came) == {"collection"}
-    assert set(result.missing) == {"inception_v3", "resnet_v2_50"}
-    assert any(line == "inception_v3 can't be had: ConnectionError: no route to host" for line in lines)
-    assert f"next: featurestore ingest --metadata {dataset}/MovieGenre.csv --images {dataset}/posters" in lines
-    lineage = json.loads((tmp_path / "data" / "fetched.json").read_text())
-    assert lineage["collection"]["rows"] == 3
-    assert len(lineage["collection"]["metadata_sha256"]) == 64
+def test_everything_comes(hub: FakeKaggle, tmp_path: Path) -> None:
+    said: list[str] = []
+    directory = tmp_path / "my data"
+    report = fetch(directory, report=said.append)
+    assert tuple(report.got) == PARTS
+    assert not report.missing
+    assert report.got["collection"].facts == {"metadata rows": 10, "posters": 3}
+    assert report.differences == ["the metadata has 10 rows, expected 40,108", "3 posters came, expected 997"]
+    assert report.next_commands[0] == (
+        f"featurestore ingest --metadata '{directory}/collection/MovieGenre.csv' "
+        f"--images '{directory}/collection/Posters/Posters'"
+    )
+    assert any(sentence.startswith("next: featurestore embed --backbone resnet_v2_50") for sentence in said)
+    poster = (directory / "collection" / "Posters" / "Posters" / "2.jpg").read_bytes()
+    lineage = json.loads((directory / "fetched.json").read_text())
+    assert lineage["collection"]["files"]["Posters/Posters/2.jpg"] == content_hash(poster)
+    assert lineage["inception_v3"]["files"]["saved_model.pb"] == content_hash(b"graph")
 
 
-def test_a_later_fetch_adds_to_the_lineage(dataset: Path, tmp_path: Path) -> None:
-    weights = hub_module(tmp_path / "weights", embed_dim=8)
-    fetch(tmp_path / "data", what=["collection"], report=lambda line: None, hub=Hub(collection=dataset))
-    lines: list[str] = []
-    fetch(tmp_path / "data", what=["inception_v3"], report=lines.append, hub=Hub(inception_v3=weights))
-    assert set(json.loads((tmp_path / "data" / "fetched.json").read_text())) == {"collection", "inception_v3"}
-    assert lines[-1] == f"then: featurestore embed --backbone inception_v3 --weights {weights}"
+def test_what_cannot_be_had_is_named_and_the_rest_kept(hub: FakeKaggle, tmp_path: Path) -> None:
+    fetch(tmp_path, what=["inception_v3"], report=lambda line: None)
+    hub.refuse = {"inception-v3": ConnectionError("a\nlong story"), "collection": TimeoutError("slow")}
+    report = fetch(tmp_path, report=lambda line: None)
+    assert list(report.got) == ["resnet_v2_50"]
+    assert "no connection to Kaggle" in report.missing["inception_v3"]
+    assert "TimeoutError: slow" in report.missing["collection"]
+    assert not any("\n" in sentence for sentence in report.missing.values())
+    assert set(json.loads((tmp_path / "fetched.json").read_text())) == {"inception_v3", "resnet_v2_50"}
 
 
-def test_something_else_than_the_dataset_is_not_taken(dataset: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(module, "DATASET_ROWS", 40_108)
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    result = fetch(tmp_path / "data", report=lambda line: None, hub=Hub(collection=dataset, inception_v3=empty))
-    assert "has 3 rows, the published file has 40108" in result.missing["collection"]
-    assert "has no saved_model.pb" in result.missing["inception_v3"]
-    assert not (tmp_path / "data").exists()
+def test_the_command_exits_with_1_when_something_is_missing(hub: FakeKaggle, tmp_path: Path) -> None:
+    assert CliRunner().invoke(cli, ["fetch", str(tmp_path / "all")]).exit_code == 0
+    hub.refuse = {"resnet-v2": ConnectionError()}
+    result = CliRunner().invoke(cli, ["fetch", str(tmp_path / "some")])
+    assert result.exit_code == 1
+    assert "resnet_v2_50: the weights 'google/resnet-v2/tensorFlow2/50-feature-vector/2' can't be had" in result.output
 
 
-def test_unknown_parts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected collection"):
-        fetch(tmp_path, what=["weights"], hub=Hub())
+def test_what_came_damaged_is_named(hub: FakeKaggle, tmp_path: Path) -> None:
+    (hub.root / "inception-v3" / "variables" / "variables.index").unlink()
+    (hub.root / "resnet-v2" / "variables" / "variables.data-00000-of-00001").unlink()
+    (hub.root / "collection" / "MovieGenre.csv").write_text("a,b\n1,2\n")
+    report = fetch(tmp_path, report=lambda line: None)
+    assert "came without variables/variables.index" in report.missing["inception_v3"]
+    assert "came without variables/variables.data-*" in report.missing["resnet_v2_50"]
+    assert "the column 'imdbId' is missing" in report.missing["collection"]
+    (hub.root / "collection" / "MovieGenre.csv").unlink()
+    assert "without a MovieGenre.csv" in fetch(tmp_path, what=["collection"]).missing["collection"]
+
+
+def test_a_collection_without_posters(hub: FakeKaggle, tmp_path: Path) -> None:
+    for path in (hub.root / "collection" / "Posters" / "Posters").iterdir():
+        path.unlink()
+    packed = gzip.compress((hub.root / "collection" / "MovieGenre.csv").read_bytes())
+    (hub.root / "collection" / "MovieGenre.csv").unlink()
+    (hub.root / "collection" / "MovieGenre.csv.gz").write_bytes(packed)
+    assert "without posters" in fetch(tmp_path, what=["collection"]).missing["collection"]
+
+
+def test_wrong_arguments(hub: FakeKaggle, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing called 'vgg' to fetch: expected some of collection"):
+        fetch(tmp_path, what=["vgg"])
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="can't be used"):
+        fetch(tmp_path / "file")
+    (tmp_path / "fetched.json").write_text("{")
+    with pytest.raises(InputError, match="is no JSON"):
+        fetch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(403, "refuses it with HTTP 403, log in"), (500, "answers with HTTP 500")]
+)
+def test_http_errors_are_told_apart(hub: FakeKaggle, status: int, words: str) -> None:
+    import requests
+
+    response = requests.Response()
+    response.status_code = status
+    hub.refuse = {"inception-v3": requests.HTTPError("a page of HTML", response=response)}
+    with pytest.raises(BackboneError, match=words):
+        kaggle.model("google/inception-v3/tensorFlow2/feature-vector/2")
