@@ -99,6 +99,7 @@ def run(
     type=click.Choice(["terminal", "markdown", "csv", "json"]),
     default="terminal",
     show_default=True,
+    help="What the table is printed as.",
 )
 def table(store: Path, protocols: Sequence[str], form: str) -> None:
     """Print the comparison table of the newest run of each protocol."""

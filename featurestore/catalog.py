@@ -112,7 +112,7 @@ def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: obj
         result = connection.sql(query, params=parameters)
         return pa.table({}) if result is None else result.to_arrow_table()
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {str(error).strip()}") from error
+        raise QueryError(f"the query failed: {str(error).strip().splitlines()[0]}") from error
 
 
 def quote_name(name: str) -> str:

@@ -201,6 +201,7 @@ def import_embeddings(
     type=click.Choice(["table", "csv", "json", "parquet", "arrow"]),
     default="table",
     show_default=True,
+    help="What the result is printed as.",
 )
 @click.option("-o", "--output", type=FOLDER, help="Write to this file instead of the screen.")
 def sql(store: Path, query: str, form: str, output: Path | None) -> None:
@@ -216,7 +217,7 @@ def sql(store: Path, query: str, form: str, output: Path | None) -> None:
     elif form in ("parquet", "arrow") and sys.stdout.isatty():
         raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")
     else:
-        click.get_binary_stream("stdout").write(content)
+        sys.stdout.buffer.write(content)
 
 
 @cli.command()
@@ -246,7 +247,7 @@ def backbones(as_json: bool) -> None:
 
 @cli.command()
 @click.argument("directory", type=FOLDER)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another collection.")
 def sample(directory: Path, seed: int) -> None:
     """Write a synthetic collection of the study's shape into DIRECTORY."""
     from featurestore.sample import write_sample

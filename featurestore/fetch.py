@@ -11,6 +11,7 @@ from featurestore.backbones import kaggle
 from featurestore.backbones.base import file_digest
 from featurestore.backbones.registry import RECORDS
 from featurestore.errors import BackboneError, FeatureStoreError, InputError, MetadataError
+from featurestore.images import SUFFIXES
 from featurestore.metadata import read_metadata
 from featurestore.state import write_atomic
 
@@ -53,7 +54,7 @@ class FetchReport:
     got
         The parts that came and are usable.
     missing
-        For each part that did not, why, in one sentence.
+        For each part that did not, why, in one sentence; ``posters`` when only the metadata came.
     differences
         Where what came is not what the study had; it can be used nevertheless.
     next_commands
@@ -104,6 +105,8 @@ def fetch(directory: Path, *, what: Sequence[str] = PARTS, report: Callable[[str
         # Written part by part: an interrupt in the second keeps the record of the first.
         earlier[part] = asdict(came)
         _write_lineage(directory, earlier)
+    if "posters" in result.missing:
+        report(f"posters: {result.missing['posters']}")
     for sentence in result.differences:
         report(f"differs from the study: {sentence}")
     for command in result.next_commands:
@@ -154,24 +157,26 @@ def _collection(directory: Path, result: FetchReport) -> Fetched:
         raise InputError(f"the collection can't be copied to {str(target)!r} ({error}): make room there") from error
     if rows != METADATA_ROWS:
         result.differences.append(f"the metadata has {rows:,} rows, expected {METADATA_ROWS:,}")
-    if count != POSTERS:
+    if posters is None:
+        result.missing["posters"] = (
+            f"the data set {COLLECTION!r} came without posters named <imdbId>.jpg: its column Poster holds links to them"
+        )
+    elif count != POSTERS:
         result.differences.append(f"{count:,} posters came, expected {POSTERS:,}")
+    images = shlex.quote(str(target / posters.relative_to(source))) if posters else "FOLDER_OF_POSTERS"
     result.next_commands.append(
-        f"featurestore ingest --metadata {shlex.quote(str(target / metadata.relative_to(source)))} "
-        f"--images {shlex.quote(str(target / posters.relative_to(source)))}"
+        f"featurestore ingest --metadata {shlex.quote(str(target / metadata.relative_to(source)))} --images {images}"
     )
     return Fetched(COLLECTION, str(target), _digests(source), {"metadata rows": rows, "posters": count})
 
 
-def _poster_folder(source: Path) -> tuple[Path, int]:
-    """The folder below ``source`` that holds the most files named ``<imdbId>.jpg``, and how many."""
+def _poster_folder(source: Path) -> tuple[Path | None, int]:
+    """The folder below ``source`` that holds the most images named by a number, and how many."""
     counts: dict[Path, int] = {}
-    for path in source.rglob("*.jpg"):
-        if path.stem.isascii() and path.stem.isdigit():
+    for path in source.rglob("*"):
+        if path.suffix.lower() in SUFFIXES and path.stem.isascii() and path.stem.isdigit():
             counts[path.parent] = counts.get(path.parent, 0) + 1
-    if not counts:
-        raise InputError(f"the data set {COLLECTION!r} came without posters named <imdbId>.jpg: download it by hand")
-    return max(counts.items(), key=lambda item: (item[1], str(item[0])))
+    return max(counts.items(), key=lambda item: (item[1], str(item[0])), default=(None, 0))
 
 
 def _weights(part: str, result: FetchReport) -> Fetched:

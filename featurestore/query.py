@@ -26,9 +26,9 @@ def run_to_bytes(root: Path, query: str, form: str) -> bytes:
         connection.execute(f"SET allowed_directories = [{quote_text(str(root.resolve()) + '/')}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        if form == "table":
-            return f"{connection.sql(query)}\n".encode()
         result = run_query(connection, query)
+        if form == "table":
+            return f"{connection.from_arrow(result)}\n".encode() if result.num_columns else b""
     return FORMS[form](result)
 
 

@@ -1,8 +1,13 @@
 """The fixtures of both packages; `support` holds what they are made of."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Several test processes share the cores: one thread each is faster than fighting over them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore

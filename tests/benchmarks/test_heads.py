@@ -66,7 +66,7 @@ def test_it_learns(spec: HeadSpec) -> None:
     X, y = data(n=240, d=30)
     X[np.arange(240), y] += 3
     parameters = spec.parameters | (
-        {"hidden": (64, 32), "epochs": 60, "learning_rate": 1e-3} if "hidden" in spec.parameters else {}
+        {"hidden": (64, 32), "epochs": 30, "learning_rate": 3e-3} if "hidden" in spec.parameters else {}
     )
     model = HeadSpec(spec.name, "", spec.factory, parameters).build(seed=0).fit(X[:180], y[:180])
     accuracy = (np.asarray(model.predict_proba(X[180:])).argmax(1) == y[180:]).mean()

@@ -105,4 +105,4 @@ def test_every_command_has_help() -> None:
     for name, command in cli.commands.items():
         assert command.help, name
         for parameter in command.params:
-            assert getattr(parameter, "help", "argument"), f"{name} {parameter.name}"
+            assert parameter.param_type_name == "argument" or parameter.help, f"{name} {parameter.name}"

@@ -104,13 +104,17 @@ def test_what_came_damaged_is_named(hub: FakeKaggle, tmp_path: Path) -> None:
     assert "without a MovieGenre.csv" in fetch(tmp_path, what=["collection"]).missing["collection"]
 
 
-def test_a_collection_without_posters(hub: FakeKaggle, tmp_path: Path) -> None:
+def test_the_metadata_is_kept_without_posters(hub: FakeKaggle, tmp_path: Path) -> None:
     for path in (hub.root / "collection" / "Posters" / "Posters").iterdir():
         path.unlink()
     packed = gzip.compress((hub.root / "collection" / "MovieGenre.csv").read_bytes())
     (hub.root / "collection" / "MovieGenre.csv").unlink()
     (hub.root / "collection" / "MovieGenre.csv.gz").write_bytes(packed)
-    assert "without posters" in fetch(tmp_path, what=["collection"]).missing["collection"]
+    report = fetch(tmp_path, what=["collection"])
+    assert "without posters" in report.missing["posters"]
+    metadata = tmp_path / "collection" / "MovieGenre.csv.gz"
+    assert metadata.read_bytes() == packed
+    assert report.next_commands == [f"featurestore ingest --metadata {metadata} --images FOLDER_OF_POSTERS"]
 
 
 def test_wrong_arguments(hub: FakeKaggle, tmp_path: Path) -> None:

@@ -168,7 +168,12 @@ def test_a_folder_of_other_things_is_not_made_a_store(collection: Collection, tm
 def test_byte_identical_images_share_a_group(collection: Collection, store: FeatureStore) -> None:
     (collection.images / "110.jpg").write_bytes((collection.images / "103.jpg").read_bytes())
     store.ingest(metadata=collection.metadata, images=collection.images)
-    groups = dict(zip(*(c.to_pylist() for c in store.sql("FROM duplicate_groups").columns), strict=True))
+    groups = dict(
+        zip(
+            *(c.to_pylist() for c in store.sql("SELECT ImgId, duplicate_group FROM duplicate_groups").columns),
+            strict=True,
+        )
+    )
     assert groups[110] == groups[103] == 103
     assert len(set(groups.values())) == 23
 
