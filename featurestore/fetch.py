@@ -159,7 +159,7 @@ def _collection(directory: Path, result: FetchReport) -> Fetched:
         result.differences.append(f"the metadata has {rows:,} rows, expected {METADATA_ROWS:,}")
     if posters is None:
         result.missing["posters"] = (
-            f"the data set {COLLECTION!r} came without posters named <imdbId>.jpg: its column Poster holds links to them"
+            f"the data set {COLLECTION!r} came without posters named <imdbId>.jpg: its column Poster holds links"
         )
     elif count != POSTERS:
         result.differences.append(f"{count:,} posters came, expected {POSTERS:,}")
