@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,11 @@ def _tensorflow(threads: int | None) -> Any:
 
 
 def _load_folder(tensorflow: Any, folder: Path) -> Any:
-    # Not tensorflow_hub: on a TF2 module its `load` is this very call, and it needs an outdated setuptools.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it imports pkg_resources, which announces its own end
+        hub = import_extra("tensorflow_hub", "embed", needed_by="a SavedModel backbone")
     try:
-        return tensorflow.saved_model.load(str(folder))
+        return hub.load(str(folder))
     except (OSError, ValueError, AttributeError, KeyError, RuntimeError, tensorflow.errors.OpError) as error:
         raise BackboneError(
             f"{str(folder)!r} can't be loaded as a SavedModel ({str(error).splitlines()[0][:120]}): get it again"
