@@ -77,8 +77,9 @@ def folder_digest(folder: Path) -> str:
 
 
 def _tensorflow(threads: int | None) -> Any:
-    # TensorFlow reads this when it is imported; it silences notes that are no news to a user.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow reads this when it is imported. 3 silences even its error lines: it prints one on every machine
+    # without a GPU, and real errors arrive as exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     tensorflow = import_extra("tensorflow", "embed", needed_by="a SavedModel backbone")
     if threads is not None:
         try:
