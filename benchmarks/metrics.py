@@ -68,7 +68,7 @@ def wilson(successes: float, n: int, *, z: float = 1.959963984540054) -> tuple[f
     """The Wilson score interval of a rate, 95 % by default (Wilson, JASA 22, 1927).
 
     >>> [round(bound, 3) for bound in wilson(91, 163)]
-    [0.481, 0.632]
+    [0.482, 0.632]
     """
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
+from featurestore.backbones.custom import checked
 from featurestore.errors import BackboneError, FeatureStoreError, ImageError, InputError
 from featurestore.images import content_hash, decode
 from featurestore.ingest import image_rows, sync_images
@@ -63,8 +64,8 @@ class _Run:
     ids_of: dict[str, list[int]]
     paths: dict[str, Path]
     present: int
-    staged: int = 0
     computed: int = 0
+    extraction: int | None = None
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -188,15 +189,17 @@ def _compute(
 
 def _publish(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) -> None:
     """The one committer: staged batches become a part of the store, for every id that has the bytes."""
-    hashes, vectors = staging.collect()
-    rows = [(img_id, row) for row, digest in enumerate(hashes) for img_id in run.ids_of[digest]]
-    rows.sort()
-    publish_vectors(
+    rows = sorted((img_id, digest) for digest in staging.hashes for img_id in run.ids_of[digest])
+    places: dict[str, list[int]] = {}
+    for row, (_, digest) in enumerate(rows):
+        places.setdefault(digest, []).append(row)
+    run.extraction = publish_vectors(
         writer,
         spec,
         ids=[img_id for img_id, _ in rows],
-        hashes=[hashes[row] for _, row in rows],
-        vectors=vectors[[row for _, row in rows]] if rows else np.empty((0, spec.embed_dim), np.float32),
+        hashes=[digest for _, digest in rows],
+        vectors=staging.fill(places, len(rows)),
+        extraction=run.extraction,
     )
     staging.clear()
 
@@ -211,18 +214,12 @@ def _forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float3
     """
     spec = backbone.spec
     try:
-        vectors = np.asarray(backbone.embed(spec.preprocessing.apply(images)))
+        vectors = backbone.embed(spec.preprocessing.apply(images))
     except FeatureStoreError:
         raise
     except Exception as error:  # a user's callable may raise anything
         raise BackboneError(f"the backbone {spec.name!r} failed with {type(error).__name__}: {error}") from error
-    expected = (len(images), spec.embed_dim)
-    if vectors.shape != expected or vectors.dtype.kind != "f":
-        raise BackboneError(
-            f"the backbone {spec.name!r} gave {vectors.shape} {vectors.dtype}, expected {expected} float32: "
-            "correct its embed_dim or its function"
-        )
-    return np.ascontiguousarray(vectors, np.float32)
+    return checked(vectors, spec, len(images))
 
 
 def _batches(

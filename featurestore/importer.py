@@ -106,6 +106,7 @@ def _add_external(writer: Writer, vectors: _Vectors) -> int:
             "width": None,
             "height": None,
             "mode": None,
+            "phash": None,
             "status": "external",
             "reason": None,
             "synthetic": False,

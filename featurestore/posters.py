@@ -55,7 +55,7 @@ def _background(style: NDArray[np.float64], rng: np.random.Generator) -> NDArray
     hue = 0.35 * style[0]
     top = _color(hue, _squash(style[1], 0.1, 0.9), _squash(style[2], 0.15, 0.95))
     bottom = _color(hue + rng.normal() * 0.15, _squash(-style[1], 0.1, 0.7), _squash(style[2] + rng.normal(), 0.1, 0.8))
-    y, x = np.mgrid[0 : 1 : HEIGHT * 1j, 0 : 1 : WIDTH * 1j]
+    y, x = np.ogrid[0 : 1 : HEIGHT * 1j, 0 : 1 : WIDTH * 1j]
     angle = 0.4 * style[4]
     mix = (y * np.cos(angle) + x * np.sin(angle)).clip(0, 1)[..., None]
     waves = np.sin(
@@ -66,7 +66,7 @@ def _background(style: NDArray[np.float64], rng: np.random.Generator) -> NDArray
 
 def _shape(canvas: NDArray[np.float64], style: NDArray[np.float64], rng: np.random.Generator) -> None:
     """One translucent disc, bar or ray."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    y, x = np.ogrid[0:HEIGHT, 0:WIDTH]
     cy, cx = rng.uniform(0, HEIGHT), rng.uniform(0, WIDTH)
     size = rng.uniform(8, 45) * np.exp(0.3 * style[6])
     kind = style[7] + rng.normal()
@@ -83,7 +83,7 @@ def _shape(canvas: NDArray[np.float64], style: NDArray[np.float64], rng: np.rand
 
 def _figure(canvas: NDArray[np.float64], style: NDArray[np.float64], rng: np.random.Generator) -> None:
     """One to three silhouettes, head and shoulders."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    y, x = np.ogrid[0:HEIGHT, 0:WIDTH]
     tone = _color(rng.uniform(), 0.3, _squash(-style[2] + rng.normal(), 0.05, 0.9))
     for _ in range(1 + int(_squash(style[6] + rng.normal(), 0, 2.99))):
         cx, cy, r = rng.uniform(30, WIDTH - 30), rng.uniform(90, 190), rng.uniform(10, 24)

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ GENRES = {
 SHORT_ALONE = 4
 # Of the posters, some are byte-identical pictures of different films, and one is greyscale.
 TWINS = 3
-MARK = "README.txt"
+MARK, METADATA, POSTERS = "README.txt", "MovieGenre.csv", "posters"
 NOTE = """Synthetic: this collection was made by `featurestore sample`. Films, links and posters are invented; the
 posters depend weakly on the genre, so that classifiers have something to find. No figure that comes from it says
 anything about real films.
@@ -55,29 +55,57 @@ def write_sample(directory: Path, *, seed: int = 0, on_progress: Progress | None
     Raises
     ------
     InputError
-        When ``directory`` is a file, or holds something else than a sample.
+        When ``directory`` is a file, the current folder, a mount point, holds something else than a sample, or
+        can't be written to.
     """
+    directory = directory.resolve()
+    try:
+        _check_target(directory)
+        _build(directory, seed, on_progress)
+    except OSError as error:
+        raise InputError(
+            f"the sample can't be written to {str(directory)!r} ({error.strerror or error}): name another folder"
+        ) from error
+
+
+def _check_target(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{str(directory)!r} is a file: name a folder for the sample")
     if directory.is_dir() and any(directory.iterdir()) and not _is_sample(directory):
         raise InputError(f"{str(directory)!r} holds other things than a sample: name an empty or a new folder")
-    building = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
-    try:
-        (building / "posters").mkdir(parents=True)
-        films = _films(np.random.default_rng([seed, 1]))
-        _write_posters(building / "posters", films, seed, on_progress)
-        (building / "MovieGenre.csv").write_bytes(_metadata(films, np.random.default_rng([seed, 2])))
-        (building / MARK).write_text(NOTE, "utf-8")
-        if directory.is_dir():
-            shutil.rmtree(directory)
-        os.replace(building, directory)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    if directory == Path.cwd() or directory.is_mount():
+        raise InputError(
+            f"{str(directory)!r} is the current folder or a mount point, which can't be exchanged for a complete "
+            "sample in one step: name a folder inside it"
+        )
 
 
 def _is_sample(directory: Path) -> bool:
-    mark = directory / MARK
-    return mark.is_file() and mark.read_text("utf-8") == NOTE
+    """True when everything in ``directory`` was written by this module: what others put there is not ours to delete."""
+    mark, posters = directory / MARK, directory / POSTERS
+    if {path.name for path in directory.iterdir()} != {MARK, METADATA, POSTERS} or mark.read_bytes() != NOTE.encode():
+        return False
+    return all(path.suffix == ".jpg" and path.stem.isdecimal() and path.is_file() for path in posters.iterdir())
+
+
+def _build(directory: Path, seed: int, on_progress: Progress | None) -> None:
+    """Build the sample beside ``directory``, then let it take that place; an interrupt leaves what was there."""
+    building = directory.with_name(f".{directory.name}.{os.getpid()}.new")
+    earlier = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+    try:
+        (building / POSTERS).mkdir(parents=True)
+        films = _films(np.random.default_rng([seed, 1]))
+        _write_posters(building / POSTERS, films, seed, on_progress)
+        (building / METADATA).write_bytes(_metadata(films, np.random.default_rng([seed, 2])))
+        (building / MARK).write_bytes(NOTE.encode())
+        if directory.is_dir():
+            os.replace(directory, earlier)
+        os.replace(building, directory)
+    finally:
+        if earlier.is_dir() and not directory.exists():
+            os.replace(earlier, directory)
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _films(rng: np.random.Generator) -> list[_Film]:
@@ -102,19 +130,15 @@ def _films(rng: np.random.Generator) -> list[_Film]:
 def _write_posters(folder: Path, films: list[_Film], seed: int, on_progress: Progress | None) -> None:
     twins = {films[10 * k + 11].img_id: films[10 * k + 10] for k in range(TWINS)}
     jobs = [(twins.get(film.img_id, film), film.img_id, film is films[5]) for film in films]
-    with ProcessPoolExecutor() as pool:
-        drawn = pool.map(
-            draw,
-            [source.drawn_as for source, _, _ in jobs],
-            [source.img_id for source, _, _ in jobs],
-            [seed] * len(jobs),
-            [grey for _, _, grey in jobs],
-            chunksize=32,
-        )
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        drawn = pool.map(lambda job: draw(job[0].drawn_as, job[0].img_id, seed, job[2]), jobs)
         for done, ((_, img_id, _), content) in enumerate(zip(jobs, drawn, strict=True), 1):
             (folder / f"{img_id}.jpg").write_bytes(content)
             if on_progress:
                 on_progress(done, len(jobs))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _metadata(films: list[_Film], rng: np.random.Generator) -> bytes:
@@ -122,16 +146,12 @@ def _metadata(films: list[_Film], rng: np.random.Generator) -> bytes:
     known = {film.img_id: film.genre for film in films}
     pool = np.setdiff1d(np.arange(1, 3_000_000), np.fromiter(known, int))
     ids = np.r_[np.fromiter(known, int), rng.choice(pool, ROWS_KEPT - len(known), replace=False)]
-    names, weights = list(GENRES), np.array(list(GENRES.values()), float)
+    genres = [known.get(img_id, drawn) for img_id, drawn in zip(ids.tolist(), _genres(rng, len(ids)), strict=True)]
+    scores = rng.normal(6.4, 1.1, len(ids)).clip(1.0, 9.9)
     rows = []
-    for img_id in ids.tolist():
-        genre = known.get(img_id) or "|".join(
-            rng.choice(names, int(rng.integers(1, 4)), replace=False, p=weights / weights.sum()).tolist()
-        )
+    for img_id, title, score, genre in zip(ids.tolist(), _titles(rng, len(ids)), scores.tolist(), genres, strict=True):
         link = f"https://example.invalid/title/tt{img_id:07d}"
-        rows.append(
-            [img_id, link, _title(rng), f"{min(max(rng.normal(6.4, 1.1), 1.0), 9.9):.1f}", genre, f"{link}/poster.jpg"]
-        )
+        rows.append([img_id, link, title, f"{score:.1f}", genre, f"{link}/poster.jpg"])
     # What is missing is missing in films without a poster here, and in none that is repeated.
     places = rng.permutation(np.arange(len(known), ROWS_KEPT))
     for column, count in ((3, NO_SCORE), (4, NO_GENRE), (5, NO_POSTER)):
@@ -146,10 +166,22 @@ def _metadata(films: list[_Film], rng: np.random.Generator) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def _title(rng: np.random.Generator) -> str:
-    """An invented title; every 200th is damaged, as accents that went through a wrong encoding are."""
-    first, second, third = (words[int(rng.integers(len(words)))] for words in (FIRST, SECOND, THIRD))
-    title = f"The {first} {second}{third} ({int(rng.integers(1905, 2017))})"
-    if rng.random() < 0.005:
-        title = "Tr\u00cc_d" + title.replace("e", "\u00cc\u00b4").replace("o", "_")
-    return title
+def _genres(rng: np.random.Generator, count: int) -> list[str]:
+    """One to three different genres for each film, frequent ones more often (Gumbel's trick, without a loop)."""
+    names, weights = list(GENRES), np.array(list(GENRES.values()), float)
+    ranked = np.argsort(-(np.log(weights) + rng.gumbel(size=(count, len(names)))), axis=1)
+    lengths = rng.integers(1, 4, count)
+    return ["|".join(names[k] for k in row[:n]) for row, n in zip(ranked.tolist(), lengths.tolist(), strict=True)]
+
+
+def _titles(rng: np.random.Generator, count: int) -> list[str]:
+    """Invented titles; about every 200th is damaged, as accents that went through a wrong encoding are."""
+    picks = rng.integers([len(FIRST), len(SECOND), len(THIRD)], size=(count, 3)).tolist()
+    years, damaged = rng.integers(1905, 2017, count).tolist(), (rng.random(count) < 0.005).tolist()
+    titles = []
+    for (first, second, third), year, broken in zip(picks, years, damaged, strict=True):
+        title = f"The {FIRST[first]} {SECOND[second]}{THIRD[third]} ({year})"
+        if broken:
+            title = "Tr\u00cc_d" + title.replace("e", "\u00cc\u00b4").replace("o", "_")
+        titles.append(title)
+    return titles

@@ -24,6 +24,7 @@ IMAGES = pa.schema(
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         pa.field("mode", pa.string()),
+        pa.field("phash", pa.string()),
         pa.field("status", pa.string(), nullable=False),
         pa.field("reason", pa.string()),
         pa.field("synthetic", pa.bool_(), nullable=False),
@@ -46,18 +47,37 @@ BACKBONES = pa.schema(
     ]
 )
 
+# One row each time that vectors were published: when, by which versions, on what machine.
+EXTRACTIONS = pa.schema(
+    [
+        pa.field("extraction", pa.int32(), nullable=False),
+        pa.field("backbone", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("libraries", pa.string(), nullable=False),  # JSON
+        pa.field("machine", pa.string(), nullable=False),
+    ]
+)
+
 # The Delta log knows lists, not fixed-size lists; the Parquet parts carry the fixed size (`embedding_type`).
 EMBEDDINGS_LOG = pa.schema(
     [
         pa.field("ImgId", pa.int32(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("extraction", pa.int32(), nullable=False),
         pa.field("embedding", pa.list_(pa.field("element", pa.float32(), nullable=False)), nullable=False),
         pa.field("backbone", pa.string()),
         pa.field("revision", pa.string()),
     ]
 )
 
-CORE_TABLES = {"movies": MOVIES, "images": IMAGES, "backbones": BACKBONES, "embeddings": EMBEDDINGS_LOG}
+CORE_TABLES = {
+    "movies": MOVIES,
+    "images": IMAGES,
+    "backbones": BACKBONES,
+    "extractions": EXTRACTIONS,
+    "embeddings": EMBEDDINGS_LOG,
+}
 PARTITIONS = {"embeddings": ["backbone", "revision"]}
 
 
@@ -72,6 +92,7 @@ def embeddings_schema(embed_dim: int) -> pa.Schema:
         [
             EMBEDDINGS_LOG.field("ImgId"),
             EMBEDDINGS_LOG.field("content_hash"),
+            EMBEDDINGS_LOG.field("extraction"),
             pa.field("embedding", embedding_type(embed_dim), nullable=False),
         ]
     )

@@ -1,8 +1,10 @@
 """Vectors on their way into the table `embeddings`: staged batch by batch, published as parts."""
 
 import json
-from collections.abc import Sequence
+import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from featurestore.backbones.base import BackboneSpec
 from featurestore.parts import HASH_DIGITS, Part, file_hash, read_part, write_part
-from featurestore.schemas import BACKBONES, embedding_type, embeddings_schema
+from featurestore.schemas import BACKBONES, EXTRACTIONS, embedding_type, embeddings_schema
 from featurestore.writer import Commit, Writer
 
 
@@ -44,16 +46,15 @@ class Staging:
                     continue
             path.unlink()
 
-    def collect(self) -> tuple[list[str], NDArray[np.float32]]:
-        """All staged vectors, each hash once: hashes and ``(n, embed_dim)`` float32."""
-        found: dict[str, NDArray[np.float32]] = {}
+    def fill(self, places: Mapping[str, Sequence[int]], rows: int) -> NDArray[np.float32]:
+        """The staged vectors as ``(rows, embed_dim)`` float32, that of each hash in all of its ``places``."""
+        matrix = np.empty((rows, self.spec.embed_dim), np.float32)
         for path in self._files():
             table = read_part(path)
             for digest, vector in zip(table["content_hash"].to_pylist(), to_matrix(table), strict=True):
-                if digest in self.hashes:
-                    found[digest] = vector
-        matrix = np.stack(list(found.values())) if found else np.empty((0, self.spec.embed_dim), np.float32)
-        return list(found), matrix
+                if digest in places:
+                    matrix[places[digest]] = vector
+        return matrix
 
     def clear(self) -> None:
         """Remove what is published."""
@@ -116,12 +117,20 @@ def publish_vectors(
     ids: Sequence[int],
     hashes: Sequence[str],
     vectors: NDArray[np.float32],
-) -> None:
-    """Commit the rows of one part, the backbone's record when it is new, and the revision that views show."""
+    extraction: int | None = None,
+) -> int | None:
+    """Commit the rows of one part, and let the views of the backbone show this revision.
+
+    With the first part of a run, ``extraction`` None, come the run's own record and, when it is new, the backbone's.
+    Returns the number of the extraction, to be given with the next part.
+    """
     with writer.commit() as commit:
         if len(ids):
-            register(commit, spec)
-            columns = [pa.array(ids, pa.int32()), pa.array(hashes, pa.string()), to_arrow(vectors)]
+            if extraction is None:
+                register(commit, spec)
+                extraction = record_extraction(commit, spec)
+            numbers = pa.array(np.full(len(ids), extraction, np.int32))
+            columns = [pa.array(ids, pa.int32()), pa.array(hashes, pa.string()), numbers, to_arrow(vectors)]
             commit.append(
                 "embeddings",
                 pa.Table.from_arrays(columns, schema=embeddings_schema(spec.embed_dim)),
@@ -129,6 +138,23 @@ def publish_vectors(
             )
         if len(ids) or parts_of(writer, spec):
             commit.set_revision(spec.name, spec.revision)
+    return extraction
+
+
+def record_extraction(commit: Commit, spec: BackboneSpec) -> int:
+    """Add the record of a run that publishes vectors, and return its number, counted from 1."""
+    parts = commit.current("extractions")
+    number = 1 + sum(part.rows for part in parts)
+    row = {
+        "extraction": number,
+        "backbone": spec.name,
+        "revision": spec.revision,
+        "at": datetime.now(UTC),
+        "libraries": json.dumps(dict(spec.libraries), sort_keys=True),
+        "machine": f"{platform.node()}, {platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+    commit.append("extractions", pa.Table.from_pylist([row], schema=EXTRACTIONS))
+    return number
 
 
 def register(commit: Commit, spec: BackboneSpec) -> None:
