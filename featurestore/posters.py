@@ -31,7 +31,8 @@ def draw(genre: str, img_id: int, seed: int, grey: bool) -> bytes:
     _figure(canvas, style, rng)
     _title(canvas, style, rng)
     canvas += rng.normal(size=(HEIGHT, WIDTH, 1)) * 0.05 * np.exp(0.5 * style[3])
-    image = pillow.fromarray((canvas.clip(0, 1) * 255).astype(np.uint8))
+    np.clip(canvas, 0, 1, out=canvas)
+    image = pillow.fromarray(np.multiply(canvas, 255, out=canvas).astype(np.uint8))
     if grey:
         image = image.convert("L")
     buffer = io.BytesIO()
@@ -61,7 +62,10 @@ def _background(style: NDArray[np.float64], rng: np.random.Generator) -> NDArray
     waves = np.sin(
         2 * np.pi * np.exp(0.5 * style[5]) * 6 * (y * np.sin(style[4]) + x * np.cos(style[4])) + rng.normal()
     )
-    return top * (1 - mix) + bottom * mix + 0.06 * waves[..., None]
+    canvas = top * (1 - mix)
+    canvas += bottom * mix
+    canvas += 0.06 * waves[..., None]
+    return canvas
 
 
 def _shape(canvas: NDArray[np.float64], style: NDArray[np.float64], rng: np.random.Generator) -> None:
@@ -70,6 +74,10 @@ def _shape(canvas: NDArray[np.float64], style: NDArray[np.float64], rng: np.rand
     cy, cx = rng.uniform(0, HEIGHT), rng.uniform(0, WIDTH)
     size = rng.uniform(8, 45) * np.exp(0.3 * style[6])
     kind = style[7] + rng.normal()
+    if kind < 0.6:  # discs and bars are small: look at the pixels around them only
+        rows = slice(max(int(cy - size), 0), int(cy + size) + 2)
+        columns = slice(max(int(cx - 2 * size), 0), int(cx + 2 * size) + 2)
+        canvas, y, x = canvas[rows, columns], y[rows], x[:, columns]
     if kind < -0.5:
         inside = (y - cy) ** 2 + (x - cx) ** 2 < size**2
     elif kind < 0.6:

@@ -144,8 +144,9 @@ def _write_posters(folder: Path, films: list[_Film], seed: int, on_progress: Pro
 def _metadata(films: list[_Film], rng: np.random.Generator) -> bytes:
     """The metadata file: 39,515 different rows and 593 that repeat one, shuffled."""
     known = {film.img_id: film.genre for film in films}
-    pool = np.setdiff1d(np.arange(1, 3_000_000), np.fromiter(known, int))
-    ids = np.r_[np.fromiter(known, int), rng.choice(pool, ROWS_KEPT - len(known), replace=False)]
+    here = np.fromiter(known, int)
+    others = np.delete(np.arange(3_000_000), [0, *here])
+    ids = np.r_[here, rng.choice(others, ROWS_KEPT - len(known), replace=False)]
     genres = [known.get(img_id, drawn) for img_id, drawn in zip(ids.tolist(), _genres(rng, len(ids)), strict=True)]
     scores = rng.normal(6.4, 1.1, len(ids)).clip(1.0, 9.9)
     rows = []

@@ -1,6 +1,8 @@
 """The embedded sample: the study's funnel, the same bytes every time, synthetic by name."""
 
+import csv
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 
 from featurestore import FeatureStore
 from featurestore.errors import InputError
-from featurestore.sample import write_sample
+from featurestore.sample import NOTE, write_sample
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,80 @@ def test_an_interrupt_leaves_no_half_sample(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_sample(tmp_path / "sample", on_progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_keeps_the_earlier_sample(sample: Path) -> None:
+    before = digest(sample)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_sample(sample, seed=1, on_progress=stop)
+    assert digest(sample) == before
+    assert list(sample.parent.iterdir()) == [sample]
+
+
+def test_an_interrupt_between_the_two_renames_puts_the_earlier_sample_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rename = tmp_path / "sample", os.replace
+    (target / "posters").mkdir(parents=True)
+    (target / "MovieGenre.csv").write_text("earlier")
+    (target / "README.txt").write_bytes(NOTE.encode())
+
+    def stop(source: Path, destination: Path) -> None:
+        if source.name.endswith(".new"):
+            raise KeyboardInterrupt
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "replace", stop)
+    monkeypatch.setattr("featurestore.sample._write_posters", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        write_sample(target)
+    assert (target / "MovieGenre.csv").read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "posters/thesis.txt", "store/state.json"])
+def test_a_sample_that_holds_something_of_the_users_is_not_replaced(sample: Path, name: str) -> None:
+    own = sample / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("years of work")
+    try:
+        with pytest.raises(InputError, match="holds other things"):
+            write_sample(sample)
+        assert own.read_text() == "years of work"
+    finally:
+        own.unlink()
+        if own.parent.name == "store":
+            own.parent.rmdir()
+
+
+def test_bad_targets_get_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="can't be written to"):
+        write_sample(tmp_path / "file" / "sample")
+    (tmp_path / "README.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match="holds other things"):
+        write_sample(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InputError, match="current folder"):
+        write_sample(Path())
+
+
+def test_the_metadata_has_the_quirks_of_the_real_file(sample: Path) -> None:
+    with (sample / "MovieGenre.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster"]
+    assert [sum(row[column] == "" for row in rows) for column in (3, 4, 5)] == [48, 145, 725]
+    titles = [row[2] for row in rows]
+    for quirk in (",", '"', "\u00cc"):
+        assert sum(quirk in title for title in titles) > 50
+    ids = [int(row[0]) for row in rows]
+    assert ids != sorted(ids)
+    assert {row[1] for row in rows} == {f"https://example.invalid/title/tt{img_id:07d}" for img_id in ids}
 
 
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
