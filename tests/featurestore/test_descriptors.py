@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from skimage.feature import local_binary_pattern
 
-from featurestore.backbones.descriptors import HEIGHT, WIDTH, describe
+from featurestore.backbones.descriptors import COLUMNS, HEIGHT, HUES, ROWS, WIDTH, describe, uniform_patterns
 from featurestore.backbones.registry import load
 from featurestore.errors import BackboneError
 
@@ -20,6 +21,20 @@ def test_one_colour_is_finite(value: int) -> None:
     assert np.isfinite(describe(np.full((HEIGHT, WIDTH, 3), value, np.uint8))).all()
 
 
+def test_a_grey_poster_is_finite_and_has_no_hue() -> None:
+    vector = describe(picture(3).mean(-1, keepdims=True).repeat(3, -1).astype(np.uint8))
+    assert np.isfinite(vector).all()
+    assert not vector[: ROWS * COLUMNS * HUES].any()
+
+
+@pytest.mark.parametrize(("points", "radius"), [(8, 1), (16, 2), (12, 3)])
+def test_local_binary_patterns_are_those_of_scikit_image(points: int, radius: int) -> None:
+    rng = np.random.default_rng(points)
+    for image in (rng.integers(0, 256, (61, 47), np.uint8), rng.integers(0, 2, (40, 53), np.uint8)):
+        expected = local_binary_pattern(image, points, radius, "uniform").astype(np.intp)
+        np.testing.assert_array_equal(uniform_patterns(image, points, radius), expected)
+
+
 def test_a_vector_does_not_depend_on_its_batch() -> None:
     backbone = load("descriptors", threads=2)
     images = np.stack([picture(seed) for seed in range(5)])
@@ -33,12 +48,26 @@ def test_a_vector_does_not_depend_on_its_batch() -> None:
 def test_a_change_of_the_vectors_needs_a_new_version() -> None:
     """Raise VERSION, then these figures, when this fails: stored vectors must never mix with new ones."""
     vector = describe(picture(7)).astype(float)
-    weights = np.cos(np.arange(len(vector)))
-    got = [len(vector), vector.sum(), vector @ weights, np.abs(vector).max()]
-    np.testing.assert_allclose(got, PINNED, rtol=1e-3)
+    assert len(vector) == 1332
+    # Twelve stretches of 111 values, each summed with weights that see a change of order.
+    got = (vector.reshape(12, 111) * np.linspace(0.5, 1.5, 111)).sum(1)
+    np.testing.assert_allclose(got, PINNED, rtol=2e-5)
 
 
-PINNED = [1332.0, 294.1953, -3.057, 1.0012]
+PINNED = [
+    17.742496,
+    37.673279,
+    22.213062,
+    27.418098,
+    14.409796,
+    6.949330,
+    13.090124,
+    16.699987,
+    34.145385,
+    35.213757,
+    36.597514,
+    35.069487,
+]
 
 
 def test_colour_and_layout_are_seen() -> None:
@@ -47,6 +76,14 @@ def test_colour_and_layout_are_seen() -> None:
     grey = image.mean(-1, keepdims=True).repeat(3, -1).astype(np.uint8)
     assert np.linalg.norm(vector - describe(grey)) > 1
     assert np.linalg.norm(vector - describe(image[::-1].copy())) > 1
+
+
+def test_images_that_are_not_preprocessed_are_refused() -> None:
+    backbone = load("descriptors", threads=1)
+    assert backbone.embed(np.empty((0, HEIGHT, WIDTH, 3), np.uint8)).shape == (0, backbone.spec.embed_dim)
+    for images in (np.zeros((1, 224, 224, 3), np.uint8), np.zeros((1, HEIGHT, WIDTH, 3), np.float32)):
+        with pytest.raises(BackboneError, match=r"expected \(n, 268, 182, 3\) of uint8"):
+            backbone.embed(images)
 
 
 def test_the_preprocessing_is_its_own() -> None:
