@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from skimage.feature import local_binary_pattern
 
-from featurestore.backbones.descriptors import COLUMNS, HEIGHT, HUES, ROWS, WIDTH, describe, uniform_patterns
+from featurestore.backbones.descriptors import COLUMNS, HEIGHT, HUES, ROWS, WIDTH, describe
 from featurestore.backbones.registry import load
 from featurestore.errors import BackboneError
 
@@ -25,14 +24,6 @@ def test_a_grey_poster_is_finite_and_has_no_hue() -> None:
     vector = describe(picture(3).mean(-1, keepdims=True).repeat(3, -1).astype(np.uint8))
     assert np.isfinite(vector).all()
     assert not vector[: ROWS * COLUMNS * HUES].any()
-
-
-@pytest.mark.parametrize(("points", "radius"), [(8, 1), (16, 2), (12, 3)])
-def test_local_binary_patterns_are_those_of_scikit_image(points: int, radius: int) -> None:
-    rng = np.random.default_rng(points)
-    for image in (rng.integers(0, 256, (61, 47), np.uint8), rng.integers(0, 2, (40, 53), np.uint8)):
-        expected = local_binary_pattern(image, points, radius, "uniform").astype(np.intp)
-        np.testing.assert_array_equal(uniform_patterns(image, points, radius), expected)
 
 
 def test_a_vector_does_not_depend_on_its_batch() -> None:
