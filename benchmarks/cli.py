@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from featurestore.cli import FOLDER, json_option, run_command, store_option
+from featurestore.commands.options import FOLDER, json_option, run_command, store_option
 from featurestore.progress import ConsoleProgress
 
 REPORT = "report.md"

@@ -11,6 +11,7 @@ import pyarrow as pa
 from featurestore.errors import QueryError
 from featurestore.layout import Layout
 from featurestore.parts import Part
+from featurestore.sandbox import guard
 from featurestore.schemas import CORE_TABLES
 
 SHELL_FILE = "store.duckdb"
@@ -31,7 +32,7 @@ def write_shell_file(layout: Layout, root: Path) -> None:
     temporary = root / f".{SHELL_FILE}.{os.getpid()}.tmp"
     temporary.unlink(missing_ok=True)
     try:
-        with duckdb.connect(str(temporary)) as connection:
+        with duckdb.connect(str(temporary), config={"default_block_size": 16_384}) as connection:
             # The views name parts relative to the folder the shell is started in; here that is somewhere else.
             connection.execute(f"SET file_search_path = {quote_text(str(root.resolve()))}")
             create_views(connection, layout, "")
@@ -43,9 +44,7 @@ def write_shell_file(layout: Layout, root: Path) -> None:
 def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, prefix: str) -> None:
     """Create a view for each table, then the views and macros of ``sql/``; ``prefix`` goes before each path."""
     for table, schema in {**CORE_TABLES, **layout.schemas}.items():
-        connection.execute(
-            f"CREATE VIEW {quote_name(table)} AS {_scan(table, layout.parts.get(table, ()), schema, prefix)}"
-        )
+        _create_scan(connection, table, layout.parts.get(table, ()), schema, prefix)
     views = files("featurestore").joinpath("sql/views.sql").read_text("utf-8")
     labeled = views.index("CREATE OR REPLACE VIEW labeled")
     connection.execute(views[:labeled])
@@ -53,15 +52,21 @@ def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, prefix: 
     connection.execute(views[labeled:].format(**layout.state.settings))
     for backbone in layout.state.revisions:
         _create_embedding_views(connection, layout, backbone, prefix)
+    # In the order in which they were made: a view may stand on earlier ones.
+    for name, query in layout.state.views.items():
+        guard(connection, query)  # again: the record may have been edited by hand
+        connection.execute(f"CREATE VIEW {quote_name(name)} AS {query}")
 
 
 def _create_embedding_views(connection: duckdb.DuckDBPyConnection, layout: Layout, backbone: str, prefix: str) -> None:
     """``embeddings_NAME`` (current images only, current revision only) and ``labeled_NAME``."""
-    scan = _scan("embeddings", layout.embedding_parts(backbone), CORE_TABLES["embeddings"], prefix)
-    embeddings, labeled = quote_name(f"embeddings_{backbone}"), quote_name(f"labeled_{backbone}")
+    scan, embeddings, labeled = (quote_name(f"{what}_{backbone}") for what in ("_parts", "embeddings", "labeled"))
+    _create_scan(
+        connection, "embeddings", layout.embedding_parts(backbone), CORE_TABLES["embeddings"], prefix, name=scan
+    )
     connection.execute(
         f"CREATE VIEW {embeddings} AS "
-        f"SELECT e.ImgId, e.embedding::FLOAT[{layout.dims[backbone]}] AS embedding FROM ({scan}) AS e "
+        f"SELECT e.ImgId, e.embedding::FLOAT[{layout.dims[backbone]}] AS embedding FROM {scan} AS e "
         # A vector shows only beside the bytes it was made from; an imported one names no bytes.
         "JOIN images AS i ON i.ImgId = e.ImgId AND e.content_hash IN (i.content_hash, '') WHERE i.status <> 'broken'"
     )
@@ -71,12 +76,32 @@ def _create_embedding_views(connection: duckdb.DuckDBPyConnection, layout: Layou
     )
 
 
+def _create_scan(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    parts: Sequence[Part],
+    schema: pa.Schema,
+    prefix: str,
+    *,
+    name: str = "",
+) -> None:
+    """The view of one table; a damaged one fails when it is read, so that the others stay readable."""
+    name = name or quote_name(table)
+    try:
+        connection.execute(f"CREATE VIEW {name} AS {_scan(table, parts, schema, prefix)}")
+    except duckdb.Error as error:
+        reason = quote_text(f"a part of {table} is damaged, see `featurestore verify`: {str(error).splitlines()[0]}")
+        empty = _scan(table, (), schema, prefix).removesuffix("WHERE false")
+        connection.execute(f"CREATE VIEW {name} AS {empty} WHERE error({reason}) IS NULL")
+
+
 def _scan(table: str, parts: Sequence[Part], schema: pa.Schema, prefix: str) -> str:
+    """The SELECT of a table's rows; embeddings also tell the part that each lies in."""
     if not parts:
-        return duckdb_empty(schema)
+        return duckdb_empty(schema.append(pa.field("part", pa.string())) if table == "embeddings" else schema)
     paths = ", ".join(quote_text(f"{prefix}{table}/{part.path}") for part in parts)
-    partitioned = "true" if parts[0].partition else "false"
-    return f"SELECT * FROM read_parquet([{paths}], hive_partitioning = {partitioned}, hive_types_autocast = false)"
+    options = ", hive_partitioning = true, hive_types_autocast = false, filename = 'part'" if parts[0].partition else ""
+    return f"SELECT * FROM read_parquet([{paths}]{options})"
 
 
 def duckdb_empty(schema: pa.Schema) -> str:

@@ -2,48 +2,23 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from featurestore.errors import FeatureStoreError
+from featurestore.commands.options import (
+    FOLDER,
+    json_option,
+    location_option,
+    run_command,
+    snapshot_option,
+    store_option,
+    wait_option,
+)
+from featurestore.commands.state import compact, gc, lineage, snapshot, verify, view
 from featurestore.progress import ConsoleProgress
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-FOLDER = click.Path(path_type=Path)
-
-
-def store_option(command: Command) -> Command:
-    """``--store DIR``, on every command that needs a store."""
-    return click.option(
-        "--store",
-        type=FOLDER,
-        default=Path("store"),
-        envvar="FEATURESTORE_STORE",
-        show_default="./store",
-        show_envvar=True,
-        help="The store's folder.",
-    )(command)
-
-
-def json_option(command: Command) -> Command:
-    """``--json``, where a script would read the output."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
-
-
-def wait_option(command: Command) -> Command:
-    """``--wait SECONDS``, on every command that writes."""
-    return click.option(
-        "--wait",
-        "wait_seconds",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="Wait for another writer to end.",
-    )(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -193,7 +168,7 @@ def import_embeddings(
 
 
 @cli.command()
-@store_option
+@location_option
 @click.argument("query")
 @click.option(
     "--format",
@@ -204,11 +179,15 @@ def import_embeddings(
     help="What the result is printed as.",
 )
 @click.option("-o", "--output", type=FOLDER, help="Write to this file instead of the screen.")
-def sql(store: Path, query: str, form: str, output: Path | None) -> None:
-    """Run one read-only SQL query over the store's views."""
+@click.option("--timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds that it may take.")
+@snapshot_option
+def sql(store: str, query: str, form: str, output: Path | None, seconds: float, snapshot: str | None) -> None:
+    """Run one SELECT over the store's views; it can read nothing else and change nothing."""
     from featurestore.query import run_to_bytes
+    from featurestore.store import open_store
 
-    content = run_to_bytes(store, query, form)
+    with open_store(store, snapshot=snapshot) as opened:
+        content = run_to_bytes(opened, query, form, seconds=seconds)
     if output is not None:
         from featurestore.state import write_atomic
 
@@ -221,13 +200,16 @@ def sql(store: Path, query: str, form: str, output: Path | None) -> None:
 
 
 @cli.command()
-@store_option
+@location_option
+@snapshot_option
 @json_option
-def info(store: Path, as_json: bool) -> None:
+def info(store: str, snapshot: str | None, as_json: bool) -> None:
     """What is in the store: tables, coverage of each backbone, quarantined files and why."""
+    from featurestore.store import open_store
     from featurestore.summary import describe, render
 
-    summary = describe(store)
+    with open_store(store, snapshot=snapshot) as opened:
+        summary = describe(opened)
     click.echo(json.dumps(summary) if as_json else render(summary))
 
 
@@ -273,28 +255,13 @@ def fetch(directory: Path, only: Sequence[str]) -> None:
         raise click.exceptions.Exit(1)
 
 
+for command in (lineage, snapshot, view, gc, verify, compact):
+    cli.add_command(command)
+
+
 def main() -> None:
     """Entry point: one line on stderr and an exit code instead of a traceback."""
     sys.exit(run_command(cli, "featurestore"))
-
-
-def run_command(command: click.Command, name: str) -> int:
-    """Run a click command; errors of this package become one line, Ctrl-C exit code 130."""
-    try:
-        code = command.main(prog_name=name, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except FeatureStoreError as error:
-        click.echo(f"{name}: {error}", err=True)
-        return 1
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(f"{name}: stopped; what was finished is kept, run the command again to go on", err=True)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
-    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def read(store: "FeatureStore", backbone: str, *, view: str) -> Features:
 
 def _view_rows(store: "FeatureStore", view: str) -> pa.Table:
     """The rows of ``view``, one an id, ascending, with duplicate group and content hash at the end."""
-    columns = store.sql(
+    columns = store.query(
         "SELECT table_name AS view, column_name AS name FROM duckdb_columns() WHERE NOT internal ORDER BY column_index"
     ).to_pylist()
     names = [column["name"] for column in columns if column["view"] == view]
@@ -93,7 +93,7 @@ def _view_rows(store: "FeatureStore", view: str) -> pa.Table:
             f"the view {view!r} has no column ImgId (it has: {', '.join(names)}): a feature view needs one"
         )
     kept = ["ImgId", *(name for name in names if name not in ("ImgId", "embedding"))]
-    rows = store.sql(
+    rows = store.query(
         f"SELECT {', '.join(f'v.{quote_name(name)}' for name in kept)}, "
         f"g.duplicate_group::BIGINT AS {GROUP}, g.content_hash AS {HASH} "
         f"FROM {quote_name(view)} AS v JOIN duplicate_groups AS g ON g.ImgId = v.ImgId ORDER BY v.ImgId"

@@ -1,35 +1,32 @@
-"""User SQL, read-only, and its result in the format a person or a script asks for."""
+"""The result of a user's query in the format that a person or a script asks for."""
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.catalog import connect, quote_text, run_query
 from featurestore.errors import QueryError
-from featurestore.layout import read_layout
-from featurestore.state import read_state
+from featurestore.sandbox import SECONDS_LIMIT
+from featurestore.store import FeatureStore
 
 
-def run_to_bytes(root: Path, query: str, form: str) -> bytes:
-    """Run ``query`` over the store in ``root`` and give the result as ``form``: table, csv, json, parquet or arrow.
+def run_to_bytes(store: FeatureStore, query: str, form: str, *, seconds: float = SECONDS_LIMIT) -> bytes:
+    """Run ``query`` over ``store`` and give the result as ``form``: table, csv, json, parquet or arrow.
 
     Raises
     ------
     QueryError
-        When the query can't be run, or its result can't be written in that form.
+        When the query is refused or fails, or its result can't be written in that form.
     """
-    layout = read_layout(root, read_state(root))
-    with connect(layout, root) as connection:
-        connection.execute(f"SET allowed_directories = [{quote_text(str(root.resolve()) + '/')}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        result = run_query(connection, query)
-        if form == "table":
-            return f"{connection.from_arrow(result)}\n".encode() if result.num_columns else b""
-    return FORMS[form](result)
+    return FORMS[form](store.sql(query, seconds=seconds))
+
+
+def _table(table: pa.Table) -> bytes:
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        return f"{connection.from_arrow(table)}\n".encode()
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -62,4 +59,10 @@ def _arrow(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-FORMS: dict[str, Callable[[pa.Table], bytes]] = {"csv": _csv, "json": _json, "parquet": _parquet, "arrow": _arrow}
+FORMS: dict[str, Callable[[pa.Table], bytes]] = {
+    "table": _table,
+    "csv": _csv,
+    "json": _json,
+    "parquet": _parquet,
+    "arrow": _arrow,
+}

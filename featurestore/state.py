@@ -28,12 +28,15 @@ class State:
         For each backbone the revision that its views show.
     settings
         ``top_genres``: how many genres the view ``labeled`` keeps.
+    views
+        The SELECT of each view that a user made.
     """
 
     number: int = 0
     tables: Mapping[str, int] = field(default_factory=dict)
     revisions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, int] = field(default_factory=lambda: {"top_genres": 4})
+    views: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -42,8 +45,8 @@ class State:
         return f"{self.number}-{digest[:12]}"
 
     def to_json(self) -> str:
-        """One JSON object, sorted, so that equal states are equal bytes."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+        """One JSON object; views keep their order, since one may stand on earlier ones."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
 
     def next(self, **changes: Any) -> "State":
         """The state after this one, with ``changes``."""

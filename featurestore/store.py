@@ -5,15 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from featurestore import features as _features
+from featurestore import snapshots
 from featurestore.catalog import connect, run_query
-from featurestore.errors import InputError
+from featurestore.errors import InputError, StoreError
 from featurestore.features import Features
 from featurestore.layout import Layout, read_layout
+from featurestore.lineage import lineage
+from featurestore.remote import is_remote, mirror
+from featurestore.sandbox import SECONDS_LIMIT, lock_down, run_guarded
 from featurestore.schemas import CORE_TABLES
 from featurestore.state import State, read_state
 from featurestore.writer import open_writer
@@ -53,8 +57,14 @@ class FeatureStore:
         The store's folder. Nothing is read before it is needed, nothing is locked by reading.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
+        self.location = str(path)
+        self.snapshot_name = snapshot
+
+    @cached_property
+    def path(self) -> Path:
+        """The folder; of a store on an object store, the local copy of its parts."""
+        return mirror(self.location) if is_remote(self.location) else Path(self.location)
 
     @cached_property
     def state(self) -> State:
@@ -64,7 +74,12 @@ class FeatureStore:
         ------
         StoreNotFound
             When there is no store.
+        InputError
+            When there is no such snapshot.
         """
+        if self.snapshot_name is not None:
+            read_state(self.path)
+            return snapshots.read(self.path, self.snapshot_name)
         return read_state(self.path)
 
     @cached_property
@@ -77,17 +92,26 @@ class FeatureStore:
         """A DuckDB connection, in memory, with the views of this state."""
         return connect(self.layout, self.path)
 
+    @cached_property
+    def _guarded(self) -> "duckdb.DuckDBPyConnection":
+        """Another connection, for text that a user typed: it can't reach anything but the parts."""
+        connection = connect(self.layout, self.path)
+        lock_down(connection, [f"{self.path.resolve()}/{table}/" for table in self.layout.parts])
+        return connection
+
     def refresh(self) -> "FeatureStore":
-        """See the newest state."""
-        for name in ("state", "layout", "connection"):
+        """See the newest state; a snapshot stays as it is."""
+        self.close()
+        for name in ("path", "state", "layout"):
             self.__dict__.pop(name, None)
         return self
 
     def close(self) -> None:
-        """Give back the connection; the object opens another when it needs one."""
-        if "connection" in self.__dict__:
-            self.connection.close()
-            del self.__dict__["connection"]
+        """Give back the connections; the object opens others when it needs them."""
+        for name in ("connection", "_guarded"):
+            connection = self.__dict__.pop(name, None)
+            if connection is not None:
+                connection.close()
 
     def __enter__(self) -> "FeatureStore":
         return self
@@ -95,8 +119,27 @@ class FeatureStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def sql(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
-        """Run one query over the views and fetch the result.
+    def sql(
+        self, query: str, parameters: Sequence[object] | None = None, *, seconds: float = SECONDS_LIMIT
+    ) -> pa.Table:
+        """Run one SELECT over the views and fetch the result; nothing else can be reached or changed.
+
+        Parameters
+        ----------
+        parameters
+            Values for the question marks in ``query``.
+        seconds
+            Time that the query may take.
+
+        Raises
+        ------
+        QueryError
+            When the query is refused, fails, or takes too long or too much memory.
+        """
+        return run_guarded(self._guarded, query, parameters, seconds=seconds)
+
+    def query(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
+        """Run SQL of your own program, unguarded: never pass it what somebody typed.
 
         Raises
         ------
@@ -105,6 +148,12 @@ class FeatureStore:
         """
         return run_query(self.connection, query, parameters)
 
+    def _refuse_writing(self) -> None:
+        if is_remote(self.location):
+            raise StoreError(f"the store {self.location!r} is on an object store and read-only: write to a folder")
+        if self.snapshot_name is not None:
+            raise StoreError(f"the snapshot {self.snapshot_name!r} never changes: open the store without it to write")
+
     def has(self, table: str) -> bool:
         """Whether this state has the table ``table``."""
         return table in self.state.tables
@@ -112,18 +161,18 @@ class FeatureStore:
     @property
     def synthetic(self) -> bool:
         """True when any image is one that `featurestore sample` drew."""
-        return self.sql("SELECT coalesce(bool_or(synthetic), false) AS s FROM images")["s"][0].as_py()
+        return self.query("SELECT coalesce(bool_or(synthetic), false) AS s FROM images")["s"][0].as_py()
 
     def backbones(self) -> list[BackboneInfo]:
         """The backbones of this state, by name."""
-        rows = self.sql("SELECT * FROM backbones ORDER BY backbone").to_pylist()
-        images = self.sql("SELECT count(*) AS n FROM images WHERE status <> 'broken'")["n"][0].as_py()
+        rows = self.query("SELECT * FROM backbones ORDER BY backbone").to_pylist()
+        images = self.query("SELECT count(*) AS n FROM images WHERE status <> 'broken'")["n"][0].as_py()
         return [
             BackboneInfo(
                 name=row["backbone"],
                 revision=row["revision"],
                 embed_dim=row["embed_dim"],
-                rows=self.sql(f'SELECT count(*) AS n FROM "embeddings_{row["backbone"]}"')["n"][0].as_py(),
+                rows=self.query(f'SELECT count(*) AS n FROM "embeddings_{row["backbone"]}"')["n"][0].as_py(),
                 images=images,
                 weights=row["weights"],
                 source=row["source"],
@@ -155,6 +204,7 @@ class FeatureStore:
         """Make the store mirror a metadata file and image folders; see `featurestore.ingest.ingest`."""
         from featurestore.ingest import ingest
 
+        self._refuse_writing()
         folders = [images] if isinstance(images, (str, Path)) else list(images)
         report = ingest(
             self.path,
@@ -176,6 +226,7 @@ class FeatureStore:
         from featurestore.backbones.registry import load
         from featurestore.extract import embed
 
+        self._refuse_writing()
         loaded = load(backbone) if isinstance(backbone, str) else backbone
         try:
             return embed(self.path, loaded, batch_size=batch_size, on_progress=on_progress)
@@ -186,9 +237,18 @@ class FeatureStore:
         """Store vectors that were computed elsewhere; see `featurestore.importer.import_embeddings`."""
         from featurestore.importer import import_embeddings
 
+        self._refuse_writing()
         report = import_embeddings(self.path, Path(file), backbone=backbone, ids=None if ids is None else Path(ids))
         self.refresh()
         return report
+
+    def lineage(self, img_id: int) -> dict[str, Any]:
+        """Where the vectors of one image came from; see `featurestore.lineage.lineage`."""
+        return lineage(self, img_id)
+
+    def snapshot(self, name: str) -> snapshots.SnapshotInfo:
+        """Keep the current state under ``name``; see `featurestore.snapshots`."""
+        return snapshots.create(self.path, name)
 
     def append(self, tables: Mapping[str, pa.Table], *, wait_seconds: float = 60.0) -> None:
         """Add rows to tables of your own, all in one commit; a table is made on first use.
@@ -203,6 +263,7 @@ class FeatureStore:
                 raise InputError(
                     f"{name!r} can't be a table of your own: use a lower-case identifier that is not taken"
                 )
+        self._refuse_writing()
         with open_writer(self.path, wait_seconds=wait_seconds, purpose="append") as writer:
             schemas = read_layout(self.path, writer.state).schemas
             with writer.commit() as commit:
@@ -216,14 +277,21 @@ class FeatureStore:
         self.refresh()
 
 
-def open_store(path: str | Path = "store") -> FeatureStore:
-    """Open the store in ``path`` for reading and writing.
+def open_store(path: str | Path = "store", *, snapshot: str | None = None) -> FeatureStore:
+    """Open the store in ``path``: a folder, or an address such as ``s3://bucket/store``, which is read-only.
+
+    Parameters
+    ----------
+    snapshot
+        Name of a snapshot to see instead of the current state.
 
     Raises
     ------
     StoreNotFound
         When there is none; `FeatureStore` itself doesn't look, so that ``FeatureStore(path).ingest(…)`` can make one.
+    InputError
+        When there is no such snapshot.
     """
-    store = FeatureStore(path)
+    store = FeatureStore(path, snapshot=snapshot)
     _ = store.state
     return store

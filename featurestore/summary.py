@@ -1,33 +1,33 @@
 """What `featurestore info` tells of a store; it reads views and computes nothing new."""
 
-from pathlib import Path
 from typing import Any
 
-from featurestore.store import BackboneInfo, open_store
+from featurestore.store import BackboneInfo, FeatureStore
 
 
-def describe(root: Path) -> dict[str, Any]:
-    """Tables, funnel, coverage of each backbone and quarantined files of the store in ``root``, ready for JSON."""
-    with open_store(root) as store:
-        counts = store.sql(
-            "SELECT (SELECT count(*) FROM movies) AS movies, (SELECT count(*) FROM images) AS images, "
-            "(SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled"
-        ).to_pylist()[0]
-        return {
-            "store": str(root),
-            "state": store.state.id,
-            "synthetic": store.synthetic,
-            **counts,
-            "size_bytes": sum(part.size_bytes for parts in store.layout.parts.values() for part in parts),
-            "genres": store.sql(
-                "SELECT Genre1 AS genre, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1"
-            ).to_pylist(),
-            "backbones": [_backbone(info) for info in store.backbones()],
-            "quarantined": store.sql(
-                "SELECT ImgName AS name, reason FROM images WHERE status = 'broken' ORDER BY ImgName"
-            ).to_pylist(),
-            "tables": {name: sum(part.rows for part in parts) for name, parts in sorted(store.layout.parts.items())},
-        }
+def describe(store: FeatureStore) -> dict[str, Any]:
+    """Tables, funnel, coverage of each backbone and quarantined files of ``store``, ready for JSON."""
+    counts = store.query(
+        "SELECT (SELECT count(*) FROM movies) AS movies, (SELECT count(*) FROM images) AS images, "
+        "(SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled"
+    ).to_pylist()[0]
+    return {
+        "store": store.location,
+        "snapshot": store.snapshot_name,
+        "views": list(store.state.views),
+        "state": store.state.id,
+        "synthetic": store.synthetic,
+        **counts,
+        "size_bytes": sum(part.size_bytes for parts in store.layout.parts.values() for part in parts),
+        "genres": store.query(
+            "SELECT Genre1 AS genre, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1"
+        ).to_pylist(),
+        "backbones": [_backbone(info) for info in store.backbones()],
+        "quarantined": store.query(
+            "SELECT ImgName AS name, reason FROM images WHERE status = 'broken' ORDER BY ImgName"
+        ).to_pylist(),
+        "tables": {name: sum(part.rows for part in parts) for name, parts in sorted(store.layout.parts.items())},
+    }
 
 
 def _backbone(info: BackboneInfo) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -13,6 +14,8 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 
 from featurestore.errors import IntegrityError
 from featurestore.parts import Part
+
+LOG_ENTRIES = 32
 
 
 def list_parts(folder: Path, version: int) -> list[Part]:
@@ -30,7 +33,7 @@ def list_parts(folder: Path, version: int) -> list[Part]:
             f"the log of {folder} has no version {version} ({error}): restore it from a copy"
         ) from error
     parts = [
-        Part(row["path"], row["num_records"], row["size_bytes"], row.get("partition") or {})
+        Part(unquote(row["path"]), row["num_records"], row["size_bytes"], row.get("partition") or {})
         for row in actions.to_pylist()
     ]
     return sorted(parts, key=lambda part: part.path)
@@ -98,3 +101,26 @@ def _remove_action(part: Part) -> RemoveAction:
 
 def _now_ms() -> int:
     return int(time.time() * 1000)
+
+
+def trim_log(folder: Path, version: int | None, oldest: int) -> None:
+    """Remove log entries before version ``oldest``, which nothing refers to, where they take room.
+
+    ``version`` is that of the state; what a killed writer committed after it is undone. A checkpoint takes the place of
+    the entries, so that fewer than `LOG_ENTRIES` are left alone.
+    """
+    table = DeltaTable(str(folder))
+    if version is not None and table.version() != version:
+        table.restore(version)
+    old = [path for path in (folder / "_delta_log").iterdir() if _entry(path) < oldest]
+    if len(old) < LOG_ENTRIES:
+        return
+    DeltaTable(str(folder), version=oldest).create_checkpoint()
+    for path in old:
+        path.unlink()
+
+
+def _entry(path: Path) -> float:
+    """The version that a file of the log belongs to; infinity for files of none."""
+    number = path.name.split(".", 1)[0]
+    return int(number) if number.isdigit() else float("inf")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from featurestore.catalog import write_shell_file
@@ -37,6 +38,7 @@ class Commit:
         self._schemas: dict[str, pa.Schema] = {}
         self._revisions: dict[str, str] = {}
         self._settings: dict[str, int] = {}
+        self._views: dict[str, str] = dict(state.views)
 
     def current(self, table: str) -> list[Part]:
         """The parts of ``table`` in the state this commit starts from."""
@@ -55,7 +57,8 @@ class Commit:
 
     def swap(self, table: str, *, add: list[Part], remove: list[Part]) -> None:
         """Put parts that are already written in the place of others that hold the same rows."""
-        self._schemas[table] = CORE_TABLES[table]
+        first = add[0].path
+        self._schemas[table] = CORE_TABLES.get(table) or pq.read_schema(self.root / table / first)
         self._add.setdefault(table, []).extend(add)
         self._remove.setdefault(table, []).extend(remove)
 
@@ -66,6 +69,13 @@ class Commit:
     def set_setting(self, name: str, value: int) -> None:
         """Change a setting of the store."""
         self._settings[name] = value
+
+    def set_view(self, name: str, query: str | None) -> None:
+        """Let ``name`` be a view of ``query``; None removes it. The query must have been checked."""
+        if query is None:
+            self._views.pop(name, None)
+        else:
+            self._views[name] = query
 
     def publish(self) -> State:
         """Commit each table, then swap the state; a commit that changes nothing leaves the state as it is."""
@@ -81,14 +91,10 @@ class Commit:
             )
         revisions = {**self.state.revisions, **self._revisions}
         settings = {**self.state.settings, **self._settings}
-        same = (versions, revisions, settings) == (
-            dict(self.state.tables),
-            dict(self.state.revisions),
-            dict(self.state.settings),
-        )
-        if same:
+        changes = {"tables": versions, "revisions": revisions, "settings": settings, "views": self._views}
+        if all(dict(getattr(self.state, name)) == value for name, value in changes.items()):
             return self.state
-        state = self.state.next(tables=versions, revisions=revisions, settings=settings)
+        state = self.state.next(**changes)
         write_atomic(self.root / STATE_FILE, state.to_json().encode())
         return state
 

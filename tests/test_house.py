@@ -58,7 +58,7 @@ def test_every_module_says_what_it_owns(path: Path) -> None:
     "code",
     [
         "import featurestore",
-        "from featurestore.cli import run_command, cli; import sys; sys.argv = ['x', '--help']; run_command(cli, 'x')",
+        "from featurestore.cli import cli; cli.main(['--help'], standalone_mode=False)",
         "from featurestore.cli import cli; [c.get_help(__import__('click').Context(c)) for c in cli.commands.values()]",
         "from benchmarks.cli import cli; [c.get_help(__import__('click').Context(c)) for c in cli.commands.values()]",
     ],

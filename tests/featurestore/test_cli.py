@@ -9,7 +9,8 @@ import pytest
 from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore
-from featurestore.cli import cli, run_command
+from featurestore.cli import cli
+from featurestore.commands.options import run_command
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_sql_formats(run, store: FeatureStore, tmp_path: Path) -> None:  # type:
     [
         (["info", "--store", "nowhere"], 1, "featurestore: there is no store in 'nowhere'"),
         (["sql", "--store", "{store}", "SELEC 1"], 1, "the query failed"),
-        (["sql", "--store", "{store}", "SELECT * FROM read_csv('/etc/passwd')"], 1, "the query failed"),
+        (["sql", "--store", "{store}", "SELECT * FROM read_csv('/etc/passwd')"], 1, "the table function 'read_csv'"),
         (["sql", "--store", "{store}", "SET enable_external_access = true"], 1, "the query failed"),
         (["sql", "--store", "{store}", "COPY movies TO '/tmp/never.csv'"], 1, "the query failed"),
         (["embed", "--store", "{store}", "--backbone", "incepton_v3"], 1, "inception_v3"),

@@ -1,0 +1,1 @@
+"""The commands of `featurestore`, a file for each group that belongs together."""

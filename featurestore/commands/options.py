@@ -1,0 +1,90 @@
+"""What the commands share: options that mean the same everywhere, and errors that become one line."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from featurestore.errors import FeatureStoreError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+FOLDER = click.Path(path_type=Path)
+
+
+def store_option(command: Command) -> Command:
+    """``--store DIR``, on every command that needs a store."""
+    return click.option(
+        "--store",
+        type=Folder(path_type=Path),
+        default=Path("store"),
+        envvar="FEATURESTORE_STORE",
+        show_default="./store",
+        show_envvar=True,
+        help="The store's folder.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``, where a script would read the output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def wait_option(command: Command) -> Command:
+    """``--wait SECONDS``, on every command that writes."""
+    return click.option(
+        "--wait",
+        "wait_seconds",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="Wait for another writer to end.",
+    )(command)
+
+
+class Folder(click.Path):
+    """A store that can be written: a folder, no address."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Refuse ``s3://…`` in words instead of making a folder of that name."""
+        if "://" in str(value):
+            self.fail(f"{value} is an address: a store there is read-only, this command needs a folder")
+        return super().convert(value, parameter, context)
+
+
+def snapshot_option(command: Command) -> Command:
+    """``--snapshot NAME``, on every command that reads."""
+    return click.option("--snapshot", metavar="NAME", help="See this snapshot instead of the current state.")(command)
+
+
+def location_option(command: Command) -> Command:
+    """``--store DIR`` on commands that only read: also an address such as ``s3://bucket/store``."""
+    return click.option(
+        "--store",
+        default="store",
+        envvar="FEATURESTORE_STORE",
+        metavar="DIR",
+        show_default="./store",
+        show_envvar=True,
+        help="The store: a folder, or an address such as s3://bucket/store.",
+    )(command)
+
+
+def run_command(command: click.Command, name: str) -> int:
+    """Run a click command; errors of this package become one line, Ctrl-C exit code 130."""
+    try:
+        code = command.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except FeatureStoreError as error:
+        click.echo(f"{name}: {error}", err=True)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{name}: stopped; what was finished is kept, run the command again to go on", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return code if isinstance(code, int) else 0

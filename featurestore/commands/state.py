@@ -1,0 +1,207 @@
+"""Commands about states of a store: snapshots, views, lineage, and keeping it tidy and sound."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from featurestore.commands.options import (
+    FOLDER,
+    json_option,
+    location_option,
+    snapshot_option,
+    store_option,
+    wait_option,
+)
+from featurestore.progress import ConsoleProgress
+
+
+@click.command()
+@location_option
+@snapshot_option
+@click.argument("img_id", type=int)
+@json_option
+def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> None:
+    """Tell where each vector of the image IMG_ID came from."""
+    from featurestore.lineage import render
+    from featurestore.store import open_store
+
+    with open_store(store, snapshot=snapshot) as opened:
+        record = opened.lineage(img_id)
+    click.echo(json.dumps(record) if as_json else render(record))
+
+
+@click.group()
+def snapshot() -> None:
+    """Keep states of the store under a name, for good."""
+
+
+@snapshot.command("create")
+@store_option
+@click.argument("name")
+@wait_option
+def snapshot_create(store: Path, name: str, wait_seconds: float) -> None:
+    """Keep the current state under NAME."""
+    from featurestore import snapshots
+
+    info = snapshots.create(store, name, wait_seconds=wait_seconds)
+    click.echo(f"snapshot {info.name}: state {info.state_id}")
+
+
+@snapshot.command("list")
+@store_option
+@json_option
+def snapshot_list(store: Path, as_json: bool) -> None:
+    """List the snapshots, oldest first."""
+    from featurestore import snapshots
+
+    found = snapshots.listing(store)
+    if as_json:
+        click.echo(json.dumps([asdict(info) for info in found], default=str))
+        return
+    for info in found:
+        click.echo(f"{info.name:<24}{info.state_id:<24}{info.created_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@snapshot.command("diff")
+@store_option
+@click.argument("first")
+@click.argument("second", required=False)
+@json_option
+def snapshot_diff(store: Path, first: str, second: str | None, as_json: bool) -> None:
+    """Tell what changed from snapshot FIRST to SECOND, or to the current state."""
+    from featurestore import snapshots
+
+    changes = snapshots.diff(store, first, second)
+    if as_json:
+        click.echo(json.dumps({table: asdict(change) for table, change in changes.items()}))
+        return
+    click.echo(f"{'':<32}{'added':>10}{'removed':>10}{'changed':>10}")
+    for table, change in changes.items():
+        click.echo(f"{table:<32}{change.added:>10,}{change.removed:>10,}{change.changed:>10,}")
+
+
+@snapshot.command("remove")
+@store_option
+@click.argument("name")
+@wait_option
+def snapshot_remove(store: Path, name: str, wait_seconds: float) -> None:
+    """Forget the snapshot NAME; `gc` then frees what only it referred to."""
+    from featurestore import snapshots
+
+    snapshots.remove(store, name, wait_seconds=wait_seconds)
+    click.echo(f"snapshot {name} removed")
+
+
+@click.group()
+def view() -> None:
+    """Make feature views of your own: other labels, other filters."""
+
+
+@view.command("create")
+@store_option
+@click.argument("name")
+@click.option(
+    "--sql", "file", type=FOLDER, required=True, help="A file with one SELECT that yields ImgId; - for stdin."
+)
+@click.option("--replace", is_flag=True, help="Replace the view of that name.")
+@wait_option
+def view_create(store: Path, name: str, file: Path, replace: bool, wait_seconds: float) -> None:
+    """Make the view NAME of a SELECT over the store's views."""
+    from featurestore import views
+    from featurestore.errors import InputError
+
+    try:
+        query = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(file)!r} can't be read as SQL ({error}): name a text file with one SELECT") from error
+    rows = views.create(store, name, query, replace=replace, wait_seconds=wait_seconds)
+    click.echo(f"view {name}: {rows:,} rows")
+
+
+@view.command("list")
+@location_option
+@json_option
+def view_list(store: str, as_json: bool) -> None:
+    """List your views with their SQL."""
+    from featurestore.store import open_store
+
+    found = dict(open_store(store).state.views)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, query in found.items():
+        click.echo(f"{name}: {' '.join(query.split())}")
+
+
+@view.command("remove")
+@store_option
+@click.argument("name")
+@wait_option
+def view_remove(store: Path, name: str, wait_seconds: float) -> None:
+    """Remove a view of your own."""
+    from featurestore import views
+
+    views.remove(store, name, wait_seconds=wait_seconds)
+    click.echo(f"view {name} removed")
+
+
+@click.command()
+@store_option
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@wait_option
+@json_option
+def gc(store: Path, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
+    """Remove what no snapshot and not the current state refer to."""
+    from featurestore.maintenance import gc as run
+
+    report = run(store, dry_run=dry_run, wait_seconds=wait_seconds)
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    for path in report.removed:
+        click.echo(f"{'would remove' if dry_run else 'removed'} {path}")
+    click.echo(
+        f"{len(report.removed):,} files, {report.removed_bytes / 1e6:,.1f} MB {'to remove' if dry_run else 'removed'}; "
+        f"{report.disk_bytes / 1e6:,.1f} MB on disk, {report.referenced_bytes / 1e6:,.1f} MB referred to"
+    )
+
+
+@click.command()
+@store_option
+@json_option
+def verify(store: Path, as_json: bool) -> None:
+    """Recompute the checksum of every part, also those of snapshots, and name the damaged ones."""
+    from featurestore.maintenance import verify as run
+
+    with ConsoleProgress("verify", "parts") as progress:
+        report = run(store, on_progress=progress)
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+    else:
+        for reason in report.damaged.values():
+            click.echo(f"damaged: {reason}")
+        click.echo(f"{report.parts:,} parts, {report.size_bytes / 1e6:,.1f} MB, {len(report.damaged)} damaged")
+    if report.damaged:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@store_option
+@wait_option
+@json_option
+def compact(store: Path, wait_seconds: float, as_json: bool) -> None:
+    """Merge small parts; `gc` then removes the old ones."""
+    from featurestore.maintenance import compact as run
+
+    with ConsoleProgress("compact", "groups") as progress:
+        report = run(store, wait_seconds=wait_seconds, on_progress=progress)
+    if as_json:
+        click.echo(json.dumps(report))
+        return
+    for table, (before, after) in report.items():
+        click.echo(f"{table}: {before:,} parts became {after:,}")
+    if not report:
+        click.echo("nothing to merge")

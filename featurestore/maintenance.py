@@ -1,0 +1,166 @@
+"""Keeping a store tidy and sound: remove what nothing refers to, recompute checksums, merge small parts."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from featurestore import snapshots
+from featurestore.catalog import write_shell_file
+from featurestore.errors import IntegrityError
+from featurestore.layout import read_layout
+from featurestore.parts import Part, check_part, read_part, write_part
+from featurestore.progress import Progress
+from featurestore.state import State, read_state
+from featurestore.tables import list_parts, trim_log
+from featurestore.writer import Commit, Writer, open_writer
+
+# Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
+MERGED_ROWS = 32_768
+
+
+@dataclass(frozen=True)
+class GcReport:
+    """What was removed, or would be: files by path below the store, and their bytes; and what is left."""
+
+    removed: list[str]
+    removed_bytes: int
+    referenced_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """How many parts were read, and what is wrong with each damaged one."""
+
+    parts: int
+    size_bytes: int
+    damaged: dict[str, str]
+
+
+def states(root: Path) -> list[State]:
+    """The current state and those of all snapshots."""
+    return [read_state(root), *(snapshots.read(root, info.name) for info in snapshots.listing(root))]
+
+
+def referenced(root: Path) -> dict[str, Part]:
+    """Every part that the current state or a snapshot refers to, by its path below the store."""
+    versions = {(table, version) for state in states(root) for table, version in state.tables.items()}
+    return {
+        f"{table}/{part.path}": part
+        for table, version in sorted(versions)
+        for part in list_parts(root / table, version)
+    }
+
+
+def gc(root: Path, *, dry_run: bool = False, wait_seconds: float = 0.0) -> GcReport:
+    """Remove parts, staged batches and log entries that neither the current state nor a snapshot needs.
+
+    A reader that opened an older state before this has to `refresh`.
+    """
+    with open_writer(root, wait_seconds=wait_seconds, purpose="gc") as writer:
+        kept = referenced(root)
+        tables = sorted({table for state in states(root) for table in state.tables})
+        garbage = [path for path in _data_files(root) if str(path.relative_to(root)) not in kept]
+        if not dry_run:
+            for table in tables:
+                oldest = min(state.tables[table] for state in states(root) if table in state.tables)
+                trim_log(root / table, writer.state.tables.get(table), oldest)
+        size = sum(path.stat().st_size for path in garbage)
+        for path in garbage if not dry_run else ():
+            path.unlink()
+            _remove_empty(path.parent, root)
+        if not dry_run:
+            write_shell_file(read_layout(root, writer.state), root)
+        return GcReport(
+            removed=[str(path.relative_to(root)) for path in garbage],
+            removed_bytes=size,
+            referenced_bytes=sum(part.size_bytes for part in kept.values()),
+            disk_bytes=sum(path.stat().st_size for path in root.rglob("*") if path.is_file()),
+        )
+
+
+def verify(root: Path, *, on_progress: Progress | None = None) -> VerifyReport:
+    """Recompute the checksum of every part that is referred to, and count its rows.
+
+    Raises
+    ------
+    IntegrityError
+        When a state or a log can't be read at all; damaged parts are named in the result.
+    """
+    parts = referenced(root)
+    damaged: dict[str, str] = {}
+    for done, (path, part) in enumerate(parts.items(), 1):
+        folder = root / path.removesuffix(part.path)
+        try:
+            check_part(part, folder)
+            rows = pq.read_metadata(root / path).num_rows
+            if rows != part.rows:
+                raise IntegrityError(f"{root / path} has {rows} rows, the log says {part.rows}")
+        except (IntegrityError, pa.ArrowException, OSError) as error:
+            damaged[path] = str(error)
+        if on_progress:
+            on_progress(done, len(parts))
+    return VerifyReport(len(parts), sum(part.size_bytes for part in parts.values()), damaged)
+
+
+def compact(
+    root: Path, *, wait_seconds: float = 0.0, on_progress: Progress | None = None
+) -> dict[str, tuple[int, int]]:
+    """Merge small parts; the rows stay the same. Returns for each table that changed its parts before and after."""
+    with open_writer(root, wait_seconds=wait_seconds, purpose="compact") as writer:
+        jobs = [(table, group) for table in sorted(writer.state.tables) for group in _groups(writer, table)]
+        before = {table: len(_current(writer, table)) for table, _ in jobs}
+        for done, (table, group) in enumerate(jobs, 1):
+            with writer.commit() as commit:
+                merged = _merge(root / table, group)
+                commit.swap(table, add=[merged], remove=group)
+            if on_progress:
+                on_progress(done, len(jobs))
+        return {table: (count, len(_current(writer, table))) for table, count in before.items()}
+
+
+def _current(writer: Writer, table: str) -> list[Part]:
+    return Commit(writer.root, writer.state).current(table)
+
+
+def _groups(writer: Writer, table: str) -> Iterator[list[Part]]:
+    """Runs of parts of one partition that are worth merging: two or more, and not too many rows."""
+    by_partition: dict[tuple[tuple[str, str], ...], list[Part]] = {}
+    for part in _current(writer, table):
+        by_partition.setdefault(tuple(sorted(part.partition.items())), []).append(part)
+    for parts in by_partition.values():
+        group: list[Part] = []
+        for part in sorted(parts, key=lambda part: part.rows):
+            if group and sum(p.rows for p in group) + part.rows > MERGED_ROWS and part.partition:
+                break
+            group.append(part)
+        if len(group) > 1:
+            yield group
+
+
+def _merge(folder: Path, group: Sequence[Part]) -> Part:
+    """One part with the rows of all; embeddings in the order of their ids, so that they are read in one sweep."""
+    rows = pa.concat_tables([read_part(folder / part.path) for part in group])
+    if "embedding" in rows.column_names:
+        rows = rows.take(pc.sort_indices(rows, [("ImgId", "ascending"), ("content_hash", "ascending")]))
+    return write_part(rows, folder, partition=group[0].partition)
+
+
+def _data_files(root: Path) -> Iterator[Path]:
+    """Parts and staged batches, and what a killed writer left of them; never logs, states or the lock."""
+    for path in sorted(root.rglob("*")):
+        inside = path.relative_to(root).parts
+        is_data = path.suffix == ".parquet" or path.name.endswith(".tmp")
+        if path.is_file() and is_data and inside[0] not in ("cache", snapshots.FOLDER) and "_delta_log" not in inside:
+            yield path
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    while folder != root and not any(folder.iterdir()):
+        os.rmdir(folder)
+        folder = folder.parent

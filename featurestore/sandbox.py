@@ -1,0 +1,160 @@
+"""Lets a user's SQL read the views of a store and nothing else.
+
+Two fences. The statement must parse to a SELECT whose tables are the store's and whose table functions are harmless;
+and it runs in a connection of its own that has no files but the store's parts, no network, no extensions, no settings.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from featurestore.errors import QueryError
+
+# Table functions that read nothing.
+TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "repeat", "repeat_row"})
+# Scalar functions that look at the machine, at other data than the views, or run text as SQL.
+# fmt: off
+FORBIDDEN = frozenset({
+    "getenv", "current_setting", "getvariable", "set_config", "query", "query_table", "nextval", "currval", "write_log",
+    "current_query", "json_execute_serialized_sql", "from_substrait", "which_secret", "checkpoint", "force_checkpoint",
+    "add_parquet_key", "sleep_ms", "txid_current", "sql_auto_complete", "current_database", "current_catalog",
+    "current_schemas", "version", "user", "current_user", "session_user",
+})
+# fmt: on
+# What SHOW may show.
+SHOWN = frozenset({"tables"})
+MEMORY_LIMIT = "2GB"
+SECONDS_LIMIT = 300.0
+
+
+def guard(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Refuse ``query`` unless it is one SELECT over the views and table macros of ``connection``.
+
+    Raises
+    ------
+    QueryError
+        With what was refused.
+    """
+    tree = _parse(connection, query)
+    views, macros = _own_names(connection)
+    readable = views | {str(entry["key"]).lower() for node in _nodes(tree) for entry in _ctes(node)}
+    for node in _nodes(tree):
+        kind = node.get("type")
+        if kind == "BASE_TABLE":
+            _refuse_table(node, readable)
+        elif kind == "SHOW_REF" and node.get("table_name"):
+            _refuse_table({"table_name": str(node["table_name"]).strip('"')}, readable | SHOWN)
+        elif kind == "TABLE_FUNCTION":
+            name = str(node["function"].get("function_name", "")).lower()
+            if name not in TABLE_FUNCTIONS and name not in macros:
+                raise QueryError(f"the query uses the table function {name!r}: only the store's own views can be read")
+        elif "function_name" in node:
+            name = str(node["function_name"]).lower()
+            if name in FORBIDDEN or name.startswith(("pragma_", "duckdb_", "read_", "parquet_", "pg_")):
+                raise QueryError(f"the query uses the function {name!r}, which does more than compute: leave it out")
+
+
+def _parse(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    try:
+        text = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
+    except duckdb.Error as error:
+        raise QueryError(f"the query failed: {str(error).strip().splitlines()[0]}") from error
+    tree = json.loads(text[0]) if text else {}
+    if tree.get("error"):
+        message = str(tree.get("error_message", "")).strip().splitlines()[0]
+        if "Only SELECT" in message:
+            message = "only SELECT can be run here, the store is read-only"
+        raise QueryError(f"the query failed: {message}")
+    if len(tree.get("statements", [])) != 1:
+        raise QueryError(f"got {len(tree.get('statements', []))} statements, expected one SELECT")
+    return tree
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _own_names(connection: duckdb.DuckDBPyConnection) -> tuple[set[str], set[str]]:
+    """The views and the table macros that the store made, in lower case."""
+    views = connection.execute("SELECT lower(view_name) FROM duckdb_views() WHERE NOT internal").fetchall()
+    macros = connection.execute(
+        "SELECT lower(function_name) FROM duckdb_functions() WHERE NOT internal AND function_type = 'table_macro'"
+    ).fetchall()
+    return {row[0] for row in views}, {row[0] for row in macros}
+
+
+def _ctes(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The common table expressions that a query node defines."""
+    return (node.get("cte_map") or {}).get("map") or []
+
+
+def _refuse_table(node: dict[str, Any], readable: set[str]) -> None:
+    name = str(node.get("table_name", ""))
+    elsewhere = node.get("catalog_name") or str(node.get("schema_name") or "main").lower() != "main"
+    if elsewhere or name.lower() not in readable:
+        # A name that is no view would be taken for a file, or for a table of the system.
+        have = ", ".join(sorted(readable - SHOWN))
+        raise QueryError(f"the query reads {name!r}: only the store's own views can be read ({have})")
+
+
+def lock_down(connection: duckdb.DuckDBPyConnection, folders: Sequence[str]) -> None:
+    """Take everything from ``connection`` but the parts in ``folders``; can't be undone."""
+    listed = ", ".join("'" + folder.replace("'", "''") + "'" for folder in folders)
+    for setting in (
+        "temp_directory = ''",
+        f"allowed_directories = [{listed}]",
+        "enable_external_access = false",
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        "python_enable_replacements = false",
+        f"memory_limit = '{MEMORY_LIMIT}'",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")
+
+
+def run_guarded(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    parameters: object = None,
+    *,
+    seconds: float = SECONDS_LIMIT,
+) -> pa.Table:
+    """Guard ``query``, run it for at most ``seconds``, and fetch its result.
+
+    Raises
+    ------
+    QueryError
+        When it is refused, fails, or takes too long.
+    """
+    guard(connection, query)
+    with ThreadPoolExecutor(1) as pool:
+        # DuckDB does not look at signals while it works: it works beside, and this thread listens.
+        running = pool.submit(_fetch, connection, query, parameters)
+        try:
+            return running.result(timeout=seconds)
+        except TimeoutError:
+            connection.interrupt()
+            raise QueryError(f"the query took longer than {seconds:g} s and was stopped: narrow it") from None
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: object) -> pa.Table:
+    try:
+        return connection.sql(query, params=parameters).to_arrow_table()
+    except duckdb.OutOfMemoryException as error:
+        raise QueryError(f"the query needs more than {MEMORY_LIMIT} of memory and was stopped: narrow it") from error
+    except duckdb.Error as error:
+        raise QueryError(f"the query failed: {str(error).strip().splitlines()[0]}") from error

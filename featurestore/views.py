@@ -1,0 +1,80 @@
+"""Feature views that users make: a SELECT under a name, part of the state and so of every snapshot."""
+
+from pathlib import Path
+
+import duckdb
+
+from featurestore.catalog import connect, quote_name, run_query
+from featurestore.errors import InputError, QueryError
+from featurestore.layout import read_layout
+from featurestore.sandbox import guard
+from featurestore.state import read_state
+from featurestore.writer import open_writer
+
+
+def create(root: Path, name: str, query: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
+    """Make the view ``name`` of ``query``, one SELECT over the store's views, and return its number of rows.
+
+    Raises
+    ------
+    InputError
+        When the name is taken or no lower-case identifier, or the view yields no `ImgId` or one more than once.
+    QueryError
+        When the query is refused or fails.
+    """
+    if not (name.isidentifier() and name.isascii() and name == name.lower()):
+        raise InputError(f"got the view name {name!r}, expected lower-case letters, digits and _")
+    text = query.strip().rstrip(";").strip()
+    read_state(root)
+    with open_writer(root, wait_seconds=wait_seconds, purpose=f"view {name}") as writer:
+        mine = name in writer.state.views
+        if mine and not replace:
+            raise InputError(f"there is a view {name!r} already: use --replace, or another name")
+        with connect(read_layout(root, writer.state), root) as connection:
+            taken = run_query(connection, "SELECT view_name AS name FROM duckdb_views()")["name"].to_pylist()
+            if name in taken and not mine:
+                raise InputError(f"{name!r} is a view of the store itself: use another name")
+            guard(connection, text)
+            rows = _check(connection, name, text)
+        with writer.commit() as commit:
+            commit.set_view(name, text)
+    return rows
+
+
+def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
+    """Remove a view that a user made.
+
+    Raises
+    ------
+    InputError
+        When there is none, or another view stands on it.
+    """
+    read_state(root)
+    with open_writer(root, wait_seconds=wait_seconds, purpose=f"remove view {name}") as writer:
+        if name not in writer.state.views:
+            have = ", ".join(writer.state.views) or "none"
+            raise InputError(f"there is no view {name!r} of your own (there are: {have})")
+        rest = {other: query for other, query in writer.state.views.items() if other != name}
+        trial = writer.state.next(views=rest)
+        try:
+            connect(read_layout(root, trial), root).close()
+        except QueryError as error:
+            raise InputError(f"the view {name!r} can't be removed, another stands on it ({error})") from error
+        with writer.commit() as commit:
+            commit.set_view(name, None)
+
+
+def _check(connection: duckdb.DuckDBPyConnection, name: str, query: str) -> int:
+    columns = run_query(connection, f"SELECT * FROM ({query}) LIMIT 0").column_names
+    if "ImgId" not in columns:
+        raise InputError(
+            f"the view {name!r} has no column ImgId (it has: {', '.join(columns)}): a feature view needs one"
+        )
+    counts = run_query(
+        connection, f"SELECT count(*) AS n, count(DISTINCT {quote_name('ImgId')}) AS ids FROM ({query})"
+    ).to_pylist()[0]
+    if counts["n"] != counts["ids"]:
+        raise InputError(
+            f"the view {name!r} yields {counts['n']} rows for {counts['ids']} ids: a feature view has one row an image"
+        )
+    return int(counts["n"])

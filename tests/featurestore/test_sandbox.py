@@ -1,0 +1,219 @@
+"""What user SQL may do, and the many ways in which it may not do more."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support import CountingBackbone
+
+from featurestore import FeatureStore
+from featurestore.errors import QueryError
+
+ALLOWED = [
+    "SELECT 1",
+    "FROM labeled",
+    "SELECT count(*) FROM labeled_top(2)",
+    "WITH d AS (SELECT * FROM labeled WHERE Genre1 = 'Drama') SELECT count(*) FROM d",
+    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT sum(n) FROM t",
+    "SELECT l.Title, e.embedding FROM labeled AS l JOIN embeddings_counting AS e USING (ImgId)",
+    "SELECT Genre1, count(*) FILTER (IMDBScore > 6) FROM labeled GROUP BY ALL ORDER BY ALL",
+    "SELECT unnest([1, 2, 3])",
+    "SELECT * FROM range(3)",
+    "SHOW TABLES",
+    "DESCRIBE labeled",
+    "SUMMARIZE labeled",
+    "VALUES (1, 'a')",
+    "SELECT Title, row_number() OVER (PARTITION BY Genre1 ORDER BY ImgId) FROM labeled",
+    "SELECT * EXCLUDE (Poster) FROM labeled QUALIFY rank() OVER (ORDER BY IMDBScore DESC) < 3",
+    "SELECT array_distance(a.embedding, b.embedding) FROM embeddings_counting a, embeddings_counting b LIMIT 1",
+    "SELECT * FROM (SELECT ImgId FROM images) UNION SELECT imdbId FROM movies",
+    'SELECT "Title" FROM main.labeled -- a comment',
+]
+
+ESCAPES = [
+    # files, by function, by name and in disguise
+    "SELECT * FROM read_csv('{secret}')",
+    "SELECT * FROM read_csv_auto('{secret}')",
+    "SELECT * FROM read_text('{secret}')",
+    "SELECT * FROM read_blob('{secret}')",
+    "SELECT * FROM read_json('{secret}')",
+    "SELECT * FROM read_parquet('{part}')",
+    "SELECT * FROM parquet_scan('{part}')",
+    "SELECT * FROM parquet_metadata('{part}')",
+    "SELECT * FROM parquet_schema('{part}')",
+    "SELECT * FROM glob('/*')",
+    "SELECT * FROM sniff_csv('{secret}')",
+    "SELECT * FROM '{secret}'",
+    'SELECT * FROM "{secret}"',
+    "SELECT * FROM '{part}'",
+    "FROM '{store}/state.json'",
+    "TABLE '{secret}'",
+    "WITH x AS (SELECT * FROM '{secret}') SELECT * FROM x",
+    "SELECT (SELECT content FROM read_text('{secret}'))",
+    "SELECT * FROM labeled WHERE Title IN (SELECT content FROM read_text('{secret}'))",
+    "SELECT * FROM labeled, LATERAL (SELECT * FROM read_text('{secret}'))",
+    "SELECT * FROM (DESCRIBE SELECT * FROM '{secret}')",
+    "DESCRIBE '{secret}'",
+    "SUMMARIZE '{secret}'",
+    # writing and running
+    "COPY labeled TO '{out}'",
+    "COPY (SELECT 1) TO '{out}'",
+    "EXPORT DATABASE '{out}'",
+    "CREATE TABLE t AS SELECT 1",
+    "CREATE VIEW v AS SELECT 1",
+    "CREATE OR REPLACE MACRO labeled_top(n) AS TABLE SELECT 1",
+    "DROP VIEW labeled",
+    "INSERT INTO movies VALUES (1)",
+    "DELETE FROM movies",
+    "UPDATE movies SET Title = ''",
+    "SELECT 1; DROP VIEW labeled",
+    "SELECT 1; SELECT 2",
+    "PREPARE p AS SELECT 1",
+    "EXECUTE p",
+    "BEGIN TRANSACTION",
+    "CHECKPOINT",
+    "VACUUM",
+    # other databases, extensions, settings, secrets, the network
+    "ATTACH '{out}' AS other",
+    "USE memory",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET enable_external_access = true",
+    "RESET enable_external_access",
+    "SET VARIABLE x = 1",
+    "PRAGMA database_list",
+    "PRAGMA enable_profiling",
+    "CALL pragma_version()",
+    "CREATE SECRET s (TYPE s3)",
+    "SELECT * FROM read_csv('http://127.0.0.1/x.csv')",
+    "SELECT * FROM 's3://bucket/x.parquet'",
+    "SELECT * FROM duckdb_settings()",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM duckdb_extensions()",
+    "SELECT * FROM duckdb_views",
+    "SELECT * FROM pragma_database_list",
+    "SELECT * FROM sqlite_master",
+    "SELECT * FROM information_schema.tables",
+    "SELECT * FROM pg_catalog.pg_class",
+    "SELECT * FROM system.main.duckdb_views",
+    "SELECT current_setting('memory_limit')",
+    "SELECT getenv('HOME')",
+    "SELECT which_secret('s3://x', 's3')",
+    "SELECT * FROM query('SELECT 1')",
+    "SELECT * FROM query_table('labeled')",
+    "SELECT * FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))",
+    "SELECT nextval('s')",
+    # objects of the host program
+    "SELECT * FROM local_table",
+    "SELECT * FROM python_map_function(range)",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}'",
+    "IMPORT DATABASE '{out}'",
+]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """One store for all queries; they can't change it, which is the point."""
+    from support import Collection
+
+    folder = tmp_path_factory.mktemp("sandbox")
+    collection = Collection(folder, 24)
+    store = FeatureStore(folder / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    store.embed(CountingBackbone())
+    (folder / "secret.csv").write_text("a,b\nsecret,1\n")
+    return store
+
+
+@pytest.mark.parametrize("query", ALLOWED)
+def test_honest_queries_run(shared: FeatureStore, query: str) -> None:
+    assert shared.sql(query).num_columns > 0
+
+
+def test_there_are_many_escapes() -> None:
+    assert len(set(ESCAPES)) >= 40
+
+
+@pytest.mark.parametrize("query", ESCAPES)
+def test_escapes_are_refused(shared: FeatureStore, query: str) -> None:
+    local_table = shared.sql("SELECT 1 AS planted")
+    folder = shared.path.parent
+    filled = query.format(
+        secret=folder / "secret.csv",
+        part=next(shared.path.glob("movies/part-*.parquet")),
+        store=shared.path,
+        out=folder / "out",
+    )
+    with pytest.raises(QueryError) as caught:
+        shared.sql(filled)
+    assert "\n" not in str(caught.value)
+    assert not (folder / "out").exists()
+    assert local_table.num_rows == 1
+    assert shared.sql("SELECT count(*) AS n FROM labeled")["n"][0].as_py() == 20
+
+
+def test_the_second_fence_holds_without_the_first(shared: FeatureStore) -> None:
+    """Even a statement that got past the parser could not leave the parts."""
+    import duckdb
+
+    shared.sql("SELECT 1")
+    connection = shared._guarded
+    secret = shared.path.parent / "secret.csv"
+    for query in (
+        f"SELECT * FROM read_csv('{secret}')",
+        f"SELECT * FROM read_text('{shared.path}/state.json')",
+        f"COPY (SELECT 1) TO '{shared.path.parent}/out.csv'",
+        "SET enable_external_access = true",
+        "SET lock_configuration = false",
+        "INSTALL httpfs",
+    ):
+        with pytest.raises(duckdb.Error):
+            connection.execute(query)
+
+
+def test_parameters_are_bound_not_pasted(shared: FeatureStore) -> None:
+    rows = shared.sql("SELECT count(*) AS n FROM labeled WHERE Genre1 = ?", ["Drama' OR 1 = 1 --"])
+    assert rows["n"][0].as_py() == 0
+    assert shared.sql("SELECT count(*) AS n FROM labeled WHERE Genre1 = ?", ["Drama"])["n"][0].as_py() == 8
+
+
+ENDLESS = "SELECT count(*) FROM range(100000) a, range(100000) b, range(100) c WHERE a.range * b.range % 7 = c.range"
+
+
+def test_a_query_has_a_time_limit(shared: FeatureStore) -> None:
+    with pytest.raises(QueryError, match=r"longer than 0.5 s"):
+        shared.sql(ENDLESS, seconds=0.5)
+    assert shared.sql("SELECT 1 AS one")["one"][0].as_py() == 1
+
+
+def test_ctrl_c_stops_a_query(shared: FeatureStore) -> None:
+    import _thread
+
+    def press() -> None:
+        time.sleep(0.5)
+        _thread.interrupt_main()
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        shared.sql(ENDLESS, seconds=30)
+    assert shared.sql("SELECT 1 AS one")["one"][0].as_py() == 1
+
+
+def test_a_query_has_a_memory_limit(shared: FeatureStore) -> None:
+    with pytest.raises(QueryError, match="memory"):
+        shared.sql("SELECT list(a.range || 'some text that takes room') FROM range(60000000) a", seconds=60)
+
+
+def test_a_state_edited_by_hand_runs_no_code(tmp_path: Path, shared: FeatureStore) -> None:
+    import json
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(shared.path, copy)
+    state = json.loads((copy / "state.json").read_text())
+    state["views"] = {"evil": f"SELECT 1; COPY (SELECT 1) TO '{tmp_path}/evil.csv'"}
+    (copy / "state.json").write_text(json.dumps(state))
+    with pytest.raises(QueryError, match="only SELECT"):
+        FeatureStore(copy).sql("SELECT 1")
+    assert not (tmp_path / "evil.csv").exists()
