@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from featurestore.errors import QueryError
+from featurestore.errors import IntegrityError, QueryError
 from featurestore.layout import Layout
 from featurestore.parts import Part
 from featurestore.sandbox import guard
@@ -20,7 +20,13 @@ SHELL_FILE = "store.duckdb"
 def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
     """An in-memory connection with the views of ``layout`` over the store in ``root``."""
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
-    create_views(connection, layout, f"{root.resolve()}/")
+    try:
+        create_views(connection, layout, f"{root.resolve()}/")
+    except duckdb.Error as error:
+        raise IntegrityError(
+            f"the store {str(root)!r} can't be read ({str(error).splitlines()[0]}): another version of this package "
+            "wrote it, or its tables are damaged; see `featurestore verify`"
+        ) from error
     return connection
 
 
@@ -69,6 +75,12 @@ def _create_embedding_views(connection: duckdb.DuckDBPyConnection, layout: Layou
         f"SELECT e.ImgId, e.embedding::FLOAT[{layout.dims[backbone]}] AS embedding FROM {scan} AS e "
         # A vector shows only beside the bytes it was made from; an imported one names no bytes.
         "JOIN images AS i ON i.ImgId = e.ImgId AND e.content_hash IN (i.content_hash, '') WHERE i.status <> 'broken'"
+    )
+    # The k nearest images of one image, in SQL alone: FROM similar_NAME(ImgId, k).
+    connection.execute(
+        f"CREATE MACRO {quote_name(f'similar_{backbone}')}(img_id, k) AS TABLE "
+        f"SELECT o.ImgId, array_cosine_similarity(q.embedding, o.embedding) AS score FROM {embeddings} AS q, "
+        f"{embeddings} AS o WHERE q.ImgId = img_id AND o.ImgId <> img_id ORDER BY score DESC, o.ImgId LIMIT k"
     )
     connection.execute(
         f"CREATE VIEW {labeled} AS SELECT l.*, e.embedding FROM labeled AS l JOIN {embeddings} AS e "

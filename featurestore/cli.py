@@ -17,6 +17,8 @@ from featurestore.commands.options import (
     store_option,
     wait_option,
 )
+from featurestore.commands.quality import quality
+from featurestore.commands.search import similar
 from featurestore.commands.state import compact, gc, lineage, snapshot, verify, view
 from featurestore.progress import ConsoleProgress
 
@@ -255,7 +257,7 @@ def fetch(directory: Path, only: Sequence[str]) -> None:
         raise click.exceptions.Exit(1)
 
 
-for command in (lineage, snapshot, view, gc, verify, compact):
+for command in (lineage, snapshot, view, gc, verify, compact, similar, quality):
     cli.add_command(command)
 
 

@@ -1,6 +1,8 @@
 """Pulls the embeddings of a view's rows into one matrix; it reads parts directly, DuckDB only picks the rows."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from featurestore.store import FeatureStore
 
 READERS = 4
-# Columns that `_view_rows` adds to those of the view.
-GROUP, HASH = "_duplicate_group", "_content_hash"
+# Vectors decoded at a time: few enough to be still in the cache when they are copied.
+BATCH_ROWS = 128
+# The column that `_view_rows` adds to those of the view.
+HASH = "_content_hash"
 
 
 @dataclass(frozen=True)
@@ -65,22 +69,25 @@ def read(store: "FeatureStore", backbone: str, *, view: str) -> Features:
     kept = rows if found.all() else rows.filter(pa.array(found))
     if not found.all():
         X, ids = X[found], ids[found]
-    info = next(info for info in store.backbones() if info.name == backbone)
+    made_up = store.query(
+        "SELECT bool_or(synthetic) AS s FROM backbones WHERE backbone = ? AND revision = ?",
+        [backbone, revisions[backbone]],
+    )["s"][0].as_py()
     return Features(
         X=X,
         ids=ids,
-        table=kept.drop_columns([GROUP, HASH]),
-        groups=kept[GROUP].to_numpy(),
+        table=kept.drop_columns([HASH]),
+        groups=_groups(ids, kept[HASH]),
         missing=int((~found).sum()),
         backbone=backbone,
         revision=revisions[backbone],
         state_id=store.state.id,
-        synthetic=store.synthetic or info.synthetic,
+        synthetic=store.synthetic or bool(made_up),
     )
 
 
 def _view_rows(store: "FeatureStore", view: str) -> pa.Table:
-    """The rows of ``view``, one an id, ascending, with duplicate group and content hash at the end."""
+    """The rows of ``view``, one an id, ascending, with the content hash at the end."""
     columns = store.query(
         "SELECT table_name AS view, column_name AS name FROM duckdb_columns() WHERE NOT internal ORDER BY column_index"
     ).to_pylist()
@@ -95,8 +102,8 @@ def _view_rows(store: "FeatureStore", view: str) -> pa.Table:
     kept = ["ImgId", *(name for name in names if name not in ("ImgId", "embedding"))]
     rows = store.query(
         f"SELECT {', '.join(f'v.{quote_name(name)}' for name in kept)}, "
-        f"g.duplicate_group::BIGINT AS {GROUP}, g.content_hash AS {HASH} "
-        f"FROM {quote_name(view)} AS v JOIN duplicate_groups AS g ON g.ImgId = v.ImgId ORDER BY v.ImgId"
+        f"i.content_hash AS {HASH} "
+        f"FROM {quote_name(view)} AS v JOIN images_usable AS i ON i.ImgId = v.ImgId ORDER BY v.ImgId"
     )
     ids = rows["ImgId"].to_numpy()
     if len(np.unique(ids)) != len(ids):
@@ -105,10 +112,20 @@ def _view_rows(store: "FeatureStore", view: str) -> pa.Table:
     return rows.set_column(0, "ImgId", rows["ImgId"].cast(pa.int32()))
 
 
+def _groups(ids: NDArray[np.int32], hashes: pa.ChunkedArray) -> NDArray[np.int64]:
+    """The smallest of the ``ids`` (ascending) that have the same content; without content each is its own."""
+    codes = hashes.combine_chunks().dictionary_encode().indices.to_numpy()
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    groups = ids[first][inverse].astype(np.int64)
+    alone = pc.equal(hashes, "").to_numpy()
+    groups[alone] = ids[alone]
+    return groups
+
+
 def read_vectors(
     folder: Path, parts: list[Part], wanted: pa.Table, embed_dim: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Fill a matrix with the vectors of ``wanted``, row group by row group, on a few threads.
+    """Fill a matrix with the vectors of ``wanted``, batch by batch, on a few threads.
 
     Parameters
     ----------
@@ -125,35 +142,59 @@ def read_vectors(
     X = np.empty((len(ids), embed_dim), np.float32)
     found = np.zeros(len(ids), bool)
 
-    def fill(part: Part) -> None:
-        try:
-            with pq.ParquetFile(folder / part.path, memory_map=True) as file:
-                for group in range(file.num_row_groups):
-                    keys = file.read_row_group(group, columns=["ImgId", "content_hash"], use_threads=False)
-                    target, source = _match(keys, ids, hashes)
-                    if not len(source):
-                        continue
-                    block = file.read_row_group(group, columns=["embedding"], use_threads=False)
-                    values = block["embedding"].chunk(0).flatten().to_numpy().reshape(-1, embed_dim)
-                    _copy(values, source, X, target)
-                    found[target] = True
-        except (OSError, pa.ArrowException) as error:
-            raise IntegrityError(f"{folder / part.path} can't be read ({error}): restore it from a copy") from error
+    def fill(task: tuple[Part, int, NDArray[np.intp], NDArray[np.intp], list[int]]) -> None:
+        part, start, target, source, groups = task
+        with _readable(folder / part.path) as file:
+            for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=["embedding"], use_threads=False):
+                values = batch.column(0).flatten().to_numpy().reshape(-1, embed_dim)
+                low, high = np.searchsorted(source, [start, start + len(values)])
+                _copy(values, source[low:high] - start, X, target[low:high])
+                start += len(values)
 
     with ThreadPoolExecutor(READERS) as pool:
-        list(pool.map(fill, parts))
+        tasks = []
+        for part in parts:
+            with _readable(folder / part.path) as file:
+                keys = file.read(["ImgId", "content_hash"])
+                target, source = _match(keys, ids, hashes)
+                found[target] = True
+                sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            starts = np.cumsum([0, *sizes])
+            for group, start in enumerate(starts[:-1].tolist()):
+                low, high = np.searchsorted(source, [start, starts[group + 1]])
+                if low < high:
+                    tasks.append((part, start, target[low:high], source[low:high], [group]))
+        list(pool.map(fill, tasks))
     return X, found
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[pq.ParquetFile]:
+    """The open part at ``path``; whatever is wrong with it names it.
+
+    Raises
+    ------
+    IntegrityError
+        When it is missing or damaged.
+    """
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            yield file
+    except FileNotFoundError:
+        raise IntegrityError(f"{path} is missing: see `featurestore verify`") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise IntegrityError(f"{path} can't be read ({str(error)[:160]}): see `featurestore verify`") from error
+
+
 def _match(keys: pa.Table, ids: NDArray[np.int32], hashes: pa.Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of the matrix and rows of the row group that belong together."""
+    """Rows of the matrix and rows of the part that belong together, the latter ascending."""
     if not len(ids):
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    group_ids = keys["ImgId"].to_numpy()
-    position = np.searchsorted(ids, group_ids).clip(max=len(ids) - 1)
+    part_ids = keys["ImgId"].to_numpy()
+    position = np.searchsorted(ids, part_ids).clip(max=len(ids) - 1)
     have = keys["content_hash"].combine_chunks()
     same_bytes = pc.or_(pc.equal(have, hashes.take(pa.array(position))), pc.equal(have, ""))
-    source = np.flatnonzero((ids[position] == group_ids) & same_bytes.to_numpy(zero_copy_only=False))
+    source = np.flatnonzero((ids[position] == part_ids) & same_bytes.to_numpy(zero_copy_only=False))
     return position[source], source
 
 
@@ -161,6 +202,8 @@ def _copy(
     values: NDArray[np.float32], source: NDArray[np.intp], X: NDArray[np.float32], target: NDArray[np.intp]
 ) -> None:
     """``X[target] = values[source]``, as one block where both run without gaps: three times as fast."""
+    if not len(source):
+        return
     first, last = target[0], target[-1]
     if len(source) == len(values) and last - first + 1 == len(target) and (np.diff(target) == 1).all():
         X[first : last + 1] = values

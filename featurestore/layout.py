@@ -1,5 +1,6 @@
 """Resolves a state to the parts of its tables; reads logs and one footer a table, never rows of embeddings."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ import pyarrow.parquet as pq
 from featurestore.errors import IntegrityError
 from featurestore.parts import Part, read_part
 from featurestore.schemas import CORE_TABLES
-from featurestore.state import State
-from featurestore.tables import list_parts
+from featurestore.state import State, write_atomic
+
+CACHE = Path("cache", "layout.json")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def read_layout(root: Path, state: State) -> Layout:
     IntegrityError
         When a log is missing or damaged.
     """
-    parts = {table: list_parts(root / table, version) for table, version in state.tables.items()}
+    parts = _read_cache(root, state) or list_state(root, state)
     schemas = {
         table: _schema(root / table / listed[0].path)
         for table, listed in parts.items()
@@ -55,6 +57,36 @@ def read_layout(root: Path, state: State) -> Layout:
                 if state.revisions.get(row["backbone"]) == row["revision"]:
                     dims[row["backbone"]] = row["embed_dim"]
     return Layout(state, parts, schemas, dims)
+
+
+def list_state(root: Path, state: State) -> dict[str, list[Part]]:
+    """The parts of every table of ``state``, from the logs."""
+    from featurestore.tables import list_parts  # its library starts threads: only where the cache does not do
+
+    return {table: list_parts(root / table, version) for table, version in state.tables.items()}
+
+
+def write_cache(root: Path, layout: Layout) -> None:
+    """Keep the parts of the newest state beside it: a reader of that state need not replay the logs."""
+    record = {
+        "tables": dict(layout.state.tables),
+        "parts": {
+            table: [[part.path, part.rows, part.size_bytes, dict(part.partition)] for part in parts]
+            for table, parts in layout.parts.items()
+        },
+    }
+    write_atomic(root / CACHE, json.dumps(record).encode())
+
+
+def _read_cache(root: Path, state: State) -> dict[str, list[Part]] | None:
+    """What `write_cache` kept, if it is of this very state; the logs are the truth, this is disposable."""
+    try:
+        record = json.loads((root / CACHE).read_bytes())
+        if record["tables"] == dict(state.tables):
+            return {table: [Part(*fields) for fields in parts] for table, parts in record["parts"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nobody kept it, or not whole
+    return None
 
 
 def _schema(path: Path) -> pa.Schema:

@@ -10,14 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from featurestore import snapshots
-from featurestore.catalog import write_shell_file
 from featurestore.errors import IntegrityError
-from featurestore.layout import read_layout
 from featurestore.parts import Part, check_part, read_part, write_part
 from featurestore.progress import Progress
 from featurestore.state import State, read_state
 from featurestore.tables import list_parts, trim_log
-from featurestore.writer import Commit, Writer, open_writer
+from featurestore.writer import Commit, Writer, open_writer, publish_layout
 
 # Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
 MERGED_ROWS = 32_768
@@ -75,7 +73,7 @@ def gc(root: Path, *, dry_run: bool = False, wait_seconds: float = 0.0) -> GcRep
             path.unlink()
             _remove_empty(path.parent, root)
         if not dry_run:
-            write_shell_file(read_layout(root, writer.state), root)
+            publish_layout(root, writer.state)
         return GcReport(
             removed=[str(path.relative_to(root)) for path in garbage],
             removed_bytes=size,

@@ -12,7 +12,6 @@ from pyarrow import fs
 
 from featurestore.errors import StoreError, StoreNotFound
 from featurestore.state import STATE_FILE, parse_state, write_atomic
-from featurestore.tables import list_parts
 
 FETCHERS = 8
 
@@ -35,6 +34,8 @@ def mirror(location: str) -> Path:
     StoreError
         When the address is not understood or can't be reached.
     """
+    from featurestore.tables import list_parts
+
     try:
         source, base = fs.FileSystem.from_uri(location)
         found = source.get_file_info(f"{base}/{STATE_FILE}")

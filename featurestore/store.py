@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from featurestore.importer import ImportReport
     from featurestore.ingest import IngestReport
     from featurestore.progress import Progress
+    from featurestore.search import Neighbours, Query
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,12 @@ class FeatureStore:
     def lineage(self, img_id: int) -> dict[str, Any]:
         """Where the vectors of one image came from; see `featurestore.lineage.lineage`."""
         return lineage(self, img_id)
+
+    def similar(self, query: "Query", *, backbone: str, k: int = 10, **options: Any) -> "Neighbours":
+        """The nearest images of each query; see `featurestore.search.similar`."""
+        from featurestore.search import similar
+
+        return similar(self, query, backbone=backbone, k=k, **options)
 
     def snapshot(self, name: str) -> snapshots.SnapshotInfo:
         """Keep the current state under ``name``; see `featurestore.snapshots`."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 
 from featurestore.catalog import connect, quote_name, run_query
-from featurestore.errors import InputError, QueryError
+from featurestore.errors import FeatureStoreError, InputError
 from featurestore.layout import read_layout
 from featurestore.sandbox import guard
 from featurestore.state import read_state
@@ -58,7 +58,7 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
         trial = writer.state.next(views=rest)
         try:
             connect(read_layout(root, trial), root).close()
-        except QueryError as error:
+        except FeatureStoreError as error:
             raise InputError(f"the view {name!r} can't be removed, another stands on it ({error})") from error
         with writer.commit() as commit:
             commit.set_view(name, None)

@@ -14,11 +14,10 @@ from filelock import FileLock, Timeout
 
 from featurestore.catalog import write_shell_file
 from featurestore.errors import InputError, StoreError, StoreLocked, StoreNotFound
-from featurestore.layout import read_layout
+from featurestore.layout import read_layout, write_cache
 from featurestore.parts import Part, write_part
 from featurestore.schemas import CORE_TABLES, PARTITIONS
 from featurestore.state import STATE_FILE, State, read_state, write_atomic
-from featurestore.tables import commit_parts, list_parts
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".lock.holder.json"
@@ -42,6 +41,8 @@ class Commit:
 
     def current(self, table: str) -> list[Part]:
         """The parts of ``table`` in the state this commit starts from."""
+        from featurestore.tables import list_parts
+
         version = self.state.tables.get(table)
         return [] if version is None else list_parts(self.root / table, version)
 
@@ -79,6 +80,8 @@ class Commit:
 
     def publish(self) -> State:
         """Commit each table, then swap the state; a commit that changes nothing leaves the state as it is."""
+        from featurestore.tables import commit_parts
+
         versions = dict(self.state.tables)
         for table, schema in self._schemas.items():
             versions[table] = commit_parts(
@@ -149,9 +152,17 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
         finally:
             (root / HOLDER_FILE).unlink(missing_ok=True)
             if writer.state.id != before.id:
-                write_shell_file(read_layout(root, writer.state), root)
+                publish_layout(root, writer.state)
     finally:
         lock.release()
+
+
+def publish_layout(root: Path, state: State) -> None:
+    """Bring the disposable files that stand beside a state up to date: its parts, and the shell's database."""
+    layout = read_layout(root, state)
+    (root / "cache").mkdir(exist_ok=True)
+    write_cache(root, layout)
+    write_shell_file(layout, root)
 
 
 def _acquire(root: Path, wait_seconds: float) -> FileLock:

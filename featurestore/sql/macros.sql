@@ -9,3 +9,8 @@ SELECT c.ImgId, c.ImgName, c.Title, c.Genre1, c.Genre2, c.Genre3, c.IMDBScore, c
 FROM collection AS c JOIN ranked AS r ON r.Genre1 = c.Genre1
 WHERE r.place <= n
 ORDER BY c.ImgId;
+
+-- Neighbours for those who stay in SQL: SELECT … ORDER BY cosine(a.embedding, b.embedding) DESC.
+CREATE OR REPLACE MACRO cosine(a, b) AS list_cosine_similarity(a, b);
+CREATE OR REPLACE MACRO inner_product(a, b) AS list_inner_product(a, b);
+CREATE OR REPLACE MACRO euclidean(a, b) AS list_distance(a, b);

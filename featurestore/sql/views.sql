@@ -10,6 +10,10 @@ SELECT
 FROM images
 WHERE status <> 'broken';
 
+-- Images that can be embedded, or have been.
+CREATE OR REPLACE VIEW images_usable AS
+SELECT ImgId, ImgName, width, height, mode, content_hash, phash, synthetic FROM images WHERE status <> 'broken';
+
 -- Images that have metadata: the study's inner join, with its genre columns.
 CREATE OR REPLACE VIEW collection AS
 WITH split AS (
