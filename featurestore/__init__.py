@@ -7,8 +7,9 @@
 """
 
 from featurestore import errors
-from featurestore.features import Features
+from featurestore.bundle import open_bundle
+from featurestore.features import Arrays, Features
 from featurestore.store import BackboneInfo, FeatureStore
 from featurestore.store import open_store as open
 
-__all__ = ["BackboneInfo", "FeatureStore", "Features", "errors", "open"]
+__all__ = ["Arrays", "BackboneInfo", "FeatureStore", "Features", "errors", "open", "open_bundle"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from featurestore.commands.export import export
 from featurestore.commands.options import (
     FOLDER,
     json_option,
@@ -257,7 +258,7 @@ def fetch(directory: Path, only: Sequence[str]) -> None:
         raise click.exceptions.Exit(1)
 
 
-for command in (lineage, snapshot, view, gc, verify, compact, similar, quality):
+for command in (lineage, snapshot, view, gc, verify, compact, similar, quality, export):
     cli.add_command(command)
 
 

@@ -1,30 +1,32 @@
-"""Pulls the embeddings of a view's rows into one matrix; it reads parts directly, DuckDB only picks the rows."""
+"""Features for other projects: rows of a view with their embeddings, turned into what each library wants."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from featurestore._optional import import_extra
 from featurestore.catalog import quote_name
-from featurestore.errors import InputError, IntegrityError
-from featurestore.parts import Part
+from featurestore.errors import InputError
+from featurestore.pull import read_vectors
 
 if TYPE_CHECKING:
     from featurestore.store import FeatureStore
 
-READERS = 4
-# Vectors decoded at a time: few enough to be still in the cache when they are copied.
-BATCH_ROWS = 128
 # The column that `_view_rows` adds to those of the view.
 HASH = "_content_hash"
+
+
+class Arrays(NamedTuple):
+    """What learning needs: vectors ``(n, d)`` float32, coded labels ``(n,)`` int64 or None, ids ``(n,)`` int32."""
+
+    X: NDArray[np.float32]
+    y: NDArray[np.int64] | None
+    ids: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Features:
     Parameters
     ----------
     X
-        ``(n, embed_dim)`` float32, C-contiguous.
+        ``(n, d)`` float32, C-contiguous; of several backbones side by side, in their order.
     ids
         ``(n,)`` int32, the `ImgId` of each row.
     table
@@ -42,7 +44,11 @@ class Features:
     groups
         ``(n,)`` int64; rows of byte-identical images share one.
     missing
-        How many rows of the view have no embedding of this backbone; they are left out, never filled.
+        How many rows of the view lack an embedding of a backbone; they are left out, never filled.
+    dims
+        Length of the embedding of each backbone: where `X` is to be cut.
+    label
+        The column that is the label, or None.
     """
 
     X: NDArray[np.float32]
@@ -54,55 +60,154 @@ class Features:
     revision: str
     state_id: str
     synthetic: bool
+    dims: tuple[tuple[str, int], ...] = ()
+    label: str | None = None
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.ids)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels in the order of their codes; empty without a label."""
+        if self.label is None:
+            return ()
+        return tuple(sorted({str(value) for value in self.table[self.label].to_pylist() if value is not None}))
+
+    @property
+    def y(self) -> NDArray[np.int64] | None:
+        """``(n,)`` int64, places in `classes`; -1 where the label is missing; None without a label."""
+        if self.label is None:
+            return None
+        code = {name: number for number, name in enumerate(self.classes)}
+        values = self.table[self.label].to_pylist()
+        return np.array([-1 if value is None else code[str(value)] for value in values], np.int64)
+
+    def to_numpy(self) -> Arrays:
+        """``X, y, ids``; nothing is copied."""
+        return Arrays(self.X, self.y, self.ids)
+
+    def to_arrow(self) -> pa.Table:
+        """The view's columns and one fixed-size list column for each backbone: ``embedding``, or its name."""
+        table = self.table
+        start = 0
+        for name, dim in self.dims:
+            kind = pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
+            values = np.ascontiguousarray(self.X[:, start : start + dim]).reshape(-1)
+            column = pa.FixedSizeListArray.from_arrays(pa.array(values), type=kind)
+            field = pa.field("embedding" if len(self.dims) == 1 else name, kind, nullable=False)
+            table = table.append_column(field, column)
+            start += dim
+        return table
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame indexed by `ImgId`: the view's columns, then the numbered columns of `X`."""
+        pandas = import_extra("pandas", "embed", needed_by="to_pandas")
+        meta = self.table.drop_columns(["ImgId"]).to_pandas()
+        vectors = pandas.DataFrame(self.X, columns=[str(number) for number in range(self.X.shape[1])], copy=False)
+        frame = pandas.concat([meta, vectors], axis=1)
+        frame.index = pandas.Index(self.ids, name="ImgId")
+        return frame
+
+    def to_polars(self) -> Any:
+        """A Polars DataFrame; embeddings are Array columns."""
+        polars = import_extra("polars", "export", needed_by="to_polars")
+        return polars.from_arrow(self.to_arrow())
+
+    def to_torch(self) -> Any:
+        """A torch TensorDataset of ``(vector, label)``, or of vectors alone; the matrix is shared, not copied."""
+        torch = import_extra("torch", "bench", needed_by="to_torch")
+        tensors = [torch.from_numpy(array) for array in (self.X, self.y) if array is not None]
+        return torch.utils.data.TensorDataset(*tensors)
+
+    def to_tf(self) -> Any:
+        """A tf.data.Dataset of ``(vector, label)``, or of vectors alone."""
+        tensorflow = import_extra("tensorflow", "embed", needed_by="to_tf")
+        return tensorflow.data.Dataset.from_tensor_slices(self.X if self.y is None else (self.X, self.y))
+
+    def to_huggingface(self) -> Any:
+        """A Hugging Face Dataset over the Arrow table; a label becomes a ClassLabel."""
+        datasets = import_extra("datasets", "export", needed_by="to_huggingface")
+        dataset = datasets.Dataset(self.to_arrow())
+        if self.label is None:
+            return dataset
+        return dataset.cast_column(self.label, datasets.ClassLabel(names=list(self.classes)))
 
 
-def read(store: "FeatureStore", backbone: str, *, view: str) -> Features:
+def read(
+    store: "FeatureStore",
+    backbones: str | Sequence[str],
+    *,
+    view: str,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+) -> Features:
     """See `FeatureStore.features`."""
-    revisions = store.state.revisions
-    if backbone not in revisions:
-        have = ", ".join(sorted(revisions)) or "none yet"
-        raise InputError(f"the store has no backbone {backbone!r} (it has: {have}): run `featurestore embed` first")
-    rows = _view_rows(store, view)
+    names = [backbones] if isinstance(backbones, str) else list(dict.fromkeys(backbones))
+    _check_backbones(store, names)
+    rows = _view_rows(store, view, columns, label)
     ids = rows["ImgId"].to_numpy()
-    parts = store.layout.embedding_parts(backbone)
-    X, found = read_vectors(store.path / "embeddings", parts, rows, store.layout.dims[backbone])
-    kept = rows if found.all() else rows.filter(pa.array(found))
+    hashes = rows[HASH].combine_chunks()
+    matrices, found = [], np.ones(len(ids), bool)
+    for name in names:
+        parts = store.layout.embedding_parts(name)
+        X, there = read_vectors(store.path / "embeddings", parts, ids, hashes, store.layout.dims[name])
+        matrices.append(X)
+        found &= there
     if not found.all():
-        X, ids = X[found], ids[found]
-    made_up = store.query(
-        "SELECT bool_or(synthetic) AS s FROM backbones WHERE backbone = ? AND revision = ?",
-        [backbone, revisions[backbone]],
-    )["s"][0].as_py()
+        matrices = [X[found] for X in matrices]
+        rows, ids = rows.filter(pa.array(found)), ids[found]
     return Features(
-        X=X,
+        X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
         ids=ids,
-        table=kept.drop_columns([HASH]),
-        groups=_groups(ids, kept[HASH]),
+        table=rows.drop_columns([HASH]),
+        groups=_groups(ids, rows[HASH]),
         missing=int((~found).sum()),
-        backbone=backbone,
-        revision=revisions[backbone],
+        backbone="+".join(names),
+        revision="+".join(store.state.revisions[name] for name in names),
         state_id=store.state.id,
-        synthetic=store.synthetic or bool(made_up),
+        synthetic=store.synthetic or _made_up(store, names),
+        dims=tuple((name, store.layout.dims[name]) for name in names),
+        label=label,
     )
 
 
-def _view_rows(store: "FeatureStore", view: str) -> pa.Table:
+def _check_backbones(store: "FeatureStore", names: Sequence[str]) -> None:
+    have = store.state.revisions
+    if not names:
+        raise InputError(f"got no backbone, expected one or more of {', '.join(sorted(have)) or 'none yet'}")
+    for name in names:
+        if name not in have:
+            listed = ", ".join(sorted(have)) or "none yet"
+            raise InputError(f"the store has no backbone {name!r} (it has: {listed}): run `featurestore embed` first")
+
+
+def _made_up(store: "FeatureStore", names: Sequence[str]) -> bool:
+    rows = store.query("SELECT backbone, revision FROM backbones WHERE synthetic").to_pylist()
+    return any(store.state.revisions[row["backbone"]] == row["revision"] for row in rows if row["backbone"] in names)
+
+
+def _view_rows(
+    store: "FeatureStore", view: str, columns: Sequence[str] | None = None, label: str | None = None
+) -> pa.Table:
     """The rows of ``view``, one an id, ascending, with the content hash at the end."""
-    columns = store.query(
+    listed = store.query(
         "SELECT table_name AS view, column_name AS name FROM duckdb_columns() WHERE NOT internal ORDER BY column_index"
     ).to_pylist()
-    names = [column["name"] for column in columns if column["view"] == view]
+    names = [column["name"] for column in listed if column["view"] == view]
     if not names:
-        views = sorted({column["view"] for column in columns})
+        views = sorted({column["view"] for column in listed if not column["view"].startswith("_")})
         raise InputError(f"the store has no view {view!r} (it has: {', '.join(views)})")
-    if "ImgId" not in names:
-        raise InputError(
-            f"the view {view!r} has no column ImgId (it has: {', '.join(names)}): a feature view needs one"
-        )
-    kept = ["ImgId", *(name for name in names if name not in ("ImgId", "embedding"))]
+    wanted = [
+        *(columns if columns is not None else (n for n in names if n != "embedding")),
+        *([label] if label else []),
+    ]
+    for name in ["ImgId", *wanted]:
+        if name not in names:
+            raise InputError(f"the view {view!r} has no column {name!r} (it has: {', '.join(names)})")
+    kept = dict.fromkeys(["ImgId", *wanted])
     rows = store.query(
-        f"SELECT {', '.join(f'v.{quote_name(name)}' for name in kept)}, "
-        f"i.content_hash AS {HASH} "
+        f"SELECT {', '.join(f'v.{quote_name(name)}' for name in kept)}, i.content_hash AS {HASH} "
         f"FROM {quote_name(view)} AS v JOIN images_usable AS i ON i.ImgId = v.ImgId ORDER BY v.ImgId"
     )
     ids = rows["ImgId"].to_numpy()
@@ -120,92 +225,3 @@ def _groups(ids: NDArray[np.int32], hashes: pa.ChunkedArray) -> NDArray[np.int64
     alone = pc.equal(hashes, "").to_numpy()
     groups[alone] = ids[alone]
     return groups
-
-
-def read_vectors(
-    folder: Path, parts: list[Part], wanted: pa.Table, embed_dim: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Fill a matrix with the vectors of ``wanted``, batch by batch, on a few threads.
-
-    Parameters
-    ----------
-    wanted
-        ``ImgId`` ascending, and ``_content_hash``: that of the bytes a vector must have been made from. An empty hash
-        in a part fits any.
-
-    Returns
-    -------
-    The matrix ``(n, embed_dim)`` float32, and ``(n,)`` bool: which rows were found; the others are undefined.
-    """
-    ids = wanted["ImgId"].to_numpy()
-    hashes = wanted[HASH].combine_chunks()
-    X = np.empty((len(ids), embed_dim), np.float32)
-    found = np.zeros(len(ids), bool)
-
-    def fill(task: tuple[Part, int, NDArray[np.intp], NDArray[np.intp], list[int]]) -> None:
-        part, start, target, source, groups = task
-        with _readable(folder / part.path) as file:
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=["embedding"], use_threads=False):
-                values = batch.column(0).flatten().to_numpy().reshape(-1, embed_dim)
-                low, high = np.searchsorted(source, [start, start + len(values)])
-                _copy(values, source[low:high] - start, X, target[low:high])
-                start += len(values)
-
-    with ThreadPoolExecutor(READERS) as pool:
-        tasks = []
-        for part in parts:
-            with _readable(folder / part.path) as file:
-                keys = file.read(["ImgId", "content_hash"])
-                target, source = _match(keys, ids, hashes)
-                found[target] = True
-                sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            starts = np.cumsum([0, *sizes])
-            for group, start in enumerate(starts[:-1].tolist()):
-                low, high = np.searchsorted(source, [start, starts[group + 1]])
-                if low < high:
-                    tasks.append((part, start, target[low:high], source[low:high], [group]))
-        list(pool.map(fill, tasks))
-    return X, found
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[pq.ParquetFile]:
-    """The open part at ``path``; whatever is wrong with it names it.
-
-    Raises
-    ------
-    IntegrityError
-        When it is missing or damaged.
-    """
-    try:
-        with pq.ParquetFile(path, memory_map=True) as file:
-            yield file
-    except FileNotFoundError:
-        raise IntegrityError(f"{path} is missing: see `featurestore verify`") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise IntegrityError(f"{path} can't be read ({str(error)[:160]}): see `featurestore verify`") from error
-
-
-def _match(keys: pa.Table, ids: NDArray[np.int32], hashes: pa.Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of the matrix and rows of the part that belong together, the latter ascending."""
-    if not len(ids):
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    part_ids = keys["ImgId"].to_numpy()
-    position = np.searchsorted(ids, part_ids).clip(max=len(ids) - 1)
-    have = keys["content_hash"].combine_chunks()
-    same_bytes = pc.or_(pc.equal(have, hashes.take(pa.array(position))), pc.equal(have, ""))
-    source = np.flatnonzero((ids[position] == part_ids) & same_bytes.to_numpy(zero_copy_only=False))
-    return position[source], source
-
-
-def _copy(
-    values: NDArray[np.float32], source: NDArray[np.intp], X: NDArray[np.float32], target: NDArray[np.intp]
-) -> None:
-    """``X[target] = values[source]``, as one block where both run without gaps: three times as fast."""
-    if not len(source):
-        return
-    first, last = target[0], target[-1]
-    if len(source) == len(values) and last - first + 1 == len(target) and (np.diff(target) == 1).all():
-        X[first : last + 1] = values
-    else:
-        X[target] = values[source]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.errors import InputError
+from featurestore.features import Features
 from featurestore.parts import read_part
 from featurestore.staging import to_matrix
 from featurestore.vectors import faults
@@ -104,7 +105,7 @@ def check(
         movies_without_image=len(store.query("SELECT imdbId FROM movies ANTI JOIN images ON ImgId = imdbId")),
         exact_duplicates=exact,
         near_by_hash=near_by_hash(usable, hash_distance, known=groups),
-        near_by_cosine={n: near_by_cosine(f.ids, f.X, cosine, known=groups) for n, f in features.items()},
+        near_by_cosine={n: near_by_cosine(*_sound(f), cosine, known=groups) for n, f in features.items()},
         quarantined={
             row["ImgName"]: row["reason"]
             for row in store.query("SELECT ImgName, reason FROM images WHERE status = 'broken'").to_pylist()
@@ -149,6 +150,13 @@ def near_by_cosine(
                 if not _same(known, first, second):
                     pairs.append((first, second, round(float(likeness[a, b]), 4)))
     return pairs
+
+
+def _sound(features: Features) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Ids and vectors without those that have no direction."""
+    good = np.ones(len(features), bool)
+    good[list(faults(features.X))] = False
+    return features.ids[good], features.X[good]
 
 
 def bad_vectors(store: "FeatureStore", backbone: str) -> dict[int, str]:

@@ -185,15 +185,31 @@ class FeatureStore:
             if self.state.revisions.get(row["backbone"]) == row["revision"]
         ]
 
-    def features(self, backbone: str, *, view: str = "labeled") -> Features:
-        """The embeddings of ``backbone`` for the rows of a view that has the column ``ImgId``.
+    def features(
+        self,
+        backbone: str | Sequence[str],
+        *,
+        view: str = "labeled",
+        columns: Sequence[str] | None = None,
+        label: str | None = None,
+    ) -> Features:
+        """The embeddings of one or several backbones for the rows of a view that has the column ``ImgId``.
+
+        Parameters
+        ----------
+        backbone
+            A name, or several: their vectors then stand side by side, for the rows that all have.
+        columns
+            Columns of the view to keep; all when None.
+        label
+            The column that becomes ``y``.
 
         Raises
         ------
         InputError
             When there is no such backbone, view or column.
         """
-        return _features.read(self, backbone, view=view)
+        return _features.read(self, backbone, view=view, columns=columns, label=label)
 
     def ingest(
         self,

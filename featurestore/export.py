@@ -1,0 +1,122 @@
+"""Features as files: Parquet, NumPy, and CSV in the study's two layouts. Nothing is pickled."""
+
+import gzip
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from featurestore.errors import InputError
+from featurestore.features import Features
+
+if TYPE_CHECKING:
+    from featurestore.store import FeatureStore
+
+NINE = ("ImgId", "ImgName", "Title", "Genre1", "Genre2", "Genre3", "IMDBScore", "ImdbLink", "Poster")
+# The view and the columns that each of the study's layouts has before the numbered ones.
+LAYOUTS = {"study-embeddings": ("images_usable", ("ImgName",)), "study-labeled": ("labeled", NINE)}
+CSV_ROWS = 256
+
+
+def write(features: Features, path: Path, form: str, *, force: bool = False) -> Path:
+    """Write ``features`` as ``form`` to ``path``; the file appears when it is whole.
+
+    Parameters
+    ----------
+    form
+        ``parquet``; ``npz`` (X, ids, y, classes); ``npy`` (X, with ids, y and classes in files beside it); ``csv.gz``
+        (the view's columns, then ``0 … d-1``).
+    force
+        Replace what is there.
+
+    Raises
+    ------
+    InputError
+        When the form is unknown, or ``path`` exists and ``force`` is not given.
+    """
+    if form not in WRITERS:
+        raise InputError(f"got the format {form!r}, expected {', '.join(WRITERS)} or bundle")
+    targets = _npy_files(path) if form == "npy" else [path]
+    for target in targets:
+        if target.exists() and not force:
+            raise InputError(f"{str(target)!r} exists: name another file, or use --force")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {str(path.parent)!r}: make it first")
+    WRITERS[form](features, path)
+    return path
+
+
+def layout(store: "FeatureStore", backbone: str, name: str) -> Features:
+    """The features of one of the study's two CSV layouts, ``study-embeddings`` or ``study-labeled``."""
+    view, columns = LAYOUTS[name]
+    features = store.features(backbone, view=view, columns=columns)
+    return replace(features, table=features.table.select(columns))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name when it is finished."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _parquet(features: Features, path: Path) -> None:
+    with _whole(path) as file:
+        pq.write_table(features.to_arrow(), file, row_group_size=4096, use_dictionary=False, compression="none")
+
+
+def _npz(features: Features, path: Path) -> None:
+    with _whole(path) as file:
+        np.savez(file, allow_pickle=False, **_arrays(features))
+
+
+def _npy_files(path: Path) -> list[Path]:
+    return [path, *(path.with_suffix(f".{name}.npy") for name in ("ids", "y", "classes"))]
+
+
+def _npy(features: Features, path: Path) -> None:
+    arrays = _arrays(features)
+    for target, name in zip(_npy_files(path), ("X", "ids", "y", "classes"), strict=True):
+        if name in arrays:
+            with _whole(target) as file:
+                np.save(file, arrays[name], allow_pickle=False)
+
+
+def _arrays(features: Features) -> dict[str, np.ndarray]:
+    X, y, ids = features.to_numpy()
+    arrays: dict[str, np.ndarray] = {"X": X, "ids": ids}
+    if y is not None:
+        arrays |= {"y": y, "classes": np.array(features.classes, dtype=np.str_)}
+    return arrays
+
+
+def _csv_gz(features: Features, path: Path) -> None:
+    """Numbers in the shortest form that reads back as the same float32."""
+    names = [str(number) for number in range(features.X.shape[1])]
+    with _whole(path) as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=4, mtime=0, filename="") as packed:
+        for start in range(0, max(len(features), 1), CSV_ROWS):
+            rows = slice(start, start + CSV_ROWS)
+            block = features.table.slice(start, CSV_ROWS)
+            for name, column in zip(names, np.ascontiguousarray(features.X[rows].T), strict=True):
+                block = block.append_column(name, pa.array(column))
+            csv.write_csv(block, packed, csv.WriteOptions(include_header=start == 0, quoting_style="needed"))
+
+
+WRITERS: dict[str, Callable[[Features, Path], None]] = {
+    "parquet": _parquet,
+    "npz": _npz,
+    "npy": _npy,
+    "csv.gz": _csv_gz,
+}

@@ -1,0 +1,142 @@
+"""The same features through every library: equal ids, equal values, nothing filled in."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from support import Collection, CountingBackbone, jpeg
+
+from featurestore import Features, FeatureStore
+from featurestore.backbones.base import Preprocessing
+from featurestore.errors import InputError, MissingExtra
+
+
+@pytest.fixture
+def features(store: FeatureStore) -> Features:
+    """Labelled features of one backbone."""
+    store.embed(CountingBackbone())
+    return store.features("counting", label="Genre1")
+
+
+def test_numpy_shares_memory(features: Features) -> None:
+    X, y, ids = features.to_numpy()
+    assert X is features.X
+    assert X.dtype == np.float32
+    assert X.flags.c_contiguous
+    assert ids.dtype == np.int32
+    assert (np.diff(ids) > 0).all()
+    assert y is not None
+    assert [features.classes[code] for code in y] == features.table["Genre1"].to_pylist()
+
+
+def test_arrow(features: Features) -> None:
+    table = features.to_arrow()
+    assert table.schema.field("embedding").type == pa.list_(pa.field("element", pa.float32(), nullable=False), 16)
+    np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float32), features.X)
+    assert table["ImgId"].to_pylist() == features.ids.tolist()
+
+
+def test_pandas(features: Features) -> None:
+    frame = features.to_pandas()
+    assert frame.index.tolist() == features.ids.tolist()
+    np.testing.assert_array_equal(frame[[str(i) for i in range(16)]].to_numpy(), features.X)
+    assert frame["Genre1"].tolist() == features.table["Genre1"].to_pylist()
+
+
+def test_polars(features: Features) -> None:
+    pytest.importorskip("polars")
+    frame = features.to_polars()
+    assert frame["ImgId"].to_list() == features.ids.tolist()
+    np.testing.assert_array_equal(frame["embedding"].to_numpy(), features.X)
+
+
+def test_torch(features: Features) -> None:
+    dataset = features.to_torch()
+    assert len(dataset) == len(features) == 20
+    vector, label = dataset[3]
+    np.testing.assert_array_equal(vector.numpy(), features.X[3])
+    assert features.classes[int(label)] == features.table["Genre1"][3].as_py()
+    assert dataset.tensors[0].data_ptr() == features.X.ctypes.data, "the matrix is shared"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensorflow(features: Features) -> None:
+    batches = list(features.to_tf().batch(8).as_numpy_iterator())
+    np.testing.assert_array_equal(np.concatenate([X for X, _ in batches]), features.X)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), features.y)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_huggingface(features: Features) -> None:
+    pytest.importorskip("datasets")
+    dataset = features.to_huggingface()
+    assert dataset["ImgId"][:] == features.ids.tolist()
+    assert dataset.features["Genre1"].names == list(features.classes)
+    np.testing.assert_array_equal(np.array(dataset["embedding"][:], np.float32), features.X)
+
+
+def test_a_missing_library_is_one_sentence(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    def missing(name: str) -> object:
+        raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(
+        MissingExtra, match=r"to_polars needs the package 'polars'.*pip install 'featurestore\[export\]'"
+    ):
+        features.to_polars()
+
+
+def test_several_backbones(store: FeatureStore, collection: Collection) -> None:
+    store.embed(CountingBackbone())
+    (collection.images / "900.jpg").write_bytes(jpeg(900))
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    store.embed(CountingBackbone(name="other", preprocessing=Preprocessing(16, 16, "signed")))
+    both = store.features(["counting", "other"], view="images_usable")
+    assert both.X.shape == (24, 32)
+    assert both.missing == 1, "900 has one of the two: it is left out, not filled"
+    np.testing.assert_array_equal(both.X[:, :16], store.features("counting", view="images_usable").X)
+    np.testing.assert_array_equal(both.X[:, 16:], store.features("other", view="images_usable").X[:24])
+    table = both.to_arrow()
+    assert [table.schema.field(name).type.list_size for name in ("counting", "other")] == [16, 16]
+
+
+def test_columns_and_labels_are_checked(store: FeatureStore) -> None:
+    store.embed(CountingBackbone())
+    assert store.features("counting", columns=["Title"]).table.column_names == ["ImgId", "Title"]
+    for options in ({"columns": ["Titel"]}, {"label": "Genre9"}):
+        with pytest.raises(InputError, match="has no column"):
+            store.features("counting", **options)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="has no backbone 'x'"):
+        store.features(["counting", "x"])
+    with pytest.raises(InputError, match="got no backbone"):
+        store.features([])
+    with pytest.raises(InputError, match="has no view 'nothing'"):
+        store.features("counting", view="nothing")
+
+
+def test_missing_labels_are_minus_one(store: FeatureStore, collection: Collection) -> None:
+    store.embed(CountingBackbone())
+    features = store.features("counting", view="collection", label="Genre3")
+    values = features.table["Genre3"].to_pylist()
+    assert features.y is not None
+    assert [code == -1 for code in features.y] == [value is None for value in values]
+    assert None in values
+
+
+def test_a_large_store_is_pulled_in_order(store: FeatureStore, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Several parts, several row groups, rows in another order than they were stored, some of them stale."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(9000, 8)).astype(np.float32)
+    ids = rng.permutation(np.arange(1, 9001))
+    for part in range(3):
+        rows = slice(part * 3000, (part + 1) * 3000)
+        np.save(tmp_path / f"X{part}.npy", X[rows])
+        np.save(tmp_path / f"ids{part}.npy", ids[rows])
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"ImgId": ids, "embedding": list(X)}), tmp_path / "all.parquet")
+    store.import_embeddings(tmp_path / "all.parquet", backbone="many")
+    features = store.features("many", view="images_usable")
+    np.testing.assert_array_equal(features.ids, np.arange(1, 9001))
+    np.testing.assert_array_equal(features.X, X[np.argsort(ids)])

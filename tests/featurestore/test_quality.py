@@ -1,0 +1,124 @@
+"""Every planted fault is found, and a clean store has none."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from support import Collection, CountingBackbone, jpeg
+
+from featurestore import FeatureStore
+from featurestore.cli import cli
+from featurestore.commands.options import run_command
+from featurestore.errors import InputError
+from featurestore.quality import check, leakage, near_by_cosine
+from featurestore.staging import to_arrow
+from featurestore.writer import open_writer
+
+
+def test_a_clean_store_has_no_faults(store: FeatureStore) -> None:
+    store.embed(CountingBackbone())
+    report = check(store, hash_distance=0, cosine=1.0)
+    assert report.faults == 0
+    assert report.coverage == {"counting": (24, 24)}
+    assert report.labels["Drama"] == 8
+
+
+def plant(store: FeatureStore, collection: Collection) -> None:
+    """One of each: twins, a near twin, a broken file, an id without metadata, a movie without image."""
+    images = collection.images
+    (images / "110.jpg").write_bytes((images / "103.jpg").read_bytes())
+    with Image.open(images / "104.jpg") as image:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=60)
+    (images / "111.jpg").write_bytes(buffer.getvalue())
+    (images / "112.jpg").write_bytes(b"not an image")
+    (images / "900.jpg").write_bytes(jpeg(900))
+    store.ingest(metadata=collection.metadata, images=images)
+    store.embed(CountingBackbone())
+
+
+def test_planted_faults_are_all_found(store: FeatureStore, collection: Collection) -> None:
+    plant(store, collection)
+    report = check(store, cosine=0.999, split={103: "train", 110: "test", 104: "train", 105: "test"})
+    assert report.exact_duplicates == [[103, 110]]
+    assert [(a, b) for a, b, _ in report.near_by_hash] == [(104, 111)]
+    assert (104, 111) in [(a, b) for a, b, _ in report.near_by_cosine["counting"]]
+    assert (103, 110) not in [(a, b) for a, b, _ in report.near_by_cosine["counting"]], "named once, as exact"
+    assert list(report.quarantined) == ["112.jpg"]
+    assert report.without_metadata == [900]
+    assert report.movies_without_image == 0
+    assert report.leaking == [110]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"), [(np.nan, "NaN"), (np.inf, "infinity"), (0.0, "constant"), (7.0, "constant")]
+)
+def test_bad_vectors_that_got_in_are_found(store: FeatureStore, value: float, reason: str) -> None:
+    """No command lets them in; a part written by hand stands for a fault in another program."""
+    store.embed(CountingBackbone())
+    revision = store.state.revisions["counting"]
+    with open_writer(store.path) as writer, writer.commit() as commit:
+        rows = store.query("SELECT * EXCLUDE (backbone, revision, part) FROM embeddings WHERE ImgId = 105")
+        vector = np.full((1, 16), value, np.float32) if np.isfinite(value) else np.arange(16, dtype=np.float32)[None]
+        if not np.isfinite(value):
+            vector[0, 3] = value
+        table = rows.set_column(rows.column_names.index("embedding"), "embedding", to_arrow(vector))
+        from featurestore.schemas import embeddings_schema
+
+        planted = table.select(embeddings_schema(16).names).cast(embeddings_schema(16))
+        commit.append("embeddings", planted, partition={"backbone": "counting", "revision": revision})
+    found = check(store.refresh()).bad_vectors["counting"]
+    assert list(found) == [105]
+    assert reason in found[105]
+
+
+def test_cosine_pairs_are_those_of_brute_force() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5000, 8)).astype(np.float32)
+    ids = np.arange(5000, dtype=np.int32)
+    U = X / np.linalg.norm(X, axis=1, keepdims=True)
+    expected = {(int(a), int(b)) for a, b in np.argwhere(np.triu(U @ U.T, 1) >= 0.98)}
+    assert {(a, b) for a, b, _ in near_by_cosine(ids, X, 0.98, known={})} == expected
+    assert expected
+
+
+def test_leakage_counts_test_rows() -> None:
+    assert leakage({1: 1, 2: 1, 3: 1, 4: 4}, [1, 4], [2, 3, 5]) == [2, 3]
+    assert leakage({}, [1], [1]) == [1], "the same id on both sides"
+
+
+@pytest.mark.real
+def test_the_real_posters_hold_the_known_twins(real_data: Path, tmp_path: Path) -> None:
+    for folder, groups in (("posters_modern", 1), ("posters_classic", 3)):
+        store = FeatureStore(tmp_path / folder)
+        store.ingest(metadata=real_data / "MovieGenre.csv.gz", images=real_data / folder)
+        assert len(check(store).exact_duplicates) == groups
+
+
+def test_the_command(store: FeatureStore, collection: Collection, tmp_path: Path, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    plant(store, collection)
+    split = tmp_path / "split.csv"
+    split.write_text("ImgId,side\n103,train\n110,test\n")
+    base = ["featurestore", "quality", "--store", str(store.path), "--split", str(split)]
+    monkeypatch.setattr("sys.argv", [*base, "--json"])
+    assert run_command(cli, "featurestore") == 0
+    assert json.loads(capfd.readouterr().out)["exact_duplicates"] == [[103, 110]]
+    monkeypatch.setattr("sys.argv", [*base, "--strict"])
+    assert run_command(cli, "featurestore") == 1
+    assert "103 = 110" in capfd.readouterr().out
+    split.write_text("id,part\n1,2\n")
+    monkeypatch.setattr("sys.argv", base)
+    assert run_command(cli, "featurestore") == 1
+    assert "expected a CSV with the columns ImgId and side" in capfd.readouterr().err
+
+
+def test_thresholds_out_of_range(store: FeatureStore) -> None:
+    with pytest.raises(InputError, match="expected 0 to 64"):
+        check(store, hash_distance=65)
+    with pytest.raises(InputError, match="expected train and test"):
+        check(store, split={101: "validation"})
+    assert isinstance(store.sql("SELECT 1 AS x"), pa.Table)
