@@ -5,7 +5,7 @@ import json
 import time
 import warnings
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,16 @@ class Cell:
     split: Split
     seed: int
 
-    @property
+    @cached_property
     def key(self) -> str:
         """16 hex digits that are equal exactly when the result must be."""
         identity = {
             "bench": BENCH_VERSION,
             "head": self.head.name,
-            "factory": self.head.factory,
+            "factory": [self.head.factory, self.head.code_hash],
             "parameters": {name: repr(value) for name, value in self.head.parameters.items()},
-            "data": self.dataset.data_hash,
+            # Two backbones may hold equal vectors: each has rows of its own.
+            "data": [self.dataset.backbone, self.dataset.revision, self.dataset.data_hash],
             "split": self.split.hash(self.dataset.ids),
             "place": [self.split.protocol, self.split.repeat, self.split.fold],
             "seed": self.seed,

@@ -54,6 +54,9 @@ def run(
     as_json: bool,
 ) -> None:
     """Fit every head on every split and print the comparison table; finished cells are never computed again."""
+    from featurestore._optional import import_extra
+
+    import_extra("sklearn", "bench", needed_by="benchmarks run")
     from benchmarks.heads.registry import find
     from benchmarks.protocols import Protocol
     from benchmarks.report import render, tables, write_report

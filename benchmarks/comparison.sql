@@ -34,8 +34,8 @@ WITH wanted AS (
         count(*) AS cells,
         count(*) FILTER (status = 'failed') AS failed,
         max(message) FILTER (status = 'failed') AS failure,
-        -- Distinct test rows: repeats test the same rows again and bring no new ones.
-        (sum(n_test) FILTER (repeat = 0))::BIGINT AS n_test
+        -- Distinct test rows that were predicted: repeats test the same rows again and bring no new ones.
+        (sum(n_test) FILTER (status = 'ok') / count(DISTINCT repeat) FILTER (status = 'ok'))::BIGINT AS n_test
     FROM outcome
     GROUP BY backbone, head
 )

@@ -26,6 +26,8 @@ class EmbeddingDataset:
         ``(n,)`` int32.
     groups
         ``(n,)`` int64; rows of one group must never be on both sides of a split.
+    missing
+        How many labelled rows of the view are left out because a backbone has no embedding of them.
     """
 
     X: NDArray[np.float32]
@@ -104,7 +106,8 @@ def aligned(datasets: Sequence[EmbeddingDataset]) -> list[EmbeddingDataset]:
     common = datasets[0].ids
     for dataset in datasets[1:]:
         common = np.intersect1d(common, dataset.ids)
-    cut = [dataset.only(common) for dataset in datasets]
+    rows = max(len(dataset.ids) + dataset.missing for dataset in datasets)
+    cut = [replace(dataset.only(common), missing=rows - len(common)) for dataset in datasets]
     if not len(common) or any(one.classes != cut[0].classes for one in cut):
         names = ", ".join(dataset.backbone for dataset in datasets)
         raise InputError(f"the backbones {names} share no complete set of rows: embed the same images with each")

@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.metrics import wilson
 from benchmarks.results import comparison, runs
 from featurestore import FeatureStore
+from featurestore._optional import import_extra
 
 STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
 FORMATS = ("terminal", "markdown", "csv", "json")
@@ -52,7 +53,9 @@ def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
     if run["protocol"] == "study" and run["n_rows"] == STUDY_ROWS and tuple(run["classes"]) == STUDY_CLASSES:
         rows += published_rows()
     described = {name: run[name] for name in ("run_id", "protocol", "protocol_text", "view", "label", "state_id")}
-    described |= {name: run[name] for name in ("classes", "seed", "synthetic", "n_rows", "leaks", "machine")}
+    described |= {
+        name: run[name] for name in ("classes", "seed", "synthetic", "n_rows", "n_missing", "leaks", "machine")
+    }
     return {**described, "libraries": json.loads(run["libraries"]), "cells": len(run["cells"]), "rows": rows}
 
 
@@ -92,6 +95,8 @@ def notes(table: dict[str, Any]) -> list[str]:
     ]
     if table["synthetic"]:
         lines.append("SYNTHETIC data or weights: these figures say nothing about real posters")
+    if table["n_missing"]:
+        lines.append(f"{table['n_missing']} rows of the view are left out: a backbone has no embedding of them")
     tied = [row for row in table["rows"] if row["tied_with_best"]]
     if len(tied) > 1:
         lines.append(f"{len(tied)} rows (≈) can't be told from the best: its accuracy lies within their 95 % intervals")
@@ -139,19 +144,18 @@ def _headings() -> list[str]:
 
 
 def _terminal(table: dict[str, Any]) -> str:
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(title=notes(table)[0], title_justify="left", box=None, pad_edge=False, header_style="bold")
+    rich = import_extra("rich.console", "bench", needed_by="a table on the terminal")
+    grid = import_extra("rich.table", "bench", needed_by="a table on the terminal").Table(
+        title=notes(table)[0], title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     for heading in _headings():
         grid.add_column(heading, justify="left" if heading in ("backbone", "head", "") else "right", no_wrap=True)
     for row in table["rows"]:
         grid.add_row(*_cells(row), style="dim" if row["published"] else None)
     # A table is read as a whole: let it be as wide as it is, also in a log or a pipe.
-    console = Console(file=io.StringIO(), width=200, force_terminal=False)
-    console.print(grid)
-    assert isinstance(console.file, io.StringIO)
-    lines = [line.rstrip() for line in console.file.getvalue().rstrip().splitlines()]
+    text = io.StringIO()
+    rich.Console(file=text, width=200, force_terminal=False).print(grid)
+    lines = [line.rstrip() for line in text.getvalue().rstrip().splitlines()]
     return "\n".join([*lines, *notes(table)[1:]])
 
 

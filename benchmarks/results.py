@@ -34,6 +34,7 @@ RUNS = pa.schema(
         ("state_id", pa.string()),
         ("synthetic", pa.bool_()),
         ("n_rows", pa.int64()),
+        ("n_missing", pa.int64()),
         ("leaks", pa.int64()),
         ("libraries", pa.string()),
         ("machine", pa.string()),
@@ -77,15 +78,20 @@ def stored_cells(store: FeatureStore, keys: Sequence[str]) -> set[str]:
 
 
 def start_run(store: FeatureStore, protocol: Protocol, cells: Sequence[Cell], *, seed: int) -> str:
-    """Store the record of a run, which names all its cells, and return its id; an equal run keeps its record."""
+    """Store the record of a run, which names all its cells, and return its id.
+
+    A run that equals the newest of its protocol adds no record.
+    """
     dataset = cells[0].dataset
     keys = [cell.key for cell in cells]
     if store.has("bench_runs"):
-        before = store.sql(
-            "SELECT run_id FROM bench_runs WHERE cells = ? AND view = ? ORDER BY started_at DESC", [keys, dataset.view]
-        )
-        if len(before):
-            return str(before["run_id"][0].as_py())
+        newest = store.sql(
+            "SELECT run_id, cells = ? AND view = ? AND label = ? AS equal FROM bench_runs WHERE protocol = ? "
+            "ORDER BY started_at DESC LIMIT 1",
+            [keys, dataset.view, dataset.label, protocol.name],
+        ).to_pylist()
+        if newest and newest[0]["equal"]:
+            return str(newest[0]["run_id"])
     started = datetime.now(UTC)
     run_id = f"{protocol.name}-{started:%Y%m%dT%H%M%S%f}"
     row = {
@@ -100,6 +106,7 @@ def start_run(store: FeatureStore, protocol: Protocol, cells: Sequence[Cell], *,
         "state_id": dataset.state_id,
         "synthetic": any(cell.dataset.synthetic for cell in cells),
         "n_rows": len(dataset.y),
+        "n_missing": dataset.missing,
         "leaks": max(cell.split.leaks(dataset.groups) for cell in cells),
         "libraries": json.dumps(_library_versions()),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",

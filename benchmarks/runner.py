@@ -101,8 +101,9 @@ def _run_missing(
             failed += outcome.status != "ok"
             done += 1
             if time.monotonic() - flushed > FLUSH_SECONDS:
-                results.store_outcomes(store, run_id, waiting)
-                waiting, flushed = [], time.monotonic()
+                # Emptied first: an interrupt behind the commit must not store the same cells again.
+                ready, waiting, flushed = waiting, [], time.monotonic()
+                results.store_outcomes(store, run_id, ready)
             if on_progress:
                 on_progress(done, total)
     finally:

@@ -1,9 +1,15 @@
 """What a head is: a record with a factory of a scikit-learn classifier; it owns no data."""
 
+import hashlib
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
+
+from featurestore._optional import import_extra
 
 
 class Classifier(Protocol):
@@ -36,15 +42,40 @@ class HeadSpec:
         fitted inside the training part.
     parameters
         Settings given to the factory; part of the identity of a result.
+    random
+        Whether the seed changes the fitted model.
     """
 
     name: str
     about: str
     factory: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    random: bool = False
+
+    @property
+    def code_hash(self) -> str:
+        """16 hex digits of the factory's file: a changed head is another head."""
+        return _file_hash(self.factory.partition(":")[0])
 
     def build(self, *, seed: int) -> Classifier:
-        """A new classifier; the same seed gives the same fitted model."""
+        """A new classifier; the same seed gives the same fitted model.
+
+        Raises
+        ------
+        MissingExtra
+            When a library that the head needs is not installed.
+        """
         module, _, function = self.factory.partition(":")
-        make: Callable[..., Classifier] = getattr(importlib.import_module(module), function)
+        make: Callable[..., Classifier] = getattr(
+            import_extra(module, "bench", needed_by=f"the head {self.name!r}"), function
+        )
         return make(seed=seed, **self.parameters)
+
+
+@lru_cache
+def _file_hash(module: str) -> str:
+    """Of the file of ``module``, which is not imported; empty for one without a file."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.origin or not Path(spec.origin).is_file():
+        return ""
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from benchmarks.heads.base import Classifier
+from benchmarks.heads.finite import only_finite
 
 
 class TorchMLP(ClassifierMixin, BaseEstimator):
@@ -56,7 +57,7 @@ class TorchMLP(ClassifierMixin, BaseEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
             model = self._network(inputs.shape[1])
-            optimizer = torch.optim.Adam(model.parameters(), lr=self.learning_rate, eps=1e-7)
+            optimizer = torch.optim.Adam(model.parameters(), lr=self.learning_rate, eps=1e-7, fused=True)
             loss_of = nn.CrossEntropyLoss()
             model.train()
             for _ in range(self.epochs):
@@ -99,6 +100,7 @@ def _tensor(X: Any) -> torch.Tensor:
 
 def make(*, seed: int, hidden: Sequence[int], dropouts: int, learning_rate: float, epochs: int) -> Classifier:
     """Raw embeddings, as in the study."""
-    return TorchMLP(
+    model = TorchMLP(
         hidden=tuple(hidden), dropouts=dropouts, learning_rate=learning_rate, epochs=epochs, random_state=seed
     )
+    return only_finite(model)

@@ -23,37 +23,57 @@ HEADS: dict[str, HeadSpec] = {
             {"C": 0.001},
         ),
         HeadSpec(
-            "linear_svm", "linear SVM, standardised, calibrated inside", f"{_HERE}.linear_svm:make", {"C": 0.0003}
+            "linear_svm",
+            "linear SVM, standardised, calibrated inside",
+            f"{_HERE}.linear_svm:make",
+            {"C": 0.0003},
+            random=True,
         ),
-        HeadSpec("rbf_svm", "RBF SVM, standardised, calibrated inside", f"{_HERE}.rbf_svm:make", {"C": 2.0}),
+        HeadSpec(
+            "rbf_svm", "RBF SVM, standardised, calibrated inside", f"{_HERE}.rbf_svm:make", {"C": 2.0}, random=True
+        ),
         HeadSpec("knn", "nearest neighbours by cosine, weighted by distance", f"{_HERE}.knn:make", {"k": 15}),
         HeadSpec(
-            "lda", "linear discriminant, Ledoit-Wolf shrinkage, after PCA", f"{_HERE}.lda:make", {"variance": 0.95}
+            "lda",
+            "linear discriminant, Ledoit-Wolf shrinkage, 64 principal components",
+            f"{_HERE}.lda:make",
+            {"components": 64},
         ),
-        HeadSpec("random_forest", "random forest", f"{_HERE}.random_forest:make", {"trees": 300}),
+        HeadSpec("random_forest", "random forest", f"{_HERE}.random_forest:make", {"trees": 300}, random=True),
         HeadSpec(
             "hist_gradient_boosting",
             "histogram gradient boosting, 63 bins, 10 % of the columns a node",
             f"{_HERE}.hist_gradient_boosting:make",
             {"rounds": 100},
+            random=True,
         ),
         HeadSpec(
-            "xgboost", "XGBoost, 63 bins, 10 % of the columns a node", f"{_HERE}.xgboost_head:make", {"rounds": 150}
+            "xgboost",
+            "XGBoost, 63 bins, 10 % of the columns a tree",
+            f"{_HERE}.xgboost_head:make",
+            {"rounds": 150},
+            random=True,
         ),
         HeadSpec(
-            "lightgbm", "LightGBM, 63 bins, 10 % of the columns a node", f"{_HERE}.lightgbm_head:make", {"rounds": 150}
+            "lightgbm",
+            "LightGBM, 63 bins, 10 % of the columns a tree",
+            f"{_HERE}.lightgbm_head:make",
+            {"rounds": 150},
+            random=True,
         ),
         HeadSpec(
             "mlp_1024",
             "the study's MLP 1024-512-256-128, dropout 0.5 × 3, Adam 1e-4, batch 32, 25 epochs",
             f"{_HERE}.mlp:make",
             {"hidden": (1024, 512, 256, 128), "dropouts": 3, "learning_rate": 1e-4, "epochs": 25},
+            random=True,
         ),
         HeadSpec(
             "mlp_512",
             "the study's MLP 512-256, dropout 0.5 × 2, Adam 1e-3, batch 32, 10 epochs",
             f"{_HERE}.mlp:make",
             {"hidden": (512, 256), "dropouts": 2, "learning_rate": 1e-3, "epochs": 10},
+            random=True,
         ),
     )
 }

@@ -1,13 +1,14 @@
 """One contract for every head."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import HEADS, find
-from featurestore.errors import InputError
+from featurestore.errors import InputError, MissingExtra
 
 CHEAP = {"rounds": 8, "trees": 12, "epochs": 3}
 ALL = pytest.mark.parametrize("spec", HEADS.values(), ids=HEADS)
@@ -18,7 +19,7 @@ def quick(spec: HeadSpec) -> HeadSpec:
     parameters = {name: CHEAP.get(name, value) for name, value in spec.parameters.items()}
     if "hidden" in parameters:
         parameters["hidden"] = (16, 8)
-    return HeadSpec(spec.name, spec.about, spec.factory, parameters)
+    return HeadSpec(spec.name, spec.about, spec.factory, parameters, spec.random)
 
 
 def data(n: int = 90, d: int = 120, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +75,26 @@ def test_it_learns(spec: HeadSpec) -> None:
 
 
 @ALL
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_no_number_is_refused(spec: HeadSpec, bad: float) -> None:
+    X, y = data()
+    model = quick(spec).build(seed=0).fit(X, y)
+    X[3, 5] = bad
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        quick(spec).build(seed=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        model.predict_proba(X)
+
+
+@ALL
+def test_random_says_whether_the_seed_matters(spec: HeadSpec) -> None:
+    X, y = data()
+    X[np.arange(90), y] -= 2  # a hard task: on an easy one all seeds agree
+    first, second = (np.asarray(quick(spec).build(seed=seed).fit(X, y).predict_proba(X)) for seed in (0, 1))
+    assert (first != second).any() == spec.random
+
+
+@ALL
 def test_the_constructor_only_stores(spec: HeadSpec) -> None:
     from sklearn.base import clone
 
@@ -90,6 +111,21 @@ def test_the_constructor_only_stores(spec: HeadSpec) -> None:
 def test_the_record_is_complete(spec: HeadSpec) -> None:
     assert spec.name.isidentifier()
     assert 10 < len(spec.about) < 120
+    assert len(spec.code_hash) == 16
+
+
+def test_a_missing_library_is_named_with_its_command() -> None:
+    with pytest.raises(MissingExtra, match=r"the head 'own' needs the package 'no_such_library'.*pip install"):
+        HeadSpec("own", "", "no_such_library:make").build(seed=0)
+
+
+def test_a_changed_file_is_another_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = set()
+    for name, text in (("head_a", "x = 1"), ("head_b", "x = 1"), ("head_c", "x = 2")):
+        (tmp_path / f"{name}.py").write_text(text)
+        hashes.add(HeadSpec("own", "", f"{name}:make").code_hash)
+    assert len(hashes) == 2
 
 
 def test_unknown_heads_get_the_close_ones() -> None:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support import Collection, CountingBackbone, jpeg, movie, write_metadata
 
@@ -54,6 +56,35 @@ def test_cells_are_stored_and_never_run_again(bench: FeatureStore) -> None:
     assert bench.sql("SELECT count(*) AS n FROM bench_predictions")["n"][0].as_py() == 12 * 20
 
 
+def test_the_table_is_that_of_the_last_run(bench: FeatureStore) -> None:
+    plan = {"protocols": [Protocol("cv", folds=2)], "workers": 1}
+    for names in (FEW, ["knn"], FEW):
+        (report,) = runner.run(bench, heads=find(names), **plan)
+        (table,) = tables(bench)
+        assert (table["run_id"], {row["head"] for row in table["rows"]}) == (report.run_id, set(names))
+    assert report.computed == 0
+
+
+def test_equal_vectors_under_two_names_are_two_rows(bench: FeatureStore) -> None:
+    bench.embed(CountingBackbone(name="twin"))
+    (report,) = runner.run(bench, heads=find(["knn"]), protocols=[Protocol("cv", folds=2)], workers=1)
+    rows = comparison(bench, report.run_id)
+    assert [row["backbone"] for row in rows] == ["counting", "twin"]
+    assert rows[0]["accuracy"] == rows[1]["accuracy"]
+
+
+def test_rows_without_an_embedding_are_counted(bench: FeatureStore) -> None:
+    features = bench.features("counting")
+    table = pa.table({"ImgName": features.table["ImgName"][:50], "0": features.X[:50, 0], "1": features.X[:50, 1]})
+    path = bench.path.parent / "half.parquet"
+    pq.write_table(table, path)
+    bench.import_embeddings(path, backbone="half")
+    runner.run(bench, heads=find(["majority"]), protocols=[Protocol("cv", folds=2)], workers=1)
+    (found,) = tables(bench)
+    assert (found["n_rows"], found["n_missing"]) == (50, 10)
+    assert any("10 rows of the view are left out" in note for note in notes(found))
+
+
 def test_changed_data_reruns_its_cells(bench: FeatureStore) -> None:
     plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "workers": 1}
     runner.run(bench, **plan)
@@ -97,6 +128,15 @@ def test_a_failing_head_is_a_row_and_the_others_finish(bench: FeatureStore) -> N
     assert "crashing_raise failed in 3 of 3: RuntimeError: out of luck" in text
     (again,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], workers=1)
     assert again.computed == 6, "what failed is tried again"
+
+
+def test_the_interval_is_over_the_rows_that_were_predicted(bench: FeatureStore) -> None:
+    value = float(bench.features("counting").X[0, 0])
+    meets = {"how": "meet", "value": value}
+    heads = [HeadSpec("sometimes", "fails where it learns from the first row", "failing_heads:make", meets)]
+    (report,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], workers=1)
+    (row,) = comparison(bench, report.run_id)
+    assert (row["cells"], row["failed"], row["n_test"]) == (3, 2, 20)
 
 
 def test_an_interrupt_keeps_what_was_finished(bench: FeatureStore) -> None:

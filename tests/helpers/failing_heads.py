@@ -4,13 +4,14 @@ import numpy as np
 
 
 class Crashing:
-    """A head that fails, by name of the reason."""
+    """A head that fails, by name of the reason; ``meet``: when ``value`` is in the first column."""
 
-    def __init__(self, how: str) -> None:
+    def __init__(self, how: str, value: float) -> None:
         self.how = how
+        self.value = value
 
     def fit(self, X, y):  # type: ignore[no-untyped-def]
-        if self.how == "raise":
+        if self.how == "raise" or (self.how == "meet" and np.isin(np.float32(self.value), X[:, 0])):
             raise RuntimeError("out of luck\nsecond line")
         self.classes_ = np.unique(y)
         return self
@@ -19,5 +20,5 @@ class Crashing:
         return np.full((len(X), len(self.classes_)), np.nan if self.how == "nan" else 1 / len(self.classes_))
 
 
-def make(*, seed: int, how: str) -> Crashing:
-    return Crashing(how)
+def make(*, seed: int, how: str, value: float = 0.0) -> Crashing:
+    return Crashing(how, value)
