@@ -38,6 +38,10 @@ test: $(STAMP) ## The whole test suite (slow-marked tests excepted)
 test-slow: $(STAMP) ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
+.PHONY: perf
+perf: $(STAMP) ## Pulls and searches beside their limits, as ratios
+	$(BIN)/python tests/perf/store.py
+
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, doctests, README examples
 	$(BIN)/ruff format --check .

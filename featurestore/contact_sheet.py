@@ -56,7 +56,7 @@ def _facts(store: "FeatureStore", ids: list[int]) -> list[dict[str, Any]]:
 
 def _section(neighbours: Neighbours, place: int, facts: dict[int, dict[str, Any]]) -> str:
     query = neighbours.queries[place]
-    cards = [_card(facts.get(query, {}), f"query {query}", "query")] if query is not None else []
+    cards = [_card(facts.get(query, {}), "query", "query")] if query is not None else []
     for img_id, score in zip(neighbours.ids[place].tolist(), neighbours.scores[place].tolist(), strict=True):
         if img_id >= 0:
             cards.append(_card(facts.get(img_id, {"ImgId": img_id}), f"{score:.3f}", ""))

@@ -13,6 +13,8 @@ from featurestore.errors import IntegrityError
 from featurestore.state import sync_folder
 
 ROW_GROUP = 4096
+# Marks parts whose embeddings stand in one uncompressed page a row group.
+ONE_PAGE = {b"featurestore.pages": b"one"}
 HASH_DIGITS = 32
 
 
@@ -58,6 +60,8 @@ def write_part(table: pa.Table, folder: Path, *, partition: Mapping[str, str] | 
     target.mkdir(parents=True, exist_ok=True)
     temporary = target / f".{os.getpid()}.tmp"
     plain = "embedding" in table.column_names
+    if plain:
+        table = table.replace_schema_metadata(ONE_PAGE)
     try:
         with temporary.open("wb") as file:
             pq.write_table(
@@ -66,6 +70,8 @@ def write_part(table: pa.Table, folder: Path, *, partition: Mapping[str, str] | 
                 row_group_size=ROW_GROUP if plain else 131_072,
                 compression="none" if plain else "zstd",
                 use_dictionary=not plain,
+                # One page a row group: then its values lie in the file as they do in memory (`pull` reads them so).
+                data_page_size=2**31 - 1 if plain else None,
                 write_statistics=[name for name in table.column_names if name != "embedding"],
             )
             file.flush()

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from featurestore.errors import IntegrityError
-from featurestore.parts import Part
+from featurestore.parts import ONE_PAGE, Part
 
 READERS = 4
 # Vectors decoded at a time: few enough to be still in the cache when they are copied.
@@ -38,30 +40,67 @@ def read_vectors(
     X = np.empty((len(ids), embed_dim), np.float32)
     found = np.zeros(len(ids), bool)
 
-    def fill(task: tuple[Part, int, NDArray[np.intp], NDArray[np.intp], list[int]]) -> None:
-        part, start, target, source, groups = task
-        with _readable(folder / part.path) as file:
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=["embedding"], use_threads=False):
-                values = batch.column(0).flatten().to_numpy().reshape(-1, embed_dim)
-                low, high = np.searchsorted(source, [start, start + len(values)])
-                _copy(values, source[low:high] - start, X, target[low:high])
-                start += len(values)
+    def fill(task: _Task) -> None:
+        start = 0
+        for values in _blocks(folder / task.part.path, task.group, embed_dim):
+            low, high = np.searchsorted(task.source, [start, start + len(values)])
+            _copy(values, task.source[low:high] - start, X, task.target[low:high])
+            start += len(values)
 
     with ThreadPoolExecutor(READERS) as pool:
-        tasks = []
+        tasks: list[_Task] = []
         for part in parts:
             with _readable(folder / part.path) as file:
                 keys = file.read(["ImgId", "content_hash"])
                 target, source = _match(keys, ids, hashes)
                 found[target] = True
-                sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            starts = np.cumsum([0, *sizes])
-            for group, start in enumerate(starts[:-1].tolist()):
-                low, high = np.searchsorted(source, [start, starts[group + 1]])
+                starts = np.cumsum([0, *(file.metadata.row_group(g).num_rows for g in range(file.num_row_groups))])
+            for group, (start, end) in enumerate(pairwise(starts.tolist())):
+                low, high = np.searchsorted(source, [start, end])
                 if low < high:
-                    tasks.append((part, start, target[low:high], source[low:high], [group]))
+                    tasks.append(_Task(part, group, target[low:high], source[low:high] - start))
         list(pool.map(fill, tasks))
     return X, found
+
+
+class _Task(NamedTuple):
+    """One row group: which of its rows (``source``, ascending) go to which rows of the matrix."""
+
+    part: Part
+    group: int
+    target: NDArray[np.intp]
+    source: NDArray[np.intp]
+
+
+def _blocks(path: Path, group: int, embed_dim: int) -> Iterator[NDArray[np.float32]]:
+    """The vectors of one row group, ``(n, embed_dim)`` float32, in one block or several."""
+    with _readable(path) as file:
+        plain = _plain_values(file, group, embed_dim)
+        if plain is not None:
+            start, rows = plain
+            yield np.memmap(path, np.float32, mode="r", offset=start, shape=(rows, embed_dim))
+            return
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=["embedding"], use_threads=False):
+            yield batch.column(0).flatten().to_numpy().reshape(-1, embed_dim)
+
+
+def _plain_values(file: pq.ParquetFile, group: int, embed_dim: int) -> tuple[int, int] | None:
+    """Where the floats of a row group begin in the file, and its rows; None where they must be decoded.
+
+    In an uncompressed page the plain values stand last (Parquet format, "Data Pages"), so when a row group is one page
+    they are the last bytes of its column chunk. Decoding 2048 repetition levels a vector to learn that costs more than
+    reading the vectors.
+    """
+    meta = file.metadata
+    marked = all((meta.metadata or {}).get(key) == value for key, value in ONE_PAGE.items())
+    row_group = meta.row_group(group)
+    columns = [row_group.column(i) for i in range(row_group.num_columns)]
+    column = next(column for column in columns if column.path_in_schema.startswith("embedding"))
+    size = row_group.num_rows * embed_dim * 4
+    exact = (column.compression, column.has_dictionary_page) == ("UNCOMPRESSED", False)
+    if not (marked and exact and column.num_values == row_group.num_rows * embed_dim):
+        return None
+    return column.data_page_offset + column.total_compressed_size - size, row_group.num_rows
 
 
 @contextmanager

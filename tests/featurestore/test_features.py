@@ -1,11 +1,14 @@
 """The same features through every library: equal ids, equal values, nothing filled in."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support import Collection, CountingBackbone, jpeg
 
-from featurestore import Features, FeatureStore
+from featurestore import Features, FeatureStore, pull
 from featurestore.backbones.base import Preprocessing
 from featurestore.errors import InputError, MissingExtra
 
@@ -124,7 +127,7 @@ def test_missing_labels_are_minus_one(store: FeatureStore, collection: Collectio
     assert None in values
 
 
-def test_a_large_store_is_pulled_in_order(store: FeatureStore, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_large_store_is_pulled_in_order(store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several parts, several row groups, rows in another order than they were stored, some of them stale."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(9000, 8)).astype(np.float32)
@@ -133,10 +136,18 @@ def test_a_large_store_is_pulled_in_order(store: FeatureStore, tmp_path) -> None
         rows = slice(part * 3000, (part + 1) * 3000)
         np.save(tmp_path / f"X{part}.npy", X[rows])
         np.save(tmp_path / f"ids{part}.npy", ids[rows])
-    import pyarrow.parquet as pq
-
     pq.write_table(pa.table({"ImgId": ids, "embedding": list(X)}), tmp_path / "all.parquet")
     store.import_embeddings(tmp_path / "all.parquet", backbone="many")
     features = store.features("many", view="images_usable")
+    # The values that are read as they lie in the file are those that Parquet decodes.
+    plain_values = pull._plain_values
+    monkeypatch.setattr(pull, "_plain_values", lambda *_: None)
+    assert store.features("many", view="images_usable").X.tobytes() == features.X.tobytes()
+    part = store.path / "embeddings" / store.layout.embedding_parts("many")[0].path
+    with pq.ParquetFile(part) as file:
+        offset, rows = plain_values(file, 1, 8) or (0, 0)
+        decoded = file.read_row_group(1, columns=["embedding"])["embedding"].combine_chunks().flatten().to_numpy()
+    assert rows == 4096
+    assert np.fromfile(part, np.float32, rows * 8, offset=offset).tobytes() == decoded.tobytes()
     np.testing.assert_array_equal(features.ids, np.arange(1, 9001))
     np.testing.assert_array_equal(features.X, X[np.argsort(ids)])
