@@ -1,6 +1,7 @@
 """The only place where heads, backbones and splits meet: plans cells, runs the missing ones, stores them."""
 
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -137,9 +138,16 @@ def _computed(cells: Sequence[Cell], workers: int | None) -> Iterator[tuple[Cell
             )
             for number, cell in enumerate(cells)
         )
-        with joblib.parallel_config(backend="loky", n_jobs=count, inner_max_num_threads=1):
+        with joblib.parallel_config(
+            backend="loky", n_jobs=count, inner_max_num_threads=1, initializer=_leave_interrupts_to_the_parent
+        ):
             for number, outcome in joblib.Parallel(return_as="generator_unordered")(jobs):
                 yield cells[number], outcome
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches every process of the terminal; a worker would answer with a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _numbered(number: int, *arguments: Any, **options: Any) -> tuple[int, Outcome]:

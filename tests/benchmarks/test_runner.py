@@ -1,6 +1,11 @@
 """The runner: cells are stored, resumed, fail alone, and are the same on any number of workers."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +177,15 @@ def test_the_table_in_every_format(bench: FeatureStore) -> None:
     assert any("can't be told from the best" in note for note in notes(found[0]))
 
 
+def test_rows_are_tied_where_their_intervals_overlap(bench: FeatureStore) -> None:
+    runner.run(bench, heads=find(FEW), protocols=[Protocol("cv", folds=3)], workers=1)
+    (table,) = tables(bench)
+    best = table["rows"][0]["interval"]
+    for row in table["rows"]:
+        assert row["tied_with_best"] == (row["interval"][1] >= best[0] and row["interval"][0] <= best[1])
+    assert sum(row["tied_with_best"] for row in table["rows"]) == 3, "60 rows can't tell these heads apart"
+
+
 def test_published_rows_carry_intervals() -> None:
     rows = published_rows()
     assert rows[0]["accuracy"] == 0.5583
@@ -217,3 +231,25 @@ def test_without_embeddings_or_classes(store: FeatureStore, collection: Collecti
     store.embed(CountingBackbone())
     with pytest.raises(InputError, match="one class only"):
         runner.run(store, **plan)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+def test_ctrl_c_is_one_line(bench: FeatureStore) -> None:
+    command = [sys.executable, "-m", "benchmarks.cli", "run", "--store", str(bench.path), "--workers", "2"]
+    process = subprocess.Popen(
+        [*command, "--head", "mlp_1024", "--head", "knn", "--repeats", "200"],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not bench.has("bench_cells") and time.monotonic() < deadline:
+        time.sleep(0.1)
+        bench.refresh()
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.rstrip().splitlines()[-1].startswith("benchmarks: stopped; what was finished is kept")
+    bench.refresh()
+    assert bench.sql("SELECT count(*) AS n FROM bench_cells")["n"][0].as_py() > 0
