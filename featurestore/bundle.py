@@ -10,54 +10,68 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from featurestore.errors import InputError, IntegrityError
+from featurestore.export import write_parquet
 from featurestore.features import Features
 from featurestore.parts import file_hash
 from featurestore.state import write_atomic
 
 if TYPE_CHECKING:
+    from featurestore.progress import Progress
     from featurestore.store import FeatureStore
 
-MANIFEST, DATA, LOCK = "manifest.json", "features.parquet", "bundle.lock"
+# `rows.parquet` says of each row which image it was made from; apart, so that no column of a view meets its names.
+MANIFEST, DATA, ROWS, LOCK = "manifest.json", "features.parquet", "rows.parquet", "bundle.lock"
 FORMAT = 1
 
 
-def write_bundle(store: "FeatureStore", features: Features, path: Path, *, view: str) -> str:
-    """Write ``features`` into the new folder ``path`` and return its lock, ``sha256:…`` of the manifest.
+def write_bundle(
+    store: "FeatureStore",
+    features: Features,
+    path: Path,
+    *,
+    view: str,
+    force: bool = False,
+    on_progress: "Progress | None" = None,
+) -> str:
+    """Write ``features`` into the folder ``path`` and return its lock, ``sha256:…`` of the manifest.
+
+    Parameters
+    ----------
+    force
+        Replace a bundle that is there; anything else is left alone.
 
     Raises
     ------
     InputError
-        When ``path`` exists.
+        When ``path`` exists, or can't be written.
     """
-    if path.exists():
-        raise InputError(f"{str(path)!r} exists: name a new folder for the bundle, or remove it")
-    building = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _check_free(path, force)
+    building, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}.tmp") for word in ("new", "old"))
     try:
         building.mkdir(parents=True)
-        table = features.to_arrow().append_column("duplicate_group", pa.array(features.groups))
-        pq.write_table(table, building / DATA, row_group_size=4096, use_dictionary=False, compression="none")
-        manifest = {
-            "format": FORMAT,
-            "view": view,
-            "state": features.state_id,
-            "synthetic": features.synthetic,
-            "missing": features.missing,
-            "rows": len(features),
-            "label": features.label,
-            "classes": list(features.classes),
-            "dims": [list(item) for item in features.dims],
-            "backbones": _lineage(store, features),
-            "files": {DATA: file_hash(building / DATA)},
-        }
-        content = (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
+        write_parquet(features.to_arrow(), building / DATA, on_progress or (lambda done, total: None))
+        pq.write_table(_rows(store, features), building / ROWS)
+        content = (json.dumps(_manifest(store, features, building, view), indent=1, sort_keys=True) + "\n").encode()
         lock = _lock(content)
         write_atomic(building / MANIFEST, content)
         write_atomic(building / LOCK, f"{lock}\n".encode())
+        if path.exists():
+            os.replace(path, old)
         os.replace(building, path)
+    except OSError as error:
+        raise InputError(f"{path} can't be written ({error.strerror or error}): name another place") from error
+    except pa.ArrowException as error:
+        raise InputError(
+            f"a bundle can't hold these columns ({str(error)[:160]}): leave some out with --columns"
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(old, ignore_errors=True)
     return lock
 
 
@@ -72,14 +86,14 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
     Raises
     ------
     InputError
-        When there is no bundle.
+        When there is no bundle, or one of a later version.
     IntegrityError
         When its bytes, or its lock, are not those that were pinned; the file is named.
     """
     folder = Path(path)
     try:
         content = (folder / MANIFEST).read_bytes()
-        pinned = lock or (folder / LOCK).read_text("utf-8").strip()
+        pinned = (folder / LOCK).read_bytes().decode("ascii", "replace").strip() if lock is None else lock
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"there is no bundle in {str(folder)!r}: make one with `featurestore export --format bundle`"
@@ -89,26 +103,75 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
             f"{folder / MANIFEST} has the lock {_lock(content)}, pinned is {pinned}: get the bundle again"
         )
     manifest = json.loads(content)
-    for name, digest in manifest["files"].items():
-        if not (folder / name).is_file() or file_hash(folder / name) != digest:
-            raise IntegrityError(
-                f"{folder / name} is not what the manifest names, its bytes changed: get the bundle again"
-            )
-    return _features(pq.read_table(folder / DATA), manifest)
+    if manifest.get("format") != FORMAT:
+        raise InputError(
+            f"{folder} is a bundle of format {manifest.get('format')}, expected {FORMAT}: install a newer featurestore"
+        )
+    for name in (DATA, ROWS):
+        file = folder / name
+        if not file.is_file() or file_hash(file) != manifest["files"].get(name):
+            raise IntegrityError(f"{file} is not what the manifest names, its bytes changed: get the bundle again")
+    return _features(folder, manifest)
 
 
-def _features(table: pa.Table, manifest: dict[str, Any]) -> Features:
+def _check_free(path: Path, force: bool) -> None:
+    if not path.exists():
+        return
+    if not force:
+        raise InputError(f"{str(path)!r} exists: name a new folder for the bundle, or use --force")
+    if not path.is_dir() or not {entry.name for entry in path.iterdir()} <= {MANIFEST, DATA, ROWS, LOCK}:
+        raise InputError(f"{str(path)!r} is no bundle and stays as it is, --force or not: name a new folder")
+
+
+def _rows(store: "FeatureStore", features: Features) -> pa.Table:
+    """The content hash of the image that each vector was made from, and the group of its duplicates."""
+    known = store.query("SELECT ImgId, content_hash FROM images_usable ORDER BY ImgId")
+    places = np.searchsorted(known["ImgId"].to_numpy(), features.ids)
+    return pa.table(
+        {
+            "ImgId": features.ids,
+            "content_hash": known["content_hash"].take(pa.array(places)),
+            "duplicate_group": features.groups,
+        }
+    )
+
+
+def _manifest(store: "FeatureStore", features: Features, folder: Path, view: str) -> dict[str, Any]:
+    return features.about | {
+        "format": FORMAT,
+        "view": view,
+        "view_sql": store.state.views.get(view),
+        "rows": len(features),
+        "vectors": list(features.vector_columns),
+        "dims": [list(item) for item in features.dims],
+        "backbones": _lineage(store, features),
+        "files": {name: file_hash(folder / name) for name in (DATA, ROWS)},
+    }
+
+
+def _lineage(store: "FeatureStore", features: Features) -> list[dict[str, Any]]:
+    """The record of each backbone, in the order of the columns."""
+    rows = {(row["backbone"], row["revision"]): row for row in store.query("SELECT * FROM backbones").to_pylist()}
+    records = [rows[name, store.state.revisions[name]] for name, _ in features.dims]
+    unpacked = ("preprocessing", "libraries", "options")
+    return [{key: json.loads(value) if key in unpacked else value for key, value in row.items()} for row in records]
+
+
+def _features(folder: Path, manifest: dict[str, Any]) -> Features:
     dims = tuple((str(name), int(dim)) for name, dim in manifest["dims"])
-    names = ["embedding"] if len(dims) == 1 else [name for name, _ in dims]
-    blocks = [table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1) for name in names]
+    columns = dict(zip(manifest["vectors"], (dim for _, dim in dims), strict=True))
+    with pq.ParquetFile(folder / DATA, memory_map=True) as file:
+        X = _vectors(file, columns)
+        table = file.read([name for name in file.schema_arrow.names if name not in columns])
+    rows = pq.read_table(folder / ROWS)
     return Features(
-        X=blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1),
-        ids=table["ImgId"].to_numpy(),
-        table=table.drop_columns([*names, "duplicate_group"]),
-        groups=table["duplicate_group"].to_numpy(),
+        X=X,
+        ids=rows["ImgId"].to_numpy(),
+        table=table.replace_schema_metadata(None),
+        groups=rows["duplicate_group"].to_numpy(),
         missing=manifest["missing"],
         backbone="+".join(name for name, _ in dims),
-        revision="+".join(record["revision"] for record in manifest["backbones"]),
+        revision=manifest["revision"],
         state_id=manifest["state"],
         synthetic=manifest["synthetic"],
         dims=dims,
@@ -116,10 +179,19 @@ def _features(table: pa.Table, manifest: dict[str, Any]) -> Features:
     )
 
 
-def _lineage(store: "FeatureStore", features: Features) -> list[dict[str, Any]]:
-    """The record of each backbone, in the order of the columns."""
-    rows = {(row["backbone"], row["revision"]): row for row in store.query("SELECT * FROM backbones").to_pylist()}
-    return [rows[name, store.state.revisions[name]] for name, _ in features.dims]
+def _vectors(file: pq.ParquetFile, columns: dict[str, int]) -> NDArray[np.float32]:
+    """The columns side by side, row group by row group: never two matrices at once."""
+    X = np.empty((file.metadata.num_rows, sum(columns.values())), np.float32)
+    top = 0
+    for group in range(file.num_row_groups):
+        block = file.read_row_group(group, columns=list(columns))
+        left = 0
+        for name, dim in columns.items():
+            values = block[name].combine_chunks().flatten().to_numpy()
+            X[top : top + len(block), left : left + dim] = values.reshape(-1, dim)
+            left += dim
+        top += len(block)
+    return X
 
 
 def _lock(manifest: bytes) -> str:

@@ -1,9 +1,10 @@
 """Features as files: Parquet, NumPy, and CSV in the study's two layouts. Nothing is pickled."""
 
 import gzip
+import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -14,42 +15,56 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from featurestore.errors import InputError
-from featurestore.features import Features
+from featurestore.features import Features, check_names
 
 if TYPE_CHECKING:
+    from featurestore.progress import Progress
     from featurestore.store import FeatureStore
 
 NINE = ("ImgId", "ImgName", "Title", "Genre1", "Genre2", "Genre3", "IMDBScore", "ImdbLink", "Poster")
 # The view and the columns that each of the study's layouts has before the numbered ones.
 LAYOUTS = {"study-embeddings": ("images_usable", ("ImgName",)), "study-labeled": ("labeled", NINE)}
 CSV_ROWS = 256
+GROUP_ROWS = 4096
 
 
-def write(features: Features, path: Path, form: str, *, force: bool = False) -> Path:
+def write(
+    features: Features, path: Path, form: str, *, force: bool = False, on_progress: "Progress | None" = None
+) -> Path:
     """Write ``features`` as ``form`` to ``path``; the file appears when it is whole.
 
     Parameters
     ----------
     form
-        ``parquet``; ``npz`` (X, ids, y, classes); ``npy`` (X, with ids, y and classes in files beside it); ``csv.gz``
-        (the view's columns, then ``0 … d-1``).
+        ``parquet``; ``npz`` (X, ids, y, classes, about); ``npy`` (X, with ids, y and classes in files beside it);
+        ``csv.gz`` (the view's columns, then ``0 … d-1``).
     force
         Replace what is there.
+    on_progress
+        Called as rows are written to Parquet or CSV.
 
     Raises
     ------
     InputError
-        When the form is unknown, or ``path`` exists and ``force`` is not given.
+        When the form is unknown, ``path`` exists and ``force`` is not given, or the file can't be written.
     """
     if form not in WRITERS:
         raise InputError(f"got the format {form!r}, expected {', '.join(WRITERS)} or bundle")
-    targets = _npy_files(path) if form == "npy" else [path]
-    for target in targets:
+    for target in _npy_files(path) if form == "npy" else [path]:
+        if target.is_dir():
+            raise InputError(f"{str(target)!r} is a folder: name a file")
         if target.exists() and not force:
             raise InputError(f"{str(target)!r} exists: name another file, or use --force")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {str(path.parent)!r}: make it first")
-    WRITERS[form](features, path)
+    try:
+        WRITERS[form](features, path, on_progress or _silent)
+    except OSError as error:
+        raise InputError(f"{path} can't be written ({error.strerror or error}): name another place") from error
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{form} can't hold these columns ({str(error)[:160]}): leave some out with --columns"
+        ) from error
     return path
 
 
@@ -60,6 +75,18 @@ def layout(store: "FeatureStore", backbone: str, name: str) -> Features:
     return replace(features, table=features.table.select(columns))
 
 
+def write_parquet(table: pa.Table, file: IO[bytes] | Path, on_progress: "Progress") -> None:
+    """Write ``table`` as it is, a row group at a time: vectors neither compress nor repeat."""
+    with pq.ParquetWriter(file, table.schema, use_dictionary=False, compression="none") as writer:
+        for start in range(0, len(table), GROUP_ROWS):
+            writer.write_table(table.slice(start, GROUP_ROWS))
+            on_progress(min(start + GROUP_ROWS, len(table)), len(table))
+
+
+def _silent(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes its name when it is finished."""
@@ -67,31 +94,39 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         with temporary.open("wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _parquet(features: Features, path: Path) -> None:
+def _parquet(features: Features, path: Path, on_progress: "Progress") -> None:
     with _whole(path) as file:
-        pq.write_table(features.to_arrow(), file, row_group_size=4096, use_dictionary=False, compression="none")
+        write_parquet(features.to_arrow(), file, on_progress)
 
 
-def _npz(features: Features, path: Path) -> None:
+def _npz(features: Features, path: Path, on_progress: "Progress") -> None:
     with _whole(path) as file:
-        np.savez(file, allow_pickle=False, **_arrays(features))
+        np.savez(file, allow_pickle=False, about=np.array(json.dumps(features.about)), **_arrays(features))
 
 
 def _npy_files(path: Path) -> list[Path]:
     return [path, *(path.with_suffix(f".{name}.npy") for name in ("ids", "y", "classes"))]
 
 
-def _npy(features: Features, path: Path) -> None:
+def _npy(features: Features, path: Path, on_progress: "Progress") -> None:
+    """All files are written before the first takes its name, and none of an earlier export stays beside them."""
     arrays = _arrays(features)
-    for target, name in zip(_npy_files(path), ("X", "ids", "y", "classes"), strict=True):
-        if name in arrays:
-            with _whole(target) as file:
-                np.save(file, arrays[name], allow_pickle=False)
+    stale = []
+    with ExitStack() as stack:
+        for target, name in zip(_npy_files(path), ("X", "ids", "y", "classes"), strict=True):
+            if name in arrays:
+                np.save(stack.enter_context(_whole(target)), arrays[name], allow_pickle=False)
+            else:
+                stale.append(target)
+    for target in stale:
+        target.unlink(missing_ok=True)
 
 
 def _arrays(features: Features) -> dict[str, np.ndarray]:
@@ -102,9 +137,10 @@ def _arrays(features: Features) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _csv_gz(features: Features, path: Path) -> None:
+def _csv_gz(features: Features, path: Path, on_progress: "Progress") -> None:
     """Numbers in the shortest form that reads back as the same float32."""
     names = [str(number) for number in range(features.X.shape[1])]
+    check_names(features.table, names)
     with _whole(path) as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=4, mtime=0, filename="") as packed:
         for start in range(0, max(len(features), 1), CSV_ROWS):
             rows = slice(start, start + CSV_ROWS)
@@ -112,9 +148,10 @@ def _csv_gz(features: Features, path: Path) -> None:
             for name, column in zip(names, np.ascontiguousarray(features.X[rows].T), strict=True):
                 block = block.append_column(name, pa.array(column))
             csv.write_csv(block, packed, csv.WriteOptions(include_header=start == 0, quoting_style="needed"))
+            on_progress(min(rows.stop, len(features)), len(features))
 
 
-WRITERS: dict[str, Callable[[Features, Path], None]] = {
+WRITERS: dict[str, Callable[[Features, Path, "Progress"], None]] = {
     "parquet": _parquet,
     "npz": _npz,
     "npy": _npy,

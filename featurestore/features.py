@@ -1,5 +1,6 @@
 """Features for other projects: rows of a view with their embeddings, turned into what each library wants."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # The column that `_view_rows` adds to those of the view.
 HASH = "_content_hash"
+# Rows moved at a time where some are left out: a second matrix would double the memory.
+MOVE_ROWS = 4096
 
 
 class Arrays(NamedTuple):
@@ -29,7 +32,7 @@ class Arrays(NamedTuple):
     ids: NDArray[np.int32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
     """Rows of a view with their embeddings, ascending `ImgId`.
 
@@ -83,29 +86,54 @@ class Features:
         values = self.table[self.label].to_pylist()
         return np.array([-1 if value is None else code[str(value)] for value in values], np.int64)
 
+    @property
+    def vector_columns(self) -> tuple[str, ...]:
+        """What the vectors of each backbone are called in a table: ``embedding``, or of several the backbone's name."""
+        return ("embedding",) if len(self.dims) == 1 else tuple(name for name, _ in self.dims)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Where the values came from; it travels in the schema of every Arrow table and Parquet file."""
+        return {
+            "backbones": [name for name, _ in self.dims],
+            "revision": self.revision,
+            "state": self.state_id,
+            "synthetic": self.synthetic,
+            "missing": self.missing,
+            "label": self.label,
+            "classes": list(self.classes),
+        }
+
     def to_numpy(self) -> Arrays:
         """``X, y, ids``; nothing is copied."""
         return Arrays(self.X, self.y, self.ids)
 
     def to_arrow(self) -> pa.Table:
-        """The view's columns and one fixed-size list column for each backbone: ``embedding``, or its name."""
+        """The view's columns and one fixed-size list column for each backbone, see `vector_columns`.
+
+        Raises
+        ------
+        InputError
+            When the view has a column of that name.
+        """
+        check_names(self.table, self.vector_columns)
         table = self.table
         start = 0
-        for name, dim in self.dims:
+        for name, (_, dim) in zip(self.vector_columns, self.dims, strict=True):
             kind = pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
             values = np.ascontiguousarray(self.X[:, start : start + dim]).reshape(-1)
             column = pa.FixedSizeListArray.from_arrays(pa.array(values), type=kind)
-            field = pa.field("embedding" if len(self.dims) == 1 else name, kind, nullable=False)
-            table = table.append_column(field, column)
+            table = table.append_column(pa.field(name, kind, nullable=False), column)
             start += dim
-        return table
+        return table.replace_schema_metadata({"featurestore": json.dumps(self.about)})
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame indexed by `ImgId`: the view's columns, then the numbered columns of `X`."""
         pandas = import_extra("pandas", "embed", needed_by="to_pandas")
+        numbers = [str(number) for number in range(self.X.shape[1])]
+        check_names(self.table, numbers)
         meta = self.table.drop_columns(["ImgId"]).to_pandas()
-        vectors = pandas.DataFrame(self.X, columns=[str(number) for number in range(self.X.shape[1])], copy=False)
-        frame = pandas.concat([meta, vectors], axis=1)
+        frame = pandas.concat([meta, pandas.DataFrame(self.X, columns=numbers, copy=False)], axis=1)
         frame.index = pandas.Index(self.ids, name="ImgId")
         return frame
 
@@ -126,12 +154,33 @@ class Features:
         return tensorflow.data.Dataset.from_tensor_slices(self.X if self.y is None else (self.X, self.y))
 
     def to_huggingface(self) -> Any:
-        """A Hugging Face Dataset over the Arrow table; a label becomes a ClassLabel."""
+        """A Hugging Face Dataset over the Arrow table; the label becomes a ClassLabel with the codes of `y`."""
         datasets = import_extra("datasets", "export", needed_by="to_huggingface")
-        dataset = datasets.Dataset(self.to_arrow())
-        if self.label is None:
-            return dataset
-        return dataset.cast_column(self.label, datasets.ClassLabel(names=list(self.classes)))
+        table = self.to_arrow() if len(self) else self.to_arrow().schema.empty_table()  # it needs a chunk a column
+        if self.label is None or self.y is None:
+            return datasets.Dataset(table)
+        # Codes, because a ClassLabel would take labels that are numbers for codes.
+        codes = pa.array(self.y, mask=self.y < 0)
+        table = table.set_column(table.column_names.index(self.label), self.label, codes)
+        kinds = datasets.Features.from_arrow_schema(table.schema)
+        kinds[self.label] = datasets.ClassLabel(names=list(self.classes))
+        return datasets.Dataset(table, info=datasets.DatasetInfo(features=kinds))
+
+
+def check_names(table: pa.Table, vectors: Sequence[str]) -> None:
+    """Refuse columns of a view that are called what the vectors are called.
+
+    Raises
+    ------
+    InputError
+        When there is one.
+    """
+    taken = set(vectors).intersection(table.column_names)
+    if taken:
+        raise InputError(
+            f"the view has the column {min(taken)!r}, which is what the vectors are called here: "
+            "leave it out with columns=…, --columns"
+        )
 
 
 def read(
@@ -144,6 +193,7 @@ def read(
 ) -> Features:
     """See `FeatureStore.features`."""
     names = [backbones] if isinstance(backbones, str) else list(dict.fromkeys(backbones))
+    columns = [columns] if isinstance(columns, str) else columns
     _check_backbones(store, names)
     rows = _view_rows(store, view, columns, label)
     ids = rows["ImgId"].to_numpy()
@@ -155,7 +205,7 @@ def read(
         matrices.append(X)
         found &= there
     if not found.all():
-        matrices = [X[found] for X in matrices]
+        matrices = [_kept(X, found) for X in matrices]
         rows, ids = rows.filter(pa.array(found)), ids[found]
     return Features(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
@@ -170,6 +220,15 @@ def read(
         dims=tuple((name, store.layout.dims[name]) for name in names),
         label=label,
     )
+
+
+def _kept(X: NDArray[np.float32], found: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The rows of ``X`` that were found, moved up in place: a row never moves down, so none is overwritten unread."""
+    rows = np.flatnonzero(found)
+    for start in range(0, len(rows), MOVE_ROWS):
+        chunk = rows[start : start + MOVE_ROWS]
+        X[start : start + len(chunk)] = X[chunk]
+    return X[: len(rows)]
 
 
 def _check_backbones(store: "FeatureStore", names: Sequence[str]) -> None:

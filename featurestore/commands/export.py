@@ -1,11 +1,13 @@
 """The command `export`."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from featurestore.commands.options import FOLDER, location_option, snapshot_option
+from featurestore.commands.options import FOLDER, json_option, location_option, snapshot_option
+from featurestore.progress import ConsoleProgress
 
 FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled", "bundle")
 
@@ -21,8 +23,11 @@ FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled",
     "--format", "form", type=click.Choice(FORMS), default="parquet", show_default=True, help="What is written."
 )
 @click.option("-o", "--output", type=FOLDER, required=True, help="File, or for a bundle the new folder.")
-@click.option("--force", is_flag=True, help="Replace the file that is there.")
+@click.option("--force", is_flag=True, help="Replace the file, or the bundle, that is there.")
+@json_option
+@click.pass_context
 def export(
+    context: click.Context,
     store: str,
     snapshot: str | None,
     backbones: Sequence[str],
@@ -32,24 +37,42 @@ def export(
     form: str,
     output: Path,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Write features to a file, or to a bundle that another project pins."""
     from featurestore import export as files
     from featurestore.bundle import write_bundle
     from featurestore.store import open_store
 
-    with open_store(store, snapshot=snapshot) as opened:
+    lock = None
+    with open_store(store, snapshot=snapshot) as opened, ConsoleProgress(f"export {form}", "rows") as progress:
         if form in files.LAYOUTS:
-            if len(backbones) > 1:
-                raise click.UsageError(f"{form} holds one backbone, got {len(backbones)}")
+            _check_layout(context, form, backbones)
             features = files.layout(opened, backbones[0], form)
         else:
-            names = columns.split(",") if columns else None
+            names = [name.strip() for name in columns.split(",")] if columns else None
             features = opened.features(list(backbones), view=view, columns=names, label=label)
-        left_out = f", {features.missing:,} without embedding left out" if features.missing else ""
         if form == "bundle":
-            lock = write_bundle(opened, features, output, view=view)
-            click.echo(f"{output}: {len(features):,} rows{left_out}, lock {lock}")
-            return
-        files.write(features, output, "csv.gz" if form in files.LAYOUTS else form, force=force)
-    click.echo(f"{output}: {len(features):,} rows of {features.X.shape[1]:,} values{left_out}")
+            lock = write_bundle(opened, features, output, view=view, force=force, on_progress=progress)
+        else:
+            kind = "csv.gz" if form in files.LAYOUTS else form
+            files.write(features, output, kind, force=force, on_progress=progress)
+    rows, embed_dim = features.X.shape
+    if as_json:
+        report = {"output": str(output), "rows": rows, "embed_dim": embed_dim, "missing": features.missing}
+        click.echo(json.dumps(report | {"synthetic": features.synthetic, "lock": lock}))
+        return
+    left_out = f", {features.missing:,} without embedding left out" if features.missing else ""
+    what = f"{rows:,} rows{left_out}, lock {lock}" if lock else f"{rows:,} rows of {embed_dim:,} values{left_out}"
+    click.echo(f"{output}: {what}")
+    if features.synthetic:
+        click.echo("SYNTHETIC: images or weights of these features are made up", err=True)
+
+
+def _check_layout(context: click.Context, form: str, backbones: Sequence[str]) -> None:
+    """The study's layouts fix view and columns: an option that would change them is refused, not passed over."""
+    if len(backbones) > 1:
+        raise click.UsageError(f"{form} holds one backbone, got {len(backbones)}")
+    for name in ("view", "columns", "label"):
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"{form} has its own view and columns: leave out --{name}, or use csv.gz")

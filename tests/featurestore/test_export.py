@@ -1,8 +1,6 @@
-"""Files that come back bit for bit, and a bundle that notices a single changed bit."""
+"""Files that come back bit for bit, appear whole or not at all, and never take the place of another unasked."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from support import CountingBackbone
 
-from featurestore import FeatureStore, open_bundle
+from featurestore import FeatureStore, views
 from featurestore.cli import cli
 from featurestore.commands.options import run_command
-from featurestore.errors import InputError, IntegrityError
+from featurestore.errors import InputError
+from featurestore.export import write
 
 
 @pytest.fixture
@@ -79,42 +78,47 @@ def test_nothing_is_overwritten_unasked(run, tmp_path: Path) -> None:  # type: i
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_a_bundle_opens_with_its_lock(run, store: FeatureStore, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    code, out, _ = run("--format", "bundle", "--label", "Genre1", "-o", tmp_path / "bundle")
+def test_npy_leaves_nothing_of_an_earlier_export(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert run("--format", "npy", "--label", "Genre1", "-o", tmp_path / "f.npy")[0] == 0
+    assert (tmp_path / "f.y.npy").exists()
+    assert run("--format", "npy", "-o", tmp_path / "f.npy")[0] == 1
+    assert run("--format", "npy", "-o", tmp_path / "f.npy", "--force")[0] == 0
+    assert sorted(path.name for path in tmp_path.glob("f*")) == ["f.ids.npy", "f.npy"]
+
+
+def test_a_failed_export_leaves_the_old_file(store: FeatureStore, tmp_path: Path) -> None:
+    """The view has a list column, which CSV can't hold; and a disk that fills up."""
+    store.embed(CountingBackbone())
+    views.create(store.path, "lists", "SELECT ImgId, [ImgId, 1] AS pair FROM collection")
+    features = store.refresh().features("counting", view="lists")
+    file = tmp_path / "f.csv.gz"
+    file.write_bytes(b"old")
+    with pytest.raises(InputError, match=r"csv.gz can't hold these columns.*--columns"):
+        write(features, file, "csv.gz", force=True)
+
+    def full(done: int, total: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left on device"):
+        write(features, tmp_path / "f.parquet", "parquet", on_progress=full)
+    assert file.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "f."))] == ["f.csv.gz"]
+
+
+def test_wrong_options_are_one_sentence(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for option in ("--view", "--columns", "--label"):
+        code, _, err = run("--format", "study-labeled", option, "Genre1", "-o", tmp_path / "f.csv.gz")
+        assert code == 2
+        assert f"leave out {option}" in err
+    (tmp_path / "folder.npz").mkdir()
+    code, _, err = run("--format", "npz", "-o", tmp_path / "folder.npz", "--force")
+    assert code == 1
+    assert "is a folder: name a file" in err
+
+
+def test_json_report(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = run("--json", "-o", tmp_path / "f.parquet")
     assert code == 0
-    lock = out.split("lock ")[1].strip()
-    features = store.refresh().features("counting", label="Genre1")
-    bundle = open_bundle(tmp_path / "bundle", lock=lock)
-    assert bundle.X.tobytes() == features.X.tobytes()
-    assert bundle.table.equals(features.table)
-    assert bundle.classes == features.classes
-    np.testing.assert_array_equal(bundle.groups, features.groups)
-    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
-    assert manifest["backbones"][0]["weights"] == "blocks-1"
-    assert manifest["state"] == store.state.id
-    with pytest.raises(IntegrityError, match="pinned is sha256:0"):
-        open_bundle(tmp_path / "bundle", lock="sha256:0")
-
-
-@pytest.mark.parametrize("name", ["features.parquet", "manifest.json"])
-def test_a_changed_bit_is_named(run, tmp_path: Path, name: str) -> None:  # type: ignore[no-untyped-def]
-    run("--format", "bundle", "-o", tmp_path / "bundle")
-    path = tmp_path / "bundle" / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(IntegrityError, match=name):
-        open_bundle(tmp_path / "bundle")
-    path.unlink()
-    with pytest.raises((IntegrityError, InputError)):
-        open_bundle(tmp_path / "bundle")
-
-
-def test_reading_a_bundle_loads_nothing_beyond_the_core(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    run("--format", "bundle", "-o", tmp_path / "bundle")
-    probe = (
-        "import sys, featurestore; f = featurestore.open_bundle(sys.argv[1]); print(f.X.shape);"
-        "print([m for m in ('PIL', 'sklearn', 'torch', 'tensorflow', 'pickle5') if m in sys.modules])"
-    )
-    result = subprocess.run([sys.executable, "-c", probe, str(tmp_path / "bundle")], capture_output=True, text=True)
-    assert result.stdout.splitlines() == ["(20, 16)", "[]"], result.stderr
+    report = json.loads(out)
+    assert report.pop("output") == str(tmp_path / "f.parquet")
+    assert report == {"rows": 20, "embed_dim": 16, "missing": 0, "synthetic": False, "lock": None}

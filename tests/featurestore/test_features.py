@@ -1,5 +1,6 @@
 """The same features through every library: equal ids, equal values, nothing filled in."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from support import Collection, CountingBackbone, jpeg
 
-from featurestore import Features, FeatureStore, pull
+from featurestore import Features, FeatureStore, pull, views
 from featurestore.backbones.base import Preprocessing
 from featurestore.errors import InputError, MissingExtra
 
@@ -77,6 +78,21 @@ def test_huggingface(features: Features) -> None:
     np.testing.assert_array_equal(np.array(dataset["embedding"][:], np.float32), features.X)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_huggingface_takes_labels_that_are_numbers(store: FeatureStore) -> None:
+    """A decade is a class, not the code of one; and a view without rows is a data set without rows."""
+    pytest.importorskip("datasets")
+    store.embed(CountingBackbone())
+    views.create(store.path, "decades", "SELECT ImgId, ImgId // 10 * 10 AS decade FROM collection")
+    views.create(store.path, "nobody", "SELECT ImgId, Genre1 FROM collection WHERE ImgId < 0")
+    features = store.refresh().features("counting", view="decades", label="decade")
+    dataset = features.to_huggingface()
+    names = dataset.features["decade"].names
+    assert [int(names[code]) for code in dataset["decade"][:]] == [img_id // 10 * 10 for img_id in features.ids]
+    empty = store.features("counting", view="nobody", label="Genre1")
+    assert len(empty.to_huggingface()) == len(empty.to_arrow()) == len(empty.to_polars()) == 0
+
+
 def test_a_missing_library_is_one_sentence(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
@@ -102,6 +118,43 @@ def test_several_backbones(store: FeatureStore, collection: Collection) -> None:
     np.testing.assert_array_equal(both.X[:, 16:], store.features("other", view="images_usable").X[:24])
     table = both.to_arrow()
     assert [table.schema.field(name).type.list_size for name in ("counting", "other")] == [16, 16]
+
+
+def test_rows_that_are_left_out_leave_the_others_where_they_belong(
+    store: FeatureStore, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gaps in the first, a middle and the last chunk of rows that are moved up."""
+    monkeypatch.setattr("featurestore.features.MOVE_ROWS", 4)
+    store.embed(CountingBackbone())
+    whole = store.features("counting", view="images_usable")
+    for img_id in (101, 111, 112, 124):
+        (collection.images / f"{img_id}.jpg").write_bytes(jpeg(img_id + 1000))
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    cut = store.features("counting", view="images_usable")
+    assert cut.missing == 4, "the vectors of the old bytes are not those of the new"
+    kept = ~np.isin(whole.ids, [101, 111, 112, 124])
+    np.testing.assert_array_equal(cut.ids, whole.ids[kept])
+    np.testing.assert_array_equal(cut.X, whole.X[kept])
+    assert cut.X.flags.c_contiguous
+
+
+def test_a_column_that_is_called_as_the_vectors_are_is_refused(store: FeatureStore) -> None:
+    store.embed(CountingBackbone())
+    views.create(store.path, "clash", "SELECT ImgId, 'x' AS embedding, 'y' AS \"0\" FROM collection")
+    store.refresh()
+    features = store.features("counting", view="clash", columns="embedding")
+    with pytest.raises(InputError, match=r"has the column 'embedding'.*leave it out"):
+        features.to_arrow()
+    with pytest.raises(InputError, match="has the column '0'"):
+        store.features("counting", view="clash", columns=["0"]).to_pandas()
+
+
+def test_arrow_says_where_it_came_from(features: Features) -> None:
+    about = json.loads(features.to_arrow().schema.metadata[b"featurestore"])
+    assert about["revision"] == features.revision
+    assert about["state"] == features.state_id
+    assert about["synthetic"] is False
+    assert about["classes"] == list(features.classes)
 
 
 def test_columns_and_labels_are_checked(store: FeatureStore) -> None:
