@@ -150,17 +150,23 @@ def _manifest(store: "FeatureStore", features: Features, folder: Path, view: str
 
 
 def _lineage(store: "FeatureStore", features: Features) -> list[dict[str, Any]]:
-    """The record of each backbone, in the order of the columns."""
-    rows = {(row["backbone"], row["revision"]): row for row in store.query("SELECT * FROM backbones").to_pylist()}
-    records = [rows[name, store.state.revisions[name]] for name, _ in features.dims]
-    unpacked = ("preprocessing", "libraries", "options")
-    return [{key: json.loads(value) if key in unpacked else value for key, value in row.items()} for row in records]
+    """The record of each backbone, in the order of the columns, with the times and libraries of its extractions."""
+    records = []
+    for name, _ in features.dims:
+        key = [name, store.state.revisions[name]]
+        where = "WHERE backbone = ? AND revision = ?"
+        record = store.query(f"SELECT * FROM backbones {where}", key).to_pylist()[0]
+        done = store.query(f'SELECT "at", libraries FROM extractions {where} ORDER BY extraction', key).to_pylist()
+        record |= {field: json.loads(record[field]) for field in ("preprocessing", "libraries", "options")}
+        record["computed"] = [{"at": one["at"].isoformat(), "libraries": json.loads(one["libraries"])} for one in done]
+        records.append(record)
+    return records
 
 
 def _features(folder: Path, manifest: dict[str, Any]) -> Features:
     dims = tuple((str(name), int(dim)) for name, dim in manifest["dims"])
     columns = dict(zip(manifest["vectors"], (dim for _, dim in dims), strict=True))
-    with pq.ParquetFile(folder / DATA, memory_map=True) as file:
+    with pq.ParquetFile(folder / DATA) as file:
         X = _vectors(file, columns)
         table = file.read([name for name in file.schema_arrow.names if name not in columns])
     rows = pq.read_table(folder / ROWS)

@@ -62,6 +62,7 @@ def test_lineage_of_every_row(store: FeatureStore, collection: Collection, bundl
     assert manifest["state"] == store.state.id
     assert manifest["backbones"][0]["weights"] == "blocks-1"
     assert manifest["backbones"][0]["preprocessing"]["width"] == 16
+    assert [one["at"][:2] for one in manifest["backbones"][0]["computed"]] == ["20"]
     rows = pq.read_table(bundle / "rows.parquet").to_pylist()
     assert len(rows) == 20
     bytes_of = {img_id: (collection.images / f"{img_id}.jpg").read_bytes() for img_id in collection.ids}
