@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from featurestore import arrow
 from featurestore.errors import InputError, IntegrityError
 from featurestore.export import write_parquet
 from featurestore.features import Features
@@ -169,12 +170,13 @@ def _features(folder: Path, manifest: dict[str, Any]) -> Features:
     with pq.ParquetFile(folder / DATA) as file:
         X = _vectors(file, columns)
         table = file.read([name for name in file.schema_arrow.names if name not in columns])
-    rows = pq.read_table(folder / ROWS)
+    with pq.ParquetFile(folder / ROWS) as file:
+        rows = file.read()
     return Features(
         X=X,
-        ids=rows["ImgId"].to_numpy(),
+        ids=arrow.to_numpy(rows["ImgId"]),
         table=table.replace_schema_metadata(None),
-        groups=rows["duplicate_group"].to_numpy(),
+        groups=arrow.to_numpy(rows["duplicate_group"]),
         missing=manifest["missing"],
         backbone="+".join(name for name, _ in dims),
         revision=manifest["revision"],
@@ -193,7 +195,7 @@ def _vectors(file: pq.ParquetFile, columns: dict[str, int]) -> NDArray[np.float3
         block = file.read_row_group(group, columns=list(columns))
         left = 0
         for name, dim in columns.items():
-            values = block[name].combine_chunks().flatten().to_numpy()
+            values = arrow.to_numpy(block[name].combine_chunks().flatten())
             X[top : top + len(block), left : left + dim] = values.reshape(-1, dim)
             left += dim
         top += len(block)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from featurestore import arrow
 from featurestore._optional import import_extra
 from featurestore.catalog import quote_name
 from featurestore.errors import InputError
@@ -122,7 +123,7 @@ class Features:
         for name, (_, dim) in zip(self.vector_columns, self.dims, strict=True):
             kind = pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
             values = np.ascontiguousarray(self.X[:, start : start + dim]).reshape(-1)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(values), type=kind)
+            column = pa.FixedSizeListArray.from_arrays(arrow.from_numpy(values), type=kind)
             table = table.append_column(pa.field(name, kind, nullable=False), column)
             start += dim
         return table.replace_schema_metadata({"featurestore": json.dumps(self.about)})
@@ -196,7 +197,7 @@ def read(
     columns = [columns] if isinstance(columns, str) else columns
     _check_backbones(store, names)
     rows = _view_rows(store, view, columns, label)
-    ids = rows["ImgId"].to_numpy()
+    ids = arrow.to_numpy(rows["ImgId"])
     hashes = rows[HASH].combine_chunks()
     matrices, found = [], np.ones(len(ids), bool)
     for name in names:
@@ -206,7 +207,7 @@ def read(
         found &= there
     if not found.all():
         matrices = [_kept(X, found) for X in matrices]
-        rows, ids = rows.filter(pa.array(found)), ids[found]
+        rows, ids = rows.filter(arrow.from_numpy(found)), ids[found]
     return Features(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
         ids=ids,
@@ -269,18 +270,19 @@ def _view_rows(
         f"SELECT {', '.join(f'v.{quote_name(name)}' for name in kept)}, i.content_hash AS {HASH} "
         f"FROM {quote_name(view)} AS v JOIN images_usable AS i ON i.ImgId = v.ImgId ORDER BY v.ImgId"
     )
-    ids = rows["ImgId"].to_numpy()
+    rows = rows.set_column(0, "ImgId", rows["ImgId"].cast(pa.int32()))
+    ids = arrow.to_numpy(rows["ImgId"])
     if len(np.unique(ids)) != len(ids):
         twice = ids[1:][ids[1:] == ids[:-1]][0]
         raise InputError(f"the view {view!r} yields ImgId {twice} more than once: a feature view has one row an image")
-    return rows.set_column(0, "ImgId", rows["ImgId"].cast(pa.int32()))
+    return rows
 
 
 def _groups(ids: NDArray[np.int32], hashes: pa.ChunkedArray) -> NDArray[np.int64]:
     """The smallest of the ``ids`` (ascending) that have the same content; without content each is its own."""
-    codes = hashes.combine_chunks().dictionary_encode().indices.to_numpy()
+    codes = arrow.to_numpy(hashes.combine_chunks().dictionary_encode().indices)
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     groups = ids[first][inverse].astype(np.int64)
-    alone = pc.equal(hashes, "").to_numpy()
+    alone = arrow.to_numpy(pc.binary_length(hashes)) == 0
     groups[alone] = ids[alone]
     return groups

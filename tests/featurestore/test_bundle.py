@@ -151,7 +151,7 @@ def test_no_bundle_and_a_later_one(bundle: Path, tmp_path: Path) -> None:
 def test_reading_a_bundle_loads_nothing_beyond_the_core(bundle: Path) -> None:
     probe = (
         "import sys, featurestore; f = featurestore.open_bundle(sys.argv[1]); print(f.X.shape);"
-        "print([m for m in ('PIL', 'sklearn', 'torch', 'tensorflow', 'polars') if m in sys.modules])"
+        "print([m for m in ('PIL', 'sklearn', 'torch', 'tensorflow', 'pandas', 'polars') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", probe, str(bundle)], capture_output=True, text=True)
     assert result.stdout.splitlines() == ["(20, 16)", "[]"], result.stderr
