@@ -33,6 +33,7 @@ def test_the_examples_run_and_print_what_they_say(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATURESTORE_STORE", raising=False)
     assert len(BLOCKS) >= 4
+    (tmp_path / "decades.sql").write_text("SELECT ImgId, IMDBScore > 6 AS good FROM collection")
     for kind, block in BLOCKS:
         if kind == "python":
             test = doctest.DocTestParser().get_doctest(block, {}, "README", str(README), 0)
