@@ -112,7 +112,9 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
         When it is missing or is not the Parquet file it was.
     """
     try:
-        return pq.read_table(path, columns=columns, partitioning=None)
+        # Not `pq.read_table`: it loads the machinery for datasets of many files, and pandas with it.
+        with pq.ParquetFile(path) as file:
+            return file.read(columns)
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing: restore it from a copy of the store") from None
     except (OSError, pa.ArrowException) as error:

@@ -13,12 +13,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from featurestore.arrow import from_numpy, to_numpy
 from featurestore.errors import IntegrityError
 from featurestore.parts import ONE_PAGE, Part
 
 READERS = 4
 # Vectors decoded at a time: few enough to be still in the cache when they are copied.
 BATCH_ROWS = 128
+# Vectors mapped at a time: mapped pages count as memory of the process until they are given back.
+MAPPED_ROWS = 512
 
 
 def read_vectors(
@@ -78,7 +81,9 @@ def _blocks(path: Path, group: int, embed_dim: int) -> Iterator[NDArray[np.float
         plain = _plain_values(file, group, embed_dim)
         if plain is not None:
             start, rows = plain
-            yield np.memmap(path, np.float32, mode="r", offset=start, shape=(rows, embed_dim))
+            for row in range(0, rows, MAPPED_ROWS):
+                shape = (min(MAPPED_ROWS, rows - row), embed_dim)
+                yield np.memmap(path, np.float32, mode="r", offset=start + row * embed_dim * 4, shape=shape)
             return
         for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=["embedding"], use_threads=False):
             yield batch.column(0).flatten().to_numpy().reshape(-1, embed_dim)
@@ -125,11 +130,11 @@ def _match(keys: pa.Table, ids: NDArray[np.int32], hashes: pa.Array) -> tuple[ND
     """Rows of the matrix and rows of the part that belong together, the latter ascending."""
     if not len(ids):
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    part_ids = keys["ImgId"].to_numpy()
+    part_ids = to_numpy(keys["ImgId"])
     position = np.searchsorted(ids, part_ids).clip(max=len(ids) - 1)
     have = keys["content_hash"].combine_chunks()
-    same_bytes = pc.or_(pc.equal(have, hashes.take(pa.array(position))), pc.equal(have, ""))
-    source = np.flatnonzero((ids[position] == part_ids) & same_bytes.to_numpy(zero_copy_only=False))
+    same_bytes = to_numpy(pc.equal(have, hashes.take(from_numpy(position)))) | (to_numpy(pc.binary_length(have)) == 0)
+    source = np.flatnonzero((ids[position] == part_ids) & same_bytes)
     return position[source], source
 
 
