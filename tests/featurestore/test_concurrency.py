@@ -88,22 +88,17 @@ def test_a_second_writer_is_told_who_holds_the_store(
 
 
 def test_a_writer_can_wait(store: FeatureStore) -> None:
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys, time\nfrom pathlib import Path\nfrom featurestore.writer import open_writer\n"
-            "with open_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(2)\n",
-            str(store.path),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom featurestore.writer import open_writer\n"
+        "with open_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(2)\n"
     )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    with open_writer(store.path, wait_seconds=60) as writer:
-        assert writer.state.number == store.state.number
-    assert holder.wait() == 0
+    command = [sys.executable, "-c", script, str(store.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with open_writer(store.path, wait_seconds=60) as writer:
+            assert writer.state.number == store.state.number
+        assert holder.wait() == 0
 
 
 def test_a_killed_writer_holds_nobody_up(store: FeatureStore) -> None:
