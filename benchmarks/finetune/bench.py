@@ -1,0 +1,140 @@
+"""The seam to the runner: cells of fine-tuning beside those of heads, and their outcomes, one after the other."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cells import Cell, Outcome
+from benchmarks.dataset import EmbeddingDataset
+from benchmarks.finetune.recipes import Recipe, with_weights
+from benchmarks.finetune.weights import DEFAULT, Weights, load
+from benchmarks.protocols import Split
+from featurestore import FeatureStore
+from featurestore.errors import FeatureStoreError, InputError
+from featurestore.progress import Progress
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What fine-tuning starts from.
+
+    Parameters
+    ----------
+    dataset
+        Rows, labels and groups as the heads have them; no vectors. ``backbone`` names the weights and ``revision``
+        stands for weights, preprocessing and the bytes of all images.
+    failure
+        Why there is nothing to train, in one sentence; empty when there is.
+    """
+
+    recipes: tuple[Recipe, ...]
+    dataset: EmbeddingDataset
+    paths: tuple[Path, ...]
+    content_hashes: tuple[str, ...]
+    cache_dir: Path
+    weights: Weights | None
+    failure: str = ""
+
+    def cells(self, splits: Sequence[Split], seeds: Sequence[int]) -> list[Cell]:
+        """One for each recipe, seed and split."""
+        return [
+            Cell(recipe.spec, self.dataset, split, seed)
+            for recipe in self.recipes
+            for seed in seeds
+            for split in splits
+        ]
+
+
+def prepare(store: FeatureStore, dataset: EmbeddingDataset, *, recipes: Sequence[Recipe], weights: str) -> Tuning:
+    """Fine-tuning over the rows of ``dataset``; weights or images that can't be had are kept as ``failure``."""
+    paths, hashes, failure = _images(store, dataset)
+    loaded, revision = None, ""
+    try:
+        loaded = load(weights)
+        revision = _revision(loaded, hashes)
+        recipes = [with_weights(recipe, loaded) for recipe in recipes]
+    except FeatureStoreError as error:
+        failure = str(error)
+    name = loaded.name if loaded else weights
+    rows = replace(
+        dataset,
+        X=np.empty((len(dataset.ids), 0), np.float32),
+        backbone=name,
+        revision=revision,
+        synthetic=dataset.synthetic or bool(loaded and loaded.synthetic),
+    )
+    return Tuning(tuple(recipes), rows, paths, hashes, Path(store.path) / "cache", loaded, failure)
+
+
+def computed(
+    tuning: Tuning, cells: Sequence[Cell], *, on_progress: Progress | None = None
+) -> Iterator[tuple[Cell, Outcome]]:
+    """Outcomes of those of ``cells`` that are fine-tuning, in their order; computes what is frozen first.
+
+    Parameters
+    ----------
+    on_progress
+        Of what takes long below a cell: images that are computed, epochs.
+    """
+    own = [cell for cell in cells if cell.dataset is tuning.dataset]
+    failure, frozen = tuning.failure, {}
+    recipes = {recipe.name: recipe for recipe in tuning.recipes}
+    if own and tuning.weights and not failure:
+        from benchmarks.finetune.frozen import features
+
+        try:
+            for stage in dict.fromkeys(stage for cell in own for stage in recipes[cell.head.name].inputs):
+                frozen[stage] = features(
+                    tuning.paths,
+                    tuning.content_hashes,
+                    tuning.weights,
+                    stage=stage,
+                    cache_dir=tuning.cache_dir,
+                    on_progress=on_progress,
+                )
+        except InputError as error:
+            failure = str(error)
+    for cell in own:
+        if failure or tuning.weights is None:
+            yield cell, Outcome("failed", failure)
+            continue
+        from benchmarks.finetune.train import fit_predict
+
+        outcome = fit_predict(
+            recipes[cell.head.name],
+            frozen,
+            tuning.dataset.y,
+            cell.split,
+            n_classes=len(tuning.dataset.classes),
+            seed=cell.seed,
+            weights=tuning.weights,
+            on_progress=on_progress,
+        )
+        yield cell, outcome
+
+
+def _images(store: FeatureStore, dataset: EmbeddingDataset) -> tuple[tuple[Path, ...], tuple[str, ...], str]:
+    """File and content hash of each row, and what is wrong with them."""
+    rows = store.sql("SELECT ImgId, folder, ImgName, content_hash FROM images WHERE status = 'ok'").to_pylist()
+    known = {row["ImgId"]: row for row in rows}
+    found = [known.get(int(img_id)) for img_id in dataset.ids]
+    present = [row for row in found if row]
+    if len(present) < len(found):
+        lost = len(found) - len(present)
+        return (), (), f"{lost} of {len(found)} rows have no image file, only vectors: ingest the folder of images"
+    paths = tuple(Path(row["folder"], row["ImgName"]) for row in present)
+    return paths, tuple(row["content_hash"] for row in present), ""
+
+
+def _revision(weights: Weights, hashes: Sequence[str]) -> str:
+    from benchmarks.finetune.frozen import preprocessing
+
+    identity = json.dumps([weights.sha256, weights.from_scratch, weights.synthetic, preprocessing(), list(hashes)])
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+__all__ = ["DEFAULT", "Tuning", "computed", "prepare"]

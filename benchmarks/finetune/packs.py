@@ -1,0 +1,83 @@
+"""A folder of safetensors files that keeps one tensor an image, named by the hash of its bytes; it computes nothing."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from featurestore.errors import InputError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Tensors of equal shape, mapped from disk: only what `take` asks for is read."""
+
+    tensors: Sequence[torch.Tensor]
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def take(self, rows: NDArray[np.int64] | torch.Tensor) -> torch.Tensor:
+        """``(len(rows), *shape)``, a copy in memory."""
+        return torch.stack([self.tensors[int(row)] for row in rows])
+
+
+class Packs:
+    """The tensors under ``folder``; a batch is a file, whole or not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._tensors: dict[str, torch.Tensor] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            try:
+                self._open(path)
+            except (SafetensorError, OSError):
+                continue  # cut short by a full disk or by hand: computed again, and replaced then
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def add(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Write a batch: a reader sees all of it or nothing, also after a crash.
+
+        Raises
+        ------
+        InputError
+            When the folder can't be written.
+        """
+        # The same batch has the same file name: two processes that compute it end with one file.
+        digest = hashlib.sha256("".join(sorted(tensors)).encode()).hexdigest()[:32]
+        path = self.folder / f"{digest}.safetensors"
+        half = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with half.open("wb") as file:
+                file.write(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(path)
+            self._open(path)
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"the cache {str(self.folder)!r} can't be written ({error}): make room there, or allow writing"
+            ) from error
+        finally:
+            with suppress(OSError):  # it is the new file by now, or there is no folder to hold it
+                half.unlink()
+
+    def rows(self, names: Sequence[str]) -> Rows:
+        """The tensors of these names, which must all be there."""
+        return Rows([self._tensors[name] for name in names])
+
+    def _open(self, path: Path) -> None:
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            self._tensors |= {name: file.get_tensor(name) for name in names}

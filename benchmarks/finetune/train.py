@@ -1,0 +1,109 @@
+"""Fits a recipe on one split and predicts its test rows, like `benchmarks.cells.run_cell` does for a head."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cells import Outcome
+from benchmarks.finetune import network
+from benchmarks.finetune.frozen import FrozenImages
+from benchmarks.finetune.recipes import Recipe
+from benchmarks.finetune.weights import Weights
+from benchmarks.protocols import Split
+from featurestore.progress import Progress
+
+# Row numbers → probabilities over the classes of the training part.
+Predict = Callable[[NDArray[np.int64]], Any]
+
+
+def fit_predict(
+    recipe: Recipe,
+    images: FrozenImages,
+    y: NDArray[np.int64],
+    split: Split,
+    *,
+    n_classes: int,
+    seed: int,
+    weights: Weights,
+    on_progress: Progress | None = None,
+) -> Outcome:
+    """Train on the split's training rows; whatever goes wrong becomes a row that says so.
+
+    Parameters
+    ----------
+    recipe
+        As `benchmarks.finetune.recipes.with_weights` gives it.
+    images
+        What `benchmarks.finetune.frozen.features` gives for each of ``recipe.inputs``, a row for each of ``y``.
+    on_progress
+        Called after each epoch; not by ``head``, which takes a second.
+
+    Returns
+    -------
+    Outcome
+        ``proba`` ``(n_test, n_classes)`` float32. The times don't hold what is frozen, as those of heads on
+        embeddings don't hold the backbone.
+    """
+    classes, codes = np.unique(y[split.train], return_inverse=True)
+    fit = _fit_head if recipe.trained == "head" else network.fit
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        try:
+            started = time.perf_counter()
+            predict: Predict = fit(
+                recipe, images, split.train, codes.astype(np.int64), seed=seed, weights=weights, on_progress=on_progress
+            )
+            fitted = time.perf_counter()
+            raw = np.asarray(predict(split.test))
+            ended = time.perf_counter()
+            if not np.isfinite(raw).all():
+                raise ValueError("training went to NaN")
+        except Exception as error:  # out of memory, a broken network: it fails alone
+            return Outcome("failed", f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
+    proba = np.zeros((len(split.test), n_classes), np.float32)
+    proba[:, classes] = raw
+    return Outcome("ok", weights.message, proba, fitted - started, (ended - fitted) * 1000 / len(split.test))
+
+
+def _fit_head(
+    recipe: Recipe,
+    images: FrozenImages,
+    train: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    *,
+    seed: int,
+    weights: Weights,
+    on_progress: Progress | None = None,
+) -> Predict:
+    """A new last layer is an MLP without hidden layers over the pooled features."""
+    from benchmarks.heads.mlp import TorchMLP
+
+    layer = TorchMLP(
+        hidden=(),
+        dropouts=0,
+        learning_rate=recipe.learning_rate,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        random_state=seed,
+    )
+    with _one_thread():
+        layer.fit(images["pooled"].take(train).numpy(), codes)
+    return lambda rows: layer.predict_proba(images["pooled"].take(rows).numpy())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Batches of the last layer are too small to share: several threads only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
