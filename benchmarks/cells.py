@@ -13,37 +13,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.dataset import EmbeddingDataset
-from benchmarks.heads.base import HeadSpec
+from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.protocols import Split
+from benchmarks.tuning import choose
 
 # Raise it when a change of the bench changes results that are already stored.
-BENCH_VERSION = 1
+BENCH_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What to do: fit ``head`` on the training rows, predict the test rows."""
+    """What to do: fit ``head`` on the training rows, predict the test rows.
+
+    Parameters
+    ----------
+    tune
+        Choose the head's settings on inner folds first.
+    members
+        Cells of the same rows whose results this one is made of; empty for one with a fit of its own.
+    """
 
     head: HeadSpec
     dataset: EmbeddingDataset
     split: Split
     seed: int
+    tune: bool = False
+    members: tuple["Cell", ...] = ()
+
+    @cached_property
+    def model_key(self) -> str:
+        """16 hex digits of head and data, whatever the split."""
+        return _digest(
+            {
+                "bench": BENCH_VERSION,
+                "head": self.head.name,
+                "factory": [self.head.factory.rpartition(":")[2], self.head.code_hash],
+                "parameters": {name: repr(value) for name, value in self.head.parameters.items()},
+                # Two backbones may hold equal vectors: each has rows of its own.
+                "data": [self.dataset.backbone, self.dataset.revision, self.dataset.data_hash],
+            }
+        )
 
     @cached_property
     def key(self) -> str:
         """16 hex digits that are equal exactly when the result must be."""
-        identity = {
-            "bench": BENCH_VERSION,
-            "head": self.head.name,
-            "factory": [self.head.factory, self.head.code_hash],
-            "parameters": {name: repr(value) for name, value in self.head.parameters.items()},
-            # Two backbones may hold equal vectors: each has rows of its own.
-            "data": [self.dataset.backbone, self.dataset.revision, self.dataset.data_hash],
-            "split": self.split.hash(self.dataset.ids),
-            "place": [self.split.protocol, self.split.repeat, self.split.fold],
-            "seed": self.seed,
-        }
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        return _digest(
+            {
+                "model": self.model_key,
+                "split": self.split.hash(self.dataset.ids),
+                "place": [self.split.protocol, self.split.repeat, self.split.fold, self.split.size],
+                "seed": self.seed,
+                "search": {name: repr(value) for name, value in self.head.search.items()} if self.tune else None,
+                "members": [member.key for member in self.members],
+            }
+        )
+
+
+def _digest(identity: Any) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell as a worker gets it: small, and without the matrix.
+
+    ``matrix`` is a ``.npy`` of ``(n, d)`` float32; ``y`` ``(n,)`` codes, or ``(n, n_classes)`` of 0 and 1.
+    """
+
+    head: HeadSpec
+    matrix: Path
+    y: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    n_classes: int
+    seed: int
+    tune: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +100,32 @@ class Outcome:
     proba: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     fit_seconds: float = float("nan")
     predict_ms: float = float("nan")
+    chosen: str = ""
+    inner_score: float = float("nan")
+
+
+def derive(cell: Cell, outcomes: list[Outcome]) -> Outcome:
+    """The result of a cell from those of its members: exact, since each member would be fitted just so again."""
+    failed = [f"{m.head.name}: {o.message}" for m, o in zip(cell.members, outcomes, strict=True) if o.status != "ok"]
+    if failed:
+        return Outcome("failed", f"a member failed: {failed[0]}")
+    if cell.head.rule == "best":
+        best = int(np.argmax([outcome.inner_score for outcome in outcomes]))
+        chosen = json.dumps({"head": cell.members[best].head.name})
+        return Outcome(
+            "ok",
+            "",
+            outcomes[best].proba,
+            float(np.sum([outcome.fit_seconds for outcome in outcomes])),
+            outcomes[best].predict_ms,
+            chosen,
+            outcomes[best].inner_score,
+        )
+    fit_seconds, predict_ms = (
+        float(np.sum([getattr(one, name) for one in outcomes])) for name in ("fit_seconds", "predict_ms")
+    )
+    mean = np.stack([outcome.proba for outcome in outcomes]).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return Outcome("ok", "", mean, fit_seconds, predict_ms)
 
 
 @lru_cache(maxsize=4)
@@ -63,34 +134,63 @@ def _matrix(path: Path) -> NDArray[np.float32]:
     return np.load(path, mmap_mode="r")
 
 
-def run_cell(head: HeadSpec, matrix: Path, y: NDArray[np.int64], split: Split, *, n_classes: int, seed: int) -> Outcome:
-    """Fit and predict on one thread; whatever a head does wrong becomes a row that says so.
+def rows_of(task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Rows of the task's matrix in memory, ``(len(rows), d)``."""
+    return np.asarray(_matrix(task.matrix)[rows])
 
-    Parameters
-    ----------
-    matrix
-        A ``.npy`` of ``(n, d)`` float32.
-    """
+
+def run_cell(task: Task) -> Outcome:
+    """Fit and predict on one thread; whatever a head does wrong becomes a row that says so."""
     from threadpoolctl import threadpool_limits
 
     _one_torch_thread()
-    X = _matrix(matrix)
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            model = head.build(seed=seed)  # imports the library: no part of the fit
-            started = time.perf_counter()
-            model.fit(np.asarray(X[split.train]), y[split.train])
-            fitted = time.perf_counter()
-            raw = np.asarray(model.predict_proba(np.asarray(X[split.test])))
-            ended = time.perf_counter()
-            proba = _on_all_classes(raw, model.classes_, n_classes, len(split.test))
+            outcome = _fit_and_predict(task)
         except Exception as error:  # a head is anybody's code: it fails alone
-            return Outcome(
-                "failed", f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-            )
+            return Outcome("failed", in_one_line(error))
     notes = sorted({str(warning.message).splitlines()[0][:200] for warning in caught if _worth_telling(warning)})
-    return Outcome("ok", "; ".join(notes[:3]), proba, fitted - started, (ended - fitted) * 1000 / len(split.test))
+    return Outcome(**{**vars(outcome), "message": "; ".join(notes[:3])})
+
+
+def _fit_and_predict(task: Task) -> Outcome:
+    X, y = rows_of(task, task.train), task.y[task.train]
+    build = task.head.function()  # imports the library: no part of the fit
+    del build
+    started = time.perf_counter()
+    settings: dict[str, Any] = {}
+    inner_score = float("nan")
+    if task.tune and y.ndim == 1:
+        choice = choose(task.head, X, y, task.groups[task.train], seed=task.seed)
+        settings, inner_score = dict(choice.settings), choice.inner_score
+    model = fitted(task, settings)
+    done = time.perf_counter()
+    proba = model.predict_proba(rows_of(task, task.test))
+    ended = time.perf_counter()
+    proba = _on_all_classes(np.asarray(proba), model.classes_, task) if y.ndim == 1 else _as_labels(proba, task)
+    chosen = {**settings, **getattr(model, "chosen_", {})}
+    text = json.dumps(chosen, default=float) if chosen else ""
+    return Outcome("ok", "", proba, done - started, (ended - done) * 1000 / len(task.test), text, inner_score)
+
+
+def fitted(task: Task, settings: dict[str, Any] | None = None) -> Classifier:
+    """The head of a task, fitted on its training rows; one model a label where rows have several."""
+    y = task.y[task.train]
+    if y.ndim == 1:
+        model = task.head.build(seed=task.seed, **(settings or {}))
+    else:
+        from benchmarks.multilabel import OneVsRest
+
+        model = OneVsRest(lambda: task.head.build(seed=task.seed))
+    model.fit(rows_of(task, task.train), y)
+    return model
+
+
+def in_one_line(error: BaseException) -> str:
+    """Name and first line of an error."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
 
 
 def _one_torch_thread() -> None:
@@ -105,7 +205,7 @@ def _worth_telling(warning: Any) -> bool:
     return not issubclass(warning.category, (FutureWarning, DeprecationWarning, PendingDeprecationWarning))
 
 
-def _on_all_classes(raw: Any, classes: Any, n_classes: int, n_rows: int) -> NDArray[np.float32]:
+def _on_all_classes(raw: Any, classes: Any, task: Task) -> NDArray[np.float32]:
     """Probabilities over all classes; one that the training part lacked gets zero.
 
     Raises
@@ -113,10 +213,25 @@ def _on_all_classes(raw: Any, classes: Any, n_classes: int, n_rows: int) -> NDAr
     ValueError
         When the head's answer is no set of probabilities.
     """
+    n_rows = len(task.test)
     if raw.shape != (n_rows, len(classes)):
         raise ValueError(f"predict_proba gave {raw.shape}, expected ({n_rows}, {len(classes)})")
     if not np.isfinite(raw).all() or raw.min() < -1e-6 or np.abs(raw.sum(axis=1) - 1).max() > 1e-3:
         raise ValueError("predict_proba gave rows that are no probabilities")
-    proba = np.zeros((n_rows, n_classes), np.float32)
+    proba = np.zeros((n_rows, task.n_classes), np.float32)
     proba[:, np.asarray(classes, np.int64)] = raw
+    return proba
+
+
+def _as_labels(raw: Any, task: Task) -> NDArray[np.float32]:
+    """Probabilities of labels, which need not add up to one.
+
+    Raises
+    ------
+    ValueError
+        When they are no probabilities.
+    """
+    proba = np.asarray(raw, np.float32)
+    if proba.shape != (len(task.test), task.n_classes) or not ((proba >= 0) & (proba <= 1)).all():
+        raise ValueError("predict_proba gave rows that are no probabilities of labels")
     return proba

@@ -5,7 +5,7 @@ import sys
 import click
 
 from benchmarks.commands.report import report, table
-from benchmarks.commands.run import heads, run
+from benchmarks.commands.run import canary, heads, power, run
 from featurestore.commands.options import run_command
 
 
@@ -15,7 +15,7 @@ def cli() -> None:
     """Compare classifier heads over the embeddings of a feature store."""
 
 
-for command in (run, table, report, heads):
+for command in (run, table, report, heads, power, canary):
     cli.add_command(command)
 
 

@@ -1,15 +1,20 @@
 """What heads learn from: a matrix, coded labels and duplicate groups, taken from a feature view."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featurestore import FeatureStore
 from featurestore.errors import InputError
+
+# Labels of a multi-label task that are rarer say more about luck than about heads.
+MIN_LABEL_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class EmbeddingDataset:
     X
         ``(n, d)`` float32, finite.
     y
-        ``(n,)`` int64, places in ``classes``.
+        ``(n,)`` int64, places in ``classes``; in a multi-label task ``(n, n_classes)`` int64 of 0 and 1.
     ids
         ``(n,)`` int32.
     groups
@@ -43,6 +48,18 @@ class EmbeddingDataset:
     synthetic: bool
     missing: int = 0
 
+    @property
+    def task(self) -> str:
+        """``multiclass`` or ``multilabel``."""
+        return "multiclass" if self.y.ndim == 1 else "multilabel"
+
+    @cached_property
+    def strata(self) -> NDArray[np.int64]:
+        """``(n,)`` int64: the class by which splits are stratified; with several labels a row's rarest one."""
+        if self.y.ndim == 1:
+            return self.y
+        return np.where(self.y > 0, self.y.sum(axis=0), len(self.y) + 1).argmin(axis=1)
+
     @cached_property
     def data_hash(self) -> str:
         """16 hex digits of ids, labels, classes and vectors: equal data, equal results."""
@@ -60,31 +77,39 @@ class EmbeddingDataset:
 def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", label: str = "Genre1") -> EmbeddingDataset:
     """The rows of ``view`` that have a label and an embedding of ``backbone``.
 
+    Parameters
+    ----------
+    backbone
+        A name, or several joined by ``+``: their vectors side by side, each at unit length.
+    label
+        A column of the view. One that holds lists makes a multi-label task of it; its labels with fewer than
+        `MIN_LABEL_ROWS` rows are left out.
+
     Raises
     ------
     InputError
         When the view lacks the label column, holds fewer than two classes, or has no embedded row.
     """
-    features = store.features(backbone, view=view)
+    names = backbone.split("+")
+    features = store.features(names if len(names) > 1 else backbone, view=view)
     if label not in features.table.column_names:
         have = ", ".join(features.table.column_names)
         raise InputError(f"the view {view!r} has no column {label!r} (it has: {have}): name the label with --label")
     labels = features.table[label].to_pylist()
-    kept = np.array([value is not None for value in labels], bool)
+    kept, y, classes = _coded(labels)
     if not kept.any():
         raise InputError(
             f"no row of the view {view!r} has both a {label} and an embedding of {backbone!r}: embed it first"
         )
-    names = np.array([str(value) for value in labels if value is not None])
-    classes, y = np.unique(names, return_inverse=True)
     if len(classes) < 2:
         raise InputError(f"{label} has one class only in the view {view!r} ({classes[0]!r}): nothing to tell apart")
+    X = features.X if len(names) == 1 else _at_unit_length(features.X, [dim for _, dim in features.dims])
     return EmbeddingDataset(
-        X=features.X if kept.all() else features.X[kept],
-        y=y.astype(np.int64),
+        X=X if kept.all() else X[kept],
+        y=y,
         ids=features.ids[kept],
         groups=features.groups[kept],
-        classes=tuple(classes.tolist()),
+        classes=classes,
         backbone=backbone,
         revision=features.revision,
         view=view,
@@ -93,6 +118,38 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
         synthetic=features.synthetic,
         missing=features.missing,
     )
+
+
+def _coded(labels: list[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
+    """Which rows have a label, their codes, the classes in ascending order."""
+    if any(isinstance(value, list) for value in labels):
+        return _coded_lists(labels)
+    kept = np.array([value is not None for value in labels], bool)
+    classes, y = np.unique(np.array([str(value) for value in labels if value is not None]), return_inverse=True)
+    return kept, y.astype(np.int64), tuple(classes.tolist())
+
+
+def _coded_lists(labels: list[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
+    counts = Counter(str(name) for row in labels for name in set(row or ()))
+    classes = tuple(sorted(name for name, count in counts.items() if count >= MIN_LABEL_ROWS))
+    place = {name: code for code, name in enumerate(classes)}
+    y = np.zeros((len(labels), len(classes)), np.int64)
+    for row, names in enumerate(labels):
+        y[row, [place[str(name)] for name in names or () if str(name) in place]] = 1
+    kept = np.asarray(y.any(axis=1), bool)
+    return kept, y[kept], classes
+
+
+def _at_unit_length(X: NDArray[np.float32], dims: Sequence[int]) -> NDArray[np.float32]:
+    """Each backbone's part of each row at length 1: no backbone drowns the others by its scale."""
+    parts = np.split(X, np.cumsum(dims)[:-1], axis=1)
+    return np.hstack([part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-30) for part in parts])
+
+
+def shuffled(dataset: EmbeddingDataset, *, seed: int) -> EmbeddingDataset:
+    """The same rows with labels dealt anew: nothing can be learned, so whatever scores above chance cheats."""
+    order = np.random.default_rng(seed).permutation(len(dataset.y))
+    return replace(dataset, y=dataset.y[order])
 
 
 def aligned(datasets: Sequence[EmbeddingDataset]) -> list[EmbeddingDataset]:

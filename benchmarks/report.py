@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.metrics import wilson
-from benchmarks.results import comparison, runs
+from benchmarks.queries import compared, primary, runs
+from benchmarks.significance import ROPE
 from featurestore import FeatureStore
 from featurestore._optional import import_extra
 
@@ -44,26 +45,27 @@ def tables(store: FeatureStore, *, protocols: Sequence[str] = ()) -> list[dict[s
 
 
 def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
-    rows = [_with_interval(row) for row in comparison(store, run["run_id"])]
-    best = rows[0] if rows and rows[0]["accuracy"] is not None else None
+    rows = [_with_interval(row, primary(run)) for row in compared(store, run)]
     for row in rows:
         row["published"] = False
-        # The best of many is partly lucky, so two intervals must be apart, not one interval and a point.
-        row["tied_with_best"] = bool(best and row["interval"] and row["interval"][1] >= best["interval"][0])
+        row.setdefault("tied_with_best", False)
     # The published rows are of other films, but of as many, in the same classes: elsewhere they would mislead.
     if run["protocol"] == "study" and run["n_rows"] == STUDY_ROWS and tuple(run["classes"]) == STUDY_CLASSES:
         rows += published_rows()
     described = {name: run[name] for name in ("run_id", "protocol", "protocol_text", "view", "label", "state_id")}
     described |= {
-        name: run[name] for name in ("classes", "seed", "synthetic", "n_rows", "n_missing", "leaks", "machine")
+        name: run[name]
+        for name in ("classes", "class_counts", "task", "seed", "seeds", "synthetic", "n_rows", "n_missing", "leaks")
     }
+    described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"], "rope": ROPE}
     return {**described, "libraries": json.loads(run["libraries"]), "cells": len(run["cells"]), "rows": rows}
 
 
-def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
-    """Add the Wilson interval of the accuracy pooled over the distinct test rows."""
-    pooled = row.pop("accuracy_pooled")
-    row["interval"] = None if pooled is None else list(wilson(pooled * row["n_test"], row["n_test"]))
+def _with_interval(row: dict[str, Any], main: str) -> dict[str, Any]:
+    """Add the Wilson interval of the accuracy pooled over the distinct test rows; other metrics are no rates."""
+    pooled = row.pop(f"{main}_pooled")
+    known = main == "accuracy" and pooled is not None
+    row["interval"] = list(wilson(pooled * row["n_test"], row["n_test"])) if known else None
     return row
 
 
@@ -100,9 +102,10 @@ def notes(table: dict[str, Any]) -> list[str]:
         lines.append(f"{table['n_missing']} rows of the view are left out: a backbone has no embedding of them")
     tied = [row for row in table["rows"] if row["tied_with_best"]]
     if len(tied) > 1:
-        lines.append(f"{len(tied)} rows (≈) can't be told from the best: their 95 % intervals overlap")
-    if table["leaks"]:
-        lines.append(f"{table['leaks']} test rows have a byte-identical image in the training part of this split")
+        lines.append(
+            f"{len(tied)} rows (≈) can't be told from the best (corrected resampled t-test, Holm over all pairs)"
+        )
+    lines += table["warnings"]
     failed = [row for row in table["rows"] if row["failed"]]
     lines += [
         f"{row['backbone']} {row['head']} failed in {row['failed']} of {row['cells']}: {row['failure']}"

@@ -1,71 +1,55 @@
-"""Results as tables in the store, and the queries over them; nothing is fitted or formatted here."""
+"""Results as tables in the store, written as cells finish; nothing is fitted or formatted here."""
 
 import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from benchmarks.cells import Cell, Outcome
-from benchmarks.metrics import METRICS
+from benchmarks.cost import Cost
+from benchmarks.metrics import TASKS
 from benchmarks.protocols import Protocol
+from benchmarks.schemas import CELLS, COSTS, PREDICTIONS, RUNS, SCORES
 from featurestore import FeatureStore
-from featurestore.errors import InputError
 
-LIBRARIES = ("numpy", "scikit-learn", "xgboost", "lightgbm", "torch", "duckdb", "pyarrow")
-COST = ("fit_seconds", "predict_ms")
+LIBRARIES = ("numpy", "scikit-learn", "scipy", "xgboost", "lightgbm", "torch", "duckdb", "pyarrow")
+SPEED = ("fit_seconds", "predict_ms")
+Finished = tuple[Cell, Outcome]
 
-RUNS = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("started_at", pa.timestamp("us", tz="UTC")),
-        ("protocol", pa.string()),
-        ("protocol_text", pa.string()),
-        ("view", pa.string()),
-        ("label", pa.string()),
-        ("classes", pa.list_(pa.string())),
-        ("seed", pa.int64()),
-        ("state_id", pa.string()),
-        ("synthetic", pa.bool_()),
-        ("n_rows", pa.int64()),
-        ("n_missing", pa.int64()),
-        ("leaks", pa.int64()),
-        ("libraries", pa.string()),
-        ("machine", pa.string()),
-        ("cells", pa.list_(pa.string())),
-    ]
-)
-CELLS = pa.schema(
-    [
-        ("cell", pa.string()),
-        ("run_id", pa.string()),
-        ("finished_at", pa.timestamp("us", tz="UTC")),
-        ("backbone", pa.string()),
-        ("revision", pa.string()),
-        ("head", pa.string()),
-        ("parameters", pa.string()),
-        ("protocol", pa.string()),
-        ("repeat", pa.int32()),
-        ("fold", pa.int32()),
-        ("split_hash", pa.string()),
-        ("data_hash", pa.string()),
-        ("seed", pa.int64()),
-        ("n_train", pa.int64()),
-        ("n_test", pa.int64()),
-        ("status", pa.string()),
-        ("message", pa.string()),
-    ]
-)
-SCORES = pa.schema([("cell", pa.string()), ("metric", pa.string()), ("score", pa.float64())])
-PREDICTIONS = pa.schema(
-    [("cell", pa.string()), ("ImgId", pa.int32()), ("y", pa.int32()), ("proba", pa.list_(pa.float32()))]
-)
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run is going to do, known before the first cell starts.
+
+    Parameters
+    ----------
+    reference
+        ``backbone/head`` of the row that the others are tested against.
+    canary
+        Whether the labels are shuffled.
+    warnings
+        Signs of leaks, a sentence each.
+    """
+
+    protocol: Protocol
+    cells: Sequence[Cell]
+    seed: int
+    seeds: int
+    reference: str
+    canary: bool
+    warnings: Sequence[str]
+
+
+def machine() -> str:
+    """What the figures were measured on, in words."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def stored_cells(store: FeatureStore, keys: Sequence[str]) -> set[str]:
@@ -77,112 +61,180 @@ def stored_cells(store: FeatureStore, keys: Sequence[str]) -> set[str]:
     return set(rows["cell"].to_pylist()) & set(keys)
 
 
-def start_run(store: FeatureStore, protocol: Protocol, cells: Sequence[Cell], *, seed: int) -> str:
+def load_outcomes(store: FeatureStore, cells: Sequence[Cell]) -> dict[str, Outcome]:
+    """Stored good outcomes by key of the cell, rows in the order of the split's test part."""
+    if not cells:
+        return {}
+    keys = [cell.key for cell in cells]
+    rows = store.sql(
+        "SELECT cell, any_value(chosen) AS chosen, any_value(inner_score) AS inner_score FROM bench_cells "
+        "WHERE cell IN (SELECT unnest(?)) AND status = 'ok' GROUP BY cell",
+        [keys],
+    ).to_pylist()
+    about = {row["cell"]: row for row in rows}
+    found = store.sql(
+        "SELECT cell, ImgId, any_value(proba) AS proba FROM bench_predictions WHERE cell IN (SELECT unnest(?)) "
+        "GROUP BY cell, ImgId ORDER BY cell, ImgId",
+        [keys],
+    )
+    names, ids = found["cell"].to_numpy(), found["ImgId"].to_numpy()
+    speed = _stored_speed(store, keys)
+    outcomes = {}
+    for cell in cells:
+        rows_of = np.flatnonzero(names == cell.key)
+        wanted = cell.dataset.ids[cell.split.test]
+        place = rows_of[np.searchsorted(ids[rows_of], wanted)]
+        proba = np.array(found["proba"].take(pa.array(place)).to_pylist(), np.float32)
+        record = about[cell.key]
+        outcomes[cell.key] = Outcome(
+            "ok", "", proba, *speed[cell.key], record["chosen"] or "", record["inner_score"] or float("nan")
+        )
+    return outcomes
+
+
+def _stored_speed(store: FeatureStore, keys: Sequence[str]) -> dict[str, tuple[float, float]]:
+    rows = store.sql(
+        "SELECT cell, any_value(score) FILTER (metric = 'fit_seconds') AS fit_seconds, "
+        "any_value(score) FILTER (metric = 'predict_ms') AS predict_ms "
+        "FROM bench_scores WHERE cell IN (SELECT unnest(?)) GROUP BY cell",
+        [list(keys)],
+    )
+    return {row["cell"]: (row["fit_seconds"], row["predict_ms"]) for row in rows.to_pylist()}
+
+
+def start_run(store: FeatureStore, plan: Plan) -> str:
     """Store the record of a run, which names all its cells, and return its id.
 
     A run that equals the newest of its protocol adds no record.
     """
-    dataset = cells[0].dataset
-    keys = [cell.key for cell in cells]
+    dataset = plan.cells[0].dataset
+    keys = [cell.key for cell in plan.cells]
     if store.has("bench_runs"):
         newest = store.sql(
-            "SELECT run_id, cells = ? AND view = ? AND label = ? AS equal FROM bench_runs WHERE protocol = ? "
-            "ORDER BY started_at DESC LIMIT 1",
-            [keys, dataset.view, dataset.label, protocol.name],
+            "SELECT run_id, cells = ? AND view = ? AND label = ? AND reference = ? AS equal FROM bench_runs "
+            "WHERE protocol = ? AND canary = ? ORDER BY started_at DESC LIMIT 1",
+            [keys, dataset.view, dataset.label, plan.reference, plan.protocol.name, plan.canary],
         ).to_pylist()
         if newest and newest[0]["equal"]:
             return str(newest[0]["run_id"])
     started = datetime.now(UTC)
-    run_id = f"{protocol.name}-{started:%Y%m%dT%H%M%S%f}"
+    run_id = f"{plan.protocol.name}-{started:%Y%m%dT%H%M%S%f}"
+    counts = dataset.y.sum(axis=0) if dataset.y.ndim == 2 else np.bincount(dataset.y, minlength=len(dataset.classes))
     row = {
         "run_id": run_id,
         "started_at": started,
-        "protocol": protocol.name,
-        "protocol_text": protocol.describe(),
+        "protocol": plan.protocol.name,
+        "protocol_text": plan.protocol.describe(),
+        "folds": plan.protocol.folds,
+        "repeats": plan.protocol.repeats,
+        "task": dataset.task,
+        "canary": plan.canary,
         "view": dataset.view,
         "label": dataset.label,
         "classes": list(dataset.classes),
-        "seed": seed,
+        "class_counts": counts.tolist(),
+        "seed": plan.seed,
+        "seeds": plan.seeds,
+        "reference": plan.reference,
         "state_id": dataset.state_id,
-        "synthetic": any(cell.dataset.synthetic for cell in cells),
+        "synthetic": any(cell.dataset.synthetic for cell in plan.cells),
         "n_rows": len(dataset.y),
         "n_missing": dataset.missing,
-        "leaks": max(cell.split.leaks(dataset.groups) for cell in cells),
+        "leaks": max(cell.split.leaks(dataset.groups) for cell in plan.cells),
+        "warnings": list(plan.warnings),
         "libraries": json.dumps(_library_versions()),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine(),
         "cells": keys,
     }
     store.append({"bench_runs": pa.Table.from_pylist([row], schema=RUNS)})
     return run_id
 
 
-def store_outcomes(store: FeatureStore, run_id: str, outcomes: Sequence[tuple[Cell, Outcome]]) -> None:
+def store_outcomes(store: FeatureStore, run_id: str, outcomes: Sequence[Finished], *, wait_seconds: float) -> None:
     """Store finished cells with their scores and every out-of-fold probability, in one commit."""
-    cells, scores, predictions = [], [], []
-    for cell, outcome in outcomes:
-        key, dataset, split = cell.key, cell.dataset, cell.split
-        cells.append(
-            {
-                "cell": key,
-                "run_id": run_id,
-                "finished_at": datetime.now(UTC),
-                "backbone": dataset.backbone,
-                "revision": dataset.revision,
-                "head": cell.head.name,
-                "parameters": json.dumps(dict(cell.head.parameters)),
-                "protocol": split.protocol,
-                "repeat": split.repeat,
-                "fold": split.fold,
-                "split_hash": split.hash(dataset.ids),
-                "data_hash": dataset.data_hash,
-                "seed": cell.seed,
-                "n_train": len(split.train),
-                "n_test": len(split.test),
-                "status": outcome.status,
-                "message": outcome.message,
-            }
-        )
-        if outcome.status != "ok":
-            continue
-        y = dataset.y[split.test]
-        values = {name: metric.function(y, outcome.proba) for name, metric in METRICS.items()}
-        values |= {name: asdict(outcome)[name] for name in COST}
-        scores += [{"cell": key, "metric": name, "score": value} for name, value in values.items()]
-        ids = dataset.ids[split.test].tolist()
-        predictions += [
-            {"cell": key, "ImgId": img_id, "y": int(code), "proba": row}
-            for img_id, code, row in zip(ids, y, outcome.proba.tolist(), strict=True)
-        ]
-    store.append(
+    good = [(cell, outcome) for cell, outcome in outcomes if outcome.status == "ok"]
+    tables = {
+        "bench_cells": pa.Table.from_pylist([_cell_row(cell, run_id, one) for cell, one in outcomes], schema=CELLS),
+        "bench_scores": pa.Table.from_pylist([row for one in good for row in _score_rows(*one)], schema=SCORES),
+        "bench_predictions": pa.concat_tables([PREDICTIONS.empty_table(), *(_predictions(*one) for one in good)]),
+    }
+    store.append(tables, wait_seconds=wait_seconds)
+
+
+def _cell_row(cell: Cell, run_id: str, outcome: Outcome) -> dict[str, Any]:
+    dataset, split = cell.dataset, cell.split
+    return {
+        "cell": cell.key,
+        "model": cell.model_key,
+        "run_id": run_id,
+        "finished_at": datetime.now(UTC),
+        "backbone": dataset.backbone,
+        "revision": dataset.revision,
+        "head": cell.head.name,
+        "parameters": json.dumps(dict(cell.head.parameters)),
+        "chosen": outcome.chosen or None,
+        "inner_score": None if np.isnan(outcome.inner_score) else outcome.inner_score,
+        "task": dataset.task,
+        "protocol": split.protocol,
+        "repeat": split.repeat,
+        "fold": split.fold,
+        "size": split.size,
+        "split_hash": split.hash(dataset.ids),
+        "data_hash": dataset.data_hash,
+        "synthetic": dataset.synthetic,
+        "seed": cell.seed,
+        "n_train": len(split.train),
+        "n_test": len(split.test),
+        "status": outcome.status,
+        "message": outcome.message,
+    }
+
+
+def _score_rows(cell: Cell, outcome: Outcome) -> list[dict[str, Any]]:
+    y = cell.dataset.y[cell.split.test]
+    values = {name: metric.function(y, outcome.proba) for name, metric in TASKS[cell.dataset.task].items()}
+    values |= {name: asdict(outcome)[name] for name in SPEED}
+    return [{"cell": cell.key, "metric": name, "score": value} for name, value in values.items()]
+
+
+def _predictions(cell: Cell, outcome: Outcome) -> pa.Table:
+    y = cell.dataset.y[cell.split.test]
+    several = y.ndim == 2
+    columns = {
+        "cell": pa.array([cell.key] * len(y), pa.string()),
+        "ImgId": pa.array(cell.dataset.ids[cell.split.test], pa.int32()),
+        "y": pa.array(y.argmax(axis=1) if several else y, pa.int32()),
+        "labels": pa.array(
+            [np.flatnonzero(row).tolist() for row in y] if several else [None] * len(y),
+            PREDICTIONS.field("labels").type,
+        ),
+        "proba": pa.array(list(outcome.proba), PREDICTIONS.field("proba").type),
+    }
+    return pa.Table.from_pydict(columns, schema=PREDICTIONS)
+
+
+def measured_models(store: FeatureStore) -> set[str]:
+    """The models whose cost is stored, by `Cell.model_key`."""
+    if not store.has("bench_costs"):
+        return set()
+    return set(store.sql("SELECT DISTINCT model FROM bench_costs WHERE message = ''")["model"].to_pylist())
+
+
+def store_costs(store: FeatureStore, costs: Sequence[tuple[Cell, Cost]]) -> None:
+    """Store what the uncontended pass measured."""
+    rows = [
         {
-            "bench_cells": pa.Table.from_pylist(cells, schema=CELLS),
-            "bench_scores": pa.Table.from_pylist(scores, schema=SCORES),
-            "bench_predictions": pa.Table.from_pylist(predictions, schema=PREDICTIONS),
+            "model": cell.model_key,
+            "backbone": cell.dataset.backbone,
+            "head": cell.head.name,
+            "measured_at": datetime.now(UTC),
+            "n_train": len(cell.split.train),
+            "machine": machine(),
+            **{name: None if value != value else value for name, value in asdict(cost).items()},
         }
-    )
-
-
-def runs(store: FeatureStore, *, protocol: str | None = None) -> list[dict[str, Any]]:
-    """The runs in the store, newest first.
-
-    Raises
-    ------
-    InputError
-        When there are none.
-    """
-    if store.has("bench_runs") and store.has("bench_cells"):
-        rows = store.sql("SELECT * FROM bench_runs ORDER BY started_at DESC").to_pylist()
-        kept = [row for row in rows if protocol in (None, row["protocol"])]
-        if kept:
-            return kept
-    what = f"run of the protocol {protocol!r}" if protocol else "run"
-    raise InputError(f"the store {str(store.path)!r} holds no {what}: start one with `benchmarks run`")
-
-
-def comparison(store: FeatureStore, run_id: str) -> list[dict[str, Any]]:
-    """The comparison table of a run: a row per backbone and head, best accuracy first; failed heads last."""
-    query = files("benchmarks").joinpath("comparison.sql").read_text("utf-8")
-    return store.sql(query, [run_id]).to_pylist()
+        for cell, cost in costs
+    ]
+    store.append({"bench_costs": pa.Table.from_pylist(rows, schema=COSTS)}, wait_seconds=600)
 
 
 def _library_versions() -> dict[str, str]:

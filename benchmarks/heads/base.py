@@ -1,15 +1,18 @@
 """What a head is: a record with a factory of a scikit-learn classifier; it owns no data."""
 
+import ast
 import hashlib
-import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from featurestore._optional import import_extra
+from featurestore.errors import InputError
 
 
 class Classifier(Protocol):
@@ -37,13 +40,24 @@ class HeadSpec:
     about
         One line: the model and its settings.
     factory
-        ``module:function``, imported when the head is used; called with ``seed=`` and ``**parameters``, it returns a
-        new unfitted classifier that runs on one thread. Scaling and reduction are part of it, so that they are
-        fitted inside the training part.
+        ``module:function`` or ``file.py:function``, imported when the head is used; called with ``seed=`` and
+        ``**parameters``, it returns a new unfitted classifier that runs on one thread. Scaling and reduction are part
+        of it, so that they are fitted inside the training part.
     parameters
         Settings given to the factory; part of the identity of a result.
     random
         Whether the seed changes the fitted model.
+    search
+        Settings that the protocol ``nested`` tries, each with its values; every combination is a candidate.
+    path
+        That setting of ``search`` of which one fit of the largest value yields all: the factory's module has a
+        ``predict_path(model, X, values)`` which returns the probabilities for each.
+    members
+        Heads whose results, of the same rows, this one is made of instead of a fit of its own.
+    rule
+        How: ``mean`` of the probabilities, or ``best``, the member with the best score on inner folds.
+    sets
+        Where it runs when no head is named: names of protocols.
     """
 
     name: str
@@ -51,31 +65,108 @@ class HeadSpec:
     factory: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     random: bool = False
+    search: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    path: str | None = None
+    members: tuple[str, ...] = ()
+    rule: str = "mean"
+    sets: tuple[str, ...] = ("cv", "study", "nested", "learning-curve")
 
     @property
     def code_hash(self) -> str:
-        """16 hex digits of the factory's file: a changed head is another head."""
-        return _file_hash(self.factory.partition(":")[0])
+        """16 hex digits of the factory's file and of the head modules that it imports: a changed head is another."""
+        return _code_hash(self.factory.rpartition(":")[0])
 
-    def build(self, *, seed: int) -> Classifier:
+    def build(self, *, seed: int, **changed: Any) -> Classifier:
         """A new classifier; the same seed gives the same fitted model.
+
+        Parameters
+        ----------
+        changed
+            Settings that replace those of ``parameters``.
 
         Raises
         ------
         MissingExtra
             When a library that the head needs is not installed.
+        InputError
+            When the factory of an own head can't be loaded.
         """
-        module, _, function = self.factory.partition(":")
-        make: Callable[..., Classifier] = getattr(
-            import_extra(module, "bench", needed_by=f"the head {self.name!r}"), function
-        )
-        return make(seed=seed, **self.parameters)
+        return with_probabilities(self.function()(seed=seed, **{**self.parameters, **changed}), seed=seed)
+
+    def function(self, name: str | None = None) -> Callable[..., Any]:
+        """The factory, or another function of its module."""
+        where, _, made = self.factory.rpartition(":")
+        module = load_file(Path(where)) if where.endswith(".py") else self._module(where)
+        found = getattr(module, name or made, None)
+        if not callable(found):
+            raise InputError(f"the head {self.name!r} is made by {name or made!r}, which {where!r} does not have")
+        return getattr(found, "__wrapped__", found)  # a decorator may have left a record in its place
+
+    def _module(self, where: str) -> ModuleType:
+        return import_extra(where, "bench", needed_by=f"the head {self.name!r}")
+
+
+def with_probabilities(model: Any, *, seed: int) -> Classifier:
+    """``model`` itself, or calibrated on inner folds where it has no probabilities of its own."""
+    if hasattr(model, "predict_proba"):
+        return model
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.model_selection import StratifiedKFold
+
+    return CalibratedClassifierCV(model, cv=StratifiedKFold(3, shuffle=True, random_state=seed), ensemble=False)
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module in a Python file, run once in a process.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, or running it fails.
+    """
+    name = f"own_heads_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if path.suffix != ".py" or not path.is_file():
+        raise InputError(f"got {str(path)!r} as a file of heads, expected an existing .py file")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{str(path)!r} can't be loaded as Python")
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # somebody's code
+        del sys.modules[name]
+        raise InputError(f"{str(path)!r} can't be run: {type(error).__name__}: {error}") from error
+    return module
 
 
 @lru_cache
-def _file_hash(module: str) -> str:
-    """Of the file of ``module``, which is not imported; empty for one without a file."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.origin or not Path(spec.origin).is_file():
-        return ""
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
+def _code_hash(where: str) -> str:
+    """Of the module or file ``where``, which is not imported, and of the head modules it imports; sources only."""
+    waiting, seen = [where], set()
+    digest = hashlib.sha256()
+    while waiting:
+        current = waiting.pop(0)
+        path = _source(current)
+        if current in seen or path is None:
+            continue
+        seen.add(current)
+        code = path.read_bytes()
+        digest.update(code)
+        for node in ast.walk(ast.parse(code)):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            # The record type in this file decides nothing about a fit.
+            if module and module.startswith("benchmarks.heads.") and module != __name__:
+                waiting.append(module)
+    return digest.hexdigest()[:16] if seen else ""
+
+
+def _source(where: str) -> Path | None:
+    if where.endswith(".py"):
+        return Path(where) if Path(where).is_file() else None
+    try:
+        spec = importlib.util.find_spec(where)
+    except ImportError:
+        return None
+    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None

@@ -1,5 +1,6 @@
 """Gradient boosting of LightGBM."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lightgbm import LGBMClassifier
@@ -16,9 +17,9 @@ class ArrayLGBM(LGBMClassifier):
         super().fit(X, y, feature_name=[f"c{i}" for i in range(X.shape[1])])
         return self
 
-    def predict_proba(self, X: Any) -> Any:
-        """``(n, n_classes)`` through the booster itself."""
-        raw = self.booster_.predict(X, num_threads=1)
+    def predict_proba(self, X: Any, *, rounds: int | None = None) -> Any:
+        """``(n, n_classes)`` through the booster itself, after so many ``rounds`` or all."""
+        raw = self.booster_.predict(X, num_threads=1, num_iteration=rounds)
         if raw.ndim == 1:
             import numpy as np
 
@@ -26,12 +27,17 @@ class ArrayLGBM(LGBMClassifier):
         return raw
 
 
-def make(*, seed: int, rounds: int) -> Classifier:
+def predict_path(model: Any, X: Any, values: Sequence[int]) -> list[Any]:
+    """Probabilities ``(n, n_classes)`` after each of so many rounds of one fitted model."""
+    return [model[-1].predict_proba(X, rounds=rounds) for rounds in values]
+
+
+def make(*, seed: int, rounds: int, leaves: int) -> Classifier:
     """Small trees, few columns each: better where columns outnumber rows, and ten times faster than few a node."""
     model = ArrayLGBM(
         n_estimators=rounds,
         learning_rate=0.05,
-        num_leaves=7,
+        num_leaves=leaves,
         min_child_samples=20,
         reg_lambda=5.0,
         max_bin=63,

@@ -1,15 +1,11 @@
-"""Linear support vector machine, one against the rest, with probabilities calibrated inside the training part."""
+"""Linear support vector machine."""
 
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from collections.abc import Sequence
 
 from benchmarks.heads.base import Classifier
-from benchmarks.heads.folds import inner_folds
+from benchmarks.heads.kernel_svm import KernelSVM
 
 
-def make(*, seed: int, C: float) -> Classifier:
-    """Platt scaling on inner folds; the machine itself is then fitted on the whole training part."""
-    machine = make_pipeline(StandardScaler(), LinearSVC(C=C, dual=True, max_iter=5000, random_state=seed))
-    return CalibratedClassifierCV(machine, method="sigmoid", cv=inner_folds(seed), ensemble=False)
+def make(*, seed: int, Cs: Sequence[float]) -> Classifier:
+    """Hinge loss, one class against one."""
+    return KernelSVM(kernel="linear", Cs=tuple(Cs), random_state=seed)

@@ -1,12 +1,88 @@
 """Multinomial logistic regression with an L2 penalty: the first thing to try on frozen embeddings."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from benchmarks.heads.base import Classifier
+from benchmarks.heads.folds import inner_folds, log_loss_of
+from benchmarks.heads.space import SCALINGS, Coordinates
 
 
-def make(*, seed: int, C: float) -> Classifier:
-    """Standardised inputs; with more columns than rows a small ``C`` is what generalises."""
-    return make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1000, random_state=seed))
+class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
+    """Chooses scaling and penalty on inner folds by log loss, then learns from all rows.
+
+    The fits run in the coordinates of the training rows, where the solution lies anyway, and along the penalties each
+    starts from the one before: the same numbers as a grid search over pipelines, in a fraction of its time.
+
+    Parameters
+    ----------
+    scalings
+        Which of ``raw``, ``l2``, ``standard`` to try.
+    Cs
+        Inverse penalties to try, ascending, for rows of mean squared length 1.
+    tol
+        Of the solver.
+    """
+
+    def __init__(
+        self,
+        *,
+        scalings: Sequence[str] = SCALINGS,
+        Cs: Sequence[float] = (1.0,),
+        tol: float = 1e-4,
+        random_state: int = 0,
+    ) -> None:
+        self.scalings = scalings
+        self.Cs = Cs
+        self.tol = tol
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> "TunedLogisticRegression":
+        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        folds = list(inner_folds(codes, seed=self.random_state))
+        best = (np.inf, 0.0)
+        for scaling in self.scalings:
+            space = Coordinates(scaling)
+            rows = space.fit_transform(X)
+            losses = self._losses(rows, codes, folds)
+            place = int(np.argmin(losses))
+            if losses[place] < best[0]:
+                best = (losses[place], self.Cs[place])
+                self.space_, chosen = space, rows
+        self.chosen_ = {"scaling": self.space_.scaling, "C": best[1]}
+        self.model_ = self._model(best[1], warm=False).fit(chosen, codes)
+        return self
+
+    def _losses(self, rows: Any, codes: Any, folds: Sequence[tuple[Any, Any]]) -> Any:
+        """Inner log loss for each of ``Cs``."""
+        out_of_fold = np.zeros((len(self.Cs), len(codes), len(self.classes_)))
+        for train, held in folds:
+            model = self._model(self.Cs[0], warm=True)
+            for place, C in enumerate(self.Cs):
+                model.set_params(C=C).fit(rows[train], codes[train])
+                out_of_fold[place][np.ix_(held, model.classes_)] = model.predict_proba(rows[held])
+        return [log_loss_of(proba, codes) for proba in out_of_fold]
+
+    def _model(self, C: float, *, warm: bool) -> LogisticRegression:
+        return LogisticRegression(C=C, tol=self.tol, max_iter=2000, warm_start=warm)
+
+    def predict_proba(self, X: Any) -> Any:
+        """``(n, d)`` → ``(n, n_classes)``, columns in the order of ``classes_``."""
+        check_is_fitted(self)
+        return self.model_.predict_proba(self.space_.transform(X))
+
+    def predict(self, X: Any) -> Any:
+        """The most probable class."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def make(*, seed: int, scalings: Sequence[str], Cs: Sequence[float]) -> Classifier:
+    """Everything is chosen inside the training part, on the same inner folds whatever the seed."""
+    del seed
+    return TunedLogisticRegression(scalings=tuple(scalings), Cs=tuple(Cs))

@@ -6,6 +6,6 @@ from benchmarks.heads.base import Classifier
 from benchmarks.heads.finite import only_finite
 
 
-def make(*, seed: int, trees: int) -> Classifier:
+def make(*, seed: int, trees: int, leaf: int) -> Classifier:
     """Leaves of two rows or more give smoother probabilities."""
-    return only_finite(RandomForestClassifier(trees, min_samples_leaf=2, random_state=seed, n_jobs=1))
+    return only_finite(RandomForestClassifier(trees, min_samples_leaf=leaf, random_state=seed, n_jobs=1))

@@ -1,15 +1,11 @@
-"""Support vector machine with a Gaussian kernel and probabilities calibrated inside the training part."""
+"""Support vector machine with a Gaussian kernel."""
 
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from collections.abc import Sequence
 
 from benchmarks.heads.base import Classifier
-from benchmarks.heads.folds import inner_folds
+from benchmarks.heads.kernel_svm import KernelSVM
 
 
-def make(*, seed: int, C: float) -> Classifier:
-    """``gamma`` is one over columns times variance; Platt scaling on inner folds."""
-    machine = make_pipeline(StandardScaler(), SVC(C=C, gamma="scale", random_state=seed))
-    return CalibratedClassifierCV(machine, method="sigmoid", cv=inner_folds(seed), ensemble=False)
+def make(*, seed: int, Cs: Sequence[float]) -> Classifier:
+    """The kernel's width is the median distance of the training rows."""
+    return KernelSVM(kernel="rbf", Cs=tuple(Cs), random_state=seed)

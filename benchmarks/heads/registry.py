@@ -1,12 +1,35 @@
-"""The heads that are compared, by name."""
+"""The heads that are compared, by name: the built-in ones, those of other packages, those of the user."""
 
 import difflib
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
 
-from benchmarks.heads.base import HeadSpec
+from benchmarks.heads.base import HeadSpec, load_file
 from featurestore.errors import InputError
 
 _HERE = "benchmarks.heads"
+ENTRY_POINTS = "benchmarks.heads"
+# Half powers of ten; `Coordinates` brings rows to mean squared length 1, so one grid fits every backbone.
+_CS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 6.0, 10.0, 20.0, 30.0, 100.0)
+_SCALINGS = ("raw", "l2", "standard")
+VOTERS = ("logistic_regression", "rbf_svm", "lightgbm")
+RANKED = (
+    "logistic_regression",
+    "ridge",
+    "linear_svm",
+    "rbf_svm",
+    "knn",
+    "lda",
+    "random_forest",
+    "xgboost",
+    "lightgbm",
+    "mlp",
+)
 
 HEADS: dict[str, HeadSpec] = {
     head.name: head
@@ -18,48 +41,102 @@ HEADS: dict[str, HeadSpec] = {
         ),
         HeadSpec(
             "logistic_regression",
-            "multinomial logistic regression, standardised",
+            "multinomial, L2; penalty and scaling (raw, row-L2, standardised) chosen inside",
             f"{_HERE}.logistic_regression:make",
-            {"C": 0.001},
+            {"scalings": _SCALINGS, "Cs": _CS},
+        ),
+        HeadSpec(
+            "ridge",
+            "ridge on class indicators; penalty and scaling chosen by leave-one-out",
+            f"{_HERE}.ridge:make",
+            {"scalings": _SCALINGS, "alphas": _ALPHAS},
         ),
         HeadSpec(
             "linear_svm",
-            "linear SVM, standardised, calibrated inside",
+            "linear SVM, standardised; penalty chosen and probabilities calibrated inside",
             f"{_HERE}.linear_svm:make",
-            {"C": 0.0003},
+            {"Cs": _CS[:5]},
             random=True,
         ),
         HeadSpec(
-            "rbf_svm", "RBF SVM, standardised, calibrated inside", f"{_HERE}.rbf_svm:make", {"C": 2.0}, random=True
+            "rbf_svm",
+            "RBF SVM, standardised, median-distance gamma; penalty chosen, calibrated inside",
+            f"{_HERE}.rbf_svm:make",
+            {"Cs": _CS[1:5]},
+            random=True,
         ),
-        HeadSpec("knn", "nearest neighbours by cosine, weighted by distance", f"{_HERE}.knn:make", {"k": 15}),
+        HeadSpec(
+            "knn",
+            "nearest neighbours by cosine; their number chosen by leave-one-out",
+            f"{_HERE}.knn:make",
+            {"ks": (1, 3, 5, 8, 12, 16, 24, 32, 48, 64)},
+        ),
         HeadSpec(
             "lda",
             "linear discriminant, Ledoit-Wolf shrinkage, 64 principal components",
             f"{_HERE}.lda:make",
             {"components": 64},
+            search={"components": (16, 32, 64, 128)},
         ),
-        HeadSpec("random_forest", "random forest", f"{_HERE}.random_forest:make", {"trees": 300}, random=True),
+        HeadSpec(
+            "random_forest",
+            "300 trees, leaves of 2 rows",
+            f"{_HERE}.random_forest:make",
+            {"trees": 300, "leaf": 2},
+            random=True,
+            search={"leaf": (1, 2, 5)},
+        ),
+        HeadSpec(
+            "xgboost",
+            "XGBoost, depth 3, 63 bins, 10 % of the columns a tree",
+            f"{_HERE}.xgboost_head:make",
+            {"rounds": 150, "max_depth": 3},
+            random=True,
+            search={"max_depth": (2, 3, 4), "rounds": (50, 100, 150, 250)},
+            path="rounds",
+        ),
+        HeadSpec(
+            "lightgbm",
+            "LightGBM, 7 leaves, 63 bins, 10 % of the columns a tree",
+            f"{_HERE}.lightgbm_head:make",
+            {"rounds": 150, "leaves": 7},
+            random=True,
+            search={"leaves": (4, 7, 15), "rounds": (50, 100, 150, 250)},
+            path="rounds",
+        ),
+        HeadSpec(
+            "mlp",
+            "five MLPs of one hidden layer on principal components, AdamW, cosine, label smoothing",
+            f"{_HERE}.mlp_ensemble:make",
+            {"members": 5, "epochs": 15},
+            random=True,
+            search={"epochs": (8, 15, 30)},
+        ),
+        HeadSpec(
+            "ensemble",
+            f"soft voting: the mean of {', '.join(VOTERS)}",
+            f"{_HERE}.ensemble:make",
+            {"members": VOTERS},
+            random=True,
+            members=VOTERS,
+        ),
+        HeadSpec(
+            "best_by_inner_cv",
+            "on each split the head that is best on its inner folds: no winner's curse",
+            f"{_HERE}.best:make",
+            {"members": RANKED},
+            random=True,
+            members=RANKED,
+            rule="best",
+            sets=("nested",),
+        ),
         HeadSpec(
             "hist_gradient_boosting",
             "histogram gradient boosting, 63 bins, 10 % of the columns a node",
             f"{_HERE}.hist_gradient_boosting:make",
             {"rounds": 100},
             random=True,
-        ),
-        HeadSpec(
-            "xgboost",
-            "XGBoost, 63 bins, 10 % of the columns a tree",
-            f"{_HERE}.xgboost_head:make",
-            {"rounds": 150},
-            random=True,
-        ),
-        HeadSpec(
-            "lightgbm",
-            "LightGBM, 63 bins, 10 % of the columns a tree",
-            f"{_HERE}.lightgbm_head:make",
-            {"rounds": 150},
-            random=True,
+            sets=(),
         ),
         HeadSpec(
             "mlp_1024",
@@ -67,6 +144,7 @@ HEADS: dict[str, HeadSpec] = {
             f"{_HERE}.mlp:make",
             {"hidden": (1024, 512, 256, 128), "dropouts": 3, "learning_rate": 1e-4, "epochs": 25},
             random=True,
+            sets=("study",),
         ),
         HeadSpec(
             "mlp_512",
@@ -74,22 +152,106 @@ HEADS: dict[str, HeadSpec] = {
             f"{_HERE}.mlp:make",
             {"hidden": (512, 256), "dropouts": 2, "learning_rate": 1e-3, "epochs": 10},
             random=True,
+            sets=("study",),
         ),
     )
 }
 
 
-def find(names: Sequence[str]) -> list[HeadSpec]:
-    """The heads of these names; all of them when ``names`` is empty.
+@dataclass(frozen=True)
+class _Marked:
+    """What `head` leaves in the place of a factory."""
+
+    spec: HeadSpec
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, **options: Any) -> Any:
+        return self.__wrapped__(**options)
+
+
+def head(
+    name: str, *, about: str = "an own head", random: bool = True, search: dict[str, Sequence[Any]] | None = None
+) -> Callable[[Callable[..., Any]], Any]:
+    """Mark a function as the factory of a head of your own.
+
+    The function takes ``seed`` by keyword, and settings with defaults, and returns any scikit-learn classifier; one
+    without ``predict_proba`` is calibrated on inner folds.
+
+    >>> @head("tree", about="one decision tree")
+    ... def tree(*, seed, depth=4):
+    ...     from sklearn.tree import DecisionTreeClassifier
+    ...     return DecisionTreeClassifier(max_depth=depth, random_state=seed)
+    >>> tree.spec.name, dict(tree.spec.parameters)
+    ('tree', {'depth': 4})
+    """
+
+    def mark(function: Callable[..., Any]) -> _Marked:
+        asked = inspect.signature(function).parameters
+        if "seed" not in asked:
+            raise InputError(f"the factory of the head {name!r} takes ({', '.join(asked)}), expected a keyword `seed`")
+        settings = {key: value.default for key, value in asked.items() if key != "seed"}
+        place = f"{function.__module__}:{function.__qualname__}"
+        return _Marked(HeadSpec(name, about, place, settings, random, search or {}), function)
+
+    return mark
+
+
+def from_file(path: Path) -> list[HeadSpec]:
+    """The heads that a Python file marks with `head`.
+
+    Raises
+    ------
+    InputError
+        When the file can't be run, or marks none.
+    """
+    from dataclasses import replace
+
+    found = [value for value in vars(load_file(path)).values() if isinstance(value, _Marked)]
+    if not found:
+        raise InputError(f'{str(path)!r} marks no head: put `@head("name")` over a function that takes `seed`')
+    return [replace(one.spec, factory=f"{path.resolve()}:{one.__wrapped__.__qualname__}") for one in found]
+
+
+def known(files: Sequence[Path] = ()) -> dict[str, HeadSpec]:
+    """All heads: built in, of installed packages (entry point group ``benchmarks.heads``), and of ``files``.
+
+    Raises
+    ------
+    InputError
+        When two have one name, or an entry point is no head.
+    """
+    heads = dict(HEADS)
+    for entry in entry_points(group=ENTRY_POINTS):
+        found = entry.load()
+        _add(heads, found.spec if isinstance(found, _Marked) else found, entry.value)
+    for path in files:
+        for spec in from_file(path):
+            _add(heads, spec, str(path))
+    return heads
+
+
+def _add(heads: dict[str, HeadSpec], spec: Any, place: str) -> None:
+    if not isinstance(spec, HeadSpec):
+        raise InputError(f"{place} gave {type(spec).__name__} as a head, expected a function marked with `head`")
+    if spec.name in heads:
+        raise InputError(f"{place} has a head {spec.name!r}, a name that is taken: give it another")
+    heads[spec.name] = spec
+
+
+def find(names: Sequence[str], *, files: Sequence[Path] = (), protocol: str | None = None) -> list[HeadSpec]:
+    """The heads of these names; when ``names`` is empty, the default ones of ``protocol`` and those of ``files``.
 
     Raises
     ------
     InputError
         When a name is unknown, with the close ones.
     """
+    heads = known(files)
     for name in names:
-        if name not in HEADS:
-            close = difflib.get_close_matches(name, HEADS, n=2)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(HEADS)}"
+        if name not in heads:
+            close = difflib.get_close_matches(name, heads, n=2)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(heads)}"
             raise InputError(f"there is no head {name!r}: {hint}")
-    return [HEADS[name] for name in dict.fromkeys(names)] or list(HEADS.values())
+    if names:
+        return [heads[name] for name in dict.fromkeys(names)]
+    return [spec for spec in heads.values() if protocol is None or protocol in spec.sets]

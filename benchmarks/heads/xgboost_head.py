@@ -1,5 +1,6 @@
 """Gradient boosting of XGBoost."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,17 @@ class AnyLabels(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def make(*, seed: int, rounds: int) -> Classifier:
+def predict_path(model: Any, X: Any, values: Sequence[int]) -> list[Any]:
+    """Probabilities ``(n, n_classes)`` after each of so many rounds of one fitted model."""
+    return [model[-1].model_.predict_proba(X, iteration_range=(0, rounds)) for rounds in values]
+
+
+def make(*, seed: int, rounds: int, max_depth: int) -> Classifier:
     """Shallow trees, few columns each: faster and better where columns outnumber rows."""
     model = XGBClassifier(
         n_estimators=rounds,
         learning_rate=0.05,
-        max_depth=3,
+        max_depth=max_depth,
         max_bin=63,
         colsample_bytree=0.1,
         subsample=0.8,

@@ -1,16 +1,18 @@
 """One contract for every head."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.heads.base import HeadSpec
+from benchmarks.heads.contract import CHECKS, violations
 from benchmarks.heads.registry import HEADS, find
 from featurestore.errors import InputError, MissingExtra
 
-CHEAP = {"rounds": 8, "trees": 12, "epochs": 3}
+CHEAP = {"rounds": 8, "trees": 12, "epochs": 3, "Cs": (1.0, 3.0), "scalings": ("raw", "standard")}
 ALL = pytest.mark.parametrize("spec", HEADS.values(), ids=HEADS)
 
 
@@ -19,7 +21,9 @@ def quick(spec: HeadSpec) -> HeadSpec:
     parameters = {name: CHEAP.get(name, value) for name, value in spec.parameters.items()}
     if "hidden" in parameters:
         parameters["hidden"] = (16, 8)
-    return HeadSpec(spec.name, spec.about, spec.factory, parameters, spec.random)
+    if spec.rule == "best":
+        parameters["members"] = ("knn", "lda", "linear_svm")
+    return replace(spec, parameters=parameters)
 
 
 def data(n: int = 90, d: int = 120, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -32,32 +36,9 @@ def data(n: int = 90, d: int = 120, classes: int = 3, seed: int = 0) -> tuple[np
 
 
 @ALL
-def test_probabilities(spec: HeadSpec) -> None:
-    X, y = data()
-    before = X.copy()
-    model = quick(spec).build(seed=0)
-    model.fit(X[:60], y[:60])
-    proba = np.asarray(model.predict_proba(X[60:]))
-    assert proba.shape == (30, 3)
-    assert proba.min() >= 0
-    np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-4)
-    np.testing.assert_array_equal(model.classes_, [0, 1, 2])
-    np.testing.assert_array_equal(X, before)
-
-
-@ALL
-def test_the_same_seed_gives_the_same_model(spec: HeadSpec) -> None:
-    X, y = data()
-    first, second = (np.asarray(quick(spec).build(seed=3).fit(X, y).predict_proba(X)) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-
-
-@ALL
-def test_two_classes_and_labels_with_a_gap(spec: HeadSpec) -> None:
-    X, y = data(classes=2)
-    model = quick(spec).build(seed=0).fit(X, y * 2)
-    np.testing.assert_array_equal(model.classes_, [0, 2])
-    assert np.asarray(model.predict_proba(X)).shape == (90, 2)
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_contract(spec: HeadSpec, check: str) -> None:
+    CHECKS[check](quick(spec))
 
 
 @ALL
@@ -66,10 +47,9 @@ def test_it_learns(spec: HeadSpec) -> None:
         pytest.skip("the floor learns nothing, by design")
     X, y = data(n=240, d=30)
     X[np.arange(240), y] += 3
-    parameters = spec.parameters | (
-        {"hidden": (64, 32), "epochs": 30, "learning_rate": 3e-3} if "hidden" in spec.parameters else {}
-    )
-    model = HeadSpec(spec.name, "", spec.factory, parameters).build(seed=0).fit(X[:180], y[:180])
+    faster = {"hidden": (64, 32), "epochs": 30, "learning_rate": 3e-3} if "hidden" in spec.parameters else {}
+    members = {"members": ("knn", "lda")} if spec.rule == "best" else {}
+    model = spec.build(seed=0, **faster, **members).fit(X[:180], y[:180])
     accuracy = (np.asarray(model.predict_proba(X[180:])).argmax(1) == y[180:]).mean()
     assert accuracy > 0.8
 
@@ -132,4 +112,63 @@ def test_unknown_heads_get_the_close_ones() -> None:
     with pytest.raises(InputError, match="did you mean xgboost"):
         find(["xgbost"])
     assert [head.name for head in find(["knn", "knn", "lda"])] == ["knn", "lda"]
-    assert len(find([])) == len(HEADS) >= 12
+    assert len(find([])) == len(HEADS) >= 16
+    assert len(find([], protocol="cv")) == 12
+
+
+OWN = """
+from sklearn.svm import LinearSVC
+from benchmarks.heads.registry import head
+
+@head("own_svm", about="a linear SVM of mine")
+def own_svm(*, seed, C=0.1):
+    return LinearSVC(C=C, random_state=seed)
+"""
+
+
+def test_an_own_head_in_a_few_lines(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    (spec,) = find(["own_svm"], files=[file])
+    assert dict(spec.parameters) == {"C": 0.1}
+    assert violations(spec) == {}, "calibrated, since LinearSVC has no probabilities of its own"
+    before = spec.code_hash
+    other = tmp_path / "other.py"
+    other.write_text(OWN + "# changed")
+    assert find(["own_svm"], files=[other])[0].code_hash != before
+    assert "own_svm" in [one.name for one in find([], files=[file], protocol="cv")]
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("x = 1", "marks no head"),
+        ("1 / 0", "can't be run: ZeroDivisionError"),
+        (OWN.replace("own_svm", "knn"), "a name that is taken"),
+        (OWN.replace("*, seed, ", ""), "expected a keyword `seed`"),
+    ],
+)
+def test_files_without_good_heads(tmp_path: Path, code: str, sentence: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(code)
+    with pytest.raises(InputError, match=sentence):
+        find([], files=[file])
+
+
+def test_a_file_of_heads_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected an existing \.py file"):
+        find([], files=[tmp_path / "none.py"])
+
+
+@pytest.mark.parametrize(
+    ("factory", "check"),
+    [
+        ("failing_heads:batch_scaler", "rows_alone"),
+        ("failing_heads:changes_input", "probabilities"),
+        ("failing_heads:unseeded", "seed"),
+        ("failing_heads:wants_test_rows", "probabilities"),
+        ("failing_heads:takes_nan", "nan"),
+    ],
+)
+def test_the_contract_finds_what_is_wrong(factory: str, check: str) -> None:
+    assert check in violations(HeadSpec("own", "breaks the contract", factory))

@@ -1,5 +1,6 @@
 """Splits: the study's own, and cross-validation that never parts duplicates."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from support import jpeg
 
 from benchmarks.dataset import EmbeddingDataset
-from benchmarks.protocols import Protocol
+from benchmarks.protocols import PROTOCOLS, SIZES, Protocol, Split
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 
@@ -97,3 +98,28 @@ def test_splits_are_those_of_the_seed() -> None:
 def test_what_cannot_be_split(protocol: Protocol, y: np.ndarray, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         list(protocol.splits(dataset(y)))
+
+
+def test_a_learning_curve_grows_and_keeps_the_class_rates() -> None:
+    y = np.repeat([0, 1, 2], [90, 50, 20])
+    splits = list(Protocol("learning-curve", folds=4).splits(dataset(y)))
+    assert len(splits) == 4 * len(SIZES)
+    for fold in range(4):
+        parts = [split for split in splits if split.fold == fold]
+        for smaller, larger in pairwise(parts):
+            assert set(smaller.train) < set(larger.train)
+            np.testing.assert_array_equal(smaller.test, larger.test)
+        for split in parts:
+            assert abs(np.mean(y[split.train] == 2) - 20 / 160) < 0.06
+            assert len(np.unique(y[split.train])) == 3
+    assert len({split.hash(np.arange(160, dtype=np.int32)) for split in splits}) == len(splits)
+
+
+def test_a_protocol_that_parts_duplicates_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = np.arange(40)
+    groups[20] = 0
+    data = dataset(np.arange(40) % 2, groups=groups)
+    planted = Split("cv", 0, 0, np.arange(20), np.arange(20, 40))
+    monkeypatch.setitem(PROTOCOLS, "cv", lambda protocol, data: iter([planted]))
+    with pytest.raises(InputError, match="puts duplicates of an image on both sides"):
+        list(Protocol("cv").splits(data))

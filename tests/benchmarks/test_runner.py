@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,17 @@ import pytest
 from support import Collection, CountingBackbone, jpeg, movie, write_metadata
 
 from benchmarks import runner
+from benchmarks.canary import watch
 from benchmarks.cli import cli
+from benchmarks.dataset import from_store
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
+from benchmarks.metrics import METRICS
 from benchmarks.protocols import Protocol
+from benchmarks.queries import backfill, comparison, predictions, runs
 from benchmarks.report import notes, published_rows, render, tables
-from benchmarks.results import comparison
-from featurestore import FeatureStore
+from benchmarks.runner import Limits
+from featurestore import FeatureStore, views
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
 
@@ -49,7 +54,7 @@ def bench(tmp_path: Path) -> FeatureStore:
 
 
 def test_cells_are_stored_and_never_run_again(bench: FeatureStore) -> None:
-    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "workers": 1}
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(limits=Limits(workers=1))}
     (first,) = runner.run(bench, **plan)
     assert (first.cells, first.computed, first.failed) == (9, 9, 0)
     state = bench.state.id
@@ -62,7 +67,7 @@ def test_cells_are_stored_and_never_run_again(bench: FeatureStore) -> None:
 
 
 def test_the_table_is_that_of_the_last_run(bench: FeatureStore) -> None:
-    plan = {"protocols": [Protocol("cv", folds=2)], "workers": 1}
+    plan = {"protocols": [Protocol("cv", folds=2)], "limits": Limits(limits=Limits(workers=1))}
     for names in (FEW, ["knn"], FEW):
         (report,) = runner.run(bench, heads=find(names), **plan)
         (table,) = tables(bench)
@@ -72,8 +77,8 @@ def test_the_table_is_that_of_the_last_run(bench: FeatureStore) -> None:
 
 def test_equal_vectors_under_two_names_are_two_rows(bench: FeatureStore) -> None:
     bench.embed(CountingBackbone(name="twin"))
-    (report,) = runner.run(bench, heads=find(["knn"]), protocols=[Protocol("cv", folds=2)], workers=1)
-    rows = comparison(bench, report.run_id)
+    (_report,) = runner.run(bench, heads=find(["knn"]), protocols=[Protocol("cv", folds=2)], limits=Limits(workers=1))
+    rows = comparison(bench, runs(bench)[0])
     assert [row["backbone"] for row in rows] == ["counting", "twin"]
     assert rows[0]["accuracy"] == rows[1]["accuracy"]
 
@@ -84,14 +89,14 @@ def test_rows_without_an_embedding_are_counted(bench: FeatureStore) -> None:
     path = bench.path.parent / "half.parquet"
     pq.write_table(table, path)
     bench.import_embeddings(path, backbone="half")
-    runner.run(bench, heads=find(["majority"]), protocols=[Protocol("cv", folds=2)], workers=1)
+    runner.run(bench, heads=find(["majority"]), protocols=[Protocol("cv", folds=2)], limits=Limits(workers=1))
     (found,) = tables(bench)
     assert (found["n_rows"], found["n_missing"]) == (50, 10)
     assert any("10 rows of the view are left out" in note for note in notes(found))
 
 
 def test_changed_data_reruns_its_cells(bench: FeatureStore) -> None:
-    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "workers": 1}
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(limits=Limits(workers=1))}
     runner.run(bench, **plan)
     images = Path(bench.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
     (images / "120.jpg").write_bytes(jpeg(9999))
@@ -103,7 +108,7 @@ def test_changed_data_reruns_its_cells(bench: FeatureStore) -> None:
 def test_workers_do_not_change_a_bit(bench: FeatureStore, tmp_path: Path) -> None:
     heads = find(["logistic_regression", "rbf_svm", "random_forest", "mlp_512"])
     query = "SELECT cell, ImgId, y, proba FROM bench_predictions ORDER BY cell, ImgId"
-    runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=2)], workers=1)
+    runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=2)], limits=Limits(workers=1))
     alone = bench.sql(query)
     import shutil
 
@@ -115,23 +120,23 @@ def test_workers_do_not_change_a_bit(bench: FeatureStore, tmp_path: Path) -> Non
     state["tables"] = {k: v for k, v in state["tables"].items() if not k.startswith("bench_")}
     (copy.path / "state.json").write_text(json.dumps(state))
     copy.refresh()
-    (report,) = runner.run(copy, heads=heads, protocols=[Protocol("cv", folds=2)], workers=2)
+    (report,) = runner.run(copy, heads=heads, protocols=[Protocol("cv", folds=2)], limits=Limits(workers=2))
     assert report.computed == 8
     assert copy.sql(query).equals(alone)
 
 
 def test_a_failing_head_is_a_row_and_the_others_finish(bench: FeatureStore) -> None:
     heads = [crashing("raise"), crashing("nan"), *find(["majority"])]
-    (report,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], workers=1)
+    (report,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], limits=Limits(workers=1))
     assert report.failed == 6
-    rows = {row["head"]: row for row in comparison(bench, report.run_id)}
+    rows = {row["head"]: row for row in comparison(bench, runs(bench)[0])}
     assert rows["majority"]["accuracy"] == pytest.approx(2 / 3, abs=0.01)
     assert rows["crashing_raise"]["accuracy"] is None
     assert rows["crashing_raise"]["failure"] == "RuntimeError: out of luck"
     assert "no probabilities" in rows["crashing_nan"]["failure"]
     text = render(tables(bench), "terminal")
     assert "crashing_raise failed in 3 of 3: RuntimeError: out of luck" in text
-    (again,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], workers=1)
+    (again,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], limits=Limits(workers=1))
     assert again.computed == 6, "what failed is tried again"
 
 
@@ -139,8 +144,8 @@ def test_the_interval_is_over_the_rows_that_were_predicted(bench: FeatureStore) 
     value = float(bench.features("counting").X[0, 0])
     meets = {"how": "meet", "value": value}
     heads = [HeadSpec("sometimes", "fails where it learns from the first row", "failing_heads:make", meets)]
-    (report,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], workers=1)
-    (row,) = comparison(bench, report.run_id)
+    (_report,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], limits=Limits(workers=1))
+    (row,) = comparison(bench, runs(bench)[0])
     assert (row["cells"], row["failed"], row["n_test"]) == (3, 2, 20)
 
 
@@ -149,7 +154,7 @@ def test_an_interrupt_keeps_what_was_finished(bench: FeatureStore) -> None:
         if done == 4:
             raise KeyboardInterrupt
 
-    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "workers": 1}
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(limits=Limits(workers=1))}
     with pytest.raises(KeyboardInterrupt):
         runner.run(bench, **plan, on_progress=stop)
     (report,) = runner.run(bench, **plan)
@@ -157,16 +162,16 @@ def test_an_interrupt_keeps_what_was_finished(bench: FeatureStore) -> None:
 
 
 def test_accuracy_is_that_of_the_stored_probabilities(bench: FeatureStore) -> None:
-    (report,) = runner.run(bench, heads=find(["knn"]), protocols=[Protocol("cv", folds=3)], workers=1)
+    (_report,) = runner.run(bench, heads=find(["knn"]), protocols=[Protocol("cv", folds=3)], limits=Limits(workers=1))
     rows = bench.sql("SELECT y, proba FROM bench_predictions").to_pylist()
     right = np.mean([np.argmax(row["proba"]) == row["y"] for row in rows])
-    (row,) = comparison(bench, report.run_id)
+    (row,) = comparison(bench, runs(bench)[0])
     assert row["accuracy_pooled"] == pytest.approx(right)
     assert row["n_test"] == 60
 
 
 def test_the_table_in_every_format(bench: FeatureStore) -> None:
-    runner.run(bench, heads=find(FEW), protocols=[Protocol("cv", folds=3), Protocol("study")], workers=1)
+    runner.run(bench, heads=find(FEW), protocols=[Protocol("cv", folds=3), Protocol("study")], limits=Limits(workers=1))
     found = tables(bench)
     assert {table["protocol"] for table in found} == {"cv", "study"}
     study = next(table for table in found if table["protocol"] == "study")
@@ -175,15 +180,6 @@ def test_the_table_in_every_format(bench: FeatureStore) -> None:
     assert render(found, "csv").splitlines()[0].startswith("protocol,backbone,head")
     assert "| counting | knn |" in render(found, "markdown")
     assert any("can't be told from the best" in note for note in notes(found[0]))
-
-
-def test_rows_are_tied_where_their_intervals_overlap(bench: FeatureStore) -> None:
-    runner.run(bench, heads=find(FEW), protocols=[Protocol("cv", folds=3)], workers=1)
-    (table,) = tables(bench)
-    best = table["rows"][0]["interval"]
-    for row in table["rows"]:
-        assert row["tied_with_best"] == (row["interval"][1] >= best[0] and row["interval"][0] <= best[1])
-    assert sum(row["tied_with_best"] for row in table["rows"]) == 3, "60 rows can't tell these heads apart"
 
 
 def test_published_rows_carry_intervals() -> None:
@@ -204,7 +200,7 @@ def test_published_rows_carry_intervals() -> None:
     ],
 )
 def test_bad_input_is_one_sentence(bench: FeatureStore, arguments, sentence, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("sys.argv", ["benchmarks", "run", "--store", str(bench.path), *arguments])
+    monkeypatch.setattr("sys.argv", ["benchmarks", "run", "--quick", "--store", str(bench.path), *arguments])
     assert run_command(cli, "benchmarks") == 1
     err = capfd.readouterr().err
     assert sentence in err
@@ -214,7 +210,19 @@ def test_bad_input_is_one_sentence(bench: FeatureStore, arguments, sentence, cap
 def test_the_command_ends_with_the_table(bench: FeatureStore, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(
         "sys.argv",
-        ["benchmarks", "run", "--store", str(bench.path), "--head", "majority", "--head", "knn", "--folds", "2"],
+        [
+            "benchmarks",
+            "run",
+            "--quick",
+            "--store",
+            str(bench.path),
+            "--head",
+            "majority",
+            "--head",
+            "knn",
+            "--folds",
+            "2",
+        ],
     )
     assert run_command(cli, "benchmarks") == 0
     out = capfd.readouterr().out
@@ -224,7 +232,11 @@ def test_the_command_ends_with_the_table(bench: FeatureStore, capfd, monkeypatch
 
 
 def test_without_embeddings_or_classes(store: FeatureStore, collection: Collection) -> None:
-    plan = {"heads": find(["majority"]), "protocols": [Protocol("cv", folds=2)], "workers": 1}
+    plan = {
+        "heads": find(["majority"]),
+        "protocols": [Protocol("cv", folds=2)],
+        "limits": Limits(limits=Limits(workers=1)),
+    }
     with pytest.raises(InputError, match="holds no embeddings"):
         runner.run(store, **plan)
     store.ingest(metadata=collection.metadata, images=collection.images, top_genres=1)
@@ -253,3 +265,151 @@ def test_ctrl_c_is_one_line(bench: FeatureStore) -> None:
     assert err.rstrip().splitlines()[-1].startswith("benchmarks: stopped; what was finished is kept")
     bench.refresh()
     assert bench.sql("SELECT count(*) AS n FROM bench_cells")["n"][0].as_py() > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory limits are Linux's")
+def test_what_dies_hangs_or_eats_memory_fails_alone(bench: FeatureStore) -> None:
+    heads = [
+        HeadSpec(how, "misbehaves", "failing_heads:misbehaving", {"how": how}) for how in ("die", "hang", "eat")
+    ] + find(["majority"])
+    limits = Limits(workers=2, seconds=5.0, memory_mb=500)
+    (report,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=2)], limits=limits)
+    assert (report.cells, report.failed) == (8, 6)
+    rows = {row["head"]: row for row in comparison(bench, runs(bench)[0])}
+    assert rows["die"]["failure"] == "its process died (signal SIGKILL)"
+    assert rows["hang"]["failure"] == "stopped: it ran longer than 5 s"
+    assert "allocate" in rows["eat"]["failure"]
+    assert rows["majority"]["failed"] == 0
+    (again,) = runner.run(bench, heads=find(["majority"]), protocols=[Protocol("cv", folds=2)], limits=limits)
+    assert again.computed == 0
+
+
+def test_the_ensemble_is_the_mean_of_its_stored_members(bench: FeatureStore) -> None:
+    members = ("knn", "lda", "ridge")
+    spec = HeadSpec("few", "a mean", "benchmarks.heads.ensemble:make", {"members": members}, members=members)
+    plan = {"protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
+    (fitted,) = runner.run(bench, heads=[spec], **plan)
+    plain = proba_of(bench, "few")
+    runner.run(bench, heads=find(members), **plan)
+    (derived,) = runner.run(bench, heads=[*find(members), spec], **plan)
+    assert (fitted.computed, derived.computed) == (2, 2), "its members were there: nothing but their mean was made"
+    np.testing.assert_allclose(proba_of(bench, "few"), plain, atol=1e-6)
+
+
+def proba_of(store: FeatureStore, head: str) -> np.ndarray:
+    """Probabilities of the newest run, by ImgId."""
+    table = predictions(store, runs(store)[0]["run_id"])
+    rows = [row for row in table.to_pylist() if row["head"] == head]
+    return np.array([row["proba"] for row in sorted(rows, key=lambda row: row["ImgId"])])
+
+
+def test_nested_chooses_inside_and_knows_the_best(bench: FeatureStore) -> None:
+    names = ("knn", "lda")
+    best = HeadSpec("best", "the best", "benchmarks.heads.best:make", {"members": names}, members=names, rule="best")
+    (report,) = runner.run(
+        bench,
+        heads=[*find(names), best],
+        protocols=[Protocol("nested", folds=2)],
+        limits=Limits(workers=1),
+    )
+    assert (report.cells, report.failed) == (6, 0)
+    cells = bench.sql("SELECT head, fold, chosen, inner_score FROM bench_cells").to_pylist()
+    by = {(cell["head"], cell["fold"]): cell for cell in cells}
+    for fold in range(2):
+        assert json.loads(by["lda", fold]["chosen"])["components"] in (16, 32, 64, 128)
+        scores = {name: by[name, fold]["inner_score"] for name in names}
+        assert by["best", fold]["inner_score"] == max(scores.values())
+        assert scores[json.loads(by["best", fold]["chosen"])["head"]] == max(scores.values())
+
+
+def test_several_seeds_are_run_by_heads_that_are_random(bench: FeatureStore) -> None:
+    cheap = [replace(spec, parameters={**spec.parameters, "trees": 5}) for spec in find(["random_forest"])]
+    (report,) = runner.run(
+        bench, heads=[*cheap, *find(["knn"])], protocols=[Protocol("cv", folds=2)], seeds=3, limits=Limits(workers=1)
+    )
+    assert report.cells == 2 * 3 + 2
+    rows = {row["head"]: row for row in comparison(bench, runs(bench)[0])}
+    assert rows["random_forest"]["n_test"] == rows["knn"]["n_test"] == 60
+
+
+def test_costs_are_measured_apart_and_once(bench: FeatureStore) -> None:
+    plan = {"heads": find(["knn", "ridge"]), "protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
+    runner.run(bench, **plan, cost=True)
+    for row in comparison(bench, runs(bench)[0]):
+        assert 0 < row["predict_ms_p50"] <= row["predict_ms_p95"]
+        assert row["cost_fit_seconds"] > 0
+        assert row["model_bytes"] > 1000
+        assert row["depends_on_batch"] is False
+    state = bench.refresh().state.id
+    runner.run(bench, **plan, cost=True)
+    assert bench.refresh().state.id == state
+
+
+def test_a_metric_that_came_later_is_scored_without_a_fit(bench: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = METRICS["brier"]
+    monkeypatch.delitem(METRICS, "brier")
+    runner.run(bench, heads=find(FEW), protocols=[Protocol("cv", folds=2)], limits=Limits(workers=1))
+    run = runs(bench)[0]
+    monkeypatch.setitem(METRICS, "brier", later)
+    assert comparison(bench, run)[0]["brier"] is None
+    assert backfill(bench, run) == 6
+    row = comparison(bench, run)[0]
+    parts = [part for part in predictions(bench, run["run_id"]).to_pylist() if part["head"] == row["head"]]
+    by_fold = [[p for p in parts if p["fold"] == fold] for fold in (0, 1)]
+    expected = [later.function(np.array([p["y"] for p in f]), np.array([p["proba"] for p in f])) for f in by_fold]
+    assert row["brier"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert backfill(bench, run) == 0
+
+
+def test_the_reference_is_named_or_refused(bench: FeatureStore) -> None:
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
+    runner.run(bench, **plan)
+    assert runs(bench)[0]["reference"] == "counting/logistic_regression"
+    runner.run(bench, **plan, reference="knn")
+    assert runs(bench)[0]["reference"] == "counting/knn"
+    rows = {row["head"]: row for row in tables(bench)[0]["rows"]}
+    assert rows["knn"]["reference"]
+    assert rows["knn"]["p_value"] is None
+    assert 0 <= rows["majority"]["p_holm"] <= 1
+    assert rows["majority"]["p_better"] + rows["majority"]["p_equal"] + rows["majority"]["p_worse"] == pytest.approx(1)
+    with pytest.raises(InputError, match="got 'xgboost' as the reference"):
+        runner.run(bench, **plan, reference="xgboost")
+
+
+def test_several_labels_a_row(bench: FeatureStore) -> None:
+    sql = "SELECT ImgId, [Genre1] || CASE WHEN ImgId % 2 = 0 THEN ['Even'] ELSE [] END AS Tags FROM labeled"
+    views.create(bench.path, "tags", sql)
+    bench.refresh()
+    (report,) = runner.run(
+        bench,
+        heads=find(FEW),
+        protocols=[Protocol("cv", folds=2)],
+        view="tags",
+        label="Tags",
+        limits=Limits(workers=1),
+    )
+    assert report.failed == 0
+    run = runs(bench)[0]
+    assert (run["task"], run["classes"]) == ("multilabel", ["Comedy", "Drama", "Even"])
+    rows = comparison(bench, run)
+    assert 0.3 < rows[0]["map"] <= 1
+    assert "f1_micro" in rows[0]
+    assert predictions(bench, run["run_id"])["labels"][0].as_py() in ([0], [1], [0, 2], [1, 2])
+
+
+def test_two_backbones_side_by_side(bench: FeatureStore) -> None:
+    bench.embed(CountingBackbone(name="twin"))
+    both = from_store(bench, "counting+twin")
+    assert both.X.shape[1] == 2 * from_store(bench, "twin").X.shape[1]
+    np.testing.assert_allclose(np.linalg.norm(both.X, axis=1), np.sqrt(2), rtol=1e-5)
+
+
+def test_the_canary_sings_on_a_leak_only(bench: FeatureStore) -> None:
+    heads = [*find(FEW), HeadSpec("peeps", "knows shuffled labels", "failing_heads:peeping", {"path": str(bench.path)})]
+    plan = {"protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
+    (report,) = runner.run(bench, heads=heads, canary=True, **plan)
+    songs = {song.head: song for song in watch(bench, report.run_id)}
+    assert songs["majority"].chance == pytest.approx(2 / 3, abs=0.02)
+    assert [name for name, song in songs.items() if song.leaks] == ["peeps"]
+    with pytest.raises(InputError, match="holds no run"):
+        runs(bench)

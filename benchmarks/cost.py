@@ -1,0 +1,102 @@
+"""What a head costs when nothing else runs: time to fit, time to predict one image, memory, size on disk."""
+
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cells import Task, fitted, in_one_line, rows_of
+
+SINGLE_PREDICTIONS = 60
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Measured on one thread; NaN where it can't be had.
+
+    Parameters
+    ----------
+    fit_seconds
+        Of one fit on the training part.
+    predict_ms_p50, predict_ms_p95
+        Milliseconds to predict one row alone: the median and the 95th percentile.
+    memory_mb
+        Peak resident memory while fitting and predicting, above what the process held before (Linux only).
+    model_bytes
+        Size of the fitted model as `benchmarks fit` saves it.
+    depends_on_batch
+        Whether a row's prediction changes with the rows beside it: then test rows teach.
+    """
+
+    message: str = ""
+    fit_seconds: float = float("nan")
+    predict_ms_p50: float = float("nan")
+    predict_ms_p95: float = float("nan")
+    memory_mb: float = float("nan")
+    model_bytes: float = float("nan")
+    depends_on_batch: bool = False
+
+
+def measure(task: Task) -> Cost:
+    """Fit once and predict some test rows one by one; errors become a cost that says so."""
+    from threadpoolctl import threadpool_limits
+
+    try:
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _measure(task)
+    except Exception as error:  # a head is anybody's code
+        return Cost(in_one_line(error))
+
+
+def _measure(task: Task) -> Cost:
+    rows = rows_of(task, task.test)[:SINGLE_PREDICTIONS]
+    task.head.build(seed=task.seed)  # imports the library: no part of the fit
+    before = _forget_peak()
+    started = time.perf_counter()
+    model = fitted(task)
+    fit_seconds = time.perf_counter() - started
+    together = np.asarray(model.predict_proba(rows))
+    alone, took = [], []
+    for row in rows:
+        started = time.perf_counter()
+        alone.append(np.asarray(model.predict_proba(row[None])))
+        took.append((time.perf_counter() - started) * 1000)
+    return Cost(
+        "",
+        fit_seconds,
+        float(np.percentile(took, 50)),
+        float(np.percentile(took, 95)),
+        _resident("VmHWM") - before,
+        _size(model),
+        not np.allclose(together, np.vstack(alone), atol=1e-4),
+    )
+
+
+def _size(model: object) -> float:
+    from benchmarks.models import saved_bytes
+    from featurestore.errors import FeatureStoreError
+
+    try:
+        return float(saved_bytes(model))
+    except FeatureStoreError:  # an own head of a type that can't be saved
+        return float("nan")
+
+
+def _forget_peak() -> float:
+    """Reset the kernel's record of the peak, and return what is resident now, in MB."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return float("nan")
+    return _resident("VmRSS")
+
+
+def _resident(field: str) -> float:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(field))

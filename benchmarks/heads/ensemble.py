@@ -1,0 +1,45 @@
+"""Soft voting: the mean of the probabilities of several heads, each fitted on the same rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from benchmarks.heads.base import Classifier
+
+
+class SoftVoting(ClassifierMixin, BaseEstimator):
+    """Fits every model and answers with their mean.
+
+    Parameters
+    ----------
+    models
+        Unfitted classifiers; they are fitted in place.
+    """
+
+    def __init__(self, models: Sequence[Any] = ()) -> None:
+        self.models = models
+
+    def fit(self, X: Any, y: Any) -> "SoftVoting":
+        """Fit all models on ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
+        self.classes_ = np.unique(y)
+        self.models_ = [model.fit(X, y) for model in self.models]
+        return self
+
+    def predict_proba(self, X: Any) -> Any:
+        """``(n, d)`` → ``(n, n_classes)`` float64."""
+        check_is_fitted(self)
+        return np.mean([np.asarray(model.predict_proba(X), np.float64) for model in self.models_], axis=0)
+
+    def predict(self, X: Any) -> Any:
+        """The most probable class."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def make(*, seed: int, members: Sequence[str]) -> Classifier:
+    """Of the heads with these names, with their own settings."""
+    from benchmarks.heads.registry import HEADS
+
+    return SoftVoting([HEADS[name].build(seed=seed) for name in members])

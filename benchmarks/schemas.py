@@ -1,0 +1,89 @@
+"""The tables that the bench keeps in the store: their columns, nothing else."""
+
+import pyarrow as pa
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+RUNS = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("started_at", _TIME),
+        ("protocol", pa.string()),
+        ("protocol_text", pa.string()),
+        ("folds", pa.int32()),
+        ("repeats", pa.int32()),
+        ("task", pa.string()),
+        ("canary", pa.bool_()),
+        ("view", pa.string()),
+        ("label", pa.string()),
+        ("classes", pa.list_(pa.string())),
+        ("class_counts", pa.list_(pa.int64())),
+        ("seed", pa.int64()),
+        ("seeds", pa.int64()),
+        ("reference", pa.string()),
+        ("state_id", pa.string()),
+        ("synthetic", pa.bool_()),
+        ("n_rows", pa.int64()),
+        ("n_missing", pa.int64()),
+        ("leaks", pa.int64()),
+        ("warnings", pa.list_(pa.string())),
+        ("libraries", pa.string()),
+        ("machine", pa.string()),
+        ("cells", pa.list_(pa.string())),
+    ]
+)
+CELLS = pa.schema(
+    [
+        ("cell", pa.string()),
+        ("model", pa.string()),
+        ("run_id", pa.string()),
+        ("finished_at", _TIME),
+        ("backbone", pa.string()),
+        ("revision", pa.string()),
+        ("head", pa.string()),
+        ("parameters", pa.string()),
+        ("chosen", pa.string()),
+        ("inner_score", pa.float64()),
+        ("task", pa.string()),
+        ("protocol", pa.string()),
+        ("repeat", pa.int32()),
+        ("fold", pa.int32()),
+        ("size", pa.float64()),
+        ("split_hash", pa.string()),
+        ("data_hash", pa.string()),
+        ("synthetic", pa.bool_()),
+        ("seed", pa.int64()),
+        ("n_train", pa.int64()),
+        ("n_test", pa.int64()),
+        ("status", pa.string()),
+        ("message", pa.string()),
+    ]
+)
+SCORES = pa.schema([("cell", pa.string()), ("metric", pa.string()), ("score", pa.float64())])
+# `y` is the place of the true class in the run's `classes`; with several labels `labels` holds all of them.
+PREDICTIONS = pa.schema(
+    [
+        ("cell", pa.string()),
+        ("ImgId", pa.int32()),
+        ("y", pa.int32()),
+        ("labels", pa.list_(pa.int32())),
+        ("proba", pa.list_(pa.float32())),
+    ]
+)
+COSTS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("backbone", pa.string()),
+        ("head", pa.string()),
+        ("measured_at", _TIME),
+        ("n_train", pa.int64()),
+        ("message", pa.string()),
+        ("fit_seconds", pa.float64()),
+        ("predict_ms_p50", pa.float64()),
+        ("predict_ms_p95", pa.float64()),
+        ("memory_mb", pa.float64()),
+        ("model_bytes", pa.float64()),
+        ("depends_on_batch", pa.bool_()),
+        ("machine", pa.string()),
+    ]
+)

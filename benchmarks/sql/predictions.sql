@@ -1,0 +1,13 @@
+-- Every out-of-fold probability of the run $1, once.
+WITH outcome AS (
+    SELECT c.cell, c.backbone, c.head, c.repeat, c.fold, c.size, c.seed
+    FROM bench_cells AS c
+    SEMI JOIN (SELECT unnest(cells) AS cell FROM bench_runs WHERE run_id = ?) AS wanted USING (cell)
+    WHERE c.status = 'ok'
+    QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.finished_at DESC) = 1
+)
+SELECT backbone, head, repeat, fold, size, seed, ImgId, any_value(y) AS y, any_value(labels) AS labels,
+    any_value(proba) AS proba
+FROM outcome JOIN bench_predictions USING (cell)
+GROUP BY backbone, head, repeat, fold, size, seed, ImgId
+ORDER BY backbone, head, size, repeat, fold, seed, ImgId
