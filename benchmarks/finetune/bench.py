@@ -52,6 +52,8 @@ class Tuning:
 def prepare(store: FeatureStore, dataset: EmbeddingDataset, *, recipes: Sequence[Recipe], weights: str) -> Tuning:
     """Fine-tuning over the rows of ``dataset``; weights or images that can't be had are kept as ``failure``."""
     paths, hashes, failure = _images(store, dataset)
+    if dataset.y.ndim != 1:
+        failure = "fine-tuning has recipes for one label a poster only, not for several"
     loaded, revision = None, ""
     try:
         loaded = load(weights)
@@ -59,13 +61,12 @@ def prepare(store: FeatureStore, dataset: EmbeddingDataset, *, recipes: Sequence
         recipes = [with_weights(recipe, loaded) for recipe in recipes]
     except FeatureStoreError as error:
         failure = str(error)
-    name = loaded.name if loaded else weights
     rows = replace(
         dataset,
         X=np.empty((len(dataset.ids), 0), np.float32),
-        backbone=name,
+        # Synthetic weights are told by the rows' own name: the other rows of the run are not.
+        backbone=loaded.name if loaded else weights,
         revision=revision,
-        synthetic=dataset.synthetic or bool(loaded and loaded.synthetic),
     )
     return Tuning(tuple(recipes), rows, paths, hashes, Path(store.path) / "cache", loaded, failure)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.finetune.weights import quiet
 from featurestore._optional import import_extra
 
 
@@ -30,7 +31,8 @@ def make_weights(folder: Path, *, seed: int = 0, architecture: Mapping[str, Any]
             model.train()(torch.randn(16, 3, 134, 91))
     folder.mkdir(parents=True, exist_ok=True)
     model.config.synthetic = True
-    model.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
     config = folder / "config.json"
     # The mark is what the bench trusts: written here, whatever the library keeps of unknown settings.
     config.write_text(json.dumps(json.loads(config.read_text("utf-8")) | {"synthetic": True}, indent=2), "utf-8")

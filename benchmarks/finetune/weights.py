@@ -109,7 +109,7 @@ def load(reference: str) -> Weights:
     is_local = folder.is_dir()
     if is_local:
         _look_into(folder)
-    with _quiet():
+    with quiet():
         model = _from_folder(str(folder)) if is_local else _from_hub(reference)
     name = folder.resolve().name if is_local else reference
     synthetic = bool(getattr(model.config, "synthetic", False))
@@ -168,8 +168,8 @@ def _architecture_hash(config: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no notes on tensors of the old classifier, which nobody needs."""
+def quiet() -> Iterator[None]:
+    """No progress bars and no notes on tensors of the old classifier, which nobody needs."""
     from transformers.utils import logging as notes
 
     level, bars = notes.get_verbosity(), notes.is_progress_bar_enabled()

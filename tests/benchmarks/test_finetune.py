@@ -355,7 +355,7 @@ def test_rows_like_those_of_any_head(
     assert [cell for cell, _ in outcomes] == cells
     for cell, outcome in outcomes:
         assert (cell.head.name, cell.dataset.backbone) == ("resnet50_head (SYNTHETIC, not a ResNet50)", "tiny")
-        assert cell.dataset.synthetic
+        assert not cell.dataset.synthetic, "the posters are not; the name says what is"
         assert outcome.status == "ok"
         assert outcome.proba.shape == (len(cell.split.test), len(dataset.classes))
     decoded = count_decodes(monkeypatch)
@@ -396,6 +396,13 @@ def test_without_weights_or_images_every_row_says_so(
     (_, outcome), *_ = bench.computed(tuning, tuning.cells(splits(dataset), [0]))
     assert outcome.status == "failed"
     assert "bring it back" in outcome.message
+
+
+def test_several_labels_are_no_task_for_it(store: FeatureStore, dataset: EmbeddingDataset, folder: Path) -> None:
+    several = replace(dataset, y=np.zeros((len(dataset.y), 2), np.int64))
+    tuning = bench.prepare(store, several, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
+    (_, outcome), *_ = bench.computed(tuning, tuning.cells(splits(dataset), [0]))
+    assert (outcome.status, outcome.message[:43]) == ("failed", "fine-tuning has recipes for one label a pos")
 
 
 def test_an_unknown_recipe_is_refused() -> None:
