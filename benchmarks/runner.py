@@ -16,6 +16,9 @@ from benchmarks.cells import Cell, Outcome, Task, derive, run_cell
 from benchmarks.checks import warnings_of
 from benchmarks.cost import Cost, measure
 from benchmarks.dataset import EmbeddingDataset, aligned, from_store, shuffled
+from benchmarks.finetune.bench import DEFAULT, Tuning, prepare
+from benchmarks.finetune.bench import computed as fine_tuned
+from benchmarks.finetune.recipes import find as find_recipes
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
 from benchmarks.pool import TIME_LIMIT_SECONDS, computed
@@ -79,6 +82,8 @@ def run(
     seeds: int = 1,
     reference: str | None = None,
     canary: bool = False,
+    finetune: Sequence[str] = (),
+    weights: str = DEFAULT,
     cost: bool = False,
     limits: Limits | None = None,
     on_progress: Progress | None = None,
@@ -97,6 +102,9 @@ def run(
         The row that the others are tested against: ``head`` or ``backbone/head``.
     canary
         Shuffle the labels first: then no head can be better than chance.
+    finetune, weights
+        Recipes of fine-tuning to run behind the heads, on the same splits, and what they start from: a name, a folder
+        or ``none``.
     cost
         Measure time, memory and size of each head in a separate pass, one at a time.
 
@@ -111,8 +119,9 @@ def run(
     datasets = aligned([from_store(store, name, view=view, label=label) for name in dict.fromkeys(names)])
     if canary:
         datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
+    tuning = prepare(store, datasets[0], recipes=find_recipes(finetune), weights=weights) if finetune else None
     plans = [
-        _plan(protocol, heads or find([], protocol=protocol.name), datasets, seed, seeds, reference, canary)
+        _plan(protocol, heads or find([], protocol=protocol.name), datasets, seed, seeds, reference, canary, tuning)
         for protocol in protocols
     ]
     limits = limits or Limits()
@@ -123,9 +132,8 @@ def run(
             done = results.stored_cells(store, [cell.key for cell in plan.cells])
             missing = [cell for cell in plan.cells if cell.key not in done]
             run_id = results.start_run(store, plan)
-            work = _Work(
-                store, run_id, Path(folder), limits, on_progress, before + len(plan.cells) - len(missing), total
-            )
+            done_before = before + len(plan.cells) - len(missing)
+            work = _Work(store, run_id, Path(folder), limits, tuning, on_progress, done_before, total)
             work.run(missing)
             before += len(plan.cells)
             reports.append(RunReport(run_id, len(plan.cells), len(missing), work.failed, time.monotonic() - started))
@@ -142,6 +150,7 @@ def _plan(
     seeds: int,
     reference: str | None,
     canary: bool,
+    tuning: Tuning | None,
 ) -> results.Plan:
     """All cells; the rows are the same in every dataset, so the splits are too."""
     splits = list(protocol.splits(datasets[0]))
@@ -158,6 +167,8 @@ def _plan(
                     cell = Cell(head, dataset, split, one, protocol.tunes, usable)
                     made[head.name, one] = cell
                     cells.append(cell)
+    if tuning:
+        cells += tuning.cells(splits, range(seed, seed + seeds))
     signs = [sign for dataset in datasets for sign in warnings_of(dataset, splits)]
     return results.Plan(
         protocol, cells, seed, seeds, _reference(reference, heads, datasets), canary, list(dict.fromkeys(signs))
@@ -187,6 +198,7 @@ class _Work:
         run_id: str,
         folder: Path,
         limits: Limits,
+        tuning: Tuning | None,
         on_progress: Progress | None,
         done: int,
         total: int,
@@ -195,6 +207,7 @@ class _Work:
         self.run_id = run_id
         self.folder = folder
         self.limits = limits
+        self.tuning = tuning
         self.on_progress = on_progress
         self.done = done
         self.total = total
@@ -249,7 +262,8 @@ class _Work:
                     yield cell, outcome
 
         yield from ready(derived)
-        direct = [cell for cell in missing if not cell.members]
+        images = self.tuning.dataset if self.tuning else None
+        direct = [cell for cell in missing if not cell.members and cell.dataset is not images]
         tasks = [as_task(cell, self.folder) for cell in direct]
         working = computed(
             run_cell,
@@ -266,6 +280,8 @@ class _Work:
                 if cell.key in waits_for:
                     known[cell.key] = outcome
                     yield from ready(waits_for[cell.key])
+        if self.tuning:  # these use all cores themselves
+            yield from fine_tuned(self.tuning, missing)
 
 
 def as_task(cell: Cell, folder: Path) -> Task:
@@ -284,7 +300,8 @@ def _measure(store: FeatureStore, cells: Sequence[Cell], folder: Path) -> None:
     have = results.measured_models(store.refresh())
     first: dict[str, Cell] = {}
     for cell in cells:
-        if cell.model_key not in have and cell.split.size == 1.0 and cell.head.rule != "best":
+        trained = cell.dataset.X.shape[1] > 0 and cell.head.rule != "best"
+        if trained and cell.model_key not in have and cell.split.size == 1.0:
             first.setdefault(cell.model_key, cell)
     wanted = list(first.values())
     tasks = [as_task(cell, folder) for cell in wanted]

@@ -79,6 +79,13 @@ def head_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--reference", metavar="[BACKBONE/]HEAD", help="What the others are tested against.  [default: logistic_regression]"
 )
+@click.option(
+    "--finetune",
+    multiple=True,
+    metavar="RECIPE",
+    help="Also fine-tune ResNet50: resnet50_head or resnet50_layer4; repeatable.",
+)
+@click.option("--weights", help="Of --finetune: a name, a local folder, or none.  [default: microsoft/resnet-50]")
 @click.option("--quick", is_flag=True, help="A first look: one repeat, no measurement of costs.")
 @json_option
 def run(
@@ -97,6 +104,8 @@ def run(
     repeats: int | None,
     seeds: int,
     reference: str | None,
+    finetune: Sequence[str],
+    weights: str | None,
     quick: bool,
     as_json: bool,
 ) -> None:
@@ -104,6 +113,7 @@ def run(
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks run")
+    from benchmarks.finetune.weights import DEFAULT
     from benchmarks.protocols import DEFAULT_REPEATS, Protocol
     from benchmarks.runner import Limits
     from benchmarks.runner import run as start
@@ -127,6 +137,8 @@ def run(
             seed=seed,
             seeds=seeds,
             reference=reference,
+            finetune=finetune,
+            weights=weights or DEFAULT,
             cost=not quick,
             limits=Limits(workers, time_limit, memory_limit),
             on_progress=progress,

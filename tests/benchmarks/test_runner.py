@@ -54,7 +54,7 @@ def bench(tmp_path: Path) -> FeatureStore:
 
 
 def test_cells_are_stored_and_never_run_again(bench: FeatureStore) -> None:
-    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(limits=Limits(workers=1))}
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(workers=1)}
     (first,) = runner.run(bench, **plan)
     assert (first.cells, first.computed, first.failed) == (9, 9, 0)
     state = bench.state.id
@@ -67,7 +67,7 @@ def test_cells_are_stored_and_never_run_again(bench: FeatureStore) -> None:
 
 
 def test_the_table_is_that_of_the_last_run(bench: FeatureStore) -> None:
-    plan = {"protocols": [Protocol("cv", folds=2)], "limits": Limits(limits=Limits(workers=1))}
+    plan = {"protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
     for names in (FEW, ["knn"], FEW):
         (report,) = runner.run(bench, heads=find(names), **plan)
         (table,) = tables(bench)
@@ -96,7 +96,7 @@ def test_rows_without_an_embedding_are_counted(bench: FeatureStore) -> None:
 
 
 def test_changed_data_reruns_its_cells(bench: FeatureStore) -> None:
-    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(limits=Limits(workers=1))}
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(workers=1)}
     runner.run(bench, **plan)
     images = Path(bench.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
     (images / "120.jpg").write_bytes(jpeg(9999))
@@ -154,7 +154,7 @@ def test_an_interrupt_keeps_what_was_finished(bench: FeatureStore) -> None:
         if done == 4:
             raise KeyboardInterrupt
 
-    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(limits=Limits(workers=1))}
+    plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(workers=1)}
     with pytest.raises(KeyboardInterrupt):
         runner.run(bench, **plan, on_progress=stop)
     (report,) = runner.run(bench, **plan)
@@ -235,7 +235,7 @@ def test_without_embeddings_or_classes(store: FeatureStore, collection: Collecti
     plan = {
         "heads": find(["majority"]),
         "protocols": [Protocol("cv", folds=2)],
-        "limits": Limits(limits=Limits(workers=1)),
+        "limits": Limits(workers=1),
     }
     with pytest.raises(InputError, match="holds no embeddings"):
         runner.run(store, **plan)
