@@ -17,6 +17,7 @@ from featurestore.commands.options import (
     snapshot_option,
     store_option,
     wait_option,
+    write_output,
 )
 from featurestore.commands.quality import quality
 from featurestore.commands.search import similar
@@ -192,9 +193,7 @@ def sql(store: str, query: str, form: str, output: Path | None, seconds: float, 
     with open_store(store, snapshot=snapshot) as opened:
         content = run_to_bytes(opened, query, form, seconds=seconds)
     if output is not None:
-        from featurestore.state import write_atomic
-
-        write_atomic(output, content)
+        write_output(output, content)
         click.echo(f"{output}: {len(content):,} bytes", err=True)
     elif form in ("parquet", "arrow") and sys.stdout.isatty():
         raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")

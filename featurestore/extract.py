@@ -99,6 +99,8 @@ def embed(
     """
     if batch_size < 1:
         raise InputError(f"got a batch size of {batch_size}, expected 1 or more")
+    if workers is not None and workers < 1:
+        raise InputError(f"got {workers} as the number of workers, expected 1 or more")
     started = time.monotonic()
     spec = backbone.spec
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"embed {spec.name}") as writer:

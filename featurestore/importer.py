@@ -182,7 +182,10 @@ def _from_npy(file: Path, ids: Path | None) -> _Vectors:
         raise InputError(f"{file} holds no ids: name them with --ids FILE (.npy, or one a line), got {ids}")
     X = np.load(file, allow_pickle=False)
     if ids.suffix == ".npy":
-        names = [str(value) for value in np.load(ids, allow_pickle=False).tolist()]
+        column = np.load(ids, allow_pickle=False)
+        if column.dtype.kind not in "iuU":  # 1.5 would pass for the file name of image 1
+            raise InputError(f"{ids} holds {column.dtype}, expected whole numbers or file names as ids")
+        names = [str(value) for value in column.tolist()]
     else:
         names = ids.read_text("utf-8").split()
     if X.ndim != 2 or len(X) != len(names):

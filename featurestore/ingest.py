@@ -62,6 +62,8 @@ def ingest(
     """
     if top_genres is not None and top_genres < 1:
         raise InputError(f"got {top_genres} as the number of genres, expected 1 or more")
+    if not images:
+        raise InputError("got no folder of images: an ingest without any would drop every image of the store")
     cleaned = read_metadata(metadata)
     # The folders are read once before the store is touched: a typo must not leave an empty store behind.
     cache = root / CACHE if root.is_dir() else None

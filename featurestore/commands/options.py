@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import FeatureStoreError, InputError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
@@ -69,6 +69,24 @@ def location_option(command: Command) -> Command:
         show_envvar=True,
         help="The store: a folder, or an address such as s3://bucket/store.",
     )(command)
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write what the user named with ``--output`` or the like, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        When ``path`` can't be written.
+    """
+    from featurestore.state import write_atomic
+
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder: name a file")
+    try:
+        write_atomic(path, content)
+    except OSError as error:
+        raise InputError(f"{str(path)!r} can't be written ({error.strerror}): name another file") from error
 
 
 def run_command(command: click.Command, name: str) -> int:

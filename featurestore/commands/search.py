@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from featurestore.commands.options import FOLDER, json_option, location_option, snapshot_option
+from featurestore.commands.options import FOLDER, json_option, location_option, snapshot_option, write_output
 
 
 @click.command()
@@ -62,9 +62,8 @@ def similar(
         )
         if page is not None:
             from featurestore.contact_sheet import render
-            from featurestore.state import write_atomic
 
-            write_atomic(page, render(opened, found, title=f"Neighbours by {backbone}").encode())
+            write_output(page, render(opened, found, title=f"Neighbours by {backbone}").encode())
         titles = opened.query("SELECT ImgId, Title, Genre1 FROM collection").to_pylist()
     known = {row["ImgId"]: row for row in titles}
     rows = [

@@ -107,3 +107,14 @@ def test_every_command_has_help() -> None:
         assert command.help, name
         for parameter in command.params:
             assert parameter.param_type_name == "argument" or parameter.help, f"{name} {parameter.name}"
+
+
+def test_files_that_cannot_be_written_are_one_sentence(run, store: FeatureStore, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    store.embed(CountingBackbone())
+    sheet = ("similar", "--store", store.path, "--backbone", "counting", "--id", 101, "--html")
+    for command in (("sql", "--store", store.path, "SELECT 1", "--output"), sheet):
+        for target, sentence in ((tmp_path / "no" / "file", "can't be written"), (tmp_path, "is a folder")):
+            code, _, err = run(*command, target)
+            assert (code, err.count("\n")) == (1, 1)
+            assert sentence in err
+    assert not list(tmp_path.parent.glob(".*.tmp"))

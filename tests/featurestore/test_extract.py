@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import Collection, CountingBackbone, jpeg
 
-from featurestore import FeatureStore
+from featurestore import FeatureStore, extract
 from featurestore.backbones.base import Preprocessing
 from featurestore.errors import BackboneError, InputError, StoreNotFound
 
@@ -168,3 +168,5 @@ def test_without_store_or_images_one_sentence(tmp_path: Path, store: FeatureStor
         FeatureStore(tmp_path / "none").embed(backbone)
     with pytest.raises(InputError, match="batch size of 0"):
         store.embed(backbone, batch_size=0)
+    with pytest.raises(InputError, match="got -1 as the number of workers"):
+        extract.embed(store.path, backbone, workers=-1)

@@ -88,6 +88,7 @@ def test_parquet_and_npy_give_the_same(store: FeatureStore, collection: Collecti
         ("missing", InputError, "there is no file"),
         ("pickle", InputError, "can't be read"),
         ("no-ids", InputError, "name them with --ids"),
+        ("fractions", InputError, "expected whole numbers or file names"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_whole(
@@ -115,6 +116,10 @@ def test_what_cannot_be_stored_is_refused_whole(
         file, ids = tmp_path / "f.npy", tmp_path / "ids.txt" if kind == "pickle" else None
         np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
         (tmp_path / "ids.txt").write_text("101")
+    elif kind == "fractions":
+        file, ids = tmp_path / "f.npy", tmp_path / "ids.npy"
+        np.save(file, np.array([[1.0, 2.0]]))
+        np.save(ids, np.array([101.5]))
     before = store.state.id
     with pytest.raises(error) as caught:
         store.import_embeddings(file, backbone="x", ids=ids)

@@ -160,6 +160,12 @@ def test_bad_input_leaves_no_empty_store_behind(collection: Collection, tmp_path
         _ = store.state
 
 
+def test_no_folder_at_all_drops_nothing(collection: Collection, store: FeatureStore) -> None:
+    with pytest.raises(InputError, match="got no folder of images"):
+        store.ingest(metadata=collection.metadata, images=[])
+    assert len(store.refresh().sql("FROM images")) == 24
+
+
 def test_a_folder_of_other_things_is_not_made_a_store(collection: Collection, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no store but other things"):
         FeatureStore(tmp_path).ingest(metadata=collection.metadata, images=collection.images)
