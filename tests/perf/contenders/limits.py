@@ -1,0 +1,115 @@
+"""What the machine can do at best: the same bytes read, the same products computed, nothing else."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Options = dict[str, Any]
+
+
+def digest(X: Any) -> list[float]:
+    """As that of `ours`."""
+    return [*X.shape, round(float(np.asarray(X[::997, ::131], np.float64).sum()), 3)]
+
+
+def np_load(options: Options) -> Callable[[], Any]:
+    """The matrix from an ``.npy`` file."""
+
+    def once() -> Any:
+        X = np.load(options["matrix"])
+        return lambda: digest(X)
+
+    return once
+
+
+def mapped_copy(options: Options) -> Callable[[], Any]:
+    """The matrix copied out of a memory map that was made before."""
+    mapped = np.load(options["matrix"], mmap_mode="r")
+
+    def once() -> Any:
+        X = np.array(mapped)
+        return lambda: digest(X)
+
+    return once
+
+
+def mapped_sum(options: Options) -> Callable[[], Any]:
+    """Every value of a memory map read once, nothing copied."""
+    mapped = np.load(options["matrix"], mmap_mode="r")
+    return lambda: float(np.add.reduce(mapped, axis=None)) > 0
+
+
+def product(options: Options) -> Callable[[], Any]:
+    """The matrix product alone: no ranking, no lengths."""
+    X, queries = np.load(options["matrix"]), np.load(options["queries"])
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    one = queries[0]
+    once = (lambda: X @ one) if len(queries) == 1 else (lambda: queries @ X.T)
+    nearest = np.argsort(-(X @ one))[:10] + 1
+
+    def run() -> Any:
+        once()
+        return nearest.tolist
+
+    return run
+
+
+def listing(options: Options) -> Callable[[], Any]:
+    """The names in a folder, and with ``stat`` size and times of each, as ``ls -l`` asks for them."""
+
+    def once() -> Any:
+        with os.scandir(options["folder"]) as entries:
+            if options["stat"]:
+                return len([entry.stat(follow_symlinks=False) for entry in entries])
+            return len(sorted(entry.name for entry in entries))
+
+    return once
+
+
+def forward(options: Options) -> Callable[[], Any]:
+    """The bare batched forward pass: decoded, scaled pixels in memory, vectors kept in memory."""
+    import tensorflow as tf
+
+    model = tf.saved_model.load(options["model"])
+    function = tf.function(
+        lambda images: model(images), input_signature=[tf.TensorSpec([None, 224, 224, 3], tf.float32)]
+    )
+    images = pixels(options["posters"])
+    function(images[:32])
+
+    def once() -> Any:
+        found = [function(images[start : start + 32]).numpy() for start in range(0, len(images), 32)]
+        return {"images": sum(map(len, found))}
+
+    return once
+
+
+def pixels(posters: list[str]) -> Any:
+    """Posters as the models want them, ``(n, 224, 224, 3)`` float32 in [0, 1]."""
+    from PIL import Image
+
+    def read(path: str) -> Any:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.stack(list(pool.map(read, posters))).astype(np.float32) / np.float32(255)
+
+
+def decoding(options: Options) -> Callable[[], Any]:
+    """Every file of a folder read and decoded to RGB on all cores: the least that checking images can cost."""
+    from PIL import Image
+
+    def read(path: Path) -> int:
+        with Image.open(path) as image:
+            return image.convert("RGB").width
+
+    def once() -> Any:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return sum(1 for _ in pool.map(read, Path(options["folder"]).iterdir()))
+
+    return once

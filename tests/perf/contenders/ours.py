@@ -1,0 +1,163 @@
+"""This project's side of each job: only what a user would call; see `worker` for how it is run."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Options = dict[str, Any]
+BACKBONE = "made_up"
+
+
+def digest(X: Any) -> list[float]:
+    """A few numbers that tell one matrix from another."""
+    return [*X.shape, round(float(np.asarray(X[::997, ::131], np.float64).sum()), 3)]
+
+
+def pull(options: Options) -> Callable[[], Any]:
+    """A matrix from a store that this process has not opened yet."""
+    import featurestore
+
+    def once() -> Any:
+        X = featurestore.open(options["store"]).features(BACKBONE, view="images_usable").to_numpy().X
+        return lambda: digest(X)
+
+    return once
+
+
+def pull_again(options: Options) -> Callable[[], Any]:
+    """A matrix from a store that is open and was pulled from before."""
+    import featurestore
+
+    store = featurestore.open(options["store"])
+    store.features(BACKBONE, view="images_usable")
+
+    def once() -> Any:
+        X = store.features(BACKBONE, view="images_usable").to_numpy().X
+        return lambda: digest(X)
+
+    return once
+
+
+def similar(options: Options) -> Callable[[], Any]:
+    """The ten nearest of each of ``queries`` vectors, with the index in memory."""
+    import featurestore
+
+    store = featurestore.open(options["store"])
+    vectors = np.load(options["queries"])
+    store.similar(vectors[:1], backbone=BACKBONE)
+
+    def once() -> Any:
+        return store.similar(vectors, backbone=BACKBONE, k=10).ids[0].tolist()
+
+    return once
+
+
+def near_pairs(options: Options) -> Callable[[], Any]:
+    """All pairs of at least this cosine, vectors in memory."""
+    from featurestore.quality import near_by_cosine
+
+    X = np.load(options["matrix"])
+    ids = np.arange(1, len(X) + 1, dtype=np.int32)
+    return lambda: len(near_by_cosine(ids, X, options["cosine"], known={}))
+
+
+def backbone(options: Options) -> Any:
+    """A SavedModel, loaded as a user would."""
+    from featurestore.backbones.registry import load
+
+    return load("savedmodel:" + options["model"], name="model", synthetic=True)
+
+
+def embed(options: Options) -> Callable[[], Any]:
+    """Embed all posters into a copy of an ingested store; the copy and loading the model are not timed."""
+    from featurestore import FeatureStore
+
+    model = backbone(options)
+    copies = _copies(Path(options["store"]))
+    model.embed(np.zeros((32, 224, 224, 3), np.float32))
+
+    def once() -> Any:
+        report = FeatureStore(next(copies)).embed(model)
+        return {"seconds": report.seconds, "images": report.computed, "reused": report.reused}
+
+    return once
+
+
+def _copies(store: Path) -> Any:
+    import shutil
+
+    number = 0
+    while True:
+        target = store.with_name(f"{store.name}-copy")
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(store, target)
+        number += 1
+        yield target
+
+
+def flat_colour(spec_dim: int) -> Any:
+    """A backbone that costs next to nothing: what remains is the store's own work."""
+    from featurestore.backbones.base import BackboneSpec, Preprocessing
+
+    class Flat:
+        spec = BackboneSpec("flat", spec_dim, Preprocessing(8, 8, "byte"), "flat-1", synthetic=True)
+
+        def embed(self, images: Any) -> Any:
+            return np.ascontiguousarray(images.reshape(len(images), -1)[:, :spec_dim], np.float32)
+
+    return Flat()
+
+
+def embed_nothing_new(options: Options) -> Callable[[], Any]:
+    """Embed where every image has its vector already."""
+    from featurestore import FeatureStore
+
+    store, model = FeatureStore(options["store"]), flat_colour(16)
+
+    def once() -> Any:
+        report = store.embed(model)
+        return [report.present, report.computed]
+
+    return once
+
+
+def embed_flat(options: Options) -> Callable[[], Any]:
+    """Ingest a folder of small images and embed them: time and memory are those of scan, decoding and storing."""
+    from featurestore import FeatureStore
+
+    model = flat_colour(16)
+
+    def once() -> Any:
+        return FeatureStore(options["store"]).embed(model).computed
+
+    return once
+
+
+def ingest(options: Options) -> Callable[[], Any]:
+    """Metadata and folder become a store; with ``again`` the store is there and nothing has changed."""
+    import shutil
+
+    from featurestore import FeatureStore
+
+    store = Path(options["store"])
+
+    def once() -> Any:
+        report = FeatureStore(store).ingest(metadata=options["metadata"], images=options["images"])
+        return lambda: _counts(report, store)
+
+    def _counts(report: Any, store: Path) -> Any:
+        if not options.get("again"):
+            shutil.rmtree(store)
+        return [report.movies, report.joined, report.labeled]
+
+    if options.get("again"):
+        once()
+    return once
+
+
+def command(options: Options) -> Callable[[], Any]:
+    """A command line in a process of its own; what it prints is thrown away."""
+    return lambda: subprocess.run(options["argv"], check=True, stdout=subprocess.DEVNULL).returncode
