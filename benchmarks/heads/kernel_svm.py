@@ -23,14 +23,23 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
         (Gretton et al., A Kernel Two-Sample Test, JMLR 13, 2012).
     Cs
         Inverse penalties to try.
+    tol
+        Of the solver.
     """
 
     def __init__(
-        self, *, kernel: str = "rbf", scaling: str = "standard", Cs: Sequence[float] = (1.0,), random_state: int = 0
+        self,
+        *,
+        kernel: str = "rbf",
+        scaling: str = "standard",
+        Cs: Sequence[float] = (1.0,),
+        tol: float = 1e-3,
+        random_state: int = 0,
     ) -> None:
         self.kernel = kernel
         self.scaling = scaling
         self.Cs = Cs
+        self.tol = tol
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> "KernelSVM":
@@ -45,7 +54,7 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
         best = int(np.argmin([log_loss_of(calibrator(s, codes).predict_proba(s), codes) for s in tried]))
         self.chosen_ = {"C": self.Cs[best], "gamma": self.gamma_} if self.kernel == "rbf" else {"C": self.Cs[best]}
         self.calibrator_ = calibrator(tried[best], codes)
-        self.model_ = SVC(C=self.Cs[best], kernel="precomputed").fit(products, codes)
+        self.model_ = self._machine(self.Cs[best]).fit(products, codes)
         self.rows_ = rows
         return self
 
@@ -54,13 +63,16 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
         width = 1 if len(self.classes_) == 2 else len(self.classes_)
         scores = np.full((len(codes), width), -1.0)
         for train, held in folds:
-            model = SVC(C=C, kernel="precomputed").fit(products[np.ix_(train, train)], codes[train])
+            model = self._machine(C).fit(products[np.ix_(train, train)], codes[train])
             found = columns(model.decision_function(products[np.ix_(held, train)]))
             if found.shape[1] == width:
                 scores[held] = found
             else:  # a class of one row is missing in this part
                 scores[np.ix_(held, model.classes_)] = found if found.shape[1] > 1 else np.hstack([-found, found])
         return scores
+
+    def _machine(self, C: float) -> SVC:
+        return SVC(C=C, kernel="precomputed", tol=self.tol)
 
     def _products(self, left: Any, right: Any) -> Any:
         if self.kernel == "linear":

@@ -1,0 +1,160 @@
+"""Shortcuts that heads share give the numbers of the plain way, to 1e-6 of probability."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from benchmarks.heads.contract import example
+from benchmarks.heads.kernel_svm import KernelSVM
+from benchmarks.heads.knn import CosineNeighbors
+from benchmarks.heads.logistic_regression import TunedLogisticRegression
+from benchmarks.heads.registry import HEADS
+from benchmarks.heads.ridge import LeaveOneOutRidge
+from benchmarks.heads.space import SCALINGS, Coordinates, UnitScale
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    X, y = example(150, 260, seed=3)
+    X = X * np.random.default_rng(0).uniform(0.2, 3, 260).astype(np.float32) + 1
+    return X[:100], y[:100], X[100:]
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("rows", [40, 150])
+def test_coordinates_keep_every_product(scaling: str, rows: int) -> None:
+    X, _ = example(150, 60)
+    scale, space = UnitScale(scaling).fit(X[:rows]), Coordinates(scaling)
+    found = space.fit_transform(X[:rows])
+    plain = scale.transform(X)
+    assert found.shape[1] <= min(rows, 60)
+    np.testing.assert_allclose(found @ found.T, plain[:rows] @ plain[:rows].T, atol=1e-9)
+    np.testing.assert_allclose(space.transform(X) @ found.T, plain @ plain[:rows].T, atol=1e-9)
+    assert np.mean((plain[:rows] ** 2).sum(axis=1)) == pytest.approx(1)
+
+
+def test_standardised_is_standardised(parts) -> None:  # type: ignore[no-untyped-def]
+    train, _, test = parts
+    plain = StandardScaler().fit(train.astype(np.float64)).transform(test.astype(np.float64))
+    np.testing.assert_allclose(UnitScale("standard").fit(train).transform(test) * np.sqrt(260), plain, atol=1e-5)
+
+
+def test_a_constant_column_carries_nothing() -> None:
+    X, _ = example(50, 10)
+    X[:, 4] = 0.1
+    assert np.abs(UnitScale("standard").fit_transform(X)[:, 4]).max() == 0
+
+
+def test_logistic_regression_is_a_grid_search_over_pipelines(parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, test = parts
+    Cs = (0.3, 1.0, 3.0)
+    fast = TunedLogisticRegression(scalings=("standard",), Cs=Cs, tol=1e-10).fit(train, y)
+    # The scale of the training part is given, as it is to the inner folds of the head.
+    scale = UnitScale("standard").fit(train)
+    plain = GridSearchCV(
+        LogisticRegression(tol=1e-10, max_iter=5000),
+        {"C": list(Cs)},
+        cv=StratifiedKFold(3, shuffle=True, random_state=0),
+        scoring="neg_log_loss",
+    ).fit(scale.transform(train), y)
+    assert fast.chosen_["C"] == plain.best_params_["C"]
+    np.testing.assert_allclose(fast.predict_proba(test), plain.predict_proba(scale.transform(test)), atol=1e-6)
+
+
+def test_ridge_is_that_of_scikit_learn(parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, test = parts
+    alphas = (0.1, 1.0, 3.0, 10.0)
+    fast = LeaveOneOutRidge(scalings=("standard",), alphas=alphas).fit(train, y)
+    scale = UnitScale("standard").fit(train)
+    plain = RidgeClassifierCV(alphas).fit(scale.transform(train), y)
+    assert fast.chosen_["alpha"] == plain.alpha_
+    np.testing.assert_allclose(fast.decision_function(test), plain.decision_function(scale.transform(test)), atol=1e-6)
+
+
+def test_leave_one_out_leaves_one_out(parts) -> None:  # type: ignore[no-untyped-def]
+    from sklearn.linear_model import Ridge
+
+    train, y, _ = parts
+    rows = Coordinates("standard").fit_transform(train)
+    targets = np.where(y[:, None] == np.arange(3), 1.0, -1.0)
+    values = (rows**2).sum(axis=0)
+    weights = (rows.T @ (targets - targets.mean(axis=0))) / (values + 2.0)[:, None]
+    leverage = 1 / len(rows) + (rows**2 / (values + 2.0)).sum(axis=1)
+    fast = targets - (targets - targets.mean(axis=0) - rows @ weights) / (1 - leverage)[:, None]
+    others = np.arange(len(y)) != 5
+    plain = Ridge(alpha=2.0).fit(rows[others], targets[others]).predict(rows[5:6])
+    np.testing.assert_allclose(fast[5:6], plain, atol=1e-8)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_machines_on_one_matrix_are_machines_on_rows(kernel: str, parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, test = parts
+    fast = KernelSVM(kernel=kernel, Cs=(1.0,), tol=1e-9).fit(train, y)
+    scale = UnitScale("standard").fit(train)
+    plain = SVC(C=1.0, kernel=kernel, gamma=fast.gamma_, tol=1e-9).fit(scale.transform(train), y)
+    products = fast._products(scale.transform(test), fast.rows_)
+    np.testing.assert_allclose(
+        fast.model_.decision_function(products), plain.decision_function(scale.transform(test)), atol=1e-6
+    )
+    held = fast._held_out(fast._products(fast.rows_, fast.rows_), y, list(_folds(y)), 1.0)
+    for inner, left in _folds(y):
+        one = SVC(C=1.0, kernel=kernel, gamma=fast.gamma_, tol=1e-9).fit(fast.rows_[inner], y[inner])
+        np.testing.assert_allclose(held[left], one.decision_function(fast.rows_[left]), atol=1e-6)
+
+
+def _folds(y: np.ndarray):  # type: ignore[no-untyped-def]
+    return StratifiedKFold(3, shuffle=True, random_state=0).split(y, y)
+
+
+def test_neighbours_are_those_of_scikit_learn(parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, test = parts
+    fast = CosineNeighbors(ks=(7,)).fit(train, y)
+    plain = KNeighborsClassifier(7, metric="cosine", algorithm="brute").fit(train, y).predict_proba(test)
+    rates = np.bincount(y) / len(y)
+    np.testing.assert_allclose(fast.predict_proba(test), (7 * plain + rates) / 8, atol=1e-6)
+
+
+def test_the_number_of_neighbours_is_that_of_leave_one_out(parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, _ = parts
+    fast = CosineNeighbors(ks=(1, 5, 20)).fit(train, y)
+    losses = {}
+    for k in (1, 5, 20):
+        proba = [
+            CosineNeighbors(ks=(k,))
+            .fit(np.delete(train, row, 0), np.delete(y, row))
+            .predict_proba(train[row : row + 1])
+            for row in range(len(y))
+        ]
+        losses[k] = -np.log(np.vstack(proba)[np.arange(len(y)), y]).mean()
+    assert fast.chosen_["k"] == min(losses, key=lambda k: losses[k])
+
+
+@pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
+def test_all_numbers_of_rounds_come_from_one_fit(name: str, parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, test = parts
+    spec = HEADS[name]
+    longest = spec.build(seed=1, rounds=30)
+    longest.fit(train, y)
+    for rounds, found in zip((5, 12, 30), spec.function("predict_path")(longest, test, (5, 12, 30)), strict=True):
+        plain = spec.build(seed=1, rounds=rounds).fit(train, y).predict_proba(test)
+        np.testing.assert_allclose(found, plain, atol=1e-6)
+
+
+def test_ensemble_members_trained_at_once_learn_like_one_alone() -> None:
+    """The batched product mixes nothing: a member's answer does not change when another is disturbed."""
+    from benchmarks.heads.mlp_ensemble import MLPEnsemble
+
+    X, y = example(90, 40)
+    model = MLPEnsemble(members=3, epochs=2).fit(X, y)
+    before = model.predict_proba(X)
+    alone = []
+    layers = model.layers_
+    for member in range(3):
+        model.layers_ = [(weights[member : member + 1], biases[member : member + 1]) for weights, biases in layers]
+        alone.append(model.predict_proba(X))
+    np.testing.assert_allclose(before, np.mean(alone, axis=0), atol=1e-12)
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3
