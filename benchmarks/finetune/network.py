@@ -61,11 +61,13 @@ def _start_logistic(last: Any, pooled: NDArray[np.float32], codes: NDArray[np.in
     """Put the solution of logistic regression, standardised as the head of that name, into the last layer."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     if len(np.unique(codes)) < 2:
         return
     scaler = StandardScaler().fit(pooled)
-    model = LogisticRegression(C=LOGISTIC_C, max_iter=2000).fit(scaler.transform(pooled), codes)
+    with threadpool_limits(1):  # too small to share
+        model = LogisticRegression(C=LOGISTIC_C, max_iter=2000).fit(scaler.transform(pooled), codes)
     coefficients, intercepts = model.coef_ / scaler.scale_, model.intercept_
     if len(coefficients) == 1:  # two classes: scikit-learn keeps the difference of their rows
         coefficients, intercepts = np.concatenate([-coefficients, coefficients]) / 2, intercepts * [-0.5, 0.5]
