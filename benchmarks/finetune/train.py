@@ -1,7 +1,6 @@
 """Fits a recipe on one split and predicts its test rows, like `benchmarks.cells.run_cell` does for a head."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cells import Outcome
+from benchmarks.cells import Outcome, in_one_line
 from benchmarks.finetune import network
 from benchmarks.finetune.frozen import FrozenImages
 from benchmarks.finetune.recipes import Recipe
@@ -51,20 +50,18 @@ def fit_predict(
     """
     classes, codes = np.unique(y[split.train], return_inverse=True)
     fit = _fit_head if recipe.trained == "head" else network.fit
-    with warnings.catch_warnings(record=True):
-        warnings.simplefilter("always")
-        try:
-            started = time.perf_counter()
-            predict: Predict = fit(
-                recipe, images, split.train, codes.astype(np.int64), seed=seed, weights=weights, on_progress=on_progress
-            )
-            fitted = time.perf_counter()
-            raw = np.asarray(predict(split.test))
-            ended = time.perf_counter()
-            if not np.isfinite(raw).all():
-                raise ValueError("training went to NaN")
-        except Exception as error:  # out of memory, a broken network: it fails alone
-            return Outcome("failed", f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
+    try:
+        started = time.perf_counter()
+        predict: Predict = fit(
+            recipe, images, split.train, codes.astype(np.int64), seed=seed, weights=weights, on_progress=on_progress
+        )
+        fitted = time.perf_counter()
+        raw = np.asarray(predict(split.test))
+        ended = time.perf_counter()
+        if not np.isfinite(raw).all():
+            raise ValueError("training went to NaN")
+    except Exception as error:  # out of memory, a broken network: it fails alone
+        return Outcome("failed", in_one_line(error))
     proba = np.zeros((len(split.test), n_classes), np.float32)
     proba[:, classes] = raw
     return Outcome("ok", weights.message, proba, fitted - started, (ended - fitted) * 1000 / len(split.test))
