@@ -15,14 +15,14 @@ KINDS = ("rival", "limit", "scale")
 
 @dataclass(frozen=True)
 class Goal:
-    """At most ``most``: of the others' seconds (``×``), or seconds beyond theirs (``s``)."""
+    """At most ``most``: of the others' seconds (``×``), seconds beyond theirs (``s over``), or in another unit."""
 
     most: float
     unit: str = "×"
 
     def __str__(self) -> str:
-        if self.unit == "s":
-            return f"≤ {self.most:g} s over"
+        if self.unit != "×":
+            return f"≤ {self.most:g} {self.unit}"
         return f"≤ {self.most:.2f} ×" if self.most >= 0.1 else f"≤ {self.most:.3f} ×"
 
 
@@ -94,7 +94,7 @@ def _ratio(ours: list[float], theirs: list[float], goal: Goal | None) -> tuple[f
         middle = statistics.median(theirs) if len(theirs) < len(ours) else statistics.median(ours)
         longer = max(ours, theirs, key=len)
         ours, theirs = (longer, [middle] * len(longer)) if longer is ours else ([middle] * len(longer), longer)
-    if goal is not None and goal.unit == "s":
+    if goal is not None and goal.unit == "s over":
         return quartiles([a - b for a, b in zip(ours, theirs, strict=True)])
     return quartiles([a / b for a, b in zip(ours, theirs, strict=True)])
 
@@ -108,7 +108,7 @@ def render(rows: Sequence[Row], about: dict[str, Any]) -> str:
             f"{r.other}{' (limit)' if r.kind == 'limit' else ' (for scale)' if r.kind == 'scale' else ''}",
             _seconds(r.ours),
             _seconds(r.theirs),
-            "" if r.ratio is None else f"{_short(r.ratio[1])} {r.goal.unit if r.goal else '×'}",
+            "" if r.ratio is None else f"{_short(r.ratio[1])} {r.goal.unit.split()[0] if r.goal else '×'}",
             "" if r.ratio is None or len(r.ours) < 2 else f"{_short(r.ratio[0])}-{_short(r.ratio[2])}",
             str(r.goal) if r.goal else "",
             r.verdict or ("not run" if r.ratio is None else ""),

@@ -127,7 +127,7 @@ def ingested(options: Options) -> Callable[[], Any]:
 
 
 def posters_by_id(options: Options) -> Callable[[], Any]:
-    """``count`` files named by ids of the metadata: hard links to copies of the posters, so that they take little disk."""
+    """``count`` files named by ids of the metadata: hard links to copies of the posters, to spare the disk."""
     import csv
     import shutil
 
@@ -190,3 +190,55 @@ def models(options: Options) -> Callable[[], Any]:
         tf.saved_model.save(module, options["model"], signatures=signature)
 
     return once
+
+
+def labelled(options: Options) -> Callable[[], Any]:
+    """A store as the study's: 811 labelled rows of four classes, and vectors of ``backbones`` that cluster by them."""
+    import pyarrow as pa
+
+    from featurestore.backbones.base import BackboneSpec, Preprocessing
+    from featurestore.schemas import IMAGES, MOVIES
+    from featurestore.staging import publish_vectors
+    from featurestore.writer import open_writer
+
+    counts = {name: count // options["divide"] for name, count in STUDY_CLASSES.items()}
+
+    def once() -> Any:
+        rng = np.random.default_rng(0)
+        genres = rng.permutation(np.repeat(list(counts), list(counts.values())))
+        ids = list(range(1, len(genres) + 1))
+        hashes = [f"{i:064x}" for i in ids]
+        movies = [
+            dict.fromkeys(MOVIES.names) | {"imdbId": i, "Title": f"Film {i}", "Genre": str(genre)}
+            for i, genre in zip(ids, genres, strict=True)
+        ]
+        blank = dict.fromkeys(IMAGES.names) | {"size_bytes": 0, "status": "ok", "synthetic": True, "folder": ""}
+        images = [
+            blank | {"ImgId": i, "ImgName": f"{i}.jpg", "content_hash": digest}
+            for i, digest in zip(ids, hashes, strict=True)
+        ]
+        with open_writer(Path(options["store"]), create=True) as writer:
+            with writer.commit() as commit:
+                commit.replace("movies", pa.Table.from_pylist(movies, schema=MOVIES))
+                commit.replace("images", pa.Table.from_pylist(images, schema=IMAGES))
+            for number in range(options["backbones"]):
+                spec = BackboneSpec(f"made_up_{number}", options["dim"], Preprocessing(), "random", synthetic=True)
+                X = _clusters(genres, options["dim"], seed=number)
+                publish_vectors(writer, spec, ids=ids, hashes=hashes, vectors=X)
+        return len(ids)
+
+    return once
+
+
+STUDY_CLASSES = {"Drama": 357, "Comedy": 317, "Crime": 84, "Adventure": 53}
+
+
+def _clusters(labels: Any, dim: int, *, seed: int) -> Any:
+    """Non-negative vectors with the fast decay of a network's: a weak centre a class in strong common directions."""
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((256, dim)) * (np.arange(1, 257) ** -0.7)[:, None]
+    codes = np.unique(labels, return_inverse=True)[1]
+    centres = rng.standard_normal((codes.max() + 1, 256)) * 0.35
+    latent = rng.standard_normal((len(codes), 256)) + centres[codes]
+    X = latent @ directions + 0.3 * rng.standard_normal((len(codes), dim))
+    return np.maximum(X, 0).astype(np.float32)

@@ -161,3 +161,36 @@ def ingest(options: Options) -> Callable[[], Any]:
 def command(options: Options) -> Callable[[], Any]:
     """A command line in a process of its own; what it prints is thrown away."""
     return lambda: subprocess.run(options["argv"], check=True, stdout=subprocess.DEVNULL).returncode
+
+
+def bench(options: Options) -> Callable[[], Any]:
+    """The whole command on a fresh copy of a store; how long its workers were busy is read from its results."""
+    import json
+    import sys
+
+    copies = _copies(Path(options["store"]))
+
+    def once() -> Any:
+        store = next(copies)
+        argv = [sys.executable, "-m", "benchmarks.cli", "run", "--store", str(store), "--json"]
+        argv += ["--folds", str(options["folds"]), "--repeats", str(options["repeats"])]
+        done = subprocess.run(argv, check=True, capture_output=True, text=True)
+        report = json.loads(done.stdout)["runs"][0]
+        report["run_seconds"] = report.pop("seconds")
+        return lambda: {**report, "busy_seconds": _busy_seconds(store)}
+
+    return once
+
+
+def _busy_seconds(store: Path) -> float:
+    """Seconds of fits and predictions over all cells that had a fit of their own."""
+    import featurestore
+    from benchmarks.heads.registry import HEADS
+
+    derived = [name for name, spec in HEADS.items() if spec.members]
+    query = (
+        "SELECT sum(CASE metric WHEN 'fit_seconds' THEN score ELSE score / 1000 * n_test END) AS s "
+        "FROM bench_scores JOIN bench_cells USING (cell) "
+        "WHERE metric IN ('fit_seconds', 'predict_ms') AND NOT list_contains(?, head)"
+    )
+    return float(featurestore.open(store).query(query, [derived])["s"][0].as_py() or 0.0)
