@@ -6,10 +6,40 @@
 >>> features = store.features("descriptors")                                  # doctest: +SKIP
 """
 
+from typing import TYPE_CHECKING, Any
+
 from featurestore import errors
-from featurestore.bundle import open_bundle
-from featurestore.features import Arrays, Features
-from featurestore.store import BackboneInfo, FeatureStore
-from featurestore.store import open_store as open
+
+if TYPE_CHECKING:
+    from featurestore.bundle import open_bundle
+    from featurestore.features import Arrays, Features
+    from featurestore.store import BackboneInfo, FeatureStore
+    from featurestore.store import open_store as open
 
 __all__ = ["Arrays", "BackboneInfo", "FeatureStore", "Features", "errors", "open", "open_bundle"]
+
+# NumPy, Arrow and DuckDB take a quarter of a second: they come with the first name that is used, not with the import,
+# so that every `--help`, and every program that may not need the store, starts at once.
+_PLACES = {
+    "Arrays": ("featurestore.features", "Arrays"),
+    "BackboneInfo": ("featurestore.store", "BackboneInfo"),
+    "FeatureStore": ("featurestore.store", "FeatureStore"),
+    "Features": ("featurestore.features", "Features"),
+    "open": ("featurestore.store", "open_store"),
+    "open_bundle": ("featurestore.bundle", "open_bundle"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _PLACES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

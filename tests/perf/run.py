@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from perf.context import Context  # noqa: E402
 from perf.rivals import Rivals, install  # noqa: E402
-from perf.table import Row, compare, render, save  # noqa: E402
+from perf.table import Row, compare, render, save, table  # noqa: E402
 
 # module:function in `jobs`; they are imported when they run.
 JOBS = {
@@ -37,6 +37,7 @@ JOBS = {
     "ingest": "ingest:run",
     "nothing-new": "embed:nothing_new",
     "embed": "embed:run",
+    "finetune": "finetune:run",
     "bench": "bench:run",
     "growth": "growth:run",
 }
@@ -84,7 +85,8 @@ def _run(names: list[str], context: Context) -> list[Row]:
         except Exception as error:  # the other jobs are worth having, and the row says what happened
             traceback.print_exc()
             found = [Row(name, "all of it", "-", "limit", None, [], [], None, f"the job failed: {error}")]
-        print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        # As they come: a run that is stopped has not been for nothing.
+        print(f"{name}: {time.monotonic() - started:.0f} s\n{table(found)}\n", file=sys.stderr, flush=True)
         rows += found
     return rows
 

@@ -23,7 +23,7 @@ class Goal:
     def __str__(self) -> str:
         if self.unit != "×":
             return f"≤ {self.most:g} {self.unit}"
-        return f"≤ {self.most:.2f} ×" if self.most >= 0.1 else f"≤ {self.most:.3f} ×"
+        return f"≤ {self.most:.2f} ×"
 
 
 @dataclass
@@ -100,7 +100,19 @@ def _ratio(ours: list[float], theirs: list[float], goal: Goal | None) -> tuple[f
 
 
 def render(rows: Sequence[Row], about: dict[str, Any]) -> str:
-    """The whole table for a terminal."""
+    """The whole table for a terminal, with what it was measured on."""
+    hits, misses = (sum(r.verdict == word for r in rows) for word in ("hit", "MISS"))
+    head = [
+        f"{about['at']}, commit {about['commit']}, {about['machine']}",
+        f"load at the start {about['load']}; {', '.join(f'{n} {v}' for n, v in about['versions'].items())}",
+        "Seconds are medians; a ratio is the median of ours ÷ theirs, round by round, so below 1 is faster.",
+        "",
+    ]
+    return "\n".join([*head, table(rows), "", f"{hits} goals hit, {misses} missed"])
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows alone."""
     cells = [("job", "beside", "ours", "theirs", "ratio", "quartiles", "goal", "")]
     cells += [
         (
@@ -127,14 +139,7 @@ def render(rows: Sequence[Row], about: dict[str, Any]) -> str:
             lines.append("-" * len(lines[0].ljust(sum(widths) + 14)))
         elif rows[number - 1].note:
             lines.append(f"    {rows[number - 1].note}")
-    hits, misses = (sum(r.verdict == word for r in rows) for word in ("hit", "MISS"))
-    head = [
-        f"{about['at']}, commit {about['commit']}, {about['machine']}",
-        f"load at the start {about['load']}; {', '.join(f'{n} {v}' for n, v in about['versions'].items())}",
-        "Seconds are medians; a ratio is the median of ours ÷ theirs, round by round, so below 1 is faster.",
-        "",
-    ]
-    return "\n".join([*head, *lines, "", f"{hits} goals hit, {misses} missed"])
+    return "\n".join(lines)
 
 
 def _seconds(values: Sequence[float]) -> str:

@@ -68,7 +68,7 @@ def pairs(context: Context) -> list[Row]:
             Contender("ours", "ours.py:near_pairs", options),
             context.other("faiss", "faiss", "faiss_pairs", options),
         ],
-        context.repeats,
+        context.size(3, 1),
     )
     ours, theirs = runs["ours"], runs["faiss"]
     told = f"{ours.answer} pairs" if ours.answer == theirs.answer else f"{ours.answer} and {theirs.answer} pairs"

@@ -7,13 +7,17 @@ from perf.context import Context
 from perf.measure import Contender, race
 from perf.table import Goal, Row, row
 
+# NumPy, Arrow and DuckDB come with the first use: shown, so that nobody takes the import for the whole cost.
+LAZY = ("import, and what open() needs",)
+
 
 def run(context: Context) -> list[Row]:
-    """Three commands and the empty one, in turns."""
+    """Each command and the empty one, in turns."""
     script = "import sys; from {0}.cli import main; sys.argv = ['{0}', '--help']; sys.exit(main())"
     commands = {
         "nothing": [sys.executable, "-c", "pass"],
         "import featurestore": [sys.executable, "-c", "import featurestore"],
+        "import, and what open() needs": [sys.executable, "-c", "import featurestore; featurestore.open"],
         "featurestore --help": _installed("featurestore") or [sys.executable, "-c", script.format("featurestore")],
         "benchmarks --help": _installed("benchmarks") or [sys.executable, "-c", script.format("benchmarks")],
     }
@@ -26,8 +30,8 @@ def run(context: Context) -> list[Row]:
             ours=runs[name],
             other="python -c pass",
             theirs=runs["nothing"],
-            goal=Goal(0.25, "s over"),
-            kind="limit",
+            goal=None if name in LAZY else Goal(0.25, "s over"),
+            kind="scale" if name in LAZY else "limit",
         )
         for name in list(commands)[1:]
     ]
