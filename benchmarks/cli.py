@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from benchmarks.commands.model import fit, predict
 from benchmarks.commands.report import report, table
 from benchmarks.commands.run import canary, heads, power, run
 from featurestore.commands.options import run_command
@@ -15,7 +16,7 @@ def cli() -> None:
     """Compare classifier heads over the embeddings of a feature store."""
 
 
-for command in (run, table, report, heads, power, canary):
+for command in (run, table, report, heads, power, canary, fit, predict):
     cli.add_command(command)
 
 

@@ -142,7 +142,7 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
         "n_missing": dataset.missing,
         "leaks": max(cell.split.leaks(dataset.groups) for cell in plan.cells),
         "warnings": list(plan.warnings),
-        "libraries": json.dumps(_library_versions()),
+        "libraries": json.dumps(library_versions()),
         "machine": machine(),
         "cells": keys,
     }
@@ -237,7 +237,8 @@ def store_costs(store: FeatureStore, costs: Sequence[tuple[Cell, Cost]]) -> None
     store.append({"bench_costs": pa.Table.from_pylist(rows, schema=COSTS)}, wait_seconds=600)
 
 
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Name and version of each library that decides a result."""
     found = {}
     for name in LIBRARIES:
         try:

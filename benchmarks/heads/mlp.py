@@ -12,9 +12,10 @@ from torch import nn
 
 from benchmarks.heads.base import Classifier
 from benchmarks.heads.finite import only_finite
+from benchmarks.heads.torch_state import TorchState
 
 
-class TorchMLP(ClassifierMixin, BaseEstimator):
+class TorchMLP(TorchState, ClassifierMixin, BaseEstimator):
     """Dense layers with ReLU, dropout behind the first ``dropouts`` of them, softmax; Adam on the cross-entropy.
 
     Weights start as Keras starts them (Glorot uniform, biases zero), since the study's did.
@@ -78,6 +79,23 @@ class TorchMLP(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> Any:
         """The most probable class."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Weights as NumPy arrays: a fitted model can be stored without pickle."""
+        state = dict(super().__getstate__())
+        if "model_" in state:
+            state["arrays_"] = [array.numpy() for array in state.pop("model_").state_dict().values()]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the weights back into a network."""
+        arrays = state.pop("arrays_", None)
+        super().__setstate__(state)
+        if arrays is not None:
+            model = self._network(arrays[0].shape[1])
+            tensors = [torch.from_numpy(np.array(array, np.float32)) for array in arrays]
+            model.load_state_dict(dict(zip(model.state_dict(), tensors, strict=True)))
+            self.model_ = model.eval()
 
     def _network(self, columns: int) -> nn.Sequential:
         layers: list[nn.Module] = []

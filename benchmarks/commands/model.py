@@ -1,0 +1,94 @@
+"""The commands `fit` and `predict`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from featurestore.commands.options import FOLDER, json_option, store_option
+
+
+@click.command()
+@store_option
+@click.argument("head")
+@click.option("--backbone", required=True, help="Whose embeddings it learns from; A+B: both side by side.")
+@click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label.")
+@click.option("--label", default="Genre1", show_default=True, help="The view's label column.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of a head that is random.")
+@click.option("--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own.")
+@click.option("--trust", multiple=True, metavar="TYPE", help="A type that an own head holds; repeatable.")
+@click.option("-o", "--output", type=FOLDER, required=True, help="Folder to write.")
+def fit(
+    store: Path,
+    head: str,
+    backbone: str,
+    view: str,
+    label: str,
+    seed: int,
+    files: Sequence[Path],
+    trust: Sequence[str],
+    output: Path,
+) -> None:
+    """Fit HEAD on all rows and write it as a folder that is read without pickle."""
+    from featurestore._optional import import_extra
+
+    import_extra("sklearn", "bench", needed_by="benchmarks fit")
+    from benchmarks.heads.registry import find
+    from benchmarks.models import save
+    from benchmarks.predict import fit as fit_head
+    from featurestore import open as open_store
+
+    (spec,) = find([head], files=files)
+    classifier, card = fit_head(open_store(store), spec, backbone, view=view, label=label, seed=seed)
+    save(classifier, card, output, trust=trust)
+    mark = ", SYNTHETIC" if card["synthetic"] else ""
+    click.echo(f"{output}: {head} over {backbone}, {card['n_rows']:,} rows, {len(card['classes'])} classes{mark}")
+
+
+@click.command()
+@click.argument("model", type=FOLDER)
+@click.argument("images", type=FOLDER, nargs=-1, required=True)
+@click.option("--store", type=FOLDER, help="A store: also name the nearest labelled images in it.")
+@click.option("--model-backbone", "reference", help="The backbone as for `featurestore embed`.  [default: the card's]")
+@click.option("--weights", type=FOLDER, help="Local weights, as for `featurestore embed`.")
+@click.option("--tensor", help="Tensor of a tflite model, as for `featurestore embed`.")
+@click.option("--trust", multiple=True, metavar="TYPE", help="A type that the model may hold; repeatable.")
+@click.option("-k", "k", type=click.IntRange(1), default=3, show_default=True, help="How many neighbours.")
+@json_option
+def predict(
+    model: Path,
+    images: Sequence[Path],
+    store: Path | None,
+    reference: str | None,
+    weights: Path | None,
+    tensor: str | None,
+    trust: Sequence[str],
+    k: int,
+    as_json: bool,
+) -> None:
+    """Say what MODEL thinks of IMAGES: probabilities, and the nearest labelled images of a store."""
+    from benchmarks.models import load
+    from benchmarks.predict import answer
+    from featurestore import open as open_store
+    from featurestore.backbones.registry import load as load_backbone
+    from featurestore.errors import InputError
+
+    found = load(model, trust=trust)
+    name = found.card["backbone"]
+    if "+" in name:
+        raise InputError(f"the model learned from {name}, several backbones: embed with each and use it from Python")
+    number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
+    backbone = load_backbone(reference or name, weights=weights, tensor=number)
+    opened = open_store(store) if store is not None else None
+    answers = answer(images, found, backbone, store=opened, k=k)
+    if as_json:
+        click.echo(json.dumps({"synthetic": found.card["synthetic"], "answers": [asdict(one) for one in answers]}))
+        return
+    if found.card["synthetic"]:
+        click.echo("SYNTHETIC data or weights: this says nothing about real images")
+    for one in answers:
+        click.echo(f"{one.image}  " + "  ".join(f"{label} {proba:.3f}" for label, proba in one.proba.items()))
+        for neighbour in one.neighbours:
+            click.echo(f"    {neighbour['ImgId']:>8}  {neighbour['score']:.4f}  {neighbour['label']}")

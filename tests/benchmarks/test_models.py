@@ -1,0 +1,177 @@
+"""Models in folders: every head comes back with the same answers, nothing is unpickled, changed bytes are refused."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import CountingBackbone, jpeg, movie, write_metadata
+
+from benchmarks import models
+from benchmarks.cli import cli
+from benchmarks.heads.base import HeadSpec
+from benchmarks.heads.contract import example
+from benchmarks.heads.registry import HEADS, find
+from benchmarks.predict import answer, fit
+from featurestore import FeatureStore
+from featurestore.commands.options import run_command
+from featurestore.errors import InputError, IntegrityError
+
+CARD = (
+    {"classes": ["a", "b", "c"], "embed_dim": 60, "head": "h", "backbone": "b", "synthetic": True, "label": "l"}
+    | {
+        "view": "v",
+        "n_rows": 90,
+        "revision": "r",
+        "weights": [],
+        "settings": {},
+        "chosen": {},
+        "seed": 0,
+        "state_id": "s",
+    }
+    | {"data_hash": "d", "created": "now", "libraries": {}, "scores": []}
+)
+
+
+def quick(spec: HeadSpec) -> HeadSpec:
+    changes: dict[str, object] = {
+        name: value for name, value in {"rounds": 8, "trees": 12, "epochs": 2}.items() if name in spec.parameters
+    }
+    if "hidden" in spec.parameters:
+        changes["hidden"] = (16, 8)
+    if spec.rule == "best":
+        changes["members"] = ("knn", "lda")
+    return replace(spec, parameters={**spec.parameters, **changes})
+
+
+@pytest.mark.parametrize("spec", HEADS.values(), ids=HEADS)
+def test_every_head_comes_back(spec: HeadSpec, tmp_path: Path) -> None:
+    X, y = example(90, 60)
+    classifier = quick(spec).build(seed=0).fit(X, y)
+    models.save(classifier, CARD, tmp_path / "model")
+    found = models.load(tmp_path / "model")
+    np.testing.assert_allclose(found.predict_proba(X), classifier.predict_proba(X), atol=1e-5)
+    assert models.saved_bytes(classifier) == (tmp_path / "model" / models.MODEL).stat().st_size
+
+
+def test_a_fresh_process_reads_it_without_pickle(tmp_path: Path) -> None:
+    X, y = example(90, 60)
+    classifier = find(["mlp_512"])[0].build(seed=0, epochs=1).fit(X, y)
+    models.save(classifier, CARD, tmp_path / "model")
+    np.save(tmp_path / "X.npy", X)
+    code = (
+        "import pickle, sys, numpy as np\n"
+        "def refuse(*a, **k): raise AssertionError('unpickled')\n"
+        "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
+        "from benchmarks.models import load\n"
+        "print(repr(load(sys.argv[1]).predict_proba(np.load(sys.argv[2]))[0].tolist()))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "model"), str(tmp_path / "X.npy")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(json.loads(result.stdout), classifier.predict_proba(X[:1])[0], atol=1e-5)
+
+
+def test_changed_bytes_are_refused(tmp_path: Path) -> None:
+    X, y = example(90, 60)
+    models.save(find(["ridge"])[0].build(seed=0).fit(X, y), CARD, tmp_path / "model")
+    file = tmp_path / "model" / models.MODEL
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(IntegrityError, match="is not the file that was written"):
+        models.load(tmp_path / "model")
+
+
+class Foreign:
+    """A type that no built-in head holds."""
+
+    def __init__(self) -> None:
+        self.classes_ = np.arange(3)
+
+
+def test_foreign_types_are_refused_unless_trusted(tmp_path: Path) -> None:
+    name = f"{Foreign.__module__}.Foreign"
+    with pytest.raises(InputError, match=r"holds the types .*Foreign"):
+        models.save(Foreign(), CARD, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    models.save(Foreign(), CARD, tmp_path / "model", trust=[name])
+    with pytest.raises(InputError, match=r"holds the types .*Foreign"):
+        models.load(tmp_path / "model")
+    assert type(models.load(tmp_path / "model", trust=[name]).classifier).__name__ == "Foreign"
+
+
+def test_what_cannot_be_stored_is_one_sentence() -> None:
+    with pytest.raises(InputError, match="can't be stored without pickle"):
+        models.dumps(lambda x: x)
+
+
+def test_only_models_are_replaced(tmp_path: Path) -> None:
+    X, y = example(90, 60)
+    classifier = find(["ridge"])[0].build(seed=0).fit(X, y)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    with pytest.raises(InputError, match="is no model folder"):
+        models.save(classifier, CARD, tmp_path / "mine")
+    models.save(classifier, CARD, tmp_path / "model")
+    models.save(classifier, {**CARD, "seed": 7}, tmp_path / "model")
+    assert models.load(tmp_path / "model").card["seed"] == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "model"]
+    with pytest.raises(InputError, match=r"expected \(n, 60\)"):
+        models.load(tmp_path / "model").predict_proba(X[:, :5])
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> FeatureStore:
+    images = tmp_path / "posters"
+    images.mkdir()
+    rows = []
+    for i in range(30):
+        (images / f"{100 + i}.jpg").write_bytes(jpeg(i))
+        rows.append(movie(100 + i, "Drama" if i % 3 else "Comedy"))
+    store = FeatureStore(tmp_path / "store")
+    store.ingest(metadata=write_metadata(tmp_path / "m.csv", rows), images=images)
+    store.embed(CountingBackbone())
+    return store
+
+
+def test_a_poster_is_told_and_has_neighbours(bench: FeatureStore, tmp_path: Path) -> None:
+    classifier, card = fit(bench, find(["knn"])[0], "counting")
+    models.save(classifier, card, tmp_path / "model")
+    model = models.load(tmp_path / "model")
+    (one,) = answer([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(), store=bench, k=2)
+    assert list(one.proba) == sorted(one.proba, key=lambda name: -one.proba[name])
+    assert sum(one.proba.values()) == pytest.approx(1)
+    assert one.neighbours[0]["ImgId"] == 104
+    assert one.neighbours[0]["label"] == "Drama"
+    assert card["scores"] == []
+    assert "not measured" in (tmp_path / "model" / "README.md").read_text()
+    with pytest.raises(InputError, match="the model learned from revision"):
+        answer([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(weights="other"), store=None)
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(InputError, match="is no usable image"):
+        answer([tmp_path / "text.jpg"], model, CountingBackbone())
+    with pytest.raises(InputError, match="can't be read"):
+        answer([tmp_path / "none.jpg"], model, CountingBackbone())
+
+
+def test_the_commands(bench: FeatureStore, tmp_path: Path, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["benchmarks", *arguments])
+        code = run_command(cli, "benchmarks")
+        return code, *capfd.readouterr()
+
+    store, model = str(bench.path), str(tmp_path / "model")
+    code, out, _ = call("fit", "ridge", "--store", store, "--backbone", "counting", "-o", model)
+    assert (code, out) == (0, f"{model}: ridge over counting, 30 rows, 2 classes\n")
+    for arguments, sentence in (
+        (["fit", "rigde", "--store", store, "--backbone", "counting", "-o", model], "did you mean ridge"),
+        (["predict", store, "x.jpg"], "is no model folder"),
+        (["predict", model, "x.jpg"], "counting"),
+    ):
+        code, _, err = call(*arguments)
+        assert code == 1
+        assert sentence in err
+        assert "Traceback" not in err
