@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lightgbm import LGBMClassifier
+from lightgbm import Booster, LGBMClassifier
 
 from benchmarks.heads.base import Classifier
 from benchmarks.heads.finite import only_finite
@@ -25,6 +25,20 @@ class ArrayLGBM(LGBMClassifier):
 
             return np.column_stack([1.0 - raw, raw])
         return raw
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Trees as LightGBM's own text, all else as plain values."""
+        state = dict(super().__getstate__())
+        if state.get("_Booster") is not None:
+            state["_Booster"] = self.booster_.model_to_string(num_iteration=-1)
+        # What the training recorded: no prediction needs it.
+        state["_best_score"], state["_evals_result"] = {}, {}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the attributes and the trees."""
+        text = state.get("_Booster")
+        super().__setstate__({**state, "_Booster": None if text is None else Booster(model_str=text)})
 
 
 def predict_path(model: Any, X: Any, values: Sequence[int]) -> list[Any]:

@@ -80,23 +80,6 @@ class TorchMLP(TorchState, ClassifierMixin, BaseEstimator):
         """The most probable class."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Weights as NumPy arrays: a fitted model can be stored without pickle."""
-        state = dict(super().__getstate__())
-        if "model_" in state:
-            state["arrays_"] = [array.numpy() for array in state.pop("model_").state_dict().values()]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the weights back into a network."""
-        arrays = state.pop("arrays_", None)
-        super().__setstate__(state)
-        if arrays is not None:
-            model = self._network(arrays[0].shape[1])
-            tensors = [torch.from_numpy(np.array(array, np.float32)) for array in arrays]
-            model.load_state_dict(dict(zip(model.state_dict(), tensors, strict=True)))
-            self.model_ = model.eval()
-
     def _network(self, columns: int) -> nn.Sequential:
         layers: list[nn.Module] = []
         widths = [columns, *self.hidden]

@@ -31,6 +31,22 @@ class AnyLabels(ClassifierMixin, BaseEstimator):
         """The most probable class."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings as plain values, trees as XGBoost's own UBJSON, which later versions read too."""
+        state = {**super().__getstate__(), "model": self.model.get_params()}
+        if "model_" in state:
+            state["model_"] = bytes(self.model_.get_booster().save_raw("ubj"))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore settings and trees."""
+        model = XGBClassifier(**state["model"])
+        state = {**state, "model": model}
+        if "model_" in state:
+            model.load_model(bytearray(state["model_"]))
+            state["model_"] = model
+        super().__setstate__(state)
+
 
 def predict_path(model: Any, X: Any, values: Sequence[int]) -> list[Any]:
     """Probabilities ``(n, n_classes)`` after each of so many rounds of one fitted model."""
