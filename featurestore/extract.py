@@ -3,27 +3,31 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from featurestore.arrow import from_numpy, to_numpy
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.custom import checked
 from featurestore.errors import BackboneError, FeatureStoreError, ImageError, InputError
 from featurestore.images import content_hash, decode
-from featurestore.ingest import image_rows, sync_images
+from featurestore.ingest import images_of, sync_images
 from featurestore.progress import Progress
-from featurestore.staging import Staging, known_vectors, present_pairs, publish_vectors
+from featurestore.staging import Staging, known_vectors, present_rows, publish_vectors
 from featurestore.vectors import faults
 from featurestore.writer import Writer, open_writer
 
-# Staged batches become one part when they hold this many vectors.
-PUBLISH_ROWS = 4096
+# Vectors of one part as it is published. It is held in memory a few times over while it is written (floats, levels,
+# page): 40 MB at 2048 dimensions. `compact` merges such parts, and groups their rows by 4096.
+PUBLISH_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,13 @@ class EmbedReport:
 
 @dataclass
 class _Run:
-    """Counts of a run while it goes."""
+    """What a run has to do, and its counts while it goes.
 
-    ids_of: dict[str, list[int]]
-    paths: dict[str, Path]
+    ``todo`` has a row for each image without a vector (ImgId, content_hash, path), by hash, then id: 0.2 kB an image
+    as an Arrow table, several times that in dicts.
+    """
+
+    todo: pa.Table
     present: int
     computed: int = 0
     extraction: int | None = None
@@ -108,14 +115,16 @@ def embed(
         run = _plan(writer, spec)
         staging = Staging(writer.root, spec)
         try:
-            reused = _reuse(writer, spec, staging, run)
+            reused, compute = _reuse(writer, spec, staging, run)
+            pa.default_memory_pool().release_unused()  # what looking at the folders took
             if on_progress:
-                on_progress(0, len(run.paths))
+                on_progress(0, len(compute))
             _compute(
                 writer,
                 backbone,
                 staging,
                 run,
+                compute,
                 batch_size=batch_size,
                 workers=workers,
                 on_progress=on_progress,
@@ -135,30 +144,42 @@ def embed(
 
 
 def _plan(writer: Writer, spec: BackboneSpec) -> _Run:
-    """Which hashes have to be embedded, for which ids, from which files."""
-    usable = [row for row in image_rows(writer) if row["status"] == "ok"]
-    if not usable:
+    """Which images have to be embedded, from which files."""
+    images = images_of(writer)
+    usable = images.filter(pc.equal(images["status"], "ok"))
+    if not len(usable):
         raise InputError(f"the store {str(writer.root)!r} holds no usable image: run `featurestore ingest` first")
-    there = present_pairs(writer, spec)
-    ids_of: dict[str, list[int]] = {}
-    paths: dict[str, Path] = {}
-    for row in usable:
-        if (row["ImgId"], row["content_hash"]) not in there:
-            ids_of.setdefault(row["content_hash"], []).append(row["ImgId"])
-            paths.setdefault(row["content_hash"], Path(row["folder"], row["ImgName"]))
-    return _Run(ids_of, paths, present=len(usable) - sum(map(len, ids_of.values())))
+    there = pc.is_in(_pairs(usable), value_set=_pairs(present_rows(writer, spec)).combine_chunks())
+    todo = usable.filter(pc.invert(there)).sort_by([("content_hash", "ascending"), ("ImgId", "ascending")])
+    paths = pc.binary_join_element_wise(todo["folder"], todo["ImgName"], "/")
+    return _Run(todo.select(["ImgId", "content_hash"]).append_column("path", paths), len(usable) - len(todo))
 
 
-def _reuse(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) -> int:
-    """Take vectors that exist already, under another id or in a batch that was staged but never published."""
-    staging.adopt(set(run.ids_of))
-    known = known_vectors(writer, spec, set(run.ids_of) - staging.hashes)
-    if known:
-        staging.add(list(known), np.stack(list(known.values())))
-    for digest in staging.hashes:
-        run.paths.pop(digest, None)
-    # The copies of an image that is about to be computed are reused as well.
-    return sum(len(ids) if digest in staging.hashes else len(ids) - 1 for digest, ids in run.ids_of.items())
+def _pairs(rows: pa.Table) -> pa.ChunkedArray:
+    """``ImgId`` and ``content_hash`` of each row as one string."""
+    return pc.binary_join_element_wise(rows["ImgId"].cast(pa.string()), rows["content_hash"], "/")
+
+
+def _reuse(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) -> tuple[int, pa.Table]:
+    """Take vectors that exist already, under another id or in a batch that was staged but never published.
+
+    Returns
+    -------
+    How many images got a vector so or will get that of their copy, and the rows of ``run.todo`` to compute: one a hash.
+    """
+    hashes = run.todo["content_hash"]
+    wanted = set(pc.unique(hashes).to_pylist())
+    staging.adopt(wanted)
+    found = set(staging.hashes)
+    for digests, vectors in known_vectors(writer, spec, wanted - found):
+        staging.add(digests, vectors)
+        found.update(digests)
+        if len(staging.hashes) >= PUBLISH_ROWS:
+            _publish(writer, spec, staging, run)
+    missing = run.todo.filter(pc.invert(pc.is_in(hashes, value_set=pa.array(found, pa.string()))))
+    codes = to_numpy(missing["content_hash"].combine_chunks().dictionary_encode().indices)
+    compute = missing.take(from_numpy(np.unique(codes, return_index=True)[1]))
+    return len(run.todo) - len(compute), compute
 
 
 def _compute(
@@ -166,43 +187,49 @@ def _compute(
     backbone: Backbone,
     staging: Staging,
     run: _Run,
+    compute: pa.Table,
     *,
     batch_size: int,
     workers: int | None,
     on_progress: Progress | None,
 ) -> None:
     """Decode on threads while the model works; stage each batch, publish every `PUBLISH_ROWS`."""
-    total, done = len(run.paths), 0
-    for digests, images, failed in _batches(run.paths, backbone.spec.preprocessing, batch_size, workers):
+    done = 0
+    for digests, names, images, failed in _batches(compute, backbone.spec.preprocessing, batch_size, workers):
         run.refused |= failed
         done += len(digests) + len(failed)
         if digests:
             vectors = _forward(backbone, images)
             run.computed += len(digests)
             bad = faults(vectors)
-            run.refused |= {run.paths[digests[row]].name: reason for row, reason in bad.items()}
+            run.refused |= {names[row]: reason for row, reason in bad.items()}
             good = [row for row in range(len(digests)) if row not in bad]
             staging.add([digests[row] for row in good], vectors[good])
         if len(staging.hashes) >= PUBLISH_ROWS:
             _publish(writer, backbone.spec, staging, run)
         if on_progress:
-            on_progress(done, total)
+            on_progress(done, len(compute))
 
 
 def _publish(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) -> None:
-    """The one committer: staged batches become a part of the store, for every id that has the bytes."""
-    rows = sorted((img_id, digest) for digest in staging.hashes for img_id in run.ids_of[digest])
-    places: dict[str, list[int]] = {}
-    for row, (_, digest) in enumerate(rows):
-        places.setdefault(digest, []).append(row)
-    run.extraction = publish_vectors(
-        writer,
-        spec,
-        ids=[img_id for img_id, _ in rows],
-        hashes=[digest for _, digest in rows],
-        vectors=staging.fill(places, len(rows)),
-        extraction=run.extraction,
-    )
+    """The one committer: staged batches become parts of the store, for every id that has the bytes."""
+    staged = pc.is_in(run.todo["content_hash"], value_set=pa.array(staging.hashes, pa.string()))
+    rows = run.todo.filter(staged).sort_by("ImgId")
+    # More than one part where many images have the same bytes, or an earlier run left much.
+    for start in range(0, max(len(rows), 1), PUBLISH_ROWS):
+        some = rows.slice(start, PUBLISH_ROWS)
+        hashes = some["content_hash"].to_pylist()
+        places: dict[str, list[int]] = {}
+        for row, digest in enumerate(hashes):
+            places.setdefault(digest, []).append(row)
+        run.extraction = publish_vectors(
+            writer,
+            spec,
+            ids=some["ImgId"].to_pylist(),
+            hashes=hashes,
+            vectors=staging.fill(places, len(some)),
+            extraction=run.extraction,
+        )
     staging.clear()
 
 
@@ -225,35 +252,39 @@ def _forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float3
 
 
 def _batches(
-    paths: Mapping[str, Path], preprocessing: Preprocessing, batch_size: int, workers: int | None
-) -> Iterator[tuple[list[str], NDArray[np.uint8], dict[str, str]]]:
-    """Batches of decoded images: their hashes, ``(n, height, width, 3)`` uint8, and the files that failed."""
+    rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None
+) -> Iterator[tuple[list[str], list[str], NDArray[np.uint8], dict[str, str]]]:
+    """Batches of decoded images: hashes, file names, ``(n, height, width, 3)`` uint8, and the files that failed."""
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         digests: list[str] = []
+        names: list[str] = []
         images: list[NDArray[np.uint8]] = []
         failed: dict[str, str] = {}
-        for digest, future in _ahead(pool, paths.items(), preprocessing, window=3 * batch_size):
+        for digest, path, future in _ahead(pool, rows, preprocessing, window=3 * batch_size):
             try:
                 images.append(future.result())
                 digests.append(digest)
+                names.append(path.name)
             except ImageError as error:
-                failed[paths[digest].name] = str(error)
+                failed[path.name] = str(error)
             if len(digests) == batch_size:
-                yield digests, np.stack(images), failed
-                digests, images, failed = [], [], {}
+                yield digests, names, np.stack(images), failed
+                digests, names, images, failed = [], [], [], {}
         if digests or failed:
-            yield digests, np.stack(images) if images else np.empty((0, 0, 0, 3), np.uint8), failed
+            yield digests, names, np.stack(images) if images else np.empty((0, 0, 0, 3), np.uint8), failed
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, items: Iterable[tuple[str, Path]], preprocessing: Preprocessing, *, window: int
-) -> Iterator[tuple[str, "Future[Any]"]]:
+    pool: ThreadPoolExecutor, rows: pa.Table, preprocessing: Preprocessing, *, window: int
+) -> Iterator[tuple[str, Path, "Future[Any]"]]:
     """Decode at most ``window`` images ahead, in order: memory stays flat however many there are."""
-    pending: deque[tuple[str, Future[Any]]] = deque()
-    for digest, path in items:
-        pending.append((digest, pool.submit(_decode, digest, path, preprocessing)))
-        if len(pending) > window:
-            yield pending.popleft()
+    pending: deque[tuple[str, Path, Future[Any]]] = deque()
+    for batch in rows.to_batches(max_chunksize=window):
+        for digest, name in zip(batch["content_hash"].to_pylist(), batch["path"].to_pylist(), strict=True):
+            path = Path(name)
+            pending.append((digest, path, pool.submit(_decode, digest, path, preprocessing)))
+            if len(pending) > window:
+                yield pending.popleft()
     yield from pending
 
 

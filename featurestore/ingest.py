@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from featurestore.catalog import connect, run_query
 from featurestore.errors import InputError
 from featurestore.layout import read_layout
 from featurestore.metadata import Metadata, read_metadata
+from featurestore.parts import read_part
 from featurestore.progress import Progress
-from featurestore.scan import Scan, images_table, scan_folders
+from featurestore.scan import Scan, in_order, scan_folders
 from featurestore.schemas import IMAGES
 from featurestore.writer import Writer, open_writer
 
@@ -70,10 +74,10 @@ def ingest(
     scan = scan_folders([folder.resolve() for folder in images], cache=cache, on_progress=on_progress)
     with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
         before = writer.state.id
-        external = _external_rows(writer, {row["ImgId"] for row in scan.rows})
+        external = _external(images_of(writer), but=scan.table["ImgId"])
         with writer.commit() as commit:
             commit.replace("movies", cleaned.movies)
-            commit.replace("images", images_table([*scan.rows, *external]))
+            commit.replace("images", in_order(pa.concat_tables([scan.table, external])))
             if top_genres is not None:
                 commit.set_setting("top_genres", top_genres)
         return _report(writer, cleaned, scan, changed=writer.state.id != before)
@@ -87,27 +91,33 @@ def sync_images(writer: Writer, *, on_progress: Progress | None = None) -> None:
     InputError
         When one of the folders is gone.
     """
-    rows = image_rows(writer)
-    folders = sorted({row["folder"] for row in rows if row["folder"]})
+    before = images_of(writer)
+    folders = sorted({folder for folder in pc.unique(before["folder"]).to_pylist() if folder})
     if not folders:
         return
     scan = scan_folders([Path(folder) for folder in folders], cache=writer.root / CACHE, on_progress=on_progress)
-    external = [row for row in rows if row["status"] == "external"]
-    with writer.commit() as commit:
-        commit.replace("images", images_table([*scan.rows, *external]))
+    after = in_order(pa.concat_tables([scan.table, _external(before)]))
+    if not after.equals(before):
+        with writer.commit() as commit:
+            commit.replace("images", after)
+
+
+def images_of(writer: Writer) -> pa.Table:
+    """The table `images` in the writer's state, ordered by id, then name."""
+    parts = read_layout(writer.root, writer.state).parts.get("images", ())
+    tables = [read_part(writer.root / "images" / part.path).cast(IMAGES) for part in parts]
+    return in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
 
 
 def image_rows(writer: Writer) -> list[dict[str, Any]]:
-    """The rows of `images` in the writer's state."""
-    layout = read_layout(writer.root, writer.state)
-    with connect(layout, writer.root) as connection:
-        table = run_query(connection, "SELECT * FROM images")
-    return table.cast(IMAGES).to_pylist() if len(table) else []
+    """The rows of `images_of`."""
+    return images_of(writer).to_pylist()
 
 
-def _external_rows(writer: Writer, seen: set[int | None]) -> list[dict[str, Any]]:
-    """Rows known only from imported embeddings, as long as no file has come for them."""
-    return [row for row in image_rows(writer) if row["status"] == "external" and row["ImgId"] not in seen]
+def _external(images: pa.Table, *, but: pa.ChunkedArray | None = None) -> pa.Table:
+    """Rows known only from imported embeddings; not those whose id is among ``but``: a file has come for them."""
+    rows = images.filter(pc.equal(images["status"], "external"))
+    return rows if but is None else rows.filter(pc.invert(pc.is_in(rows["ImgId"], value_set=but.combine_chunks())))
 
 
 def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> IngestReport:
@@ -126,9 +136,9 @@ def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> 
         duplicates_dropped=cleaned.duplicates,
         conflicting_dropped=cleaned.conflicting,
         movies=len(cleaned.movies),
-        images_found=len(scan.rows),
+        images_found=len(scan.table),
         files_ignored=scan.ignored,
-        broken={row["ImgName"]: row["reason"] for row in scan.rows if row["status"] == "broken"},
+        broken=_broken(scan.table),
         without_metadata=counts["usable"] - counts["joined"],
         joined=counts["joined"],
         without_genre=counts["without_genre"],
@@ -137,3 +147,8 @@ def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> 
         synthetic=counts["synthetic"],
         changed=changed,
     )
+
+
+def _broken(images: pa.Table) -> dict[str, str]:
+    rows = images.filter(pc.equal(images["status"], "broken"))
+    return dict(zip(rows["ImgName"].to_pylist(), rows["reason"].to_pylist(), strict=True))

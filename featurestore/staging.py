@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.backbones.base import BackboneSpec
-from featurestore.parts import HASH_DIGITS, Part, file_hash, read_part, write_part
+from featurestore.parts import HASH_DIGITS, Part, file_hash, read_groups, read_part, write_part
 from featurestore.schemas import BACKBONES, EXTRACTIONS, embedding_type, embeddings_schema
 from featurestore.writer import Commit, Writer
 
@@ -86,28 +86,35 @@ def parts_of(writer: Writer, spec: BackboneSpec) -> list[Part]:
     return [part for part in Commit(writer.root, writer.state).current("embeddings") if part.partition == partition]
 
 
-def present_pairs(writer: Writer, spec: BackboneSpec) -> set[tuple[int, str]]:
-    """Each ``(ImgId, content_hash)`` that has a vector of this revision."""
-    pairs: set[tuple[int, str]] = set()
-    for part in parts_of(writer, spec):
-        rows = read_part(writer.root / "embeddings" / part.path, ["ImgId", "content_hash"])
-        pairs |= set(zip(rows["ImgId"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
-    return pairs
+def present_rows(writer: Writer, spec: BackboneSpec) -> pa.Table:
+    """Each ``ImgId`` and ``content_hash`` that has a vector of this revision, as an Arrow table."""
+    columns = ["ImgId", "content_hash"]
+    empty = embeddings_schema(spec.embed_dim).empty_table().select(columns)
+    paths = [writer.root / "embeddings" / part.path for part in parts_of(writer, spec)]
+    return pa.concat_tables([empty, *(read_part(path, columns) for path in paths)])
 
 
-def known_vectors(writer: Writer, spec: BackboneSpec, wanted: set[str]) -> dict[str, NDArray[np.float32]]:
-    """The vectors of this revision for the content hashes in ``wanted``, whatever id they were computed for."""
-    found: dict[str, NDArray[np.float32]] = {}
-    if not wanted:
-        return found
-    for part in parts_of(writer, spec):
+def known_vectors(
+    writer: Writer, spec: BackboneSpec, wanted: set[str]
+) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    """The vectors of this revision for the content hashes in ``wanted``, whatever id they were computed for.
+
+    Each hash comes once. A part is read a row group at a time, so that memory doesn't grow with what is found.
+
+    Yields
+    ------
+    Hashes, and their vectors ``(n, embed_dim)`` float32; n may be 0.
+    """
+    left = set(wanted)
+    for part in parts_of(writer, spec) if left else ():
         path = writer.root / "embeddings" / part.path
-        hashes = read_part(path, ["content_hash"])["content_hash"].to_pylist()
-        rows = [row for row, digest in enumerate(hashes) if digest in wanted and digest not in found]
-        if rows:
-            vectors = to_matrix(read_part(path, ["embedding"]))
-            found |= {hashes[row]: vectors[row] for row in rows}
-    return found
+        if left.isdisjoint(read_part(path, ["content_hash"])["content_hash"].to_pylist()):
+            continue
+        for group in read_groups(path, ["content_hash", "embedding"]):
+            hashes = group["content_hash"].to_pylist()
+            first = {digest: row for row, digest in enumerate(hashes) if digest in left}
+            left -= first.keys()
+            yield list(first), to_matrix(group)[list(first.values())]
 
 
 def publish_vectors(
