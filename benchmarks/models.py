@@ -1,6 +1,7 @@
 """Fitted heads as folders that are read without pickle: a card, the model in skops' format, checksums."""
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -22,14 +23,10 @@ FORMAT = 1
 TRUSTED = frozenset(
     {
         "collections.OrderedDict",
-        "lightgbm.basic.Booster",
-        "lightgbm.sklearn.LGBMClassifier",
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.tree._tree.Tree",
-        "xgboost.core.Booster",
-        "xgboost.sklearn.XGBClassifier",
     }
 )
 OWN_TYPES = "benchmarks.heads."
@@ -166,9 +163,21 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
 def _foreign(content: bytes, trust: Sequence[str]) -> list[str]:
     skops = import_extra("skops.io", "bench", needed_by="models")
     known = TRUSTED | set(trust)
-    return [
-        name for name in skops.get_untrusted_types(data=content) if name not in known and not name.startswith(OWN_TYPES)
-    ]
+    return [name for name in skops.get_untrusted_types(data=content) if name not in known and not _is_own_head(name)]
+
+
+def _is_own_head(name: str) -> bool:
+    """Whether ``name`` is an estimator of a head module: a function there, such as one that runs a file, is not."""
+    if not name.startswith(OWN_TYPES):
+        return False
+    from sklearn.base import BaseEstimator
+
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and issubclass(found, BaseEstimator) and found.__module__ == module
 
 
 def describe(card: dict[str, Any]) -> str:
