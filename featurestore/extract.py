@@ -65,8 +65,8 @@ class EmbedReport:
 class _Run:
     """What a run has to do, and its counts while it goes.
 
-    ``todo`` has a row for each image without a vector (ImgId, content_hash, path), by hash, then id: 0.2 kB an image
-    as an Arrow table, several times that in dicts.
+    ``todo`` has a row for each image without a vector (ImgId, content_hash, path), by id: 0.2 kB an image as an Arrow
+    table, several times that in dicts.
     """
 
     todo: pa.Table
@@ -150,7 +150,7 @@ def _plan(writer: Writer, spec: BackboneSpec) -> _Run:
     if not len(usable):
         raise InputError(f"the store {str(writer.root)!r} holds no usable image: run `featurestore ingest` first")
     there = pc.is_in(_pairs(usable), value_set=_pairs(present_rows(writer, spec)).combine_chunks())
-    todo = usable.filter(pc.invert(there)).sort_by([("content_hash", "ascending"), ("ImgId", "ascending")])
+    todo = usable.filter(pc.invert(there))
     paths = pc.binary_join_element_wise(todo["folder"], todo["ImgName"], "/")
     return _Run(todo.select(["ImgId", "content_hash"]).append_column("path", paths), len(usable) - len(todo))
 
@@ -214,7 +214,7 @@ def _compute(
 def _publish(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) -> None:
     """The one committer: staged batches become parts of the store, for every id that has the bytes."""
     staged = pc.is_in(run.todo["content_hash"], value_set=pa.array(staging.hashes, pa.string()))
-    rows = run.todo.filter(staged).sort_by("ImgId")
+    rows = run.todo.filter(staged)
     # More than one part where many images have the same bytes, or an earlier run left much.
     for start in range(0, max(len(rows), 1), PUBLISH_ROWS):
         some = rows.slice(start, PUBLISH_ROWS)

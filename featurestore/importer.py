@@ -20,7 +20,7 @@ from featurestore.errors import EmbeddingError, InputError
 from featurestore.ingest import image_rows
 from featurestore.parts import file_hash
 from featurestore.scan import images_table
-from featurestore.staging import present_pairs, publish_vectors
+from featurestore.staging import present_rows, publish_vectors
 from featurestore.vectors import faults
 from featurestore.writer import Writer, open_writer
 
@@ -86,7 +86,7 @@ def import_embeddings(
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"import {backbone}") as writer:
         external = _add_external(writer, vectors)
         hash_of = {row["ImgId"]: row["content_hash"] for row in image_rows(writer) if row["status"] != "broken"}
-        there = {img_id for img_id, _ in present_pairs(writer, spec)}
+        there = set(present_rows(writer, spec)["ImgId"].to_pylist())
         order = [row for row in np.argsort(vectors.ids, kind="stable").tolist() if int(vectors.ids[row]) not in there]
         chosen = [int(vectors.ids[row]) for row in order]
         publish_vectors(writer, spec, ids=chosen, hashes=[hash_of.get(i, "") for i in chosen], vectors=vectors.X[order])

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,10 +112,23 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
     IntegrityError
         When it is missing or is not the Parquet file it was.
     """
+    with _opened(path) as file:
+        return file.read(columns)
+
+
+def read_groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """Some ``columns`` of one part, a row group at a time; raises as `read_part`."""
+    with _opened(path) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         # Not `pq.read_table`: it loads the machinery for datasets of many files, and pandas with it.
         with pq.ParquetFile(path) as file:
-            return file.read(columns)
+            yield file
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing: restore it from a copy of the store") from None
     except (OSError, pa.ArrowException) as error:
