@@ -102,12 +102,19 @@ def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
     table = scores(store, run["run_id"]).to_pandas()
     table = table[(table["metric"] == primary(run)) & (table["size"] == 1.0)]
     wide = table.pivot_table(index=["backbone", "head"], columns=["repeat", "fold"], values="score", aggfunc="mean")
-    wide = wide.dropna()
+    # Of a run that was cut short only whole repeats count.
+    whole = wide.columns.to_frame()["repeat"].map(wide.columns.to_frame()["repeat"].value_counts()) == run_folds(run)
+    wide = wide.loc[:, whole.to_numpy()].dropna()
     share = float((table["n_test"] / table["n_train"]).mean()) if len(table) else 1.0
     splits = {(str(backbone), str(head)): row.to_numpy(float) for (backbone, head), row in wide.iterrows()}
     right = _right(store, run["run_id"]) if wide.shape[1] == 1 and run["task"] == "multiclass" else {}
     repeats = int(wide.columns.get_level_values(0).nunique()) if len(wide) else 1
     return Scores(splits, right=right, test_share=share, repeats=repeats)
+
+
+def run_folds(run: dict[str, Any]) -> int:
+    """How many splits a repeat of the run's protocol has."""
+    return 1 if run["protocol"] == "study" else int(run["folds"])
 
 
 def _right(store: FeatureStore, run_id: str) -> dict[tuple[str, str], Any]:

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.run import REPORT
+from benchmarks.commands.run import NAMES, PAGE
 from featurestore.commands.options import FOLDER, store_option
 
 
 @click.command()
 @store_option
-@click.option("--protocol", "protocols", multiple=True, type=click.Choice(["cv", "study"]), help="[default: all]")
+@click.option("--protocol", "protocols", multiple=True, type=click.Choice(NAMES), help="[default: all]")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["terminal", "markdown", "csv", "json"]),
+    type=click.Choice(["terminal", "markdown", "csv", "latex", "json"]),
     default="terminal",
     show_default=True,
     help="What the table is printed as.",
@@ -30,12 +30,23 @@ def table(store: Path, protocols: Sequence[str], form: str) -> None:
 
 @click.command()
 @store_option
-@click.option("-o", "--output", type=FOLDER, help="File to write.  [default: report.md in the store]")
+@click.option("-o", "--output", type=FOLDER, help="File to write, .html or .md.  [default: report.html in the store]")
 def report(store: Path, output: Path | None) -> None:
-    """Write the newest tables with protocol and lineage as Markdown."""
+    """Write the newest runs as one HTML page for people, or their tables as Markdown."""
+    from featurestore._optional import import_extra
+
+    import_extra("matplotlib", "bench", needed_by="benchmarks report")
+    from benchmarks.html_report import write_html
     from benchmarks.report import write_report
     from featurestore import open as open_store
+    from featurestore.errors import InputError
 
-    path = output or store / REPORT
-    write_report(open_store(store), path)
+    path = output or store / PAGE
+    if path.suffix not in (".html", ".md"):
+        raise InputError(f"got {str(path)!r} as the report, expected a name that ends with .html or .md")
+    write = write_html if path.suffix == ".html" else write_report
+    try:
+        write(open_store(store), path)
+    except OSError as error:
+        raise InputError(f"the report can't be written to {str(path)!r}: {error.strerror}") from error
     click.echo(str(path))

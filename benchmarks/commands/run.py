@@ -12,7 +12,7 @@ from featurestore.commands.options import FOLDER, json_option, store_option
 from featurestore.errors import InputError
 from featurestore.progress import ConsoleProgress
 
-REPORT = "report.md"
+REPORT, PAGE = "report.md", "report.html"
 NAMES = ("cv", "study", "nested", "learning-curve")
 
 
@@ -154,10 +154,12 @@ def _chosen(heads: Sequence[str], files: Sequence[Path]) -> list[Any]:
 
 
 def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, as_json: bool) -> None:
+    from benchmarks.html_report import write_html
     from benchmarks.report import render, tables, write_report
 
     result = tables(store, protocols=protocols)
     write_report(store, store.path / REPORT)
+    write_html(store, store.path / PAGE)
     if as_json:
         click.echo(json.dumps({"runs": [asdict(report) for report in reports], "tables": result}, default=str))
         return
@@ -168,7 +170,7 @@ def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, as_js
         click.echo(
             f"{report.run_id}: {report.computed} of {report.cells} cells computed in {report.seconds:.1f} s{failed}"
         )
-    click.echo(f"store {store.path}, report {store.path / REPORT}")
+    click.echo(f"store {store.path}, report {store.path / PAGE}")
 
 
 @click.command()

@@ -139,6 +139,14 @@ HEADS: dict[str, HeadSpec] = {
             sets=(),
         ),
         HeadSpec(
+            "vgg19",
+            "the study's: the vector as a 32 × 64 picture, frozen VGG19, dense 512, dropout 0.5, Adam 1e-3, 25 epochs",
+            f"{_HERE}.vgg:make",
+            {"weights": "imagenet", "epochs": 25},
+            random=True,
+            sets=(),
+        ),
+        HeadSpec(
             "mlp_1024",
             "the study's MLP 1024-512-256-128, dropout 0.5 × 3, Adam 1e-4, batch 32, 25 epochs",
             f"{_HERE}.mlp:make",

@@ -13,7 +13,9 @@ from benchmarks.heads.registry import HEADS, find
 from featurestore.errors import InputError, MissingExtra
 
 CHEAP = {"rounds": 8, "trees": 12, "epochs": 3, "Cs": (1.0, 3.0), "scalings": ("raw", "standard")}
-ALL = pytest.mark.parametrize("spec", HEADS.values(), ids=HEADS)
+# VGG19 needs weights that no test has: test_vgg.py makes some.
+HERE = {name: spec for name, spec in HEADS.items() if name != "vgg19"}
+ALL = pytest.mark.parametrize("spec", HERE.values(), ids=HERE)
 
 
 def quick(spec: HeadSpec) -> HeadSpec:

@@ -49,7 +49,7 @@ def quick(spec: HeadSpec) -> HeadSpec:
     return replace(spec, parameters={**spec.parameters, **changes})
 
 
-@pytest.mark.parametrize("spec", HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize("spec", [s for s in HEADS.values() if s.name != "vgg19"], ids=lambda spec: spec.name)
 def test_every_head_comes_back(spec: HeadSpec, tmp_path: Path) -> None:
     X, y = example(90, 60)
     classifier = quick(spec).build(seed=0).fit(X, y)

@@ -179,6 +179,7 @@ def test_the_table_in_every_format(bench: FeatureStore) -> None:
     assert json.loads(render(found, "json"))[0]["rows"]
     assert render(found, "csv").splitlines()[0].startswith("protocol,backbone,head")
     assert "| counting | knn |" in render(found, "markdown")
+    assert r"counting & logistic\_regression &" in render(found, "latex")
     assert any("can't be told from the best" in note for note in notes(found[0]))
 
 
@@ -227,7 +228,7 @@ def test_the_command_ends_with_the_table(bench: FeatureStore, capfd, monkeypatch
     assert run_command(cli, "benchmarks") == 0
     out = capfd.readouterr().out
     assert "knn" in out
-    assert out.rstrip().endswith(f"report {bench.path / 'report.md'}")
+    assert out.rstrip().endswith(f"report {bench.path / 'report.html'}")
     assert "majority" in (bench.path / "report.md").read_text()
 
 

@@ -1,0 +1,206 @@
+"""The report for people: one HTML file that needs no network; it asks stored results and never trains."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from benchmarks import formats, plots
+from benchmarks.breakdown import rows_of, verdicts
+from benchmarks.gallery import cards
+from benchmarks.queries import primary, runs
+from benchmarks.report import notes, tables
+from featurestore import FeatureStore
+from featurestore._optional import import_extra
+from featurestore.state import write_atomic
+
+# How many rows are looked at in detail, and how many posters are shown of each kind.
+DETAILED, SHOWN = 3, 12
+TITLES = {
+    "cv": "Cross-validation",
+    "nested": "Nested cross-validation",
+    "study": "The study's split",
+    "learning-curve": "Learning curve",
+}
+
+
+def write_html(store: FeatureStore, path: Path) -> None:
+    """Write the newest run of each protocol as one page, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        When the store holds no run.
+    """
+    jinja = import_extra("jinja2", "bench", needed_by="the HTML report")
+    environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("benchmarks").joinpath("templates/report.html.j2").read_text("utf-8"))
+    by_id = {run["run_id"]: run for run in runs(store)}
+    # The main task first, each in the order of TITLES.
+    order = list(TITLES)
+    shown = sorted(tables(store), key=lambda table: (table["view"] != "labeled", order.index(table["protocol"])))
+    sections = [_section(store, table, by_id[table["run_id"]]) for table in shown]
+    synthetic = any(section["synthetic"] for section in sections)
+    write_atomic(path, template.render(sections=sections, synthetic=synthetic).encode())
+
+
+def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the template shows of one run, ready to print."""
+    metric = primary(run)
+    whole = [row for row in table["rows"] if row.get("size", 1.0) == 1.0 and row.get(metric) is not None]
+    mine = [row for row in whole if not row["published"]]
+    majority = max(run["class_counts"]) / run["n_rows"] if run["task"] == "multiclass" else None
+    title = TITLES[table["protocol"]] + ("" if table["view"] == "labeled" else f": {table['label']} of {table['view']}")
+    curve = table["protocol"] == "learning-curve"
+    return {
+        "id": table["run_id"],
+        "title": title,
+        "answer": answer(table, mine, majority, metric),
+        "warnings": table["warnings"]
+        + [note for note in notes(table) if note.startswith("LEAK") and note not in table["warnings"]],
+        "notes": [note for note in notes(table)[1:] if not note.startswith(("LEAK", "SYNTHETIC"))],
+        "synthetic": table["synthetic"] or any(row.get("synthetic") for row in mine),
+        "headings": formats.headings(table) + ([] if curve else EXTRA_HEADINGS),
+        "rows": [_row(table, row, extra=not curve) for row in table["rows"]],
+        "charts": _charts(store, run, table, whole, mine, majority, metric),
+        "galleries": [] if curve or run["task"] != "multiclass" else _galleries(store, run),
+        "protocol": table["protocol_text"],
+        "lineage": _lineage(store, table, run),
+    }
+
+
+EXTRA_HEADINGS = ["P better / equal / worse", "one fit s", "ms p50", "ms p95", "memory MB", "model MB"]
+
+
+def _row(table: dict[str, Any], row: dict[str, Any], *, extra: bool) -> dict[str, Any]:
+    cells = formats.cells(table, row)
+    if extra:
+        beliefs = [row.get(name) for name in ("p_better", "p_equal", "p_worse")]
+        size = row.get("model_bytes")
+        cells.append("" if beliefs[0] is None else " / ".join(f"{one:.2f}" for one in beliefs))
+        cells += [
+            formats.value(row, name, form)
+            for name, form in (
+                ("cost_fit_seconds", ".2f"),
+                ("predict_ms_p50", ".2f"),
+                ("predict_ms_p95", ".2f"),
+                ("memory_mb", ".0f"),
+            )
+        ]
+        cells.append("" if size is None else f"{size / 1e6:.2f}")
+    return {"cells": cells, "published": row["published"], "tied": row["tied_with_best"]}
+
+
+def answer(table: dict[str, Any], mine: list[dict[str, Any]], majority: float | None, metric: str) -> str:
+    """What the run says, in two sentences."""
+    if not mine:
+        return "No head finished."
+    best = mine[0]
+    name, score = f"{best['head']} over {best['backbone']}", f"{metric.replace('_', ' ')} {best[metric]:.3f}"
+    interval = f" (95 % interval {best['interval'][0]:.3f} to {best['interval'][1]:.3f})" if best["interval"] else ""
+    tied = sum(row["tied_with_best"] for row in mine)
+    rows = f"{table['n_rows']:,} rows"
+    if tied > 1:
+        first = (
+            f"There is no single winner: {tied} of {len(mine)} rows can't be told from the highest, "
+            f"{name}, {score}{interval}."
+        )
+    else:
+        first = f"{name} is ahead of every other row on {rows}: {score}{interval}."
+    if majority is None:
+        return first
+    gain = best[metric] - majority
+    return f"{first} Always naming the most frequent class gives {majority:.3f}; the highest row gains {gain:+.3f}."
+
+
+def _charts(
+    store: FeatureStore,
+    run: dict[str, Any],
+    table: dict[str, Any],
+    whole: list[dict[str, Any]],
+    mine: list[dict[str, Any]],
+    majority: float | None,
+    metric: str,
+) -> list[dict[str, Any]]:
+    """Title, caption and SVG of each chart that the run has figures for."""
+    if not mine:
+        return []
+    if table["protocol"] == "learning-curve":
+        rows = [row for row in table["rows"] if row.get(metric) is not None]
+        caption = "Mean over the test folds; each smaller training part lies within the larger ones."
+        return [
+            _chart("Score by number of training rows", caption, plots.learning_curves(rows, metric=metric), wide=True)
+        ]
+    found = []
+    if run["task"] == "multiclass":
+        caption = "Filled: can't be told from the highest row. Hollow: different. Grey: published, other films."
+        found.append(_chart("Accuracy with intervals", caption, plots.intervals(whole, majority=majority)))
+    caption = "Up and to the left is better. Fits measured one at a time where the cost pass ran, else during the run."
+    found.append(
+        _chart("Score against cost", caption, plots.cost([r for r in mine if r["head"] != "majority"], metric=metric))
+    )
+    if run["task"] != "multiclass":
+        return found
+    predicted = rows_of(store, run)
+    names = [(row["backbone"], row["head"]) for row in mine if row["head"] != "majority"][:DETAILED]
+    detailed = {
+        f"{head} · {backbone}": predicted[backbone, head] for backbone, head in names if (backbone, head) in predicted
+    }
+    if detailed:
+        classes = run["classes"]
+        found += [
+            _chart(
+                "Classes",
+                "Number of different images in brackets; every out-of-fold prediction counts.",
+                plots.per_class({name: one.per_class for name, one in detailed.items()}, classes),
+                wide=True,
+            ),
+            _chart(
+                "Confusion",
+                "Rows sum to 100 per cent.",
+                plots.confusions({name: one.confusion for name, one in detailed.items()}, classes),
+                wide=True,
+            ),
+            _chart(
+                "Calibration",
+                "On the dashed line a probability of 0.6 is right in 60 % of the cases; below it the head is too sure.",
+                plots.calibration({name: one.reliability for name, one in detailed.items()}),
+                wide=True,
+            ),
+        ]
+    return found
+
+
+def _chart(title: str, caption: str, svg: str, *, wide: bool = False) -> dict[str, Any]:
+    return {"title": title, "caption": caption, "svg": svg, "wide": wide}
+
+
+def _galleries(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]:
+    judged = verdicts(rows_of(store, run))
+    hard, hard_lost = cards(store, judged, run["classes"], most=SHOWN)
+    easy, easy_lost = cards(store, judged[::-1], run["classes"], most=SHOWN)
+    return [
+        {"title": "Told wrong by most heads", "cards": hard, "lost": hard_lost},
+        {"title": "Told right by all", "cards": easy, "lost": easy_lost},
+    ]
+
+
+def _lineage(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) -> list[tuple[str, str]]:
+    revisions = {info.name: info for info in store.backbones()}
+    used = dict.fromkeys(name for row in table["rows"] if not row["published"] for name in row["backbone"].split("+"))
+    backbones = [
+        f"{name} revision {revisions[name].revision} ({revisions[name].source or revisions[name].weights}"
+        f"{', SYNTHETIC' if revisions[name].synthetic else ''})"
+        for name in used
+        if name in revisions
+    ]
+    counts = ", ".join(f"{name} {n}" for name, n in zip(run["classes"], run["class_counts"], strict=True))
+    return [
+        ("run", f"{run['run_id']}, {len(run['cells'])} cells, seed {run['seed']}, {run['seeds']} per split"),
+        ("store state", str(run["state_id"])),
+        ("view", f"{run['view']}, label {run['label']}: {counts}"),
+        ("backbones, current revisions", "; ".join(backbones)),
+        ("reference", str(run["reference"])),
+        ("machine", str(run["machine"])),
+        ("libraries", ", ".join(f"{name} {number}" for name, number in table["libraries"].items())),
+        ("figures", "computed from bench_scores, bench_predictions and bench_costs of this store by run and cell"),
+    ]
