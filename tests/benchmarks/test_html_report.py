@@ -30,7 +30,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     rows = []
     for i in range(40):
         (images / f"{100 + i}.jpg").write_bytes(jpeg(i))
-        rows.append(movie(100 + i, "Drama" if i % 3 else "Comedy") | {"Title": "<script>alert(1)</script>"})
+        rows.append(movie(100 + i, "Drama" if i % 3 else "Comedy", "<script>alert(1)</script>"))
     store = FeatureStore(folder / "store")
     store.ingest(metadata=write_metadata(folder / "m.csv", rows), images=images)
     store.embed(CountingBackbone())
