@@ -272,15 +272,18 @@ def _view_rows(
     )
     rows = rows.set_column(0, "ImgId", rows["ImgId"].cast(pa.int32()))
     ids = arrow.to_numpy(rows["ImgId"])
-    if len(np.unique(ids)) != len(ids):
-        twice = ids[1:][ids[1:] == ids[:-1]][0]
-        raise InputError(f"the view {view!r} yields ImgId {twice} more than once: a feature view has one row an image")
+    twice = ids[1:][ids[1:] == ids[:-1]]
+    if len(twice):
+        raise InputError(f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row an image")
     return rows
 
 
 def _groups(ids: NDArray[np.int32], hashes: pa.ChunkedArray) -> NDArray[np.int64]:
     """The smallest of the ``ids`` (ascending) that have the same content; without content each is its own."""
-    codes = arrow.to_numpy(hashes.combine_chunks().dictionary_encode().indices)
+    encoded = hashes.combine_chunks().dictionary_encode()
+    if len(encoded.dictionary) == len(ids):
+        return ids.astype(np.int64)
+    codes = arrow.to_numpy(encoded.indices)
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     groups = ids[first][inverse].astype(np.int64)
     alone = arrow.to_numpy(pc.binary_length(hashes)) == 0

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +21,8 @@ from featurestore.parts import ONE_PAGE, Part
 READERS = 4
 # Vectors decoded at a time: few enough to be still in the cache when they are copied.
 BATCH_ROWS = 128
-# Vectors mapped at a time: mapped pages count as memory of the process until they are given back.
-MAPPED_ROWS = 512
+# Vectors read at a time where nothing is to be decoded.
+READ_ROWS = 512
 
 
 def read_vectors(
@@ -44,11 +45,12 @@ def read_vectors(
     found = np.zeros(len(ids), bool)
 
     def fill(task: _Task) -> None:
-        start = 0
-        for values in _blocks(folder / task.part.path, task.group, embed_dim):
-            low, high = np.searchsorted(task.source, [start, start + len(values)])
-            _copy(values, task.source[low:high] - start, X, task.target[low:high])
-            start += len(values)
+        with _readable(folder / task.part.path) as file:
+            start = _plain_values(file, task.group, embed_dim)
+            if start is None:
+                _decode(file, task, X)
+            else:
+                _read(folder / task.part.path, start, task, X)
 
     with ThreadPoolExecutor(READERS) as pool:
         tasks: list[_Task] = []
@@ -75,22 +77,57 @@ class _Task(NamedTuple):
     source: NDArray[np.intp]
 
 
-def _blocks(path: Path, group: int, embed_dim: int) -> Iterator[NDArray[np.float32]]:
-    """The vectors of one row group, ``(n, embed_dim)`` float32, in one block or several."""
-    with _readable(path) as file:
-        plain = _plain_values(file, group, embed_dim)
-        if plain is not None:
-            start, rows = plain
-            for row in range(0, rows, MAPPED_ROWS):
-                shape = (min(MAPPED_ROWS, rows - row), embed_dim)
-                yield np.memmap(path, np.float32, mode="r", offset=start + row * embed_dim * 4, shape=shape)
-            return
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=["embedding"], use_threads=False):
-            yield batch.column(0).flatten().to_numpy().reshape(-1, embed_dim)
+def _decode(file: pq.ParquetFile, task: _Task, X: NDArray[np.float32]) -> None:
+    """Let Parquet decode the vectors of a row group, and copy them to their places."""
+    start = 0
+    for batch in file.iter_batches(BATCH_ROWS, row_groups=[task.group], columns=["embedding"], use_threads=False):
+        values = batch.column(0).flatten().to_numpy().reshape(-1, X.shape[1])
+        low, high = np.searchsorted(task.source, [start, start + len(values)])
+        X[task.target[low:high]] = values[task.source[low:high] - start]
+        start += len(values)
 
 
-def _plain_values(file: pq.ParquetFile, group: int, embed_dim: int) -> tuple[int, int] | None:
-    """Where the floats of a row group begin in the file, and its rows; None where they must be decoded.
+def _read(path: Path, offset: int, task: _Task, X: NDArray[np.float32]) -> None:
+    """Read vectors that begin at byte ``offset``, straight to their places where these run without gaps.
+
+    Not by a memory map: its page faults cost more than the bytes, and its pages count as memory of the process.
+    """
+    width = X.shape[1] * X.itemsize
+    scratch = np.empty((0, X.shape[1]), np.float32)
+    with path.open("rb", buffering=0) as file:
+        for start in range(0, int(task.source[-1]) + 1, READ_ROWS):
+            low, high = np.searchsorted(task.source, [start, start + READ_ROWS])
+            if low == high:
+                continue
+            source, target = task.source[low:high], task.target[low:high]
+            first, rows = int(source[0]), int(source[-1] - source[0]) + 1
+            file.seek(offset + first * width)
+            if rows == len(source) and (np.diff(target) == 1).all():
+                _fill(file, X[target[0] : target[-1] + 1])
+            else:
+                scratch = scratch if len(scratch) else np.empty((READ_ROWS, X.shape[1]), np.float32)
+                _fill(file, scratch[:rows])
+                X[target] = scratch[source - first]
+
+
+def _fill(file: FileIO, rows: NDArray[np.float32]) -> None:
+    """Read as many bytes as ``rows`` has; a read may give fewer than it was asked for.
+
+    Raises
+    ------
+    OSError
+        When the file ends before.
+    """
+    left = memoryview(rows.data).cast("B")
+    while len(left):
+        count = file.readinto(left)
+        if not count:
+            raise OSError(f"the file ends {len(left)} bytes early")
+        left = left[count:]
+
+
+def _plain_values(file: pq.ParquetFile, group: int, embed_dim: int) -> int | None:
+    """The byte at which the floats of a row group begin in the file; None where they must be decoded.
 
     In an uncompressed page the plain values stand last (Parquet format, "Data Pages"), so when a row group is one page
     they are the last bytes of its column chunk. Decoding 2048 repetition levels a vector to learn that costs more than
@@ -105,7 +142,7 @@ def _plain_values(file: pq.ParquetFile, group: int, embed_dim: int) -> tuple[int
     exact = (column.compression, column.has_dictionary_page) == ("UNCOMPRESSED", False)
     if not (marked and exact and column.num_values == row_group.num_rows * embed_dim):
         return None
-    return column.data_page_offset + column.total_compressed_size - size, row_group.num_rows
+    return column.data_page_offset + column.total_compressed_size - size
 
 
 @contextmanager
@@ -136,16 +173,3 @@ def _match(keys: pa.Table, ids: NDArray[np.int32], hashes: pa.Array) -> tuple[ND
     same_bytes = to_numpy(pc.equal(have, hashes.take(from_numpy(position)))) | (to_numpy(pc.binary_length(have)) == 0)
     source = np.flatnonzero((ids[position] == part_ids) & same_bytes)
     return position[source], source
-
-
-def _copy(
-    values: NDArray[np.float32], source: NDArray[np.intp], X: NDArray[np.float32], target: NDArray[np.intp]
-) -> None:
-    """``X[target] = values[source]``, as one block where both run without gaps: three times as fast."""
-    if not len(source):
-        return
-    first, last = target[0], target[-1]
-    if len(source) == len(values) and last - first + 1 == len(target) and (np.diff(target) == 1).all():
-        X[first : last + 1] = values
-    else:
-        X[target] = values[source]

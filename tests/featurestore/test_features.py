@@ -1,6 +1,7 @@
 """The same features through every library: equal ids, equal values, nothing filled in."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from support import Collection, CountingBackbone, jpeg
 
 from featurestore import Features, FeatureStore, pull, views
 from featurestore.backbones.base import Preprocessing
-from featurestore.errors import InputError, MissingExtra
+from featurestore.errors import InputError, IntegrityError, MissingExtra
+from featurestore.parts import Part
 
 
 @pytest.fixture
@@ -198,9 +200,41 @@ def test_a_large_store_is_pulled_in_order(store: FeatureStore, tmp_path: Path, m
     assert store.features("many", view="images_usable").X.tobytes() == features.X.tobytes()
     part = store.path / "embeddings" / store.layout.embedding_parts("many")[0].path
     with pq.ParquetFile(part) as file:
-        offset, rows = plain_values(file, 1, 8) or (0, 0)
+        offset = plain_values(file, 1, 8)
+        rows = file.metadata.row_group(1).num_rows
         decoded = file.read_row_group(1, columns=["embedding"])["embedding"].combine_chunks().flatten().to_numpy()
     assert rows == 4096
+    assert offset is not None
     assert np.fromfile(part, np.float32, rows * 8, offset=offset).tobytes() == decoded.tobytes()
     np.testing.assert_array_equal(features.ids, np.arange(1, 9001))
     np.testing.assert_array_equal(features.X, X[np.argsort(ids)])
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (range(1000), range(1000)),
+        (range(1000), range(500, 1500)),
+        (range(0, 1000, 3), range(334)),
+        ([0, 511, 512, 999], [3, 1, 0, 2]),
+        # The ends lie as far apart as in a run without gaps, and yet it is none.
+        ([4, 5, 6, 7], [10, 12, 11, 13]),
+    ],
+)
+def test_values_are_read_to_their_places(tmp_path: Path, source: Sequence[int], target: Sequence[int]) -> None:
+    values = np.random.default_rng(0).random((1000, 3), np.float32)
+    path = tmp_path / "values"
+    path.write_bytes(b"before" + values.tobytes())
+    X = np.full((1500, 3), -1, np.float32)
+    expected = X.copy()
+    expected[list(target)] = values[list(source)]
+    pull._read(path, 6, pull._Task(Part("", 0, 0, {}), 0, np.array(target), np.array(source)), X)
+    np.testing.assert_array_equal(X, expected)
+
+
+def test_a_part_that_was_cut_is_named(store: FeatureStore) -> None:
+    store.embed(CountingBackbone())
+    part = store.path / "embeddings" / store.layout.embedding_parts("counting")[0].path
+    task = pull._Task(Part("", 0, 0, {}), 0, np.arange(1), np.arange(1))
+    with pytest.raises(IntegrityError, match=part.name), pull._readable(part):
+        pull._read(part, part.stat().st_size - 8, task, np.empty((1, 3), np.float32))
