@@ -19,6 +19,7 @@ from featurestore.lineage import lineage
 from featurestore.remote import is_remote, mirror
 from featurestore.sandbox import SECONDS_LIMIT, lock_down, run_guarded
 from featurestore.schemas import CORE_TABLES
+from featurestore.stale import explained
 from featurestore.state import State, read_state
 from featurestore.writer import open_writer
 
@@ -137,7 +138,8 @@ class FeatureStore:
         QueryError
             When the query is refused, fails, or takes too long or too much memory.
         """
-        return run_guarded(self._guarded, query, parameters, seconds=seconds)
+        with explained(self):
+            return run_guarded(self._guarded, query, parameters, seconds=seconds)
 
     def query(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
         """Run SQL of your own program, unguarded: never pass it what somebody typed.
@@ -147,7 +149,8 @@ class FeatureStore:
         QueryError
             With DuckDB's own words.
         """
-        return run_query(self.connection, query, parameters)
+        with explained(self):
+            return run_query(self.connection, query, parameters)
 
     def _refuse_writing(self) -> None:
         if is_remote(self.location):
@@ -209,7 +212,8 @@ class FeatureStore:
         InputError
             When there is no such backbone, view or column.
         """
-        return _features.read(self, backbone, view=view, columns=columns, label=label)
+        with explained(self):
+            return _features.read(self, backbone, view=view, columns=columns, label=label)
 
     def ingest(
         self,
