@@ -39,8 +39,8 @@ test-slow: $(STAMP) ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 .PHONY: perf
-perf: $(STAMP) ## Pulls and searches beside their limits, as ratios
-	$(BIN)/python tests/perf/store.py
+perf: $(STAMP) ## Every job beside its rivals and its limit, as ratios; kept as JSON
+	$(BIN)/python tests/perf/run.py
 
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, doctests, README examples

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +24,10 @@ from featurestore.commands.quality import quality
 from featurestore.commands.search import similar
 from featurestore.commands.state import compact, gc, lineage, snapshot, verify, view
 from featurestore.progress import ConsoleProgress
+
+if TYPE_CHECKING:
+    from featurestore.extract import EmbedReport
+    from featurestore.importer import ImportReport
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -135,10 +140,20 @@ def embed(
             f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.computed:,} computed "
             f"({report.images_per_second:,.1f} images/s), {report.reused:,} reused, {report.present:,} already there"
         )
+        _tell_of_revision(report)
         for image, reason in report.refused.items():
             click.echo(f"refused {image}: {reason}")
     if report.refused:
         raise click.exceptions.Exit(1)
+
+
+def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
+    """Say so when the views of a backbone show other vectors than they did."""
+    if report.replaced:
+        click.echo(
+            f"the views of {report.backbone} show revision {report.revision} now, before it was {report.replaced}: "
+            "that one stays in `embeddings` and in snapshots"
+        )
 
 
 @cli.command("import-embeddings")
@@ -169,6 +184,7 @@ def import_embeddings(
         f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.rows:,} vectors read, "
         f"{report.added:,} added, {report.external:,} for images that no folder has"
     )
+    _tell_of_revision(report)
 
 
 @cli.command()

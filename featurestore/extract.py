@@ -21,7 +21,7 @@ from featurestore.errors import BackboneError, FeatureStoreError, ImageError, In
 from featurestore.images import content_hash, decode
 from featurestore.ingest import images_of, sync_images
 from featurestore.progress import Progress
-from featurestore.staging import Staging, known_vectors, present_rows, publish_vectors
+from featurestore.staging import Staging, known_vectors, present_rows, publish_vectors, replaced_revision
 from featurestore.vectors import faults
 from featurestore.writer import Writer, open_writer
 
@@ -44,6 +44,8 @@ class EmbedReport:
         Forward passes.
     refused
         For each image that got no vector, why.
+    replaced
+        The revision that the views of the backbone showed before; empty where it is the same or there was none.
     """
 
     backbone: str
@@ -54,6 +56,7 @@ class EmbedReport:
     computed: int
     refused: Mapping[str, str]
     seconds: float
+    replaced: str = ""
 
     @property
     def images_per_second(self) -> float:
@@ -102,8 +105,13 @@ def embed(
     BackboneError
         When the backbone fails or answers with the wrong shape; what was computed before stays.
     InputError
-        When the store holds no usable image.
+        When the store holds no usable image, or an argument is not what it should be.
     """
+    if not isinstance(getattr(backbone, "spec", None), BackboneSpec):
+        raise InputError(
+            f"got a {type(backbone).__name__} as the backbone, expected a name or an object with `spec` and `embed`: "
+            "make one of a function with featurestore.backbones.custom.from_callable"
+        )
     if batch_size < 1:
         raise InputError(f"got a batch size of {batch_size}, expected 1 or more")
     if workers is not None and workers < 1:
@@ -112,6 +120,7 @@ def embed(
     spec = backbone.spec
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"embed {spec.name}") as writer:
         sync_images(writer)
+        replaced = replaced_revision(writer, spec)
         run = _plan(writer, spec)
         staging = Staging(writer.root, spec)
         try:
@@ -140,6 +149,7 @@ def embed(
         computed=run.computed,
         refused=run.refused,
         seconds=time.monotonic() - started,
+        replaced=replaced if writer.state.revisions.get(spec.name) == spec.revision else "",
     )
 
 

@@ -20,7 +20,7 @@ from featurestore.errors import EmbeddingError, InputError
 from featurestore.ingest import image_rows
 from featurestore.parts import file_hash
 from featurestore.scan import images_table
-from featurestore.staging import present_rows, publish_vectors
+from featurestore.staging import present_rows, publish_vectors, replaced_revision
 from featurestore.vectors import faults
 from featurestore.writer import Writer, open_writer
 
@@ -32,7 +32,8 @@ class ImportReport:
     """What one import did.
 
     ``rows`` vectors were in the file, ``added`` are new in the store, ``external`` belong to images that no folder
-    has yet.
+    has yet. ``replaced`` is the revision that the views of the backbone showed before, empty where it is the same or
+    there was none.
     """
 
     backbone: str
@@ -41,6 +42,7 @@ class ImportReport:
     rows: int
     added: int
     external: int
+    replaced: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,14 @@ def import_embeddings(
         synthetic=synthetic,
     )
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"import {backbone}") as writer:
+        replaced = replaced_revision(writer, spec)
         external = _add_external(writer, vectors)
         hash_of = {row["ImgId"]: row["content_hash"] for row in image_rows(writer) if row["status"] != "broken"}
         there = set(present_rows(writer, spec)["ImgId"].to_pylist())
         order = [row for row in np.argsort(vectors.ids, kind="stable").tolist() if int(vectors.ids[row]) not in there]
         chosen = [int(vectors.ids[row]) for row in order]
         publish_vectors(writer, spec, ids=chosen, hashes=[hash_of.get(i, "") for i in chosen], vectors=vectors.X[order])
-    return ImportReport(backbone, spec.revision, spec.embed_dim, len(vectors.ids), len(chosen), external)
+    return ImportReport(backbone, spec.revision, spec.embed_dim, len(vectors.ids), len(chosen), external, replaced)
 
 
 def _add_external(writer: Writer, vectors: _Vectors) -> int:

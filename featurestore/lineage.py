@@ -53,8 +53,9 @@ def lineage(store: "FeatureStore", img_id: int) -> dict[str, Any]:
 def render(record: dict[str, Any]) -> str:
     """The same for a person."""
     image = record["image"]
+    facts = f"{image['width']} × {image['height']} {image['mode']}" if image["width"] else image["reason"]
     lines = [
-        f"image       {image['ImgName']}  ({image['status']}, {image['width']} × {image['height']} {image['mode']})",
+        f"image       {image['ImgName']}  ({', '.join(filter(None, (image['status'], facts)))})",
         f"content     sha256:{image['content_hash'] or 'unknown'}",
         f"state       {record['state']}",
     ]

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from featurestore.errors import QueryError
+from featurestore.errors import InputError, QueryError
 
 # Table functions that read nothing.
 TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "repeat", "repeat_row"})
@@ -27,6 +27,8 @@ FORBIDDEN = frozenset({
 # fmt: on
 # What SHOW may show.
 SHOWN = frozenset({"tables"})
+# Views that other views stand on: they can be read, but nobody needs to know of them.
+INTERNAL = "_parts_"
 MEMORY_LIMIT = "2GB"
 SECONDS_LIMIT = 300.0
 
@@ -103,7 +105,7 @@ def _refuse_table(node: dict[str, Any], readable: set[str]) -> None:
     elsewhere = node.get("catalog_name") or str(node.get("schema_name") or "main").lower() != "main"
     if elsewhere or name.lower() not in readable:
         # A name that is no view would be taken for a file, or for a table of the system.
-        have = ", ".join(sorted(readable - SHOWN))
+        have = ", ".join(sorted(name for name in readable - SHOWN if not name.startswith(INTERNAL)))
         raise QueryError(f"the query reads {name!r}: only the store's own views can be read ({have})")
 
 
@@ -136,7 +138,13 @@ def run_guarded(
     ------
     QueryError
         When it is refused, fails, or takes too long.
+    InputError
+        When ``seconds`` is not positive.
     """
+    if not seconds > 0:
+        raise InputError(
+            f"got a time limit of {seconds:g} s, expected more than 0: leave it out for {SECONDS_LIMIT:g} s"
+        )
     guard(connection, query)
     with ThreadPoolExecutor(1) as pool:
         # DuckDB does not look at signals while it works: it works beside, and this thread listens.

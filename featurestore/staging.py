@@ -86,6 +86,12 @@ def parts_of(writer: Writer, spec: BackboneSpec) -> list[Part]:
     return [part for part in Commit(writer.root, writer.state).current("embeddings") if part.partition == partition]
 
 
+def replaced_revision(writer: Writer, spec: BackboneSpec) -> str:
+    """The revision that the views of this backbone show, when ``spec`` is another; empty when it is not."""
+    shown = writer.state.revisions.get(spec.name, "")
+    return "" if shown == spec.revision else shown
+
+
 def present_rows(writer: Writer, spec: BackboneSpec) -> pa.Table:
     """Each ``ImgId`` and ``content_hash`` that has a vector of this revision, as an Arrow table."""
     columns = ["ImgId", "content_hash"]
