@@ -274,7 +274,9 @@ def _view_rows(
     ids = arrow.to_numpy(rows["ImgId"])
     twice = ids[1:][ids[1:] == ids[:-1]]
     if len(twice):
-        raise InputError(f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row an image")
+        raise InputError(
+            f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row an image"
+        )
     return rows
 
 
