@@ -13,6 +13,7 @@ from benchmarks.metrics import wilson
 from benchmarks.queries import compared, primary, runs
 from benchmarks.significance import ROPE
 from featurestore import FeatureStore
+from featurestore.state import write_atomic
 
 STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
 FORMATS = ("terminal", "markdown", "csv", "latex", "json")
@@ -121,7 +122,7 @@ def render(tables_: Sequence[dict[str, Any]], form: str) -> str:
 
 
 def write_report(store: FeatureStore, path: Path) -> None:
-    """Write the newest tables with protocol and lineage as Markdown."""
+    """Write the newest tables with protocol and lineage as Markdown, whole or not at all."""
     parts = ["# Comparison of classifier heads over frozen embeddings"]
     for table in tables(store):
         lineage = [
@@ -131,4 +132,4 @@ def write_report(store: FeatureStore, path: Path) -> None:
             f"- {table['machine']}; " + ", ".join(f"{name} {number}" for name, number in table["libraries"].items()),
         ]
         parts.append(formats.markdown(table, notes(table)) + "\n\n" + "\n".join(lineage))
-    path.write_text("\n\n".join(parts) + "\n", "utf-8")
+    write_atomic(path, ("\n\n".join(parts) + "\n").encode())

@@ -14,7 +14,7 @@ from featurestore.layout import read_layout
 from featurestore.metadata import Metadata, read_metadata
 from featurestore.parts import read_part
 from featurestore.progress import Progress
-from featurestore.scan import Scan, in_order, scan_folders
+from featurestore.scan import Scan, in_order, keep, scan_folders
 from featurestore.schemas import IMAGES
 from featurestore.writer import Writer, open_writer
 
@@ -74,6 +74,7 @@ def ingest(
     scan = scan_folders([folder.resolve() for folder in images], cache=cache, on_progress=on_progress)
     with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
         before = writer.state.id
+        keep(scan, root / CACHE)
         external = _external(images_of(writer), but=scan.table["ImgId"])
         with writer.commit() as commit:
             commit.replace("movies", cleaned.movies)
@@ -96,6 +97,7 @@ def sync_images(writer: Writer, *, on_progress: Progress | None = None) -> None:
     if not folders:
         return
     scan = scan_folders([Path(folder) for folder in folders], cache=writer.root / CACHE, on_progress=on_progress)
+    keep(scan, writer.root / CACHE)
     after = in_order(pa.concat_tables([scan.table, _external(before)]))
     if not after.equals(before):
         with writer.commit() as commit:

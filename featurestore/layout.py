@@ -69,6 +69,7 @@ def list_state(root: Path, state: State) -> dict[str, list[Part]]:
 def write_cache(root: Path, layout: Layout) -> None:
     """Keep the parts of the newest state beside it: a reader of that state need not replay the logs."""
     record = {
+        "state": layout.state.id,
         "tables": dict(layout.state.tables),
         "parts": {
             table: [[part.path, part.rows, part.size_bytes, dict(part.partition)] for part in parts]
@@ -76,6 +77,14 @@ def write_cache(root: Path, layout: Layout) -> None:
         },
     }
     write_atomic(root / CACHE, json.dumps(record).encode())
+
+
+def is_published(root: Path, state: State) -> bool:
+    """Whether `write_cache`, the last step behind a commit, has been done for this state."""
+    try:
+        return bool(json.loads((root / CACHE).read_bytes())["state"] == state.id)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # nobody kept it, or not whole
 
 
 def _read_cache(root: Path, state: State) -> dict[str, list[Part]] | None:

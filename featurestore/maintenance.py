@@ -1,6 +1,7 @@
 """Keeping a store tidy and sound: remove what nothing refers to, recompute checksums, merge small parts."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from featurestore.state import State, read_state
 from featurestore.tables import list_parts, trim_log
 from featurestore.writer import Commit, Writer, open_writer, publish_layout
 
+# Names under which this package, DuckDB (a log beside its file) and Delta (in its logs) write before they rename.
+HALF_WRITTEN = re.compile(r"^\..*\.tmp(\.wal)?$|^\d{20}\..*#\d+$|^_last_checkpoint#\d+$")
 # Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
 MERGED_ROWS = 32_768
 
@@ -150,12 +153,28 @@ def _merge(folder: Path, group: Sequence[Part]) -> Part:
 
 
 def _data_files(root: Path) -> Iterator[Path]:
-    """Parts and staged batches, and what a killed writer left of them; never logs, states or the lock."""
+    """Parts and staged batches, and whatever a killed writer left half-written; never logs, states or the lock."""
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root).parts
-        is_data = path.suffix == ".parquet" or path.name.endswith(".tmp")
-        if path.is_file() and is_data and inside[0] not in ("cache", snapshots.FOLDER) and "_delta_log" not in inside:
+        is_data = (
+            path.suffix == ".parquet" and inside[0] not in ("cache", snapshots.FOLDER) and "_delta_log" not in inside
+        )
+        if (is_data or (HALF_WRITTEN.search(path.name) and not _being_written(path, root))) and path.is_file():
             yield path
+
+
+def _being_written(path: Path, root: Path) -> bool:
+    """Whether a living process may be at work on a half-written file: only reports are written without the lock."""
+    number = path.name.removesuffix(".tmp").rpartition(".")[2]
+    if path.parent != root or not path.name.startswith(".report.") or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -40,11 +40,15 @@ TASK_FILES = 16
 
 @dataclass(frozen=True)
 class Scan:
-    """Rows of `images` in the order of folders and names; how many files had no image suffix, how many were read."""
+    """Rows of `images` in the order of folders and names; how many files had no image suffix, how many were read.
+
+    ``seen`` is what `keep` writes; None when the cache holds it already.
+    """
 
     table: pa.Table
     ignored: int
     read: int
+    seen: pa.Table | None
 
 
 def scan_folders(folders: Iterable[Path], *, cache: Path | None = None, on_progress: Progress | None = None) -> Scan:
@@ -54,7 +58,7 @@ def scan_folders(folders: Iterable[Path], *, cache: Path | None = None, on_progr
     ----------
     cache
         A Parquet file of what was seen before; a file whose size, times and inode are as they were is not read
-        again. It is written anew at the end.
+        again. `keep` writes it anew.
     on_progress
         Called with the number of files done and of all files.
 
@@ -78,13 +82,22 @@ def scan_folders(folders: Iterable[Path], *, cache: Path | None = None, on_progr
     # The rows of the cache, then the new ones; `order` brings them to the order of the entries.
     order = places.copy()
     order[changed] = known.num_rows + np.arange(len(changed))
-    table = known
+    table, seen = known, None
     if len(changed) or not _is_sequence(order, known.num_rows):
         table = pa.concat_tables([known, pa.Table.from_pylist(rows, schema=CACHE_SCHEMA)])
         table = table.take(from_numpy(order)).combine_chunks()
-        if cache:
-            _write_cache(cache, table.filter(pc.less(table["ctime_ns"], started_ns - RACY_NS)))
-    return Scan(_one_per_id(table.select(IMAGES.names)), ignored, len(changed))
+        seen = table.filter(pc.less(table["ctime_ns"], started_ns - RACY_NS))
+    return Scan(_one_per_id(table.select(IMAGES.names)), ignored, len(changed), seen)
+
+
+def keep(scan: Scan, cache: Path) -> None:
+    """Write what ``scan`` saw to ``cache``; it lies in the store, so that is for who holds the lock."""
+    if scan.seen is None:
+        return
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    sink = pa.BufferOutputStream()
+    pq.write_table(scan.seen, sink, compression="zstd")
+    write_atomic(cache, sink.getvalue().to_pybytes())
 
 
 def images_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
@@ -252,10 +265,3 @@ def _read_cache(path: Path | None) -> pa.Table:
     except (OSError, pa.ArrowException):
         return nothing
     return table.combine_chunks() if table.schema.equals(CACHE_SCHEMA) else nothing
-
-
-def _write_cache(path: Path, table: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())

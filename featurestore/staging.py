@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -57,11 +58,9 @@ class Staging:
         return matrix
 
     def clear(self) -> None:
-        """Remove what is published."""
-        for path in self._files():
-            path.unlink()
+        """Remove what is published, and what a killed run left half-written beside it."""
         if self.folder.is_dir():
-            self.folder.rmdir()
+            shutil.rmtree(self.folder)
         self.hashes.clear()
 
     def _files(self) -> list[Path]:

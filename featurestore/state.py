@@ -80,6 +80,8 @@ def read_state(root: Path) -> State:
     ------
     StoreNotFound
         When ``root`` holds no store.
+    StoreError
+        When it can't be read.
     """
     path = root / STATE_FILE
     try:
@@ -90,6 +92,8 @@ def read_state(root: Path) -> State:
         ) from None
     except UnicodeDecodeError as error:
         raise IntegrityError(f"{path} is damaged: it is not text; restore it from a copy") from error
+    except OSError as error:
+        raise StoreError(f"{path} can't be read ({error.strerror}): make the store's folder readable") from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:

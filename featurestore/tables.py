@@ -1,8 +1,10 @@
 """Delta Lake tables: which parts make up a version; the only module that imports deltalake."""
 
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,8 +14,9 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import Schema
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from featurestore.errors import IntegrityError
+from featurestore.errors import IntegrityError, StoreError
 from featurestore.parts import Part
+from featurestore.state import sync_folder
 
 LOG_ENTRIES = 32
 
@@ -52,7 +55,44 @@ def commit_parts(
 
     ``version`` is what the state refers to (None: the table is not part of it). Commits that came later belong to
     a writer that died before it swapped the state: they are undone first, so that their rows never surface.
+
+    Raises
+    ------
+    StoreError
+        When the log can't be written.
     """
+    with _logged(folder):
+        return _commit(folder, schema=schema, partition_by=partition_by, version=version, add=add, remove=remove)
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Make what the block adds to the log of ``folder`` survive a power cut: the library leaves that to the system."""
+    log = folder / "_delta_log"
+    before = {path.name for path in log.iterdir()} if log.is_dir() else set()
+    try:
+        yield
+    except DeltaError as error:
+        raise StoreError(
+            f"the log of {folder} can't be written ({error}): what was committed is whole; free space or make the "
+            "folder writable, and run the command again"
+        ) from error
+    for path in log.iterdir():
+        if path.name not in before or path.name == "_last_checkpoint":
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(log)
+
+
+def _commit(
+    folder: Path,
+    *,
+    schema: pa.Schema,
+    partition_by: Sequence[str],
+    version: int | None,
+    add: Sequence[Part],
+    remove: Sequence[Part],
+) -> int:
     adds = [_add_action(part) for part in add]
     delta_schema = Schema.from_arrow(schema)
     if not DeltaTable.is_deltatable(str(folder)):
@@ -109,13 +149,14 @@ def trim_log(folder: Path, version: int | None, oldest: int) -> None:
     ``version`` is that of the state; what a killed writer committed after it is undone. A checkpoint takes the place of
     the entries, so that fewer than `LOG_ENTRIES` are left alone.
     """
-    table = DeltaTable(str(folder))
-    if version is not None and table.version() != version:
-        table.restore(version)
-    old = [path for path in (folder / "_delta_log").iterdir() if _entry(path) < oldest]
-    if len(old) < LOG_ENTRIES:
-        return
-    DeltaTable(str(folder), version=oldest).create_checkpoint()
+    with _logged(folder):
+        table = DeltaTable(str(folder))
+        if version is not None and table.version() != version:
+            table.restore(version)
+        old = [path for path in (folder / "_delta_log").iterdir() if _entry(path) < oldest]
+        if len(old) < LOG_ENTRIES:
+            return
+        DeltaTable(str(folder), version=oldest).create_checkpoint()
     for path in old:
         path.unlink()
 

@@ -4,17 +4,19 @@ import json
 import os
 import socket
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from featurestore.catalog import write_shell_file
 from featurestore.errors import InputError, StoreError, StoreLocked, StoreNotFound
-from featurestore.layout import read_layout, write_cache
+from featurestore.layout import is_published, read_layout, write_cache
 from featurestore.parts import Part, write_part
 from featurestore.schemas import CORE_TABLES, PARTITIONS
 from featurestore.state import STATE_FILE, State, read_state, write_atomic
@@ -135,34 +137,58 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
     StoreLocked
         When another process writes and did not end in time.
     StoreNotFound, StoreError
-        When there is no store and ``create`` is False, or ``root`` is full of something else.
+        When there is no store and ``create`` is False, ``root`` is full of something else, or it can't be written.
     """
-    if create:
-        _make_room(root)
-    elif not (root / STATE_FILE).is_file():
-        read_state(root)
-    lock = _acquire(root, wait_seconds)
-    try:
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": time.ctime()}
-        write_atomic(root / HOLDER_FILE, json.dumps(holder).encode())
-        before = _read_or_empty(root)
-        writer = Writer(root, before)
+    with _writing(root):
+        if create:
+            _make_room(root)
+        elif not (root / STATE_FILE).is_file():
+            read_state(root)
+        lock = _acquire(root, wait_seconds)
         try:
-            yield writer
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": time.ctime()}
+            write_atomic(root / HOLDER_FILE, json.dumps(holder).encode())
+            writer = Writer(root, _read_or_empty(root))
+            try:
+                yield writer
+            finally:
+                (root / HOLDER_FILE).unlink(missing_ok=True)
+                _catch_up(root, writer.state)
         finally:
-            (root / HOLDER_FILE).unlink(missing_ok=True)
-            if writer.state.id != before.id:
-                publish_layout(root, writer.state)
-    finally:
-        lock.release()
+            lock.release()
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    """Whatever the file system refuses in the block becomes one sentence; a commit ends with the state swap."""
+    try:
+        yield
+    except BrokenPipeError:  # who reads our output went away: no fault of the store
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"the store {str(root)!r} can't be written ({error.strerror or error}): what was committed is whole; "
+            "free space or make the folder writable, and run the command again"
+        ) from error
+
+
+def _catch_up(root: Path, state: State) -> None:
+    """Publish the layout where the writer, or one that died, has not: the commit stands without it."""
+    if state.number == 0 or is_published(root, state):
+        return
+    try:
+        publish_layout(root, state)
+    except (OSError, duckdb.Error) as error:
+        reason = str(error).splitlines()[0]
+        warnings.warn(f"store.duckdb shows an older state until the next command that writes: {reason}", stacklevel=2)
 
 
 def publish_layout(root: Path, state: State) -> None:
-    """Bring the disposable files that stand beside a state up to date: its parts, and the shell's database."""
+    """Bring the disposable files that stand beside a state up to date: the shell's database, then its parts."""
     layout = read_layout(root, state)
     (root / "cache").mkdir(exist_ok=True)
-    write_cache(root, layout)
     write_shell_file(layout, root)
+    write_cache(root, layout)
 
 
 def _acquire(root: Path, wait_seconds: float) -> FileLock:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.run import NAMES, PAGE
+from benchmarks.commands.run import NAMES, PAGE, written
 from featurestore.commands.options import FOLDER, store_option
 
 
@@ -44,9 +44,5 @@ def report(store: Path, output: Path | None) -> None:
     path = output or store / PAGE
     if path.suffix not in (".html", ".md"):
         raise InputError(f"got {str(path)!r} as the report, expected a name that ends with .html or .md")
-    write = write_html if path.suffix == ".html" else write_report
-    try:
-        write(open_store(store), path)
-    except OSError as error:
-        raise InputError(f"the report can't be written to {str(path)!r}: {error.strerror}") from error
+    written(write_html if path.suffix == ".html" else write_report, open_store(store), path)
     click.echo(str(path))

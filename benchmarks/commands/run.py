@@ -158,12 +158,15 @@ def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, as_js
     from benchmarks.report import render, tables, write_report
 
     result = tables(store, protocols=protocols)
-    write_report(store, store.path / REPORT)
-    write_html(store, store.path / PAGE)
+    # Printed first: the table must not depend on room for the files.
     if as_json:
         click.echo(json.dumps({"runs": [asdict(report) for report in reports], "tables": result}, default=str))
+    else:
+        click.echo(render(result, "terminal"))
+    written(write_report, store, store.path / REPORT)
+    written(write_html, store, store.path / PAGE)
+    if as_json:
         return
-    click.echo(render(result, "terminal"))
     click.echo()
     for report in reports:
         failed = f", {report.failed} failed" if report.failed else ""
@@ -171,6 +174,23 @@ def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, as_js
             f"{report.run_id}: {report.computed} of {report.cells} cells computed in {report.seconds:.1f} s{failed}"
         )
     click.echo(f"store {store.path}, report {store.path / PAGE}")
+
+
+def written(write: Callable[[Any, Path], None], store: Any, path: Path) -> None:
+    """Let ``write`` write a report of ``store`` to ``path``.
+
+    Raises
+    ------
+    InputError
+        When ``path`` can't be written.
+    """
+    try:
+        write(store, path)
+    except OSError as error:
+        raise InputError(
+            f"the report can't be written to {str(path)!r} ({error.strerror}); the results are stored: "
+            "`benchmarks report` writes it later"
+        ) from error
 
 
 @click.command()

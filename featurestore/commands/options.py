@@ -105,4 +105,12 @@ def run_command(command: click.Command, name: str) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:  # what no part of the program could say more about, such as a full /tmp
+        place = f" ({error.filename})" if error.filename else ""
+        click.echo(
+            f"{name}: the system refused to read or write{place}: {error.strerror or error}; mend that and run the "
+            "command again",
+            err=True,
+        )
+        return 1
     return code if isinstance(code, int) else 0

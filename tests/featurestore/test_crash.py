@@ -1,0 +1,150 @@
+"""What a killed or starved writer leaves must neither stop the next one nor stay for good; one test a fault found."""
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from support import CountingBackbone
+
+from featurestore import FeatureStore, maintenance, writer
+from featurestore.cli import cli
+from featurestore.commands.options import run_command
+from featurestore.errors import StoreError
+from featurestore.state import write_atomic
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cache/.images.parquet.77.tmp",
+        "snapshots/.kept.json.77.tmp",
+        "movies/.77.tmp",
+        "movies/_delta_log/00000000000000000001.json#1",
+        "movies/_delta_log/00000000000000000001.checkpoint.parquet#2",
+        "movies/_delta_log/_last_checkpoint#1",
+        ".store.duckdb.77.tmp.wal",
+    ],
+)
+def test_gc_removes_what_a_killed_writer_left_half_written(store: FeatureStore, name: str) -> None:
+    path = store.path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"half")
+    assert maintenance.gc(store.path).removed == [name]
+    assert not path.exists()
+
+
+def test_gc_leaves_the_report_that_a_living_process_writes(store: FeatureStore) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    mine, abandoned = (store.path / f".report.md.{number}.tmp" for number in (os.getpid(), ended.pid))
+    for path in (mine, abandoned):
+        path.write_bytes(b"half")
+    assert maintenance.gc(store.path).removed == [abandoned.name]
+    assert mine.exists()
+
+
+def test_a_half_written_batch_does_not_stop_the_next_embed(store: FeatureStore) -> None:
+    backbone = CountingBackbone()
+    folder = store.path / "staging" / f"{backbone.spec.name}-{backbone.spec.revision}"
+    folder.mkdir(parents=True)
+    (folder / ".77.tmp").write_bytes(b"half")
+    assert store.embed(backbone).computed == 24
+    assert not folder.exists()
+
+
+def test_the_next_writer_brings_the_shells_database_up_to_date(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_catch_up", lambda *_: None)  # as if killed right behind the state swap
+        store.append({"notes": pa.table({"x": [1]})})
+    with writer.open_writer(store.path):
+        pass
+    with duckdb.connect(str(store.path / "store.duckdb"), read_only=True) as shell:
+        views = {row[0] for row in shell.execute("SELECT view_name FROM duckdb_views()").fetchall()}
+    assert "notes" in views
+
+
+def test_a_commit_stands_though_the_shells_database_cannot_be_written(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "write_shell_file", full_disk)
+        with pytest.warns(UserWarning, match=r"store\.duckdb shows an older state.*No space left"):
+            store.append({"notes": pa.table({"x": [1]})})
+    assert store.sql("SELECT x FROM notes")["x"].to_pylist() == [1]
+
+
+@pytest.mark.parametrize("step", ["write_part", "write_atomic"])
+def test_a_full_disk_is_one_sentence_and_the_state_stays(
+    store: FeatureStore, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = store.state.id
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, step, full_disk)
+        with pytest.raises(StoreError, match=r"can't be written \(No space left on device\)"):
+            store.append({"notes": pa.table({"x": [1]})})
+    assert store.refresh().state.id == before
+    store.append({"notes": pa.table({"x": [1]})})
+    assert store.sql("SELECT x FROM notes")["x"].to_pylist() == [1]
+
+
+def test_a_command_says_in_one_line_what_the_system_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("featurestore.sample.write_sample", full_disk)
+    monkeypatch.setattr("sys.argv", ["featurestore", "sample", str(tmp_path / "sample")])
+    assert run_command(cli, "featurestore") == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert "No space left on device" in line
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(store: FeatureStore) -> None:
+    before = store.state.id
+    taken = store.path / "movies" / "_delta_log" / "00000000000000000001.json"
+    taken.mkdir()
+    with pytest.raises(StoreError), writer.open_writer(store.path) as opened, opened.commit() as commit:
+        commit.append("movies", store.query("SELECT * FROM movies LIMIT 1"))
+    taken.rmdir()
+    assert store.refresh().state.id == before
+
+
+def test_the_log_is_on_disk_before_the_state_names_its_version(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+        real(handle)
+
+    def swap(path: Path, content: bytes) -> None:
+        if path.name == "state.json":
+            log = str(store.path.resolve() / "notes" / "_delta_log")
+            assert f"{log}/00000000000000000000.json" in synced
+            assert synced.index(log) > synced.index(f"{log}/00000000000000000000.json"), "then the folder"
+            synced.append("swapped")
+        write_atomic(path, content)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(writer, "write_atomic", swap)
+    store.append({"notes": pa.table({"x": [1]})})
+    assert "swapped" in synced
+
+
+def test_a_state_that_may_not_be_read_is_one_sentence(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(StoreError, match=r"state\.json can't be read \(Permission denied\)"):
+        _ = FeatureStore(store.path).state

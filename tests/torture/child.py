@@ -1,0 +1,62 @@
+"""One command of the product in a process of its own, with a cheap backbone that counts; what the faults are done to.
+
+    python child.py featurestore|benchmarks ARGUMENTS…
+
+``TORTURE_PASSES`` names a file that gets a line a forward pass, ``TORTURE_STARTED`` one that appears when the command
+begins; ``TORTURE_PUBLISH_ROWS`` and ``TORTURE_FLUSH_SECONDS`` make commits as frequent as in a store of real size.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "helpers")]
+
+from support import CountingBackbone  # noqa: E402
+
+from featurestore.backbones import registry  # noqa: E402
+from featurestore.commands.options import run_command  # noqa: E402
+
+
+class Backbone(CountingBackbone):
+    """Counts in a file, which survives the process."""
+
+    def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `CountingBackbone.embed`."""
+        with open(os.environ["TORTURE_PASSES"], "a") as file:
+            file.write(f"{len(images)}\n")
+        return super().embed(images)
+
+
+def load(record: registry.BackboneRecord, options: registry.LoadOptions) -> Backbone:
+    """The loader of the record `counting`."""
+    return Backbone(name=options.name)
+
+
+def main() -> int:
+    """Run the command in ``sys.argv`` and return its exit code."""
+    registry.RECORDS["counting"] = registry.BackboneRecord(
+        name="counting", loader="__main__:load", description="block means; counts its forward passes"
+    )
+    program = sys.argv[1]
+    if program == "benchmarks":
+        from benchmarks import runner
+        from benchmarks.cli import cli
+
+        runner.FLUSH_SECONDS = float(os.environ.get("TORTURE_FLUSH_SECONDS", runner.FLUSH_SECONDS))
+    else:
+        from featurestore import extract
+        from featurestore.cli import cli
+
+        extract.PUBLISH_ROWS = int(os.environ.get("TORTURE_PUBLISH_ROWS", extract.PUBLISH_ROWS))
+    if "TORTURE_STARTED" in os.environ:
+        Path(os.environ["TORTURE_STARTED"]).touch()
+    sys.argv = sys.argv[1:]
+    return run_command(cli, program)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
