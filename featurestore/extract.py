@@ -214,7 +214,7 @@ def _compute(
         run.refused |= failed
         done += len(digests) + len(failed)
         if digests:
-            vectors = _forward(backbone, images)
+            vectors = forward(backbone, images)
             run.computed += len(digests)
             bad = faults(vectors)
             run.refused |= {names[row]: reason for row, reason in bad.items()}
@@ -248,8 +248,8 @@ def _publish(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) ->
     staging.clear()
 
 
-def _forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """One forward pass, checked.
+def forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """One forward pass over decoded images, preprocessed and checked.
 
     Raises
     ------
