@@ -13,7 +13,8 @@ from featurestore import errors
 if TYPE_CHECKING:
     from featurestore.bundle import open_bundle
     from featurestore.features import Arrays, Features
-    from featurestore.store import BackboneInfo, FeatureStore
+    from featurestore.inventory import BackboneInfo
+    from featurestore.store import FeatureStore
     from featurestore.store import open_store as open
 
 __all__ = ["Arrays", "BackboneInfo", "FeatureStore", "Features", "errors", "open", "open_bundle"]
@@ -22,7 +23,7 @@ __all__ = ["Arrays", "BackboneInfo", "FeatureStore", "Features", "errors", "open
 # so that every `--help`, and every program that may not need the store, starts at once.
 _PLACES = {
     "Arrays": ("featurestore.features", "Arrays"),
-    "BackboneInfo": ("featurestore.store", "BackboneInfo"),
+    "BackboneInfo": ("featurestore.inventory", "BackboneInfo"),
     "FeatureStore": ("featurestore.store", "FeatureStore"),
     "Features": ("featurestore.features", "Features"),
     "open": ("featurestore.store", "open_store"),

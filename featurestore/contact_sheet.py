@@ -26,12 +26,19 @@ figcaption { font-size: 12px; overflow-wrap: anywhere; } .query img { outline: 3
 """
 
 
-def render(store: "FeatureStore", neighbours: Neighbours, *, title: str) -> str:
-    """One HTML page: a section a query, its neighbours in order, thumbnails embedded."""
+def render(store: "FeatureStore", neighbours: Neighbours, *, title: str, image: Path | None = None) -> str:
+    """One HTML page: a section a query, its neighbours in order, thumbnails embedded.
+
+    Parameters
+    ----------
+    image
+        The file that the query was, where it was one.
+    """
     ids = sorted({int(i) for i in neighbours.ids.ravel() if i >= 0} | {i for i in neighbours.queries if i is not None})
     facts = {row["ImgId"]: row for row in _facts(store, ids)}
     mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if _synthetic(store, neighbours.backbone) else ""
-    sections = "".join(_section(neighbours, place, facts) for place in range(len(neighbours.ids)))
+    asked = None if image is None else {"ImgId": image.name, "folder": str(image.parent), "ImgName": image.name}
+    sections = "".join(_section(neighbours, place, facts, asked) for place in range(len(neighbours.ids)))
     lead = f"{len(neighbours.ids)} queries, {neighbours.backbone}, {neighbours.metric}, state {store.state.id}"
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -54,9 +61,10 @@ def _facts(store: "FeatureStore", ids: list[int]) -> list[dict[str, Any]]:
     ).to_pylist()
 
 
-def _section(neighbours: Neighbours, place: int, facts: dict[int, dict[str, Any]]) -> str:
+def _section(neighbours: Neighbours, place: int, facts: dict[int, dict[str, Any]], asked: dict[str, Any] | None) -> str:
     query = neighbours.queries[place]
-    cards = [_card(facts.get(query, {}), "query", "query")] if query is not None else []
+    start = asked if query is None else facts.get(query, {"ImgId": query})
+    cards = [] if start is None else [_card(start, "query", "query")]
     for img_id, score in zip(neighbours.ids[place].tolist(), neighbours.scores[place].tolist(), strict=True):
         if img_id >= 0:
             cards.append(_card(facts.get(img_id, {"ImgId": img_id}), f"{score:.3f}", ""))

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.custom import checked
+from featurestore.backbones.registry import store_name
 from featurestore.errors import BackboneError, FeatureStoreError, ImageError, InputError
 from featurestore.images import content_hash, decode
 from featurestore.ingest import images_of, sync_images
+from featurestore.names import check_names
 from featurestore.progress import Progress
 from featurestore.staging import Staging, known_vectors, present_rows, publish_vectors, replaced_revision
 from featurestore.vectors import faults
@@ -118,7 +120,10 @@ def embed(
         raise InputError(f"got {workers} as the number of workers, expected 1 or more")
     started = time.monotonic()
     spec = backbone.spec
+    store_name(spec.name)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"embed {spec.name}") as writer:
+        # Before the first forward pass: a clash at the first commit would be late.
+        check_names(writer.state.tables, [*writer.state.revisions, spec.name], writer.state.views)
         sync_images(writer)
         replaced = replaced_revision(writer, spec)
         run = _plan(writer, spec)
@@ -209,7 +214,7 @@ def _compute(
         run.refused |= failed
         done += len(digests) + len(failed)
         if digests:
-            vectors = _forward(backbone, images)
+            vectors = forward(backbone, images)
             run.computed += len(digests)
             bad = faults(vectors)
             run.refused |= {names[row]: reason for row, reason in bad.items()}
@@ -243,8 +248,8 @@ def _publish(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) ->
     staging.clear()
 
 
-def _forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """One forward pass, checked.
+def forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """One forward pass over decoded images, preprocessed and checked.
 
     Raises
     ------

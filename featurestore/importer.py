@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,15 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from featurestore.backbones.base import BackboneSpec, Preprocessing
+from featurestore.backbones.registry import NAME
 from featurestore.errors import EmbeddingError, InputError
 from featurestore.ingest import image_rows
+from featurestore.names import check_names
 from featurestore.parts import file_hash
 from featurestore.scan import images_table
 from featurestore.staging import present_rows, publish_vectors, replaced_revision
 from featurestore.vectors import faults
 from featurestore.writer import Writer, open_writer
-
-NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,9 @@ def import_embeddings(
         When a vector or an id can't be stored; then nothing of the file is.
     """
     if not NAME.fullmatch(backbone):
-        raise InputError(f"got the backbone name {backbone!r}, expected lower-case letters, digits and _: try another")
+        raise InputError(
+            f"got the backbone name {backbone[:80]!r}, expected lower-case letters, digits and _, at most 63"
+        )
     vectors = _check(_read(file, ids), file)
     spec = BackboneSpec(
         name=backbone,
@@ -86,6 +87,7 @@ def import_embeddings(
         synthetic=synthetic,
     )
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"import {backbone}") as writer:
+        check_names(writer.state.tables, [*writer.state.revisions, backbone], writer.state.views)
         replaced = replaced_revision(writer, spec)
         external = _add_external(writer, vectors)
         hash_of = {row["ImgId"]: row["content_hash"] for row in image_rows(writer) if row["status"] != "broken"}

@@ -71,7 +71,8 @@ def ingest(
     cleaned = read_metadata(metadata)
     # The folders are read once before the store is touched: a typo must not leave an empty store behind.
     cache = root / CACHE if root.is_dir() else None
-    scan = scan_folders([folder.resolve() for folder in images], cache=cache, on_progress=on_progress)
+    folders = dict.fromkeys(folder.resolve() for folder in images)  # one that is named twice is one
+    scan = scan_folders(folders, cache=cache, on_progress=on_progress)
     with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
         before = writer.state.id
         keep(scan, root / CACHE)

@@ -5,8 +5,10 @@ and it runs in a connection of its own that has no files but the store's parts, 
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import TIMEOUT_MAX
 from typing import Any
 
 import duckdb
@@ -22,7 +24,7 @@ FORBIDDEN = frozenset({
     "getenv", "current_setting", "getvariable", "set_config", "query", "query_table", "nextval", "currval", "write_log",
     "current_query", "json_execute_serialized_sql", "from_substrait", "which_secret", "checkpoint", "force_checkpoint",
     "add_parquet_key", "sleep_ms", "txid_current", "sql_auto_complete", "current_database", "current_catalog",
-    "current_schemas", "version", "user", "current_user", "session_user",
+    "current_schemas", "current_schema", "current_role", "version", "user", "current_user", "session_user", "setval",
 })
 # fmt: on
 # What SHOW may show.
@@ -30,7 +32,11 @@ SHOWN = frozenset({"tables"})
 # Views that other views stand on: they can be read, but nobody needs to know of them.
 INTERNAL = "_parts_"
 MEMORY_LIMIT = "2GB"
+# DuckDB's limit does not count the result that it hands over.
+RESULT_BYTES = 2 * 10**9
+BATCH_ROWS = 16_384
 SECONDS_LIMIT = 300.0
+CTE_NAME = re.compile(r"[\w ]+")
 
 
 def guard(connection: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -43,7 +49,7 @@ def guard(connection: duckdb.DuckDBPyConnection, query: str) -> None:
     """
     tree = _parse(connection, query)
     views, macros = _own_names(connection)
-    readable = views | {str(entry["key"]).lower() for node in _nodes(tree) for entry in _ctes(node)}
+    readable = views | _cte_names(connection, tree)
     for node in _nodes(tree):
         kind = node.get("type")
         if kind == "BASE_TABLE":
@@ -95,9 +101,21 @@ def _own_names(connection: duckdb.DuckDBPyConnection) -> tuple[set[str], set[str
     return {row[0] for row in views}, {row[0] for row in macros}
 
 
-def _ctes(node: dict[str, Any]) -> list[dict[str, Any]]:
-    """The common table expressions that a query node defines."""
-    return (node.get("cte_map") or {}).get("map") or []
+def _cte_names(connection: duckdb.DuckDBPyConnection, tree: Any) -> set[str]:
+    """The names of the common table expressions of a query, in lower case.
+
+    Such a name is readable wherever the query uses it, also where the expression itself is out of scope: there it must
+    mean nothing, neither a file nor a table of the system.
+    """
+    entries = [entry for node in _nodes(tree) for entry in (node.get("cte_map") or {}).get("map") or []]
+    names = {str(entry["key"]).lower() for entry in entries}
+    system = connection.execute(
+        "SELECT lower(view_name) FROM duckdb_views() WHERE internal AND schema_name <> 'information_schema'"
+    ).fetchall()
+    for name in sorted(names):
+        if not CTE_NAME.fullmatch(name) or (name,) in system:
+            raise QueryError(f"the query calls a part of itself {name!r}, a name of a file or of the system: rename it")
+    return names
 
 
 def _refuse_table(node: dict[str, Any], readable: set[str]) -> None:
@@ -150,7 +168,7 @@ def run_guarded(
         # DuckDB does not look at signals while it works: it works beside, and this thread listens.
         running = pool.submit(_fetch, connection, query, parameters)
         try:
-            return running.result(timeout=seconds)
+            return running.result(timeout=min(seconds, TIMEOUT_MAX))
         except TimeoutError:
             connection.interrupt()
             raise QueryError(f"the query took longer than {seconds:g} s and was stopped: narrow it") from None
@@ -160,9 +178,18 @@ def run_guarded(
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: object) -> pa.Table:
+    batches, size = [], 0
     try:
-        return connection.sql(query, params=parameters).to_arrow_table()
+        with connection.sql(query, params=parameters).to_arrow_reader(BATCH_ROWS) as reader:
+            for batch in reader:
+                size += batch.nbytes
+                if size > RESULT_BYTES:
+                    raise QueryError(
+                        f"the result takes more than {RESULT_BYTES / 1e9:g} GB of memory and was stopped: narrow it"
+                    )
+                batches.append(batch)
+            return pa.Table.from_batches(batches, reader.schema)
     except duckdb.OutOfMemoryException as error:
         raise QueryError(f"the query needs more than {MEMORY_LIMIT} of memory and was stopped: narrow it") from error
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:  # an error that comes after the first rows is Arrow's: an OSError
         raise QueryError(f"the query failed: {str(error).strip().splitlines()[0]}") from error

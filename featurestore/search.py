@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from featurestore.errors import InputError, QueryError
+from featurestore.errors import BackboneError, ImageError, InputError, QueryError
+from featurestore.vectors import faults
 
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone
@@ -87,12 +88,14 @@ def similar(
     Parameters
     ----------
     query
-        An ImgId or several, an image file (then ``model`` must be the backbone that embeds it), a vector
-        ``(embed_dim,)``, or vectors ``(m, embed_dim)``.
+        An ImgId or several, an image file, a vector ``(embed_dim,)``, or vectors ``(m, embed_dim)``.
     where
         An SQL condition over the view `collection`; only its rows are searched.
     metric
         ``cosine``, ``inner_product`` or ``euclidean``.
+    model
+        What embeds an image file: the backbone that made the vectors of the store. A backbone that needs no more than
+        its name is loaded when None.
     include_self
         Whether a query that is an ImgId may be its own neighbour.
 
@@ -108,7 +111,11 @@ def similar(
     if k < 1:
         raise InputError(f"got k = {k}, expected 1 or more")
     index = _index(store, backbone)
-    numbers, vectors = _vectors(query, index, backbone, model)
+    numbers: list[int | None] = [None]
+    if isinstance(query, (str, Path)):
+        vectors = _embed_file(store, Path(query), backbone, model)
+    else:
+        numbers, vectors = _vectors(query, index, backbone)
     allowed = None if where is None else _allowed(store, where, index)
     ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
     return Neighbours(ids, scores, tuple(numbers), backbone, metric)
@@ -128,11 +135,9 @@ def _index(store: "FeatureStore", backbone: str) -> _Index:
 
 
 def _vectors(
-    query: Query, index: _Index, backbone: str, model: "Backbone | None"
+    query: int | NDArray[np.floating] | Sequence[int], index: _Index, backbone: str
 ) -> tuple[list[int | None], NDArray[np.float32]]:
     """The id of each query, where it has one, and the vectors ``(m, embed_dim)``."""
-    if isinstance(query, (str, Path)):
-        return [None], _embed_file(Path(query), backbone, model)
     array = np.atleast_1d(np.asarray(query))
     if array.ndim == 1 and array.dtype.kind in "iu":
         rows = np.searchsorted(index.ids, array)
@@ -148,18 +153,40 @@ def _vectors(
     return [None] * len(vectors), vectors
 
 
-def _embed_file(path: Path, backbone: str, model: "Backbone | None") -> NDArray[np.float32]:
+def _embed_file(store: "FeatureStore", path: Path, backbone: str, model: "Backbone | None") -> NDArray[np.float32]:
+    """The vector of an image file, ``(1, embed_dim)``, made exactly as those in the store were."""
+    from featurestore.extract import forward
     from featurestore.images import decode
 
-    if model is None:
-        raise InputError(f"a query by image needs the backbone that embeds it: pass model=, as loaded for {backbone!r}")
+    model = model or _by_name(backbone)
+    shown = store.state.revisions[backbone]
+    if model.spec.revision != shown:
+        raise InputError(
+            f"the store has revision {shown} of {backbone!r}, the model gives {model.spec.revision}, so distances "
+            "between them mean nothing: name the model, weights and tensor that the store was embedded with"
+        )
+    size = model.spec.preprocessing
     try:
-        content = path.read_bytes()
+        image = decode(path.read_bytes(), height=size.height, width=size.width)
     except OSError as error:
         raise InputError(f"the image {str(path)!r} can't be read ({error.strerror}): name a file") from error
-    size = model.spec.preprocessing
-    image = decode(content, height=size.height, width=size.width)
-    return np.asarray(model.embed(size.apply(image[None])), np.float32)
+    except ImageError as error:
+        raise InputError(f"the image {str(path)!r} can't be used ({error}): name another") from error
+    vector = forward(model, image[None])
+    for reason in faults(vector).values():
+        raise InputError(f"the image {str(path)!r} can't be compared ({reason}): name another")
+    return vector
+
+
+def _by_name(backbone: str) -> "Backbone":
+    from featurestore.backbones.registry import load
+
+    try:
+        return load(backbone)
+    except BackboneError as error:
+        raise InputError(
+            f"a query by image needs the backbone that embeds it ({error}): name it with model=, --model"
+        ) from error
 
 
 def _allowed(store: "FeatureStore", where: str, index: _Index) -> NDArray[np.intp]:

@@ -1,8 +1,6 @@
 """FeatureStore: opens one state of a store and hands each job to the module that owns it."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +10,15 @@ import pyarrow as pa
 from featurestore import features as _features
 from featurestore import snapshots
 from featurestore.catalog import connect, run_query
-from featurestore.errors import InputError, StoreError
+from featurestore.errors import StoreError
 from featurestore.features import Features
+from featurestore.inventory import BackboneInfo, list_backbones
 from featurestore.layout import Layout, read_layout
 from featurestore.lineage import lineage
 from featurestore.remote import is_remote, mirror
 from featurestore.sandbox import SECONDS_LIMIT, lock_down, run_guarded
-from featurestore.schemas import CORE_TABLES
 from featurestore.stale import explained
 from featurestore.state import State, read_state
-from featurestore.writer import open_writer
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,22 +29,6 @@ if TYPE_CHECKING:
     from featurestore.ingest import IngestReport
     from featurestore.progress import Progress
     from featurestore.search import Neighbours, Query
-
-
-@dataclass(frozen=True)
-class BackboneInfo:
-    """A backbone in the store: its current revision and how many usable images have an embedding of it."""
-
-    name: str
-    revision: str
-    embed_dim: int
-    rows: int
-    images: int
-    weights: str
-    source: str
-    synthetic: bool
-    preprocessing: Mapping[str, object]
-    libraries: Mapping[str, str]
 
 
 class FeatureStore:
@@ -62,6 +43,26 @@ class FeatureStore:
     def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
         self.location = str(path)
         self.snapshot_name = snapshot
+
+    @classmethod
+    def open(cls, path: str | Path = "store", *, snapshot: str | None = None) -> "FeatureStore":
+        """Open the store in ``path``: a folder, or an address such as ``s3://bucket/store``, which is read-only.
+
+        Parameters
+        ----------
+        snapshot
+            Name of a snapshot to see instead of the current state.
+
+        Raises
+        ------
+        StoreNotFound
+            When there is none; the class itself doesn't look, so that ``FeatureStore(path).ingest(…)`` can make one.
+        InputError
+            When there is no such snapshot.
+        """
+        store = cls(path, snapshot=snapshot)
+        _ = store.state
+        return store
 
     @cached_property
     def path(self) -> Path:
@@ -169,24 +170,7 @@ class FeatureStore:
 
     def backbones(self) -> list[BackboneInfo]:
         """The backbones of this state, by name."""
-        rows = self.query("SELECT * FROM backbones ORDER BY backbone").to_pylist()
-        images = self.query("SELECT count(*) AS n FROM images WHERE status <> 'broken'")["n"][0].as_py()
-        return [
-            BackboneInfo(
-                name=row["backbone"],
-                revision=row["revision"],
-                embed_dim=row["embed_dim"],
-                rows=self.query(f'SELECT count(*) AS n FROM "embeddings_{row["backbone"]}"')["n"][0].as_py(),
-                images=images,
-                weights=row["weights"],
-                source=row["source"],
-                synthetic=row["synthetic"],
-                preprocessing=json.loads(row["preprocessing"]),
-                libraries=json.loads(row["libraries"]),
-            )
-            for row in rows
-            if self.state.revisions.get(row["backbone"]) == row["revision"]
-        ]
+        return list_backbones(self)
 
     def features(
         self,
@@ -283,42 +267,13 @@ class FeatureStore:
         Raises
         ------
         InputError
-            When a name is that of one of the store's own tables, or the columns are not those of earlier rows.
+            When a name is taken or no lower-case identifier, or the columns are not those of earlier rows.
         """
-        for name in tables:
-            if name in CORE_TABLES or not name.isidentifier() or name != name.lower():
-                raise InputError(
-                    f"{name!r} can't be a table of your own: use a lower-case identifier that is not taken"
-                )
+        from featurestore.append import append
+
         self._refuse_writing()
-        with open_writer(self.path, wait_seconds=wait_seconds, purpose="append") as writer:
-            schemas = read_layout(self.path, writer.state).schemas
-            with writer.commit() as commit:
-                for name, rows in tables.items():
-                    if name in schemas and not schemas[name].equals(rows.schema):
-                        raise InputError(
-                            f"the table {name!r} has the columns {schemas[name].names}, got {rows.schema.names}: "
-                            "use another name for rows of another shape"
-                        )
-                    commit.append(name, rows)
+        append(self.path, tables, wait_seconds=wait_seconds)
         self.refresh()
 
 
-def open_store(path: str | Path = "store", *, snapshot: str | None = None) -> FeatureStore:
-    """Open the store in ``path``: a folder, or an address such as ``s3://bucket/store``, which is read-only.
-
-    Parameters
-    ----------
-    snapshot
-        Name of a snapshot to see instead of the current state.
-
-    Raises
-    ------
-    StoreNotFound
-        When there is none; `FeatureStore` itself doesn't look, so that ``FeatureStore(path).ingest(…)`` can make one.
-    InputError
-        When there is no such snapshot.
-    """
-    store = FeatureStore(path, snapshot=snapshot)
-    _ = store.state
-    return store
+open_store = FeatureStore.open

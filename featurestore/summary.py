@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from featurestore.store import BackboneInfo, FeatureStore
+from featurestore.inventory import BackboneInfo
+from featurestore.store import FeatureStore
 
 
 def describe(store: FeatureStore) -> dict[str, Any]:

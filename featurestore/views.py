@@ -7,6 +7,7 @@ import duckdb
 from featurestore.catalog import connect, quote_name, run_query
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.layout import read_layout
+from featurestore.names import check_names, is_name
 from featurestore.sandbox import guard
 from featurestore.state import read_state
 from featurestore.writer import open_writer
@@ -22,18 +23,16 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
     QueryError
         When the query is refused or fails.
     """
-    if not (name.isidentifier() and name.isascii() and name == name.lower()):
-        raise InputError(f"got the view name {name!r}, expected lower-case letters, digits and _")
+    if not is_name(name):
+        raise InputError(f"got the view name {name[:80]!r}, expected lower-case letters, digits and _, at most 63")
     text = query.strip().rstrip(";").strip()
     read_state(root)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"view {name}") as writer:
         mine = name in writer.state.views
         if mine and not replace:
             raise InputError(f"there is a view {name!r} already: use --replace, or another name")
+        check_names(writer.state.tables, writer.state.revisions, [*writer.state.views, name])
         with connect(read_layout(root, writer.state), root) as connection:
-            taken = run_query(connection, "SELECT view_name AS name FROM duckdb_views()")["name"].to_pylist()
-            if name in taken and not mine:
-                raise InputError(f"{name!r} is a view of the store itself: use another name")
             guard(connection, text)
             rows = _check(connection, name, text)
         with writer.commit() as commit:

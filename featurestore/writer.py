@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from featurestore.catalog import write_shell_file
 from featurestore.errors import InputError, StoreError, StoreLocked, StoreNotFound
 from featurestore.layout import is_published, read_layout, write_cache
+from featurestore.names import check_names
 from featurestore.parts import Part, write_part
 from featurestore.schemas import CORE_TABLES, PARTITIONS
 from featurestore.state import STATE_FILE, State, read_state, write_atomic
@@ -81,9 +82,17 @@ class Commit:
             self._views[name] = query
 
     def publish(self) -> State:
-        """Commit each table, then swap the state; a commit that changes nothing leaves the state as it is."""
+        """Commit each table, then swap the state; a commit that changes nothing leaves the state as it is.
+
+        Raises
+        ------
+        InputError
+            When a new table, backbone or view is called what another is called; then nothing is changed.
+        """
         from featurestore.tables import commit_parts
 
+        revisions = {**self.state.revisions, **self._revisions}
+        check_names([*self.state.tables, *self._schemas], revisions, self._views)
         versions = dict(self.state.tables)
         for table, schema in self._schemas.items():
             versions[table] = commit_parts(
@@ -94,7 +103,6 @@ class Commit:
                 add=self._add.get(table, ()),
                 remove=self._remove.get(table, ()),
             )
-        revisions = {**self.state.revisions, **self._revisions}
         settings = {**self.state.settings, **self._settings}
         changes = {"tables": versions, "revisions": revisions, "settings": settings, "views": self._views}
         if all(dict(getattr(self.state, name)) == value for name, value in changes.items()):

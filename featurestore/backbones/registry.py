@@ -12,7 +12,7 @@ from featurestore.backbones.base import Backbone, Preprocessing
 from featurestore.errors import BackboneError, MissingExtra
 
 ENTRY_POINTS = "featurestore.backbones"
-NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,11 @@ def store_name(text: str, *, given: bool = True) -> str:
     if NAME.fullmatch(text):
         return text
     if given:
-        raise BackboneError(f"got the name {text!r}, expected lower-case letters, digits and _: try another --name")
-    bent = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-    return bent if NAME.fullmatch(bent) else f"model_{bent}".rstrip("_")
+        raise BackboneError(
+            f"got the name {text[:80]!r}, expected lower-case letters, digits and _, at most 63: try another --name"
+        )
+    bent = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:63]
+    return bent if NAME.fullmatch(bent) else f"model_{bent}"[:63].rstrip("_")
 
 
 def _find(name: str, reference: str) -> BackboneRecord:

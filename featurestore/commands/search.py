@@ -3,10 +3,15 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from featurestore.commands.options import FOLDER, json_option, location_option, snapshot_option, write_output
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @click.command()
@@ -15,6 +20,7 @@ from featurestore.commands.options import FOLDER, json_option, location_option, 
 @click.option("--backbone", required=True, help="Whose embeddings are compared.")
 @click.option("--id", "ids", type=int, multiple=True, help="ImgId to start from; repeatable.")
 @click.option("--image", type=FOLDER, help="An image file to start from; embedded with --model.")
+@click.option("--vector", "vectors", type=FOLDER, help="An .npy file to start from: one vector, or a row for each.")
 @click.option("--model", "reference", help="With --image: the backbone as for `embed`.  [default: --backbone]")
 @click.option("--weights", type=FOLDER, help="With --image: local weights, as for `embed`.")
 @click.option("--tensor", help="With --image: tensor of a tflite model, as for `embed`.")
@@ -35,6 +41,7 @@ def similar(
     backbone: str,
     ids: Sequence[int],
     image: Path | None,
+    vectors: Path | None,
     reference: str | None,
     weights: Path | None,
     tensor: str | None,
@@ -47,50 +54,50 @@ def similar(
     """Find the images nearest to an image, exactly."""
     from featurestore.store import open_store
 
-    if bool(ids) == (image is not None):
-        raise click.UsageError("name either --id or --image")
+    if (len(ids) > 0) + (image is not None) + (vectors is not None) != 1:
+        raise click.UsageError("name either --id, --image or --vector")
+    if image is None and (reference or weights or tensor):
+        raise click.UsageError("--model, --weights and --tensor embed an --image: name one, or leave them out")
+    query = image or (list(ids) if vectors is None else _read_vectors(vectors))
     with open_store(store, snapshot=snapshot) as opened:
         model = None
-        if image is not None:
+        if reference or weights or tensor:
             from featurestore.backbones.registry import load
 
             number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
             model = load(reference or backbone, weights=weights, tensor=number)
-            _same_revision(opened.state.revisions.get(backbone), model.spec.revision, backbone)
-        found = opened.similar(
-            image if image is not None else list(ids), backbone=backbone, k=k, where=where, metric=metric, model=model
-        )
+        found = opened.similar(query, backbone=backbone, k=k, where=where, metric=metric, model=model)
         if page is not None:
             from featurestore.contact_sheet import render
 
-            write_output(page, render(opened, found, title=f"Neighbours by {backbone}").encode())
+            write_output(page, render(opened, found, title=f"Neighbours by {backbone}", image=image).encode())
         titles = opened.query("SELECT ImgId, Title, Genre1 FROM collection").to_pylist()
     known = {row["ImgId"]: row for row in titles}
+    starts = [str(image or f"{vectors}[{n}]") if query is None else query for n, query in enumerate(found.queries)]
     rows = [
-        {
-            **row,
-            "query": found.queries[row["query"]],
-            **{n: known.get(row["ImgId"], {}).get(n) for n in ("Title", "Genre1")},
-        }
+        {**row, "query": starts[row["query"]], **{n: known.get(row["ImgId"], {}).get(n) for n in ("Title", "Genre1")}}
         for row in found.to_arrow().to_pylist()
     ]
     if as_json:
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        start = row["query"] if row["query"] is not None else image
         title, genre = row["Title"] or "", row["Genre1"] or ""
-        click.echo(f"{start}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {genre:<12} {title}")
+        click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {genre:<12} {title}")
     if page is not None:
         click.echo(f"contact sheet {page}")
 
 
-def _same_revision(stored: str | None, loaded: str, backbone: str) -> None:
-    """A query must be embedded exactly as the rows were, or its distances mean nothing."""
+def _read_vectors(path: Path) -> "NDArray[np.floating]":
+    """Query vectors from a NumPy file; nothing is unpickled."""
+    import numpy as np
+
     from featurestore.errors import InputError
 
-    if stored is not None and stored != loaded:
-        raise InputError(
-            f"the store has revision {stored} of {backbone!r}, --model gives {loaded}: "
-            "name the same model, weights and tensor"
-        )
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{str(path)!r} holds no vectors ({error}): name an .npy file of floats") from error
+    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
+        raise InputError(f"{str(path)!r} holds no floats: name an .npy file with one vector, or a row for each")
+    return vectors

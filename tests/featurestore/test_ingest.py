@@ -166,6 +166,12 @@ def test_no_folder_at_all_drops_nothing(collection: Collection, store: FeatureSt
     assert len(store.refresh().sql("FROM images")) == 24
 
 
+def test_a_folder_that_is_named_twice_is_one(collection: Collection, store: FeatureStore) -> None:
+    twice = [collection.images, collection.images / ".." / collection.images.name]
+    report = store.ingest(metadata=collection.metadata, images=twice)
+    assert (report.images_found, report.broken, report.changed) == (24, {}, False)
+
+
 def test_a_folder_of_other_things_is_not_made_a_store(collection: Collection, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no store but other things"):
         FeatureStore(tmp_path).ingest(metadata=collection.metadata, images=collection.images)

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from support import CountingBackbone
 
-from featurestore import FeatureStore
-from featurestore.errors import QueryError
+from featurestore import FeatureStore, sandbox
+from featurestore.errors import InputError, QueryError
 
 ALLOWED = [
     "SELECT 1",
     "FROM labeled",
     "SELECT count(*) FROM labeled_top(2)",
     "WITH d AS (SELECT * FROM labeled WHERE Genre1 = 'Drama') SELECT count(*) FROM d",
+    'WITH "two words" AS (SELECT 1 AS a), columns AS (FROM "two words") SELECT a FROM columns',
     "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT sum(n) FROM t",
     "SELECT l.Title, e.embedding FROM labeled AS l JOIN embeddings_counting AS e USING (ImgId)",
     "SELECT Genre1, count(*) FILTER (IMDBScore > 6) FROM labeled GROUP BY ALL ORDER BY ALL",
@@ -111,6 +112,17 @@ ESCAPES = [
     "SELECT * FROM python_map_function(range)",
     "EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}'",
     "IMPORT DATABASE '{out}'",
+    # names of common table expressions, used where these are out of scope
+    "WITH duckdb_views AS (SELECT count(*) FROM duckdb_views) SELECT * FROM duckdb_views",
+    "WITH a AS (SELECT * FROM duckdb_tables), duckdb_tables AS (SELECT 1) SELECT * FROM a",
+    "SELECT (WITH pg_class AS (SELECT 1) SELECT 1), (SELECT count(*) FROM pg_class)",
+    'SELECT (WITH "{part}" AS (SELECT 1) SELECT 1), (SELECT count(*) FROM "{part}")',
+    'WITH "{secret}" AS (SELECT * FROM "{secret}") SELECT * FROM "{secret}"',
+    # what is new in DuckDB 2
+    "SELECT * FROM read_duckdb('{out}')",
+    "MERGE INTO movies USING labeled ON true WHEN MATCHED THEN DELETE",
+    "SELECT * FROM duckdb_logs",
+    "CALL enable_logging()",
 ]
 
 
@@ -205,6 +217,36 @@ def test_ctrl_c_stops_a_query(shared: FeatureStore) -> None:
 def test_a_query_has_a_memory_limit(shared: FeatureStore) -> None:
     with pytest.raises(QueryError, match="memory"):
         shared.sql("SELECT list(a.range || 'some text that takes room') FROM range(60000000) a", seconds=60)
+
+
+def test_a_result_has_a_memory_limit(shared: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "RESULT_BYTES", 1_000_000)
+    with pytest.raises(QueryError, match=r"more than 0\.001 GB"):
+        shared.sql("SELECT * FROM range(10_000_000_000)", seconds=60)
+    assert len(shared.sql("SELECT * FROM range(100_000)")) == 100_000
+
+
+def test_an_error_after_the_first_rows_is_the_querys(shared: FeatureStore) -> None:
+    with pytest.raises(QueryError, match="failed: Invalid Input Error: late"):
+        shared.sql("SELECT CASE WHEN range = 900_000 THEN error('late') ELSE 1 END FROM range(1_000_000)")
+
+
+def test_any_time_limit_is_a_number_of_seconds(shared: FeatureStore) -> None:
+    assert shared.sql("SELECT 1 AS one", seconds=float("inf"))["one"][0].as_py() == 1
+    for seconds in (0, -1, float("nan")):
+        with pytest.raises(InputError, match="expected more than 0"):
+            shared.sql("SELECT 1", seconds=seconds)
+
+
+def test_a_view_reads_no_file_by_the_name_of_its_parts(shared: FeatureStore) -> None:
+    """The store's own connection is not locked down: what a user's view may name must be checked before."""
+    from featurestore import views
+
+    secret = shared.path.parent / "secret.csv"
+    with pytest.raises(QueryError, match="rename it"):
+        views.create(
+            shared.path, "evil", f'WITH a AS (WITH "{secret}" AS (SELECT 1) SELECT 1) SELECT * FROM "{secret}"'
+        )
 
 
 def test_a_state_edited_by_hand_runs_no_code(tmp_path: Path, shared: FeatureStore) -> None:

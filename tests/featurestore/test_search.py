@@ -1,5 +1,6 @@
 """Search is exact: the ids that plain SQL gives, for one query or many, with and without a filter."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,16 @@ from featurestore import FeatureStore
 from featurestore.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.contact_sheet import render
-from featurestore.errors import InputError, QueryError
+from featurestore.errors import BackboneError, InputError, QueryError
 from featurestore.search import METRICS
+
+
+class _Broken(CountingBackbone):
+    """Fails at every image."""
+
+    def embed(self, images):  # type: ignore[no-untyped-def]
+        raise ZeroDivisionError("by the user")
+
 
 SQL = {
     "cosine": "array_cosine_similarity(q.embedding, o.embedding) DESC",
@@ -49,8 +58,28 @@ def test_the_macro_in_sql_agrees(embedded: FeatureStore) -> None:
     found = embedded.similar(105, backbone="counting", k=4)
     assert rows["ImgId"].to_pylist() == found.ids[0].tolist()
     np.testing.assert_allclose(rows["score"].to_numpy(), found.scores[0], rtol=1e-5)
-    pairs = "FROM embeddings_counting a, embeddings_counting b WHERE cosine(a.embedding, b.embedding) > 2"
-    assert embedded.sql(f"SELECT count(*) AS n {pairs}")["n"][0].as_py() == 0
+
+
+def test_distances_in_sql_are_those_of_numpy(embedded: FeatureStore) -> None:
+    rows = embedded.sql(
+        "SELECT cosine(a.embedding, b.embedding) AS c, inner_product(a.embedding, b.embedding) AS i, "
+        "euclidean(a.embedding, b.embedding) AS e FROM embeddings_counting a, embeddings_counting b "
+        "ORDER BY a.ImgId, b.ImgId"
+    )
+    X = embedded.features("counting", view="collection").X.astype(np.float64)
+    products = X @ X.T
+    lengths = np.linalg.norm(X, axis=1)
+    np.testing.assert_allclose(rows["c"].to_numpy(), (products / np.outer(lengths, lengths)).ravel(), rtol=1e-5)
+    np.testing.assert_allclose(rows["i"].to_numpy(), products.ravel(), rtol=1e-5)
+    distances = np.linalg.norm(X[:, None] - X[None], axis=2)
+    np.testing.assert_allclose(rows["e"].to_numpy(), distances.ravel(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_backbone_that_needs_no_more_than_its_name_is_loaded(store: FeatureStore, collection: Collection) -> None:
+    store.embed("descriptors")
+    found = store.similar(collection.images / "107.jpg", backbone="descriptors", k=2)
+    assert found.ids[0, 0] == 107
+    assert found.queries == (None,)
 
 
 def test_a_vector_and_an_image_are_queries_too(embedded: FeatureStore, collection: Collection, tmp_path: Path) -> None:
@@ -89,6 +118,9 @@ def test_search_sees_what_was_added(embedded: FeatureStore, collection: Collecti
         (101, {"k": 0}, InputError, "expected 1 or more"),
         (np.zeros(3), {}, InputError, "expected vectors of length 16"),
         (np.full(16, np.nan), {}, InputError, "NaN"),
+        ("101.jpg", {"model": CountingBackbone(weights="others")}, InputError, "between them mean nothing"),
+        (Path(__file__), {"model": CountingBackbone()}, InputError, "test_search.py' can't be used"),
+        ("101.jpg", {"model": _Broken()}, BackboneError, "ZeroDivisionError"),
         ("none.jpg", {}, InputError, "needs the backbone"),
         ("none.jpg", {"model": CountingBackbone()}, InputError, "can't be read"),
         (101, {"where": "Genre1 = "}, QueryError, "can't be used"),
@@ -96,7 +128,9 @@ def test_search_sees_what_was_added(embedded: FeatureStore, collection: Collecti
         (101, {"where": "nothing > 3"}, QueryError, "nothing"),
     ],
 )
-def test_bad_queries(embedded: FeatureStore, query, options, error, sentence) -> None:  # type: ignore[no-untyped-def]
+def test_bad_queries(embedded: FeatureStore, collection: Collection, query, options, error, sentence) -> None:  # type: ignore[no-untyped-def]
+    if isinstance(query, str) and query == "101.jpg":
+        query = collection.images / query
     with pytest.raises(error, match=sentence):
         embedded.similar(query, backbone="counting", **options)
 
@@ -115,6 +149,13 @@ def test_the_contact_sheet_is_one_file_and_escapes(embedded: FeatureStore, colle
     assert "no image file" in render(embedded, embedded.similar([101], backbone="counting", k=3), title="t")
 
 
+def test_the_sheet_shows_the_image_that_was_asked_for(embedded: FeatureStore, collection: Collection) -> None:
+    file = collection.images / "107.jpg"
+    found = embedded.similar(file, backbone="counting", k=2, model=CountingBackbone())
+    assert render(embedded, found, title="t", image=file).count("data:image/jpeg;base64,") == 3
+    assert render(embedded, found, title="t").count("data:image/jpeg;base64,") == 2
+
+
 def test_the_command(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     page = tmp_path / "sheet.html"
     arguments = ["similar", "--store", str(embedded.path), "--backbone", "counting", "--id", "101", "-k", "2"]
@@ -126,4 +167,19 @@ def test_the_command(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch)
         "sys.argv", ["featurestore", "similar", "--store", str(embedded.path), "--backbone", "counting"]
     )
     assert run_command(cli, "featurestore") == 2
-    assert "either --id or --image" in capfd.readouterr().err
+    assert "either --id, --image or --vector" in capfd.readouterr().err
+
+
+def test_the_command_takes_vectors(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    base = ["featurestore", "similar", "--store", str(embedded.path), "--backbone", "counting", "-k", "1", "--vector"]
+    file = tmp_path / "queries.npy"
+    np.save(file, embedded.features("counting", view="collection").X[[4, 8]])
+    monkeypatch.setattr("sys.argv", [*base, str(file), "--json"])
+    assert run_command(cli, "featurestore") == 0
+    rows = json.loads(capfd.readouterr().out)
+    assert [(row["query"], row["ImgId"]) for row in rows] == [(f"{file}[0]", 105), (f"{file}[1]", 109)]
+    np.save(file, np.array([{}]), allow_pickle=True)
+    for bad in (file, tmp_path / "none.npy", Path(__file__)):
+        monkeypatch.setattr("sys.argv", [*base, str(bad)])
+        assert run_command(cli, "featurestore") == 1
+        assert "holds no vectors" in capfd.readouterr().err

@@ -1,0 +1,48 @@
+"""The names that the views of a state take: none may be taken twice, or nobody could open the store any more."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+
+from featurestore.errors import InputError
+from featurestore.schemas import CORE_TABLES
+
+# What `catalog` makes of each backbone.
+OF_BACKBONE = ("embeddings", "labeled", "_parts")
+MAX_LENGTH = 63
+
+
+def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str]) -> None:
+    """Refuse a state whose tables, backbones and users' views would name two views alike.
+
+    Raises
+    ------
+    InputError
+        With the name, and what has it.
+    """
+    taken = dict.fromkeys(_own(), "a view of the store itself")
+
+    def take(name: str, owner: str) -> None:
+        if name in taken:
+            raise InputError(f"the name {name!r} can't be that of {taken[name]} and of {owner} too: use another")
+        taken[name] = owner
+
+    for table in set(tables) - CORE_TABLES.keys():
+        take(table, f"the table {table!r}")
+    for backbone in set(backbones):
+        for what in OF_BACKBONE:
+            take(f"{what}_{backbone}", f"the backbone {backbone!r}")
+    for view in set(views):
+        take(view, f"the view {view!r}")
+
+
+def is_name(text: str) -> bool:
+    """Whether a table or a view may be called ``text``: a lower-case identifier of at most `MAX_LENGTH` letters."""
+    return text.isidentifier() and text.isascii() and text == text.lower() and len(text) <= MAX_LENGTH
+
+
+@cache
+def _own() -> frozenset[str]:
+    sql = files("featurestore").joinpath("sql/views.sql").read_text("utf-8")
+    return frozenset({*CORE_TABLES, *re.findall(r"^CREATE OR REPLACE VIEW (\w+)", sql, flags=re.M)})
