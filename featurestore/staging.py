@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.backbones.base import BackboneSpec
+from featurestore.names import check_names
 from featurestore.parts import HASH_DIGITS, Part, file_hash, read_groups, read_part, write_part
 from featurestore.schemas import BACKBONES, EXTRACTIONS, embedding_type, embeddings_schema
 from featurestore.writer import Commit, Writer
@@ -87,7 +88,14 @@ def parts_of(writer: Writer, spec: BackboneSpec) -> list[Part]:
 
 
 def replaced_revision(writer: Writer, spec: BackboneSpec) -> str:
-    """The revision that the views of this backbone show, when ``spec`` is another; empty when it is not."""
+    """The revision that the views of this backbone show, when ``spec`` is another; empty when it is not.
+
+    Raises
+    ------
+    InputError
+        When the views of the backbone would meet one of a user: before anything is computed, not at the end.
+    """
+    check_names(writer.state.next(revisions={**writer.state.revisions, spec.name: spec.revision}))
     shown = writer.state.revisions.get(spec.name, "")
     return "" if shown == spec.revision else shown
 

@@ -16,6 +16,7 @@ from featurestore.errors import InputError, StoreError
 from featurestore.features import Features
 from featurestore.layout import Layout, read_layout
 from featurestore.lineage import lineage
+from featurestore.names import FOLDERS, check_identifier
 from featurestore.remote import is_remote, mirror
 from featurestore.sandbox import SECONDS_LIMIT, lock_down, run_guarded
 from featurestore.schemas import CORE_TABLES
@@ -286,10 +287,9 @@ class FeatureStore:
             When a name is that of one of the store's own tables, or the columns are not those of earlier rows.
         """
         for name in tables:
-            if name in CORE_TABLES or not name.isidentifier() or name != name.lower():
-                raise InputError(
-                    f"{name!r} can't be a table of your own: use a lower-case identifier that is not taken"
-                )
+            check_identifier(name, "table")
+            if name in CORE_TABLES or name in FOLDERS:
+                raise InputError(f"{name!r} can't be a table of your own, it is one of the store: use another name")
         self._refuse_writing()
         with open_writer(self.path, wait_seconds=wait_seconds, purpose="append") as writer:
             schemas = read_layout(self.path, writer.state).schemas

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from featurestore.catalog import connect, quote_name, run_query
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.layout import read_layout
+from featurestore.names import check_identifier
 from featurestore.sandbox import guard
 from featurestore.state import read_state
 from featurestore.writer import open_writer
@@ -22,8 +24,7 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
     QueryError
         When the query is refused or fails.
     """
-    if not (name.isidentifier() and name.isascii() and name == name.lower()):
-        raise InputError(f"got the view name {name!r}, expected lower-case letters, digits and _")
+    check_identifier(name, "view")
     text = query.strip().rstrip(";").strip()
     read_state(root)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"view {name}") as writer:
@@ -35,7 +36,16 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
             if name in taken and not mine:
                 raise InputError(f"{name!r} is a view of the store itself: use another name")
             guard(connection, text)
-            rows = _check(connection, name, text)
+        # Views are made in their order: one that stands on itself, or on a later one, would lock everybody out.
+        trial = writer.state.next(views={**writer.state.views, name: text})
+        try:
+            connection = connect(read_layout(root, trial), root)
+        except FeatureStoreError as error:
+            raise InputError(
+                f"the view {name!r} can't be made so, others stand on it or it on itself ({error})"
+            ) from error
+        with connection:
+            rows = _check(connection, name)
         with writer.commit() as commit:
             commit.set_view(name, text)
     return rows
@@ -64,14 +74,19 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
             commit.set_view(name, None)
 
 
-def _check(connection: duckdb.DuckDBPyConnection, name: str, query: str) -> int:
-    columns = run_query(connection, f"SELECT * FROM ({query}) LIMIT 0").column_names
-    if "ImgId" not in columns:
+def _check(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    """The number of rows of the view ``name``, which must have one an image."""
+    view = quote_name(name)
+    empty = run_query(connection, f"FROM {view} LIMIT 0")
+    if "ImgId" not in empty.column_names:
         raise InputError(
-            f"the view {name!r} has no column ImgId (it has: {', '.join(columns)}): a feature view needs one"
+            f"the view {name!r} has no column ImgId (it has: {', '.join(empty.column_names)}): a feature view needs one"
         )
+    kind = empty.schema.field("ImgId").type
+    if not pa.types.is_integer(kind):
+        raise InputError(f"the view {name!r} gives ImgId as {kind}, expected whole numbers: cast it to INTEGER")
     counts = run_query(
-        connection, f"SELECT count(*) AS n, count(DISTINCT {quote_name('ImgId')}) AS ids FROM ({query})"
+        connection, f"SELECT count(*) AS n, count(DISTINCT {quote_name('ImgId')}) AS ids FROM {view}"
     ).to_pylist()[0]
     if counts["n"] != counts["ids"]:
         raise InputError(

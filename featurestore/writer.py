@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from featurestore.catalog import write_shell_file
 from featurestore.errors import InputError, StoreError, StoreLocked, StoreNotFound
 from featurestore.layout import read_layout, write_cache
+from featurestore.names import check_names
 from featurestore.parts import Part, write_part
 from featurestore.schemas import CORE_TABLES, PARTITIONS
 from featurestore.state import STATE_FILE, State, read_state, write_atomic
@@ -79,9 +80,19 @@ class Commit:
             self._views[name] = query
 
     def publish(self) -> State:
-        """Commit each table, then swap the state; a commit that changes nothing leaves the state as it is."""
+        """Commit each table, then swap the state; a commit that changes nothing leaves the state as it is.
+
+        Raises
+        ------
+        InputError
+            When two views would have one name; then nothing is committed.
+        """
         from featurestore.tables import commit_parts
 
+        revisions = {**self.state.revisions, **self._revisions}
+        settings = {**self.state.settings, **self._settings}
+        tables = {**self.state.tables, **dict.fromkeys(self._schemas, 0)}
+        check_names(self.state.next(tables=tables, revisions=revisions, views=self._views))
         versions = dict(self.state.tables)
         for table, schema in self._schemas.items():
             versions[table] = commit_parts(
@@ -92,8 +103,6 @@ class Commit:
                 add=self._add.get(table, ()),
                 remove=self._remove.get(table, ()),
             )
-        revisions = {**self.state.revisions, **self._revisions}
-        settings = {**self.state.settings, **self._settings}
         changes = {"tables": versions, "revisions": revisions, "settings": settings, "views": self._views}
         if all(dict(getattr(self.state, name)) == value for name, value in changes.items()):
             return self.state
@@ -166,6 +175,8 @@ def publish_layout(root: Path, state: State) -> None:
 
 
 def _acquire(root: Path, wait_seconds: float) -> FileLock:
+    if not wait_seconds >= 0:  # FileLock would wait for ever
+        raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
     lock = FileLock(root / LOCK_FILE, timeout=wait_seconds)
     try:
         lock.acquire()

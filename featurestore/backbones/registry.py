@@ -12,7 +12,7 @@ from featurestore.backbones.base import Backbone, Preprocessing
 from featurestore.errors import BackboneError, MissingExtra
 
 ENTRY_POINTS = "featurestore.backbones"
-NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,10 @@ def store_name(text: str, *, given: bool = True) -> str:
     if NAME.fullmatch(text):
         return text
     if given:
-        raise BackboneError(f"got the name {text!r}, expected lower-case letters, digits and _: try another --name")
-    bent = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+        raise BackboneError(
+            f"got the name {text!r}, expected lower-case letters, digits and _, 64 at most: try another --name"
+        )
+    bent = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:50]
     return bent if NAME.fullmatch(bent) else f"model_{bent}".rstrip("_")
 
 

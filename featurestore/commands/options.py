@@ -105,4 +105,8 @@ def run_command(command: click.Command, name: str) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:  # a full disk, a name that is too long: nothing of this package's making
+        where = f" {error.filename!r}" if error.filename else ""
+        click.echo(f"{name}: the system refused{where} ({error.strerror or error}): mend that and try again", err=True)
+        return 1
     return code if isinstance(code, int) else 0
