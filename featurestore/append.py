@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from featurestore.errors import InputError
 from featurestore.layout import read_layout
-from featurestore.names import is_name
+from featurestore.names import check_identifier
 from featurestore.schemas import CORE_TABLES
 from featurestore.writer import open_writer
 
@@ -33,9 +33,8 @@ def append(root: Path, tables: Mapping[str, pa.Table], *, wait_seconds: float) -
 
 def _check(name: str, columns: Sequence[str]) -> None:
     """Refuse what can't be a table beside the store's own; whether the name is free, the commit looks."""
-    if name in CORE_TABLES or name in RESERVED or not is_name(name):
-        raise InputError(
-            f"{name[:80]!r} can't be a table of your own: use at most 63 lower-case letters, digits and _, not taken"
-        )
+    check_identifier(name, "table")
+    if name in CORE_TABLES or name in RESERVED:
+        raise InputError(f"{name!r} can't be a table of your own, it is one of the store: use another name")
     if not columns or len({column.lower() for column in columns}) < len(columns):
         raise InputError(f"got the columns {list(columns)} for the table {name!r}, expected one or more, no name twice")

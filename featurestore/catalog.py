@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from featurestore.errors import IntegrityError, QueryError
+from featurestore.errors import IntegrityError, QueryError, reason
 from featurestore.layout import Layout
 from featurestore.parts import Part
 from featurestore.sandbox import guard
@@ -24,7 +24,7 @@ def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
         create_views(connection, layout, f"{root.resolve()}/")
     except duckdb.Error as error:
         raise IntegrityError(
-            f"the store {str(root)!r} can't be read ({str(error).splitlines()[0]}): another version of this package "
+            f"the store {str(root)!r} can't be read ({reason(error)}): another version of this package "
             "wrote it, or its tables are damaged; see `featurestore verify`"
         ) from error
     return connection
@@ -116,9 +116,9 @@ def _create_scan(
     try:
         connection.execute(f"CREATE VIEW {name} AS {_scan(table, parts, schema, prefix)}")
     except duckdb.Error as error:
-        reason = quote_text(f"a part of {table} is damaged, see `featurestore verify`: {str(error).splitlines()[0]}")
+        why = quote_text(f"a part of {table} is damaged, see `featurestore verify`: {reason(error)}")
         empty = _scan(table, (), schema, prefix).removesuffix("WHERE false")
-        connection.execute(f"CREATE VIEW {name} AS {empty} WHERE error({reason}) IS NULL")
+        connection.execute(f"CREATE VIEW {name} AS {empty} WHERE error({why}) IS NULL")
 
 
 def _scan(table: str, parts: Sequence[Part], schema: pa.Schema, prefix: str) -> str:
@@ -163,7 +163,7 @@ def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: obj
         result = connection.sql(query, params=parameters)
         return pa.table({}) if result is None else result.to_arrow_table()
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {str(error).strip().splitlines()[0]}") from error
+        raise QueryError(f"the query failed: {reason(error)}") from error
 
 
 def quote_name(name: str) -> str:

@@ -13,12 +13,23 @@
     ├── QueryError            user SQL that can't be run
     └── MissingExtra          an optional dependency that is not installed
 
-The message is one sentence: what was got, what was expected, what to do.
+The message is one sentence: what was got, what was expected, what to do. It may quote bytes that somebody else chose
+(a file name, a field of a table), so it is shown without line breaks and without anything that moves a cursor.
 """
 
 
 class FeatureStoreError(Exception):
     """Root of the tree; the command line prints it in one line and exits with 1."""
+
+    def __str__(self) -> str:
+        """The message in one line; what can't be printed is escaped."""
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
+
+
+def reason(error: BaseException) -> str:
+    """The first line of somebody else's error, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 class InputError(FeatureStoreError):

@@ -71,8 +71,8 @@ def _read_text(path: Path) -> tuple[bytes, str]:
         raise MetadataError(f"there is no metadata file {str(path)!r}: name the MovieGenre.csv or .csv.gz") from None
     except IsADirectoryError:
         raise MetadataError(f"{str(path)!r} is a folder: name the MovieGenre.csv or .csv.gz in it") from None
-    except PermissionError:
-        raise MetadataError(f"{str(path)!r} can't be read (permission denied): make it readable") from None
+    except OSError as error:
+        raise MetadataError(f"{str(path)!r} can't be read ({error.strerror}): name a readable file") from error
     if content[:2] == b"\x1f\x8b":
         try:
             content = gzip.decompress(content)
@@ -101,6 +101,9 @@ def _parse(content: bytes, path: Path) -> pa.Table:
         names = [str(value) for value in header.to_pylist()[0].values()]
     except (pa.ArrowInvalid, IndexError) as error:
         raise MetadataError(f"{path}: the first line is no CSV header ({error})") from error
+    twice = [column for column in COLUMNS if names.count(column) > 1]
+    if twice:
+        raise MetadataError(f"{path}: the column {twice[0]!r} stands there more than once: rename or remove the other")
     missing = [column for column in COLUMNS if column not in names]
     if missing:
         raise MetadataError(
@@ -127,8 +130,9 @@ def _numbers(table: pa.Table, column: str, kind: pa.DataType, path: Path) -> pa.
     text = pc.utf8_trim_whitespace(table[column])
     pattern = r"^\d+$" if pa.types.is_integer(kind) else r"^[+-]?(\d+\.?\d*|\.\d+)$"
     bad = pc.invert(pc.fill_null(pc.match_substring_regex(text, pattern), True))
-    if not pc.any(bad).as_py() and pa.types.is_integer(kind):
-        bad = pc.fill_null(pc.greater(pc.cast(text, pa.float64()), 2**31 - 1), False)
+    if not pc.any(bad).as_py():
+        largest = 2.0**31 - 1 if pa.types.is_integer(kind) else np.finfo(np.float64).max
+        bad = pc.fill_null(pc.greater(pc.abs(pc.cast(text, pa.float64())), largest), False)
     if pc.any(bad).as_py():
         row = _first(bad)
         value = table[column][row - 1].as_py()

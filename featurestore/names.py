@@ -37,9 +37,18 @@ def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable
         take(view, f"the view {view!r}")
 
 
-def is_name(text: str) -> bool:
-    """Whether a table or a view may be called ``text``: a lower-case identifier of at most `MAX_LENGTH` letters."""
-    return text.isidentifier() and text.isascii() and text == text.lower() and len(text) <= MAX_LENGTH
+def check_identifier(name: str, what: str) -> None:
+    """Refuse what can't be the name of ``what``: a backbone, a table or a view.
+
+    Raises
+    ------
+    InputError
+        When ``name`` is no lower-case identifier of at most `MAX_LENGTH` letters.
+    """
+    if not (name.isidentifier() and name.isascii() and name == name.lower() and len(name) <= MAX_LENGTH):
+        raise InputError(
+            f"got the {what} name {name[:80]!r}, expected lower-case letters, digits and _, at most {MAX_LENGTH}"
+        )
 
 
 @cache

@@ -6,9 +6,11 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.errors import QueryError
+from featurestore.errors import QueryError, reason
 from featurestore.sandbox import SECONDS_LIMIT
 from featurestore.store import FeatureStore
+
+CAST = "cast that column in the query, for example to VARCHAR"
 
 
 def run_to_bytes(store: FeatureStore, query: str, form: str, *, seconds: float = SECONDS_LIMIT) -> bytes:
@@ -25,8 +27,11 @@ def run_to_bytes(store: FeatureStore, query: str, form: str, *, seconds: float =
 def _table(table: pa.Table) -> bytes:
     import duckdb
 
-    with duckdb.connect(":memory:") as connection:
-        return f"{connection.from_arrow(table)}\n".encode()
+    try:
+        with duckdb.connect(":memory:") as connection:
+            return f"{connection.from_arrow(table)}\n".encode()
+    except duckdb.Error as error:
+        raise QueryError(f"a table can't show this result ({reason(error)}): {CAST}") from error
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -43,12 +48,18 @@ def _csv(table: pa.Table) -> bytes:
 def _json(table: pa.Table) -> bytes:
     import json
 
-    return (json.dumps(table.to_pylist(), default=str, ensure_ascii=False) + "\n").encode()
+    try:
+        return (json.dumps(table.to_pylist(), default=str, ensure_ascii=False) + "\n").encode()
+    except (ValueError, OverflowError) as error:  # a date that Python has not
+        raise QueryError(f"JSON can't hold this result ({error}): {CAST}") from error
 
 
 def _parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(table, sink)
+    try:
+        pq.write_table(table, sink)
+    except pa.ArrowException as error:
+        raise QueryError(f"Parquet can't hold this result ({error}): {CAST}") from error
     return sink.getvalue()
 
 

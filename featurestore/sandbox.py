@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from featurestore.errors import InputError, QueryError
+from featurestore.errors import InputError, QueryError, reason
 
 # Table functions that read nothing.
 TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "repeat", "repeat_row"})
@@ -70,10 +70,13 @@ def _parse(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
     try:
         text = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {str(error).strip().splitlines()[0]}") from error
-    tree = json.loads(text[0]) if text else {}
+        raise QueryError(f"the query failed: {reason(error)}") from error
+    try:
+        tree = json.loads(text[0]) if text else {}
+    except RecursionError as error:
+        raise QueryError("the query is nested too deeply: break it up with WITH") from error
     if tree.get("error"):
-        message = str(tree.get("error_message", "")).strip().splitlines()[0]
+        message = (str(tree.get("error_message", "")).strip().splitlines() or ["it can't be parsed"])[0]
         if "Only SELECT" in message:
             message = "only SELECT can be run here, the store is read-only"
         raise QueryError(f"the query failed: {message}")
@@ -83,13 +86,15 @@ def _parse(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
+    """Every object of the tree, whatever its depth."""
+    left = [tree]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            yield value
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
 
 
 def _own_names(connection: duckdb.DuckDBPyConnection) -> tuple[set[str], set[str]]:
@@ -192,4 +197,4 @@ def _fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: object
     except duckdb.OutOfMemoryException as error:
         raise QueryError(f"the query needs more than {MEMORY_LIMIT} of memory and was stopped: narrow it") from error
     except (duckdb.Error, OSError) as error:  # an error that comes after the first rows is Arrow's: an OSError
-        raise QueryError(f"the query failed: {str(error).strip().splitlines()[0]}") from error
+        raise QueryError(f"the query failed: {reason(error)}") from error

@@ -1,6 +1,7 @@
 """A folder of `<ImgId>.jpg` becomes rows of the table `images`; a disposable cache spares unchanged files."""
 
 import os
+import stat
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from featurestore.schemas import IMAGES
 from featurestore.state import write_atomic
 
 MAX_ID = 2**31 - 1
+# The largest picture within the limit of pixels, uncompressed at 64 bits each, is half of this.
+MAX_BYTES = 1 << 30
 # A file changed in the same instant as it was last read could look unchanged: such entries are not trusted.
 RACY_NS = 2_000_000_000
 FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
@@ -116,8 +119,12 @@ def _fingerprints(entries: Sequence[os.DirEntry[str]]) -> NDArray[np.int64]:
     """What `FINGERPRINT` names, a row each of ``entries``."""
     marks = np.empty((len(entries), len(FINGERPRINT)), np.int64)
     for row, entry in enumerate(entries):
-        stat = os.lstat(entry.path)  # not `entry.stat`: the entry would keep the record, 0.8 kB a file
-        marks[row] = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+        try:
+            status = os.stat(entry.path)  # of what a link leads to: it may change while the link does not
+        except OSError:
+            status = os.lstat(entry.path)
+        # Not `entry.stat`: the entry would keep the record, 0.8 kB a file
+        marks[row] = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
     return marks
 
 
@@ -217,12 +224,24 @@ def _row(entry: os.DirEntry[str], mark: Sequence[int]) -> dict[str, Any]:
             _refuse_escape(entry)
         if row["ImgId"] is None:
             raise ImageError("the name is not a number from 0 to 2147483647, so it names no ImgId")
-        row |= vars(inspect(Path(entry.path).read_bytes()))
+        row |= vars(inspect(_content(Path(entry.path))))
     except ImageError as error:
         row |= {"status": "broken", "reason": str(error)}
     except OSError as error:
         row |= {"status": "broken", "reason": f"the file can't be read: {error.strerror}"}
     return row
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a regular file: reading a pipe or a device might never end."""
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError("a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("a pipe, socket or device, not a file")
+    if status.st_size > MAX_BYTES:
+        raise ImageError(f"{status.st_size} bytes are over the limit of {MAX_BYTES}")
+    return path.read_bytes()
 
 
 def _refuse_escape(entry: os.DirEntry[str]) -> None:

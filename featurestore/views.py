@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from featurestore.catalog import connect, quote_name, run_query
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.layout import read_layout
-from featurestore.names import check_names, is_name
+from featurestore.names import check_identifier, check_names
 from featurestore.sandbox import guard
 from featurestore.state import read_state
 from featurestore.writer import open_writer
@@ -23,8 +24,7 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
     QueryError
         When the query is refused or fails.
     """
-    if not is_name(name):
-        raise InputError(f"got the view name {name[:80]!r}, expected lower-case letters, digits and _, at most 63")
+    check_identifier(name, "view")
     text = query.strip().rstrip(";").strip()
     read_state(root)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"view {name}") as writer:
@@ -34,7 +34,17 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
         check_names(writer.state.tables, writer.state.revisions, [*writer.state.views, name])
         with connect(read_layout(root, writer.state), root) as connection:
             guard(connection, text)
-            rows = _check(connection, name, text)
+            run_query(connection, f"SELECT * FROM ({text}) LIMIT 0")
+        # Views are made in their order: one that stands on itself, or on a later one, would lock everybody out.
+        trial = writer.state.next(views={**writer.state.views, name: text})
+        try:
+            connection = connect(read_layout(root, trial), root)
+        except FeatureStoreError as error:
+            raise InputError(
+                f"the view {name!r} can't be made so, others stand on it or it on itself ({error})"
+            ) from error
+        with connection:
+            rows = _check(connection, name)
         with writer.commit() as commit:
             commit.set_view(name, text)
     return rows
@@ -63,14 +73,19 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
             commit.set_view(name, None)
 
 
-def _check(connection: duckdb.DuckDBPyConnection, name: str, query: str) -> int:
-    columns = run_query(connection, f"SELECT * FROM ({query}) LIMIT 0").column_names
-    if "ImgId" not in columns:
+def _check(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    """The number of rows of the view ``name``, which must have one an image."""
+    view = quote_name(name)
+    empty = run_query(connection, f"FROM {view} LIMIT 0")
+    if "ImgId" not in empty.column_names:
         raise InputError(
-            f"the view {name!r} has no column ImgId (it has: {', '.join(columns)}): a feature view needs one"
+            f"the view {name!r} has no column ImgId (it has: {', '.join(empty.column_names)}): a feature view needs one"
         )
+    kind = empty.schema.field("ImgId").type
+    if not pa.types.is_integer(kind):
+        raise InputError(f"the view {name!r} gives ImgId as {kind}, expected whole numbers: cast it to INTEGER")
     counts = run_query(
-        connection, f"SELECT count(*) AS n, count(DISTINCT {quote_name('ImgId')}) AS ids FROM ({query})"
+        connection, f"SELECT count(*) AS n, count(DISTINCT {quote_name('ImgId')}) AS ids FROM {view}"
     ).to_pylist()[0]
     if counts["n"] != counts["ids"]:
         raise InputError(

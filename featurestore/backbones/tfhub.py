@@ -14,7 +14,7 @@ from featurestore._optional import import_extra
 from featurestore.backbones import kaggle
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing, file_digest
 from featurestore.backbones.registry import BackboneRecord, LoadOptions
-from featurestore.errors import BackboneError
+from featurestore.errors import BackboneError, reason
 
 
 def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
@@ -99,7 +99,7 @@ def _load_folder(tensorflow: Any, folder: Path) -> Any:
         return hub.load(str(folder))
     except (OSError, ValueError, AttributeError, KeyError, RuntimeError, tensorflow.errors.OpError) as error:
         raise BackboneError(
-            f"{str(folder)!r} can't be loaded as a SavedModel ({str(error).splitlines()[0][:120]}): get it again"
+            f"{str(folder)!r} can't be loaded as a SavedModel ({reason(error)[:120]}): get it again"
         ) from error
 
 
@@ -152,9 +152,8 @@ def _probe(function: Callable[[Any], Any], preprocessing: Preprocessing, folder:
     try:
         vectors = function(preprocessing.apply(grey))
     except Exception as error:  # the graph is somebody else's: a mismatch may surface as any error
-        raise BackboneError(
-            f"{str(folder)!r} can't embed an image ({str(error).strip().splitlines()[-1][:120]}): {expected}"
-        ) from error
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise BackboneError(f"{str(folder)!r} can't embed an image ({last[:120]}): {expected}") from error
     if len(vectors.shape) != 2 or not vectors.dtype.is_floating:
         raise BackboneError(f"{str(folder)!r} gives {vectors.shape} {vectors.dtype.name}, {expected}")
     return int(vectors.shape[1])
