@@ -20,6 +20,8 @@ class Context:
     ----------
     quick
         Little data and few rounds: to see whether it works, not how fast.
+    whole
+        The jobs that take many minutes do the whole of their work each round, not a part that is scaled up.
     repeats
         Rounds of each race.
     scratch
@@ -31,6 +33,7 @@ class Context:
     """
 
     quick: bool
+    whole: bool
     repeats: int
     scratch: Path
     kept: Path
@@ -41,6 +44,10 @@ class Context:
     def size(self, whole: int, quick: int) -> int:
         """An amount of work."""
         return quick if self.quick else whole
+
+    def share(self, whole: int, part: int, quick: int) -> int:
+        """An amount of work of a job that takes many minutes."""
+        return self.size(whole if self.whole else part, quick)
 
     def folder(self, name: str) -> Path:
         """An empty folder for one job."""

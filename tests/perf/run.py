@@ -1,7 +1,8 @@
 """`make perf`: each job beside its rivals and its limit, in one run; prints one table, keeps it as JSON.
 
-    python tests/perf/run.py [--quick] [--only JOB ...] [--out DIR] [--repeats N]
+    python tests/perf/run.py [--quick | --whole] [--only JOB ...] [--out DIR] [--repeats N]
     python tests/perf/run.py --compare BEFORE.json AFTER.json
+    python tests/perf/run.py --markdown KEPT.json
 
 It asserts nothing: a missed goal is a row that says MISS.
 """
@@ -26,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from perf.context import Context  # noqa: E402
 from perf.rivals import Rivals, install  # noqa: E402
-from perf.table import Row, compare, render, save, table  # noqa: E402
+from perf.table import Row, compare, markdown, render, save, table  # noqa: E402
 
 # module:function in `jobs`; they are imported when they run.
 JOBS = {
@@ -50,12 +51,16 @@ def main() -> None:
     if options.compare:
         print(compare(*options.compare))
         return
+    if options.markdown:
+        print(markdown(options.markdown))
+        return
     # A folder without a colon or a blank: some libraries take paths for addresses.
     scratch = Path(tempfile.mkdtemp(prefix="perf-", dir=options.scratch))
     try:
         rivals = Rivals(Path()) if options.no_rivals else install(options.out / "rivals")
         context = Context(
             quick=options.quick,
+            whole=options.whole,
             repeats=options.repeats or (2 if options.quick else 5),
             scratch=scratch,
             kept=options.out / "models",
@@ -95,12 +100,14 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=JOBS, metavar="JOB", help=f"repeatable: {', '.join(JOBS)}")
     parser.add_argument("--quick", action="store_true", help="little data: does it work?")
+    parser.add_argument("--whole", action="store_true", help="nothing scaled up: an hour and more on two cores")
     parser.add_argument("--repeats", type=int, help="rounds of each race (default 5)")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "perf", help="results, models and rivals")
     parser.add_argument("--real", type=Path, default=ROOT.parent / "shared" / "data", help="real posters and table")
     parser.add_argument("--scratch", type=Path, help="where generated data goes, 6 GB (default: the system's)")
     parser.add_argument("--no-rivals", action="store_true", help="don't install or run them")
     parser.add_argument("--compare", nargs=2, type=Path, metavar="JSON", help="two kept results")
+    parser.add_argument("--markdown", type=Path, metavar="JSON", help="a kept result as a table for a page")
     return parser.parse_args()
 
 

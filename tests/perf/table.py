@@ -80,7 +80,8 @@ def row(
     if failed or not mine or not others:
         words = f"this project failed: {ours.error}" if ours.error else theirs.error or "not run"
         return Row(job, work, other, kind, goal, mine, others, None, "; ".join(filter(None, [words, note])))
-    return Row(job, work, other, kind, goal, mine, others, _ratio(mine, others, goal), note, facts or {})
+    memory = {"memory_mb": ours.memory_mb, "their_memory_mb": theirs.memory_mb}
+    return Row(job, work, other, kind, goal, mine, others, _ratio(mine, others, goal), note, memory | (facts or {}))
 
 
 def value_row(job: str, work: str, *, value: float, other: str, goal: Goal | None, note: str = "") -> Row:
@@ -101,38 +102,63 @@ def _ratio(ours: list[float], theirs: list[float], goal: Goal | None) -> tuple[f
 
 def render(rows: Sequence[Row], about: dict[str, Any]) -> str:
     """The whole table for a terminal, with what it was measured on."""
-    hits, misses = (sum(r.verdict == word for r in rows) for word in ("hit", "MISS"))
     head = [
         f"{about['at']}, commit {about['commit']}, {about['machine']}",
         f"load at the start {about['load']}; {', '.join(f'{n} {v}' for n, v in about['versions'].items())}",
         "Seconds are medians; a ratio is the median of ours ÷ theirs, round by round, so below 1 is faster.",
         "",
     ]
-    return "\n".join([*head, table(rows), "", f"{hits} goals hit, {misses} missed"])
+    return "\n".join([*head, table(rows), "", _score(rows)])
+
+
+def _score(rows: Sequence[Row]) -> str:
+    hits, misses = (sum(r.verdict == word for r in rows) for word in ("hit", "MISS"))
+    return f"{hits} goals hit, {misses} missed"
+
+
+# What stands in the table, and which columns are figures.
+COLUMNS = ("job", "beside", "ours", "theirs", "ratio", "quartiles", "goal", "")
+RIGHT = (2, 3, 4, 5)
+
+
+def _cells(r: Row) -> tuple[str, ...]:
+    """What stands in each of `COLUMNS`."""
+    return (
+        f"{r.job}: {r.work}",
+        f"{r.other}{' (limit)' if r.kind == 'limit' else ' (for scale)' if r.kind == 'scale' else ''}",
+        _seconds(r.ours),
+        _seconds(r.theirs),
+        "" if r.ratio is None else f"{_short(r.ratio[1])} {r.goal.unit.split()[0] if r.goal else '×'}",
+        "" if r.ratio is None or len(r.ours) < 2 else f"{_short(r.ratio[0])}-{_short(r.ratio[2])}",
+        str(r.goal) if r.goal else "",
+        r.verdict or ("not run" if r.ratio is None else ""),
+    )
+
+
+def markdown(path: Path) -> str:
+    """A kept result as a table for a page; without the notes, which stand in the terminal's table."""
+    kept = json.loads(path.read_text("utf-8"))
+    rows = [_loaded(record) for record in kept["rows"]]
+    lines = [COLUMNS, tuple("---:" if place in RIGHT else "---" for place in range(len(COLUMNS)))]
+    lines += [_cells(r) for r in rows]
+    told = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([*told, "", f"{_score(rows)}; {_who(kept['about'])}"])
+
+
+def _loaded(record: dict[str, Any]) -> Row:
+    fields = {name: value for name, value in record.items() if name != "verdict"}
+    goal = fields["goal"] and Goal(**fields["goal"])
+    return Row(**fields | {"goal": goal, "ratio": fields["ratio"] and tuple(fields["ratio"])})
 
 
 def table(rows: Sequence[Row]) -> str:
     """The rows alone."""
-    cells = [("job", "beside", "ours", "theirs", "ratio", "quartiles", "goal", "")]
-    cells += [
-        (
-            f"{r.job}: {r.work}",
-            f"{r.other}{' (limit)' if r.kind == 'limit' else ' (for scale)' if r.kind == 'scale' else ''}",
-            _seconds(r.ours),
-            _seconds(r.theirs),
-            "" if r.ratio is None else f"{_short(r.ratio[1])} {r.goal.unit.split()[0] if r.goal else '×'}",
-            "" if r.ratio is None or len(r.ours) < 2 else f"{_short(r.ratio[0])}-{_short(r.ratio[2])}",
-            str(r.goal) if r.goal else "",
-            r.verdict or ("not run" if r.ratio is None else ""),
-        )
-        for r in rows
-    ]
+    cells = [COLUMNS, *map(_cells, rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(8)]
-    right = (2, 3, 4, 5)
     lines = []
     for number, line in enumerate(cells):
         text = "  ".join(
-            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+            c.rjust(w) if i in RIGHT else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
         )
         lines.append(text.rstrip())
         if number == 0:

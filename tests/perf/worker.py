@@ -63,6 +63,12 @@ def measured(once: Callable[[], Any]) -> dict[str, Any]:
     return {"seconds": seconds, "memory_mb": grown, "answer": answer}
 
 
+def touch(mb: int) -> None:
+    """Take memory, write to all of it and give it back; see `measure.Contender`."""
+    taken = b"\1" * (mb * 1_000_000)
+    del taken
+
+
 def main() -> None:
     """Prepare, say so, and run for each line on stdin; results leave as one line of JSON each."""
     # Libraries print what they like: their stdout becomes stderr.
@@ -74,6 +80,7 @@ def main() -> None:
 
     try:
         once = find(sys.argv[1])(json.loads(sys.argv[2]))
+        touch(int(sys.argv[3]))
         say({"ready": True})
         for _ in sys.stdin:
             say(measured(once) if callable(once) else {"answer": once})

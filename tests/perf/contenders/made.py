@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,7 @@ def posters_by_id(options: Options) -> Callable[[], Any]:
         chosen = [ids[place * len(ids) // options["count"]] for place in range(options["count"])]
         for place, img_id in enumerate(chosen):
             os.link(originals[place % len(originals)], folder / f"{img_id}.jpg")
+        time.sleep(3)  # the store trusts no cache of a file that changed within two seconds of its scan
         return len(chosen)
 
     return once

@@ -8,12 +8,15 @@ from perf.measure import Contender, once, race
 from perf.table import Goal, Row, row
 
 ARCHITECTURES = {"Inception-v3": "InceptionV3", "ResNet50-v2": "ResNet50V2"}
-STUDY_POSTERS = 100
+POSTERS = 1_000
+# A round of a part of the posters, so that several rounds take minutes; the whole is scaled up from them.
+PART = 250
+STUDY_POSTERS = 50
 
 
 def run(context: Context) -> list[Row]:
     """Both networks, beside the study's way and beside the bare forward pass."""
-    posters, what = context.posters(context.size(1000, 40))
+    posters, what = context.posters(context.share(POSTERS, PART, 40))
     folder = context.folder("embed")
     images = folder / "posters"
     images.mkdir()
@@ -44,9 +47,10 @@ def _network(context: Context, name: str, options: dict[str, str], files: list[s
     )
     ours, forward = runs["ours"], runs["forward"]
     computed = ours.answer["images"] if ours.answer else len(files)
-    work = f"{name}, {len(files):,} {what}"
-    doubled = f"; {computed:,} distinct ones computed, so ours is scaled up to all" if computed < len(files) else ""
-    scale = len(files) / computed
+    whole = len(files) if context.quick else POSTERS
+    work = f"{name}, {whole:,} {what}"
+    timed = f"random weights; {len(files):,} posters a round, {computed:,} of them distinct and so computed"
+    timed += f", scaled up to {whole:,}" if computed < whole else ""
     return [
         row(
             "embed",
@@ -55,8 +59,8 @@ def _network(context: Context, name: str, options: dict[str, str], files: list[s
             other="one predict a poster, csv.gz",
             theirs=runs["study"],
             goal=Goal(1 / 4),
-            scale=(scale, len(files) / len(few)),
-            note=f"the study's way timed on {len(few)} posters and scaled up to {len(files):,}{doubled}",
+            scale=(whole / computed, whole / len(few)),
+            note=f"{timed}; the study's way timed on {len(few)}",
         ),
         row(
             "embed",
@@ -66,7 +70,8 @@ def _network(context: Context, name: str, options: dict[str, str], files: list[s
             theirs=forward,
             goal=Goal(1 / 0.9),
             kind="limit",
-            scale=(scale, 1.0),
+            scale=(whole / computed, whole / len(files)),
+            note=timed,
         ),
     ]
 

@@ -34,8 +34,8 @@ def _queries(context: Context, paths: dict[str, str], number: int, count: int) -
     ]
     if number == 1:
         contenders += [
-            context.other("LanceDB flat", "lancedb", "lance_search", options),
-            context.other("DuckDB SQL", "duckdb", "duckdb_search", options),
+            context.other("LanceDB flat", "lancedb", "lance_search", options, repeats=context.repeats),
+            context.other("DuckDB SQL", "duckdb", "duckdb_search", options, repeats=context.repeats),
         ]
     # A query takes a few milliseconds: many rounds, because one that another process disturbs is no measure.
     runs = race(contenders, context.repeats * (4 if number == 1 else 2))
@@ -68,7 +68,7 @@ def pairs(context: Context) -> list[Row]:
             Contender("ours", "ours.py:near_pairs", options),
             context.other("faiss", "faiss", "faiss_pairs", options),
         ],
-        context.size(3, 1),
+        context.size(2, 1),
     )
     ours, theirs = runs["ours"], runs["faiss"]
     told = f"{ours.answer} pairs" if ours.answer == theirs.answer else f"{ours.answer} and {theirs.answer} pairs"
