@@ -1,6 +1,7 @@
 """The command `featurestore`: parses, calls, prints; every rule lives elsewhere."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -248,27 +249,35 @@ def backbones(as_json: bool) -> None:
 @cli.command()
 @click.argument("directory", type=FOLDER)
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another collection.")
-def sample(directory: Path, seed: int) -> None:
+@json_option
+def sample(directory: Path, seed: int, as_json: bool) -> None:
     """Write a synthetic collection of the study's shape into DIRECTORY."""
-    from featurestore.sample import write_sample
+    from featurestore.sample import METADATA, POSTERS, write_sample
 
     with ConsoleProgress("sample", "posters") as progress:
         write_sample(directory, seed=seed, on_progress=progress)
+    metadata, images = directory / METADATA, directory / POSTERS
+    if as_json:
+        click.echo(json.dumps({"metadata": str(metadata), "images": str(images), "synthetic": True}))
+        return
     click.echo(
-        f"synthetic collection written; next: featurestore ingest --metadata {directory}/MovieGenre.csv "
-        f"--images {directory}/posters"
+        f"synthetic collection written; next: featurestore ingest --metadata {shlex.quote(str(metadata))} "
+        f"--images {shlex.quote(str(images))}"
     )
 
 
 @cli.command()
 @click.argument("directory", type=FOLDER, default=Path("data"))
 @click.option("--only", multiple=True, help="collection, inception_v3 or resnet_v2_50; repeatable.  [default: all]")
-def fetch(directory: Path, only: Sequence[str]) -> None:
+@json_option
+def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
     """Get the real collection and the backbones' weights (needs a network) into DIRECTORY."""
     from featurestore.fetch import PARTS
     from featurestore.fetch import fetch as run
 
-    report = run(directory, what=only or PARTS, report=click.echo)
+    report = run(directory, what=only or PARTS, report=lambda sentence: click.echo(sentence, err=as_json))
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
     if report.missing:
         raise click.exceptions.Exit(1)
 

@@ -1,6 +1,6 @@
 """What is wrong, doubtful or missing in a store: duplicates, leakage, bad files and vectors; it changes nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from featurestore.staging import to_matrix
 from featurestore.vectors import faults
 
 if TYPE_CHECKING:
+    from featurestore.progress import Progress
     from featurestore.store import FeatureStore
 
 BLOCK = 2048
@@ -25,6 +26,10 @@ class QualityReport:
 
     Parameters
     ----------
+    movies_without_image
+        How many ids of the metadata have no usable image.
+    without_file
+        Ids that are known only from imported vectors: no folder holds their image.
     exact_duplicates
         Groups of ids whose files are byte-identical.
     near_by_hash
@@ -44,6 +49,7 @@ class QualityReport:
     images: int
     without_metadata: list[int]
     movies_without_image: int
+    without_file: list[int]
     exact_duplicates: list[list[int]]
     near_by_hash: list[tuple[int, int, int]]
     near_by_cosine: dict[str, list[tuple[int, int, float]]]
@@ -73,6 +79,7 @@ def check(
     hash_distance: int = 4,
     cosine: float = 0.98,
     split: Mapping[int, str] | None = None,
+    on_progress: "Progress | None" = None,
 ) -> QualityReport:
     """Look at every image and vector of the store's state.
 
@@ -86,6 +93,8 @@ def check(
         Near duplicates have at least this cosine.
     split
         ``train`` or ``test`` by ImgId: duplicates on both sides are reported.
+    on_progress
+        Called with the number of vectors whose neighbours were looked for, and of all.
 
     Raises
     ------
@@ -102,10 +111,13 @@ def check(
     return QualityReport(
         images=len(usable),
         without_metadata=_ids(store, "SELECT ImgId FROM images_usable ANTI JOIN movies ON imdbId = ImgId"),
-        movies_without_image=len(store.query("SELECT imdbId FROM movies ANTI JOIN images ON ImgId = imdbId")),
+        movies_without_image=len(
+            _ids(store, "SELECT imdbId AS ImgId FROM movies ANTI JOIN images_usable ON ImgId = imdbId")
+        ),
+        without_file=_ids(store, "SELECT ImgId FROM images WHERE status = 'external'"),
         exact_duplicates=exact,
         near_by_hash=near_by_hash(usable, hash_distance, known=groups),
-        near_by_cosine={n: near_by_cosine(*_sound(f), cosine, known=groups) for n, f in features.items()},
+        near_by_cosine=_near_by_cosine(features, cosine, groups, on_progress),
         quarantined={
             row["ImgName"]: row["reason"]
             for row in store.query("SELECT ImgName, reason FROM images WHERE status = 'broken'").to_pylist()
@@ -134,8 +146,30 @@ def near_by_hash(
     return pairs
 
 
+def _near_by_cosine(
+    features: Mapping[str, Features], cosine: float, known: Mapping[int, int], on_progress: "Progress | None"
+) -> dict[str, list[tuple[int, int, float]]]:
+    """The pairs of each backbone."""
+    total, before, found = sum(map(len, features.values())), 0, {}
+    for name, some in features.items():
+
+        def report(done: int, before: int = before) -> None:
+            if on_progress:
+                on_progress(before + done, total)
+
+        found[name] = near_by_cosine(*_sound(some), cosine, known=known, on_block=report)
+        before += len(some)
+        report(0, before)
+    return found
+
+
 def near_by_cosine(
-    ids: NDArray[np.int32], X: NDArray[np.float32], cosine: float, *, known: Mapping[int, int]
+    ids: NDArray[np.int32],
+    X: NDArray[np.float32],
+    cosine: float,
+    *,
+    known: Mapping[int, int],
+    on_block: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[int, int, float]]:
     """Pairs of at least this cosine, block by block, so that memory does not grow with their number squared."""
     norms = np.linalg.norm(X, axis=1, keepdims=True)
@@ -149,6 +183,7 @@ def near_by_cosine(
                 first, second = int(ids[start + a]), int(ids[start + b])
                 if not _same(known, first, second):
                     pairs.append((first, second, round(float(likeness[a, b]), 4)))
+        on_block(min(start + BLOCK, len(ids)))
     return pairs
 
 
@@ -220,24 +255,30 @@ def render(report: QualityReport) -> str:
         f"without metadata        {len(report.without_metadata)}" + _some(report.without_metadata),
         f"movies without image    {report.movies_without_image:,}",
         "labels                  " + ", ".join(f"{name} {count}" for name, count in report.labels.items()),
-        f"exact duplicates        {len(report.exact_duplicates)} groups",
+        f"exact duplicates        {_count(report.exact_duplicates, 'group')}",
     ]
+    if report.without_file:
+        lines.insert(3, f"vectors without a file  {len(report.without_file)}" + _some(report.without_file))
     lines += [f"  {' = '.join(map(str, group))}" for group in report.exact_duplicates]
-    lines.append(f"near duplicates         {len(report.near_by_hash)} pairs by perceptual hash")
+    lines.append(f"near duplicates         {_count(report.near_by_hash, 'pair')} by perceptual hash")
     lines += [f"  {a} ~ {b}  {bits} bits" for a, b, bits in report.near_by_hash[:20]]
     for name, (have, total) in report.coverage.items():
         bad, pairs = report.bad_vectors[name], report.near_by_cosine[name]
-        lines.append(
-            f"{name:<24}{have:,} of {total:,} images, {len(bad)} bad vectors, {len(pairs)} near pairs by cosine"
-        )
+        found = f"{_count(bad, 'bad vector')}, {_count(pairs, 'near pair')} by cosine"
+        lines.append(f"{name:<24}{have:,} of {total:,} images, {found}")
         lines += [f"  {img_id}: {reason}" for img_id, reason in list(bad.items())[:20]]
         lines += [f"  {a} ~ {b}  {value:.4f}" for a, b, value in pairs[:20]]
     lines += [f"quarantined {name!r}: {reason}" for name, reason in report.quarantined.items()]
     if report.leaking is not None:
         lines.append(
-            f"leakage                 {len(report.leaking)} test rows with a duplicate in train" + _some(report.leaking)
+            f"leakage                 {_count(report.leaking, 'test row')} with a duplicate in train"
+            + _some(report.leaking)
         )
     return "\n".join(lines)
+
+
+def _count(found: Sized, what: str) -> str:
+    return f"{len(found):,} {what}{'' if len(found) == 1 else 's'}"
 
 
 def _some(ids: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from featurestore.commands.options import FOLDER, json_option, location_option, snapshot_option
+from featurestore.progress import ConsoleProgress
 
 
 @click.command()
@@ -35,9 +36,14 @@ def quality(
     from featurestore.store import open_store
 
     sides = None if split is None else _read_split(split)
-    with open_store(store, snapshot=snapshot) as opened:
+    with open_store(store, snapshot=snapshot) as opened, ConsoleProgress("quality", "vectors") as progress:
         report = check(
-            opened, backbones=list(backbones) or None, hash_distance=hash_distance, cosine=cosine, split=sides
+            opened,
+            backbones=list(backbones) or None,
+            hash_distance=hash_distance,
+            cosine=cosine,
+            split=sides,
+            on_progress=progress,
         )
     click.echo(json.dumps(asdict(report)) if as_json else render(report))
     if strict and report.faults:

@@ -42,39 +42,44 @@ def snapshot() -> None:
 @store_option
 @click.argument("name")
 @wait_option
-def snapshot_create(store: Path, name: str, wait_seconds: float) -> None:
+@json_option
+def snapshot_create(store: Path, name: str, wait_seconds: float, as_json: bool) -> None:
     """Keep the current state under NAME."""
     from featurestore import snapshots
 
     info = snapshots.create(store, name, wait_seconds=wait_seconds)
-    click.echo(f"snapshot {info.name}: state {info.state_id}")
+    click.echo(json.dumps(asdict(info), default=str) if as_json else f"snapshot {info.name}: state {info.state_id}")
 
 
 @snapshot.command("list")
-@store_option
+@location_option
 @json_option
-def snapshot_list(store: Path, as_json: bool) -> None:
+def snapshot_list(store: str, as_json: bool) -> None:
     """List the snapshots, oldest first."""
     from featurestore import snapshots
+    from featurestore.store import open_store
 
-    found = snapshots.listing(store)
+    found = snapshots.listing(open_store(store).path)
     if as_json:
         click.echo(json.dumps([asdict(info) for info in found], default=str))
         return
     for info in found:
         click.echo(f"{info.name:<24}{info.state_id:<24}{info.created_at:%Y-%m-%d %H:%M:%S} UTC")
+    if not found:
+        click.echo("no snapshot yet: featurestore snapshot create NAME")
 
 
 @snapshot.command("diff")
-@store_option
+@location_option
 @click.argument("first")
 @click.argument("second", required=False)
 @json_option
-def snapshot_diff(store: Path, first: str, second: str | None, as_json: bool) -> None:
+def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> None:
     """Tell what changed from snapshot FIRST to SECOND, or to the current state."""
     from featurestore import snapshots
+    from featurestore.store import open_store
 
-    changes = snapshots.diff(store, first, second)
+    changes = snapshots.diff(open_store(store).path, first, second)
     if as_json:
         click.echo(json.dumps({table: asdict(change) for table, change in changes.items()}))
         return
@@ -108,7 +113,8 @@ def view() -> None:
 )
 @click.option("--replace", is_flag=True, help="Replace the view of that name.")
 @wait_option
-def view_create(store: Path, name: str, file: Path, replace: bool, wait_seconds: float) -> None:
+@json_option
+def view_create(store: Path, name: str, file: Path, replace: bool, wait_seconds: float, as_json: bool) -> None:
     """Make the view NAME of a SELECT over the store's views."""
     from featurestore import views
     from featurestore.errors import InputError
@@ -118,7 +124,7 @@ def view_create(store: Path, name: str, file: Path, replace: bool, wait_seconds:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{str(file)!r} can't be read as SQL ({error}): name a text file with one SELECT") from error
     rows = views.create(store, name, query, replace=replace, wait_seconds=wait_seconds)
-    click.echo(f"view {name}: {rows:,} rows")
+    click.echo(json.dumps({"name": name, "rows": rows}) if as_json else f"view {name}: {rows:,} rows")
 
 
 @view.command("list")
@@ -134,6 +140,8 @@ def view_list(store: str, as_json: bool) -> None:
         return
     for name, query in found.items():
         click.echo(f"{name}: {' '.join(query.split())}")
+    if not found:
+        click.echo("no view of your own yet: featurestore view create NAME --sql FILE")
 
 
 @view.command("remove")
@@ -170,14 +178,15 @@ def gc(store: Path, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
 
 
 @click.command()
-@store_option
+@location_option
 @json_option
-def verify(store: Path, as_json: bool) -> None:
+def verify(store: str, as_json: bool) -> None:
     """Recompute the checksum of every part, also those of snapshots, and name the damaged ones."""
     from featurestore.maintenance import verify as run
+    from featurestore.store import open_store
 
     with ConsoleProgress("verify", "parts") as progress:
-        report = run(store, on_progress=progress)
+        report = run(open_store(store).path, on_progress=progress)
     if as_json:
         click.echo(json.dumps(asdict(report)))
     else:

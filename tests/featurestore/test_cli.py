@@ -1,8 +1,10 @@
 """The command line: what scripts read, what people are told, and exit codes."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -107,6 +109,55 @@ def test_every_command_has_help() -> None:
         assert command.help, name
         for parameter in command.params:
             assert parameter.param_type_name == "argument" or parameter.help, f"{name} {parameter.name}"
+
+
+def test_what_a_script_would_read_is_json(run, collection: Collection, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """One JSON object or list on stdout, and nothing else there."""
+    (tmp_path / "mine.sql").write_text("SELECT ImgId FROM labeled")
+    store = ("--store", tmp_path / "s")
+    vectors = ("--backbone", "descriptors")
+    for command in (
+        ("ingest", *store, "--metadata", collection.metadata, "--images", collection.images),
+        ("embed", *store, *vectors),
+        ("export", *store, *vectors, "-o", tmp_path / "x.csv.gz", "--format", "csv.gz"),
+        ("import-embeddings", *store, tmp_path / "x.csv.gz", "--backbone", "again"),
+        ("info", *store),
+        ("lineage", *store, 101),
+        ("view", "create", *store, "mine", "--sql", tmp_path / "mine.sql"),
+        ("view", "list", *store),
+        ("snapshot", "create", *store, "first"),
+        ("snapshot", "list", *store),
+        ("snapshot", "diff", *store, "first"),
+        ("similar", *store, *vectors, "--id", 101),
+        ("quality", *store),
+        ("compact", *store),
+        ("gc", *store, "--dry-run"),
+        ("verify", *store),
+        ("backbones",),
+        ("sample", tmp_path / "sample"),
+    ):
+        code, out, err = run(*command, "--json")
+        assert code == 0, err
+        assert isinstance(json.loads(out), (dict, list)), command
+
+
+def test_the_commands_without_json_are_those_that_print_nothing_to_read() -> None:
+    def names(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+        for name, command in group.commands.items():
+            if isinstance(command, click.Group):
+                yield from names(command, f"{prefix}{name} ")
+            else:
+                yield prefix + name, command
+
+    without = {name for name, command in names(cli) if "as_json" not in {p.name for p in command.params}}
+    assert without == {"sql", "snapshot remove", "view remove"}  # `sql` has --format json
+
+
+def test_empty_lists_say_so(run, store: FeatureStore) -> None:  # type: ignore[no-untyped-def]
+    for group in ("snapshot", "view"):
+        code, out, _ = run(group, "list", "--store", store.path)
+        assert code == 0
+        assert f"yet: featurestore {group} create NAME" in out
 
 
 def test_files_that_cannot_be_written_are_one_sentence(run, store: FeatureStore, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -14,7 +14,7 @@ from featurestore import FeatureStore
 from featurestore.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
-from featurestore.quality import check, leakage, near_by_cosine
+from featurestore.quality import check, leakage, near_by_cosine, render
 from featurestore.staging import to_arrow
 from featurestore.writer import open_writer
 
@@ -50,8 +50,27 @@ def test_planted_faults_are_all_found(store: FeatureStore, collection: Collectio
     assert (103, 110) not in [(a, b) for a, b, _ in report.near_by_cosine["counting"]], "named once, as exact"
     assert list(report.quarantined) == ["112.jpg"]
     assert report.without_metadata == [900]
-    assert report.movies_without_image == 0
+    assert report.movies_without_image == 1, "that of the broken file"
+    assert report.without_file == []
     assert report.leaking == [110]
+
+
+def test_vectors_without_a_file_are_named(store: FeatureStore, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.eye(3, dtype=np.float32))
+    (tmp_path / "ids.txt").write_text("101\n501\n502\n")
+    store.import_embeddings(tmp_path / "x.npy", backbone="theirs", ids=tmp_path / "ids.txt")
+    report = check(store)
+    assert report.without_file == [501, 502]
+    assert "vectors without a file  2  (501, 502)" in render(report)
+
+
+def test_progress_ends_at_all_vectors(store: FeatureStore) -> None:
+    store.embed(CountingBackbone())
+    store.embed(CountingBackbone(name="other"))
+    calls: list[tuple[int, int]] = []
+    check(store, on_progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (48, 48)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,14 @@ def test_it_is_read_only_and_says_so(
     monkeypatch.setattr("sys.argv", ["featurestore", "info", "--store", uploaded])
     assert run_command(cli, "featurestore") == 0
     assert "24 of 24 images" in capfd.readouterr().out
+    for command, words in (
+        (["verify"], "0 damaged"),
+        (["snapshot", "list"], "first"),
+        (["snapshot", "diff", "first"], "0"),
+    ):
+        monkeypatch.setattr("sys.argv", ["featurestore", *command, "--store", uploaded])
+        assert run_command(cli, "featurestore") == 0
+        assert words in capfd.readouterr().out
 
 
 def test_addresses_without_a_store(server: str, uploaded: str) -> None:
