@@ -72,5 +72,10 @@ class QueryError(FeatureStoreError):
     """User SQL can't be run."""
 
 
+def in_one_line(error: Exception) -> str:
+    """What a library says of its error, without the tree that some draw of its causes."""
+    return " ".join(str(error).replace("↳", "").split())
+
+
 class MissingExtra(FeatureStoreError, ImportError):
     """An optional dependency is not installed."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,18 +45,12 @@ def read_layout(root: Path, state: State) -> Layout:
     """
     parts = _read_cache(root, state) or list_state(root, state)
     schemas = {
-        table: _schema(root / table / listed[0].path)
+        table: _schema(root / table, listed[0], state.tables[table])
         for table, listed in parts.items()
         if table not in CORE_TABLES and listed
     }
-    dims = {}
-    if state.revisions:
-        for part in parts["backbones"]:
-            rows = read_part(root / "backbones" / part.path, ["backbone", "revision", "embed_dim"]).to_pylist()
-            for row in rows:
-                if state.revisions.get(row["backbone"]) == row["revision"]:
-                    dims[row["backbone"]] = row["embed_dim"]
-    return Layout(state, parts, schemas, dims)
+    layout = Layout(state, parts, schemas, {})
+    return replace(layout, dims=_dims(root, layout))
 
 
 def list_state(root: Path, state: State) -> dict[str, list[Part]]:
@@ -98,8 +92,27 @@ def _read_cache(root: Path, state: State) -> dict[str, list[Part]] | None:
     return None
 
 
-def _schema(path: Path) -> pa.Schema:
+def _schema(folder: Path, part: Part, version: int) -> pa.Schema:
+    """The schema of a table as a part tells, or, when that is damaged, the log: the other tables stay readable."""
     try:
-        return pq.read_schema(path)
-    except OSError as error:
-        raise IntegrityError(f"{path} can't be read ({error}): restore it from a copy of the store") from error
+        return pq.read_schema(folder / part.path)
+    except (OSError, pa.ArrowException):
+        from featurestore.tables import logged_schema
+
+        return logged_schema(folder, version)
+
+
+def _dims(root: Path, layout: Layout) -> dict[str, int]:
+    """The ``embed_dim`` of each current revision, from its record, or, when that is damaged, from its parts."""
+    dims = {}
+    try:
+        for part in layout.parts["backbones"] if layout.state.revisions else ():
+            rows = read_part(root / "backbones" / part.path, ["backbone", "revision", "embed_dim"]).to_pylist()
+            for row in rows:
+                if layout.state.revisions.get(row["backbone"]) == row["revision"]:
+                    dims[row["backbone"]] = row["embed_dim"]
+    except IntegrityError:
+        for backbone in layout.state.revisions:
+            schema = pq.read_schema(root / "embeddings" / layout.embedding_parts(backbone)[0].path)
+            dims[backbone] = schema.field("embedding").type.list_size
+    return dims

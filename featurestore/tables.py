@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import Schema
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from featurestore.errors import IntegrityError, StoreError
+from featurestore.errors import IntegrityError, StoreError, in_one_line
 from featurestore.parts import Part
 from featurestore.state import sync_folder
 
@@ -33,13 +33,18 @@ def list_parts(folder: Path, version: int) -> list[Part]:
         actions = pa.table(DeltaTable(str(folder), version=version).get_add_actions())
     except (DeltaError, TableNotFoundError, OSError) as error:
         raise IntegrityError(
-            f"the log of {folder} has no version {version} ({error}): restore it from a copy"
+            f"the log of {folder} has no version {version} ({in_one_line(error)}): restore it from a copy"
         ) from error
     parts = [
         Part(unquote(row["path"]), row["num_records"], row["size_bytes"], row.get("partition") or {})
         for row in actions.to_pylist()
     ]
     return sorted(parts, key=lambda part: part.path)
+
+
+def logged_schema(folder: Path, version: int) -> pa.Schema:
+    """The columns that the log of the table in ``folder`` names at ``version``."""
+    return pa.schema(DeltaTable(str(folder), version=version).schema().to_arrow())
 
 
 def commit_parts(
@@ -74,8 +79,8 @@ def _logged(folder: Path) -> Iterator[None]:
         yield
     except DeltaError as error:
         raise StoreError(
-            f"the log of {folder} can't be written ({error}): what was committed is whole; free space or make the "
-            "folder writable, and run the command again"
+            f"the log of {folder} can't be written ({in_one_line(error)}): what was committed is whole; free space or "
+            "make the folder writable, and run the command again"
         ) from error
     for path in log.iterdir():
         if path.name not in before or path.name == "_last_checkpoint":

@@ -6,7 +6,7 @@ import socket
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from featurestore.catalog import write_shell_file
-from featurestore.errors import InputError, StoreError, StoreLocked, StoreNotFound
+from featurestore.errors import InputError, StoreError, StoreLocked, StoreNotFound, in_one_line
 from featurestore.layout import is_published, read_layout, write_cache
 from featurestore.names import check_names
 from featurestore.parts import Part, write_part
@@ -159,9 +159,14 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
             writer = Writer(root, _read_or_empty(root))
             try:
                 yield writer
+            except BaseException:
+                with suppress(OSError, duckdb.Error):  # what went wrong before is what is told
+                    publish_layout(root, writer.state)
+                raise
+            else:
+                _catch_up(root, writer.state)
             finally:
                 (root / HOLDER_FILE).unlink(missing_ok=True)
-                _catch_up(root, writer.state)
         finally:
             lock.release()
 
@@ -175,8 +180,8 @@ def _writing(root: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise StoreError(
-            f"the store {str(root)!r} can't be written ({error.strerror or error}): what was committed is whole; "
-            "free space or make the folder writable, and run the command again"
+            f"the store {str(root)!r} can't be written ({error.strerror or in_one_line(error)}): what was committed is "
+            "whole; free space or make the folder writable, and run the command again"
         ) from error
 
 
@@ -187,8 +192,9 @@ def _catch_up(root: Path, state: State) -> None:
     try:
         publish_layout(root, state)
     except (OSError, duckdb.Error) as error:
-        reason = str(error).splitlines()[0]
-        warnings.warn(f"store.duckdb shows an older state until the next command that writes: {reason}", stacklevel=2)
+        warnings.warn(
+            f"store.duckdb shows an older state until the next command that writes: {in_one_line(error)}", stacklevel=2
+        )
 
 
 def publish_layout(root: Path, state: State) -> None:

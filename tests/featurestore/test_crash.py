@@ -13,7 +13,7 @@ from support import CountingBackbone
 from featurestore import FeatureStore, maintenance, writer
 from featurestore.cli import cli
 from featurestore.commands.options import run_command
-from featurestore.errors import StoreError
+from featurestore.errors import FeatureStoreError, StoreError
 from featurestore.state import write_atomic
 
 
@@ -148,3 +148,20 @@ def test_a_state_that_may_not_be_read_is_one_sentence(store: FeatureStore, monke
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(StoreError, match=r"state\.json can't be read \(Permission denied\)"):
         _ = FeatureStore(store.path).state
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 no more PAR1"])
+@pytest.mark.parametrize("table", ["notes", "backbones"])
+def test_a_damaged_part_of_one_table_leaves_the_others_readable(
+    store: FeatureStore, table: str, content: bytes | None
+) -> None:
+    store.append({"notes": pa.table({"step": [1], "at": ["x"]})})
+    store.embed(CountingBackbone())
+    (part,) = (store.path / table).glob("part-*.parquet")
+    part.unlink() if content is None else part.write_bytes(content)
+    store.refresh()
+    assert store.sql("SELECT count(*) AS n FROM labeled_counting")["n"][0].as_py() == 20
+    assert store.query("SELECT count(*) AS n FROM movies")["n"][0].as_py() == 24
+    column = {"notes": "step", "backbones": "embed_dim"}[table]
+    with pytest.raises(FeatureStoreError, match=f"a part of {table} is damaged, see `featurestore verify`"):
+        store.sql(f"SELECT sum({column}) FROM {table}")

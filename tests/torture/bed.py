@@ -5,10 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +60,7 @@ class Bed:
 
     folder: Path
     masters: dict[str, Path] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()
@@ -79,11 +82,13 @@ class Bed:
 
     def store(self, name: str, make: Callable[[FeatureStore], object] | None = None) -> Path:
         """A fresh copy of the master ``name``, which ``make`` builds on first use; without it, an empty folder."""
-        if name not in self.masters:
-            self.masters[name] = master = self.folder / "masters" / name
-            master.mkdir(parents=True)
-            if make:
-                make(FeatureStore(master))
+        with self.lock:
+            if name not in self.masters:
+                master = self.folder / "masters" / name
+                master.mkdir(parents=True)
+                if make:
+                    make(FeatureStore(master))
+                self.masters[name] = master
         copy = Path(unique(self.folder / "stores", name))
         shutil.copytree(self.masters[name], copy, copy_function=shutil.copy2)
         return copy

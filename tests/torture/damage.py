@@ -1,0 +1,195 @@
+"""One file of the store deleted, cut or one bit changed: named by `verify`, one sentence on use, the rest readable."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from featurestore import FeatureStore
+from torture import bed as beds
+from torture.bed import Bed
+from torture.context import Context
+from torture.table import Row
+
+
+def deleted(path: Path) -> None:
+    """No file."""
+    path.unlink()
+
+
+def emptied(path: Path) -> None:
+    """A file without bytes."""
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    """The last third is missing."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+
+
+def flipped(place: float) -> Callable[[Path], None]:
+    """One bit changed at this share of the file."""
+
+    def flip(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[min(int(len(content) * place), len(content) - 1)] ^= 0x10
+        path.write_bytes(content)
+
+    return flip
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "deleted": deleted,
+    "emptied": emptied,
+    "truncated": cut,
+    "one bit flipped, early": flipped(0.05),
+    "one bit flipped, in the middle": flipped(0.5),
+    "one bit flipped, in the footer": flipped(0.97),
+}
+# What reads each table, and what does not touch it and so must answer.
+USES: dict[str, list[list[str]]] = {
+    "movies": [["sql", "SELECT count(Title), sum(length(Title)) FROM movies"]],
+    "images": [["sql", "SELECT count(phash), sum(width) FROM images"], ["quality"]],
+    "backbones": [["sql", "SELECT preprocessing FROM backbones"], ["info"]],
+    "extractions": [["lineage", "110"]],
+    "counting": [
+        ["sql", "SELECT sum(list_sum(embedding)) FROM embeddings_counting"],
+        ["similar", "--backbone", "counting", "--id", "110"],
+        ["export", "--backbone", "counting", "--view", "collection", "--format", "npy", "-o", "OUT"],
+    ],
+    "notes": [["sql", "SELECT sum(step) FROM notes"]],
+    "bench_cells": [["sql", "SELECT count(head) FROM bench_cells"]],
+    "bench_predictions": [["sql", "SELECT sum(len(proba)) FROM bench_predictions"]],
+    "bench_scores": [["sql", "SELECT avg(score) FROM bench_scores"]],
+    "bench_runs": [["sql", "SELECT max(seed) FROM bench_runs"]],
+}
+OTHERS: dict[str, list[list[str]]] = {
+    "movies": [["sql", "SELECT count(*) FROM images"], ["sql", "SELECT count(*) FROM embeddings_other"]],
+    "images": [["sql", "SELECT count(*) FROM movies"]],
+    "backbones": [["sql", "SELECT count(*) FROM movies"]],
+    "extractions": [["sql", "SELECT count(*) FROM labeled_other"], ["similar", "--backbone", "other", "--id", "110"]],
+    "counting": [
+        ["sql", "SELECT sum(list_sum(embedding)) FROM embeddings_other"],
+        ["similar", "--backbone", "other", "--id", "110"],
+        ["export", "--backbone", "other", "--view", "collection", "--format", "npy", "-o", "OUT"],
+        ["sql", "SELECT count(*) FROM movies"],
+    ],
+}
+REST = [["sql", "SELECT count(*) FROM labeled"], ["similar", "--backbone", "counting", "--id", "110"]]
+
+
+def run(context: Context) -> list[Row]:
+    """A row a table and one a kind of file that is no part."""
+    bed = context.bed("damage")
+    tables = ["movies", "counting", "notes"] if context.quick else list(USES)
+    kinds = list(DAMAGES)[:: context.size(1, 2)]
+    rows = [_table(context, bed, table, kinds) for table in tables]
+    return [*rows, *_records(context, bed, kinds)]
+
+
+def _master(bed: Bed) -> Callable[[FeatureStore], object]:
+    def make(store: FeatureStore) -> None:
+        from benchmarks.heads.registry import find
+        from benchmarks.protocols import Protocol
+        from benchmarks.runner import Limits
+        from benchmarks.runner import run as bench
+
+        bed.embedded(store)
+        store.snapshot("kept")
+        protocol = Protocol("cv", folds=3, repeats=1)
+        bench(store, heads=find(["majority", "knn"]), protocols=[protocol], limits=Limits(workers=2))
+
+    return make
+
+
+def _table(context: Context, bed: Bed, table: str, kinds: list[str]) -> Row:
+    started = time.monotonic()
+    found = context.each(lambda kind: _damage_part(bed, table, kind), kinds)
+    faults = [f"{kind}: {fault}" for kind, some in zip(kinds, found, strict=True) for fault in some]
+    return Row(
+        f"a part of {table}",
+        ", ".join(kinds) if len(kinds) < 4 else "deleted, emptied, truncated, one bit flipped at 3 places",
+        len(kinds),
+        faults,
+        time.monotonic() - started,
+    )
+
+
+def _damage_part(bed: Bed, table: str, kind: str) -> list[str]:
+    root = bed.store("benched", _master(bed))
+    below = root / "embeddings" / f"backbone={table}" if table == "counting" else root / table
+    part = sorted(below.rglob("part-*.parquet"))[-1]
+    whole = {" ".join(use): _answer(bed, root, use) for use in USES[table]}
+    DAMAGES[kind](part)
+    name = str(part.relative_to(root))
+    done = bed.run(["featurestore", "verify", "--store", root])
+    faults = []
+    if done.code != 1 or part.name not in done.out or " 1 damaged" not in done.out or "Traceback" in done.err:
+        faults.append(f"verify does not name {name}: {done.out.strip()} {done.err.strip()}")
+    for use in USES[table]:
+        done = bed.run(_command(bed, root, use))
+        if done.code:
+            faults += [f"{' '.join(use)}: {fault}" for fault in done.faults(failed=True)]
+        elif done.out != whole[" ".join(use)]:
+            faults.append(f"{' '.join(use)}: it answers wrongly, without a word")
+    for other in OTHERS.get(table, REST):
+        done = bed.run(_command(bed, root, other))
+        faults += [f"{' '.join(other)}, which does not need it: {fault}" for fault in done.faults(failed=False)]
+    shutil.rmtree(root)
+    return faults
+
+
+def _answer(bed: Bed, root: Path, use: list[str]) -> str:
+    return bed.run(_command(bed, root, use)).out
+
+
+def _command(bed: Bed, root: Path, use: list[str]) -> list[str | Path]:
+    out = beds.unique(bed.folder / "out", "export").with_suffix(".npy")
+    form = ["--format", "csv"] if use[0] == "sql" else []
+    return ["featurestore", use[0], "--store", root, *[str(out) if word == "OUT" else word for word in use[1:]], *form]
+
+
+def _records(context: Context, bed: Bed, kinds: list[str]) -> list[Row]:
+    """The files that are no parts: state, snapshot and logs are needed, cache and the shell's file are not."""
+    needed = {
+        "the state": ("state.json", [["info"], ["verify"], ["sql", "SELECT 1 AS one FROM movies"]]),
+        "a snapshot": ("snapshots/kept.json", [["verify"], ["info", "--snapshot", "kept"]]),
+        "a log": ("notes/_delta_log/00000000000000000000.json", [["verify"], ["gc"]]),
+    }
+    spare = {
+        "the cache of parts": "cache/layout.json",
+        "the cache of images": "cache/images.parquet",
+        "the shell's database": "store.duckdb",
+    }
+    rows = []
+    for what, (name, uses) in needed.items():
+        started, faults = time.monotonic(), []
+        for kind in kinds:
+            root = bed.store("benched", _master(bed))
+            DAMAGES[kind](root / name)
+            for use in uses:
+                done = bed.run(["featurestore", use[0], "--store", root, *use[1:]])
+                if done.code:
+                    faults += [f"{kind}, {use[0]}: {fault}" for fault in done.faults(failed=True)]
+                elif "Traceback" in done.err:
+                    faults.append(f"{kind}, {use[0]}: {done.err}")
+            shutil.rmtree(root)
+        rows.append(Row(what, "the same", len(kinds), faults, time.monotonic() - started))
+    for what, name in spare.items():
+        started, faults = time.monotonic(), []
+        for kind in kinds:
+            root = bed.store("benched", _master(bed))
+            path = root / name
+            path.parent.mkdir(exist_ok=True)
+            if path.exists():
+                DAMAGES[kind](path)
+            else:
+                path.write_bytes(b"no such thing")
+            for use in (["info"], ["verify"], ["embed", "--backbone", "counting"]):
+                done = bed.run(["featurestore", use[0], "--store", root, *use[1:]])
+                faults += [f"{kind}, {use[0]}: {fault}" for fault in done.faults(failed=False)]
+            faults += beds.tidy_faults(root)
+            shutil.rmtree(root)
+        rows.append(Row(what, "the same; it is disposable", len(kinds), faults, time.monotonic() - started))
+    return rows
