@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).resolve().parent / "run.py"
+sys.path.insert(0, str(RUN.parents[1]))
+
+from perf import table  # noqa: E402
+from perf.measure import Contender, Runs, race  # noqa: E402
 
 
 def run(*arguments: str | Path) -> str:
@@ -35,6 +39,7 @@ def test_every_row_is_printed_and_kept(quick: tuple[str, Path]) -> None:
     record = json.loads(kept.read_text("utf-8"))
     assert [row["work"] for row in record["rows"] if row["job"] == "start"] == [
         "import featurestore",
+        "import, and what open() needs",
         "featurestore --help",
         "benchmarks --help",
     ]
@@ -48,7 +53,8 @@ def test_each_measured_row_has_seconds_a_ratio_and_a_verdict(quick: tuple[str, P
     assert measured
     for row in measured:
         assert min(row["ours"] + row["theirs"]) > 0
-        assert row["verdict"] == ("hit" if row["ratio"][1] <= row["goal"]["most"] else "MISS")
+        most = row["goal"]["most"] if row["goal"] else None
+        assert row["verdict"] == ("" if most is None else "hit" if row["ratio"][1] <= most else "MISS")
 
 
 def test_a_rival_that_is_not_installed_is_a_row_that_says_so(quick: tuple[str, Path]) -> None:
@@ -66,7 +72,7 @@ def test_two_results_can_be_compared(quick: tuple[str, Path], tmp_path: Path) ->
     other = tmp_path / "before.json"
     other.write_text(json.dumps(before), "utf-8")
     lines = [line for line in run("--compare", other, quick[1]).splitlines() if line.startswith("start:")]
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert all("0.50 ×" in line for line in lines)
 
 
@@ -75,3 +81,31 @@ def test_what_is_printed_is_what_was_measured(quick: tuple[str, Path]) -> None:
     hits = sum(row["verdict"] == "hit" for row in rows)
     misses = sum(row["verdict"] == "MISS" for row in rows)
     assert f"{hits} goals hit, {misses} missed" in quick[0]
+
+
+def test_a_kept_result_is_a_table_for_a_page(quick: tuple[str, Path]) -> None:
+    rows = json.loads(quick[1].read_text("utf-8"))["rows"]
+    lines = [line for line in run("--markdown", quick[1]).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(rows)
+    assert {line.count("|") for line in lines} == {lines[0].count("|")}
+    for line, row in zip(lines[2:], rows, strict=True):
+        assert line.startswith(f"| {row['job']}: {row['work']} | {row['other']}")
+        assert line.endswith(f"| {row['verdict'] or ('' if row['ratio'] else 'not run')} |")
+
+
+def test_what_is_scaled_up_is_scaled_on_its_side_alone() -> None:
+    ours, theirs = Runs(seconds=[2.0, 2.0, 2.0]), Runs(seconds=[3.0, 3.0, 3.0])
+    one = table.row("job", "work", ours=ours, other="theirs", theirs=theirs, goal=table.Goal(1.0), scale=(1.0, 4.0))
+    assert (one.ours[0], one.theirs[0]) == (2.0, 12.0)
+    assert one.ratio == pytest.approx((1 / 6, 1 / 6, 1 / 6))
+    assert one.verdict == "hit"
+    late = table.row("job", "work", ours=ours, other="theirs", theirs=theirs, goal=table.Goal(1.0), scale=(4.0, 1.0))
+    assert late.verdict == "MISS"
+
+
+def test_what_slows_a_current_blas_reaches_no_contender(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    here = "import os, sys; sys.exit('OPENBLAS_CORETYPE' in os.environ)"
+    contender = Contender("ours", "ours.py:command", {"argv": [sys.executable, "-c", here]})
+    runs = race([contender], 1)["ours"]
+    assert (runs.error, runs.answer) == ("", 0)
