@@ -42,6 +42,10 @@ test-slow: $(STAMP) ## The tests that take minutes
 perf: $(STAMP) ## Every job beside its rivals and its limit, as ratios; kept as JSON
 	$(BIN)/python tests/perf/run.py
 
+.PHONY: torture
+torture: $(STAMP) ## Kill, starve, damage and load the store; a table, kept as JSON; fails where a promise is broken
+	$(BIN)/python tests/torture/run.py
+
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, doctests, README examples
 	$(BIN)/ruff format --check .

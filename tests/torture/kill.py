@@ -22,6 +22,7 @@ from torture.table import Row
 
 # One moment in so many is a time instead of a call.
 TIMED = 5
+SHORT = ("ingest, first", "embed", "import-embeddings", "compact", "bench")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,6 @@ class Moment:
 
     call: int = 0
     after: float = 0.0
-    alone: bool = False
 
     def __str__(self) -> str:
         return f"call {self.call}" if self.call else f"{self.after:.2f} s"
@@ -50,9 +50,10 @@ def run(context: Context) -> list[Row]:
     """A row a job and kind of moment."""
     library = context.library()
     bed = context.bed("kill")
-    share = max(2, context.moments // len(JOBS))
+    jobs = [job for job in JOBS if not context.quick or job.name in SHORT]
+    share = max(1, context.moments // len(jobs))
     rows = []
-    for job in JOBS:
+    for job in jobs:
         rows += _job(context, bed, job, library, share)
     if not context.quick:
         rows.append(_orphans(context, bed))
@@ -62,14 +63,15 @@ def run(context: Context) -> list[Row]:
 def _job(context: Context, bed: Bed, job: Job, library: Path | None, count: int) -> list[Row]:
     numbers = context.random(job.name)
     usual = undisturbed(bed, job, library)
-    timed = count if library is None else max(1, count // TIMED)
+    timed = count if library is None else count // TIMED
     rows = []
     if library is not None:
         places = spread(len(usual.calls), count - timed, numbers)
         what = f"kill -9 at one of {len(usual.calls)} calls that change a file"
         rows.append(_row(context, bed, job, usual, library, [Moment(call=place) for place in places], what))
     times = [Moment(after=usual.seconds * (place + numbers.random()) / timed) for place in range(timed)]
-    rows.append(_row(context, bed, job, usual, None, times, "kill -9 at any time"))
+    if times:
+        rows.append(_row(context, bed, job, usual, None, times, "kill -9 at any time"))
     return rows
 
 

@@ -45,8 +45,8 @@ def main() -> int:
     try:
         context = Context(
             quick=options.quick,
-            moments=options.moments or (16 if options.quick else 200),
-            seconds=options.seconds or (6 if options.quick else 600),
+            moments=options.moments or (10 if options.quick else 200),
+            seconds=options.seconds or (4 if options.quick else 600),
             scratch=scratch,
             seed=options.seed,
         )

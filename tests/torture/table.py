@@ -19,6 +19,8 @@ class Row:
         How often it happened; 0 when it could not be tried, and `note` says why.
     faults
         What went wrong, a sentence each.
+    misses
+        What is not as it should be by design, a sentence each: told, but no reason to stop.
     """
 
     job: str
@@ -27,12 +29,12 @@ class Row:
     faults: list[str]
     seconds: float
     note: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    misses: list[str] = field(default_factory=list)
 
     @property
     def outcome(self) -> str:
-        """``PASS``, ``FAIL`` or ``skipped``."""
-        return "FAIL" if self.faults else "PASS" if self.count else "skipped"
+        """``PASS``, ``FAIL``, ``MISS`` (a promise that is known not to be kept) or ``skipped``."""
+        return "FAIL" if self.faults else "MISS" if self.misses else "PASS" if self.count else "skipped"
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -50,13 +52,14 @@ def table(rows: Sequence[Row]) -> str:
             lines.append("-" * (sum(widths) + 8))
     for row in rows:
         for sentence in list(dict.fromkeys(row.faults))[:10]:
-            lines.append(f"FAIL {row.job}, {row.tried}: {sentence}")
+            lines.append(f"FAIL {row.job}, {row.tried}: {' '.join(sentence.split())[:600]}")
+        lines += [f"MISS {row.job}: {sentence}" for sentence in dict.fromkeys(row.misses)]
     return "\n".join(lines)
 
 
 def render(rows: Sequence[Row], about: dict[str, Any]) -> str:
     """The whole table with what it was run on."""
-    counts = {word: sum(row.outcome == word for row in rows) for word in ("PASS", "FAIL", "skipped")}
+    counts = {word: sum(row.outcome == word for row in rows) for word in ("PASS", "FAIL", "MISS", "skipped")}
     return "\n".join(
         [
             f"{about['at']}, commit {about['commit']}, {about['machine']}",
@@ -64,7 +67,7 @@ def render(rows: Sequence[Row], about: dict[str, Any]) -> str:
             "",
             table(rows),
             "",
-            f"{counts['PASS']} passed, {counts['FAIL']} failed, {counts['skipped']} skipped",
+            f"{counts['PASS']} passed, {counts['FAIL']} failed, {counts['MISS']} missed, {counts['skipped']} skipped",
         ]
     )
 

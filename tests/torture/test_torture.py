@@ -1,0 +1,136 @@
+"""The short form of `make torture`: the same code on fewer moments and seconds; and tests of the harness itself."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from support import CountingBackbone
+
+from featurestore import FeatureStore
+from torture import content as contents
+from torture import damage, determinism, disk, kill, load, shim
+from torture.bed import Bed, Done
+from torture.context import Context, spread
+from torture.jobs import JOBS
+from torture.table import Row, render, save
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """The short form."""
+    return Context(quick=True, moments=10, seconds=4, scratch=tmp_path)
+
+
+def check(rows: list[Row]) -> None:
+    assert rows
+    faults = [f"{row.job}, {row.tried}: {fault}" for row in rows for fault in row.faults]
+    assert not faults, "\n".join(faults)
+
+
+def test_kill(context: Context) -> None:
+    rows = kill.run(context)
+    check(rows)
+    assert sum(row.count for row in rows) >= 8, "they were killed, and not ended before"
+
+
+def test_disk(context: Context) -> None:
+    check(disk.run(context))
+
+
+def test_damage(context: Context) -> None:
+    check(damage.run(context))
+
+
+def test_load(context: Context) -> None:
+    check(load.run(context))
+
+
+def test_determinism(context: Context) -> None:
+    check(determinism.run(context))
+
+
+@pytest.mark.parametrize(("total", "count"), [(5, 9), (100, 7), (7, 7)])
+def test_moments_are_spread_over_all_calls(context: Context, total: int, count: int) -> None:
+    places = spread(total, count, context.random("x"))
+    assert places == sorted(set(places))
+    assert len(places) == min(total, count)
+    assert all(round(number * total / len(places)) < place for number, place in enumerate(places))
+    assert places == spread(total, count, context.random("x")), "the same in every run"
+
+
+def test_the_layer_sees_the_writes_of_every_library(context: Context, tmp_path: Path) -> None:
+    library = context.library()
+    if library is None:
+        pytest.skip("no C compiler")
+    bed = Bed(tmp_path / "bed")
+    usual = kill.undisturbed(bed, JOBS[0], library)
+    seen = {(call.name, call.path.rsplit("/", 1)[-1].split(".")[-1]) for call in usual.calls}
+    assert ("rename", "parquet") in seen, "Python"
+    assert ("link", "json") in seen, "Delta, in Rust"
+    assert ("write", "wal") in seen, "DuckDB, in C++"
+
+
+def test_a_call_can_be_made_to_fail(context: Context, tmp_path: Path) -> None:
+    library = context.library()
+    if library is None:
+        pytest.skip("no C compiler")
+    bed = Bed(tmp_path / "bed")
+    root = bed.store("ingested", bed.ingested)
+    variables = shim.environment(library, root, log=tmp_path / "log", at=3, action=5)
+    done = bed.run(["featurestore", "compact", "--store", root], environment=variables)
+    assert done.code == 1
+    assert "Input/output error" in done.err
+    assert len(shim.calls(tmp_path / "log")) >= 3
+
+
+def test_content_is_what_readers_see_and_not_how_it_is_stored(tmp_path: Path) -> None:
+    bed = Bed(tmp_path / "bed")
+    first, second = (FeatureStore(bed.store("ingested", bed.ingested)) for _ in range(2))
+    first.embed(CountingBackbone())
+    second.embed(CountingBackbone(), batch_size=5)
+    for rows in ([1, 2], [3]):
+        first.append({"notes": pa.table({"step": rows})})
+    second.append({"notes": pa.table({"step": [3, 1, 2]})})
+    one, two = contents.whole(first.path), contents.whole(second.path)
+    assert contents.digest(one) == contents.digest(two)
+    second.append({"notes": pa.table({"step": [3]})})
+    now = contents.whole(second.path)
+    assert contents.digest(now) != contents.digest(one)
+    assert contents.lost(now, one) == {"notes": 1}
+    assert contents.lost(one, now) == {}
+    other = dict(one) | {"notes": Counter({'{"step": 9}': 3})}
+    assert contents.lost(one, other) == {"notes": 3}, "as many rows, but others"
+
+
+@pytest.mark.parametrize(
+    ("done", "failed", "fault"),
+    [
+        (Done(1, "", "featurestore: no."), True, ""),
+        (Done(0, "", "featurestore: no."), True, "exit code 0"),
+        (Done(1, "", "Traceback (most recent call last)\nE: x"), True, "a traceback: E: x"),
+        (Done(1, "", "featurestore: no.\nand more"), True, "no single sentence"),
+        (Done(0, "fine", ""), False, ""),
+        (Done(2, "", "featurestore: no."), False, "exit code 2"),
+    ],
+)
+def test_how_a_command_must_end(done: Done, failed: bool, fault: str) -> None:
+    assert any(fault in found for found in done.faults(failed=failed)) if fault else not done.faults(failed=failed)
+
+
+def test_the_table_tells_every_outcome(tmp_path: Path) -> None:
+    rows = [
+        Row("kill", "k", 3, [], 1.0),
+        Row("disk", "d", 3, ["lost a row"], 1.0),
+        Row("damage", "b", 3, [], 1.0, misses=["not told"]),
+        Row("load", "l", 0, [], 0.0, "not root"),
+    ]
+    about = {"at": "now", "commit": "c", "machine": "m", "versions": {"python": "3"}}
+    text = render(rows, about)
+    assert "1 passed, 1 failed, 1 missed, 1 skipped" in text
+    assert "FAIL disk, d: lost a row" in text
+    assert "MISS damage: not told" in text
+    save(rows, about, tmp_path / "kept.json")
+    kept = json.loads((tmp_path / "kept.json").read_text("utf-8"))
+    assert [row["outcome"] for row in kept["rows"]] == ["PASS", "FAIL", "MISS", "skipped"]
