@@ -1,9 +1,11 @@
 """DuckDB: the only module that opens it. Builds the views of a state; it stores nothing itself."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
@@ -15,6 +17,8 @@ from featurestore.sandbox import guard
 from featurestore.schemas import CORE_TABLES
 
 SHELL_FILE = "store.duckdb"
+# The column that tells the part that a vector lies in.
+OF_PART = ", filename = 'part'"
 
 
 def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
@@ -40,9 +44,12 @@ def write_shell_file(layout: Layout, root: Path) -> None:
     for path in (temporary, log):  # a log without its file would be replayed into the new one
         path.unlink(missing_ok=True)
     try:
-        with duckdb.connect(str(temporary), config={"default_block_size": 16_384}) as connection:
+        with (
+            _without_comma(root.resolve()) as folder,
+            duckdb.connect(str(temporary), config={"default_block_size": 16_384}) as connection,
+        ):
             # The views name parts relative to the folder the shell is started in; here that is somewhere else.
-            connection.execute(f"SET file_search_path = {quote_text(str(root.resolve()))}")
+            connection.execute(f"SET file_search_path = {quote_text(str(folder))}")
             _create_at_once(connection, layout)
         os.replace(temporary, root / SHELL_FILE)
     finally:
@@ -59,6 +66,18 @@ def _create_at_once(connection: duckdb.DuckDBPyConnection, layout: Layout) -> No
     except duckdb.TransactionException:  # a damaged part ended the transaction; one by one its view can say so
         connection.execute("ROLLBACK")
         create_views(connection, layout, "")
+
+
+@contextmanager
+def _without_comma(folder: Path) -> Iterator[Path]:
+    """``folder``, or a link to it: to DuckDB, a comma in a search path is the end of one and the start of another."""
+    if "," not in str(folder):
+        yield folder
+        return
+    with TemporaryDirectory() as place:
+        link = Path(place, "store")
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, prefix: str) -> None:
@@ -117,23 +136,45 @@ def _create_scan(
         connection.execute(f"CREATE VIEW {name} AS {_scan(table, parts, schema, prefix)}")
     except duckdb.Error as error:
         why = quote_text(f"a part of {table} is damaged, see `featurestore verify`: {reason(error)}")
-        empty = _scan(table, (), schema, prefix).removesuffix("WHERE false")
-        connection.execute(f"CREATE VIEW {name} AS {empty} WHERE error({why}) IS NULL")
+        connection.execute(f"CREATE VIEW {name} AS {_failing(_scanned(table, schema), why)}")
 
 
 def _scan(table: str, parts: Sequence[Part], schema: pa.Schema, prefix: str) -> str:
-    """The SELECT of a table's rows; embeddings also tell the part that each lies in."""
+    """The SELECT of a table's rows; embeddings also tell their partition, and the part that each lies in."""
     if not parts:
-        return duckdb_empty(schema.append(pa.field("part", pa.string())) if table == "embeddings" else schema)
-    paths = ", ".join(quote_text(f"{prefix}{table}/{part.path}") for part in parts)
-    options = ", hive_partitioning = true, hive_types_autocast = false, filename = 'part'" if parts[0].partition else ""
-    return f"SELECT * FROM read_parquet([{paths}]{options})"
+        return _empty(_scanned(table, schema))
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for part in parts:
+        groups.setdefault(tuple(sorted(part.partition.items())), []).append(quote_text(f"{prefix}{table}/{part.path}"))
+    # The values come from the log, not from the path, as DuckDB reads it: a folder above may be called `backbone=x`.
+    return " UNION ALL ".join(
+        f"SELECT *{''.join(f', {quote_text(value)} AS {quote_name(column)}' for column, value in partition)} "
+        f"FROM read_parquet([{', '.join(paths)}], hive_partitioning = false{OF_PART if partition else ''})"
+        for partition, paths in groups.items()
+    )
 
 
-def duckdb_empty(schema: pa.Schema) -> str:
+def _scanned(table: str, schema: pa.Schema) -> pa.Schema:
+    """The columns of the view of ``table``."""
+    return schema.append(pa.field("part", pa.string())) if table == "embeddings" else schema
+
+
+def _empty(schema: pa.Schema) -> str:
     """A SELECT without rows that has the columns of ``schema``."""
-    columns = ", ".join(f"NULL::{_sql_type(field.type)} AS {quote_name(field.name)}" for field in schema)
-    return f"SELECT {columns} WHERE false"
+    return f"SELECT {_columns('NULL', schema)} WHERE false"
+
+
+def _failing(schema: pa.Schema, why: str) -> str:
+    """A SELECT with the columns of ``schema`` that fails whatever is asked of it.
+
+    Each column must fail too: of a constant one, such as NULL, DuckDB concludes that a join over it is empty, and never
+    evaluates the condition.
+    """
+    return f"SELECT {_columns(f'error({why})', schema)} WHERE error({why}) IS NULL"
+
+
+def _columns(value: str, schema: pa.Schema) -> str:
+    return ", ".join(f"{value}::{_sql_type(field.type)} AS {quote_name(field.name)}" for field in schema)
 
 
 def _sql_type(kind: pa.DataType) -> str:

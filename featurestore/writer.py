@@ -221,6 +221,11 @@ def _acquire(root: Path, wait_seconds: float) -> FileLock:
 def _make_room(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{str(root)!r} is a file: the store needs a folder, name another with --store")
+    odd = sorted({letter for letter in str(root.resolve()) if letter in "\\?" or not letter.isprintable()})
+    if odd:
+        raise InputError(
+            f"{str(root)!r} holds {odd[0]!r}, which Delta or DuckDB can't have in a path: name another folder"
+        )
     root.mkdir(parents=True, exist_ok=True)
     if (root / STATE_FILE).is_file():
         return

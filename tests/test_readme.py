@@ -14,6 +14,11 @@ from featurestore.cli import cli as featurestore_cli
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 TEXT = README.read_text("utf-8")
+# The file that an example names; `view list` prints it.
+BANDS = """
+SELECT ImgId, CASE WHEN IMDBScore < 5 THEN 'low' WHEN IMDBScore < 7 THEN 'middle' ELSE 'high' END AS band
+FROM collection
+"""
 BLOCKS = re.findall(r"```(console|python)\n(.*?)```", TEXT, flags=re.S)
 
 
@@ -24,16 +29,18 @@ def commands(block: str) -> list[tuple[str, str]]:
 
 
 def matches(expected: str, got: str) -> bool:
-    """Equal but for runs of blanks; an ellipsis stands for anything on its line."""
-    pattern = re.escape(re.sub(r" +", " ", expected)).replace("…", "[^\n]*")
-    return re.fullmatch(pattern, re.sub(r" +", " ", got.rstrip())) is not None
+    """Equal but for runs of blanks; an ellipsis stands for anything on its line, alone on a line for any lines."""
+    pattern = ""
+    for line in re.sub(r" +", " ", expected).splitlines():
+        pattern += r"(?:[^\n]*\n)*?" if line == "…" else re.escape(line).replace("…", r"[^\n]*") + r"\n"
+    return re.fullmatch(pattern, re.sub(r" +", " ", got.rstrip()) + "\n") is not None
 
 
 def test_the_examples_run_and_print_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATURESTORE_STORE", raising=False)
     assert len(BLOCKS) >= 4
-    (tmp_path / "decades.sql").write_text("SELECT ImgId, IMDBScore > 6 AS good FROM collection")
+    (tmp_path / "bands.sql").write_text(BANDS)
     for kind, block in BLOCKS:
         if kind == "python":
             test = doctest.DocTestParser().get_doctest(block, {}, "README", str(README), 0)

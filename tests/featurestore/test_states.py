@@ -1,8 +1,10 @@
 """Snapshots, views, lineage, garbage, checksums, compaction: a state, once named, reads back bit for bit."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from support import Collection, CountingBackbone, jpeg
@@ -104,6 +106,15 @@ def test_verify_names_the_damaged_part(store: FeatureStore, how: str) -> None:
         with pytest.raises(IntegrityError, match=r"part-"):
             store.refresh().features("counting", view="collection")
     assert store.sql("SELECT count(*) AS n FROM labeled")["n"][0].as_py() == 20, "the rest is readable"
+
+
+@pytest.mark.parametrize("table", ["images", "movies", "embeddings"])
+def test_no_query_over_a_damaged_part_gives_fewer_rows_instead(store: FeatureStore, table: str) -> None:
+    store.embed(CountingBackbone())
+    next((store.path / table).rglob("part-*.parquet")).unlink()
+    for query in ("SELECT count(*) FROM {}", "SELECT ImgId FROM {} WHERE ImgId > 105", "SELECT * FROM {} LIMIT 1"):
+        with pytest.raises(QueryError, match=f"a part of {table} is damaged, see `featurestore verify`"):
+            store.refresh().sql(query.format("labeled_counting"))
 
 
 def test_a_damaged_state_is_named(store: FeatureStore) -> None:
@@ -220,6 +231,30 @@ def test_a_store_can_be_moved_and_mounted_read_only(store: FeatureStore, tmp_pat
         for path in [moved, *moved.rglob("*")]:
             path.chmod(0o755)
     assert FeatureStore(moved).embed(CountingBackbone()).computed == 0
+
+
+@pytest.mark.parametrize("name", ["backbone=other", "revision=1", "with, comma", "a[b]*", "100% of {x,y}"])
+def test_the_name_of_the_folder_means_nothing(collection: Collection, tmp_path: Path, name: str) -> None:
+    store = FeatureStore(tmp_path / name / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    store.embed(CountingBackbone())
+    rows = store.sql("SELECT DISTINCT backbone, revision FROM embeddings").to_pylist()
+    assert rows == [{"backbone": "counting", "revision": CountingBackbone().spec.revision}]
+    assert store.lineage(101)["embeddings"][0]["current"]
+    moved = tmp_path / "moved"
+    shutil.move(store.path, moved)
+    with contextlib.chdir(moved), duckdb.connect("store.duckdb", read_only=True) as shell:
+        assert shell.sql("SELECT count(*) FROM labeled_counting").fetchall() == [(20,)]
+    with duckdb.connect(str(moved / "store.duckdb"), read_only=True) as shell:
+        shell.execute(f"SET file_search_path = '{moved}'")
+        assert shell.sql("SELECT count(*) FROM labeled_counting").fetchall() == [(20,)]
+
+
+@pytest.mark.parametrize("name", ["what?", "back\\slash", "two\nlines"])
+def test_folders_that_cannot_hold_a_store(collection: Collection, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="name another folder"):
+        FeatureStore(tmp_path / name).ingest(metadata=collection.metadata, images=collection.images)
+    assert not (tmp_path / name).exists()
 
 
 def test_rows_of_vectors_are_those_that_were_computed(store: FeatureStore) -> None:
