@@ -165,12 +165,13 @@ def annotate(rows: Sequence[dict[str, Any]], scores: Scores, *, reference: Row |
 
 def detectable(
     *, n_rows: int, folds: int, repeats: int, discordance: float, comparisons: int = 1, power: float = 0.8
-) -> float:
+) -> float | None:
     """The smallest true difference of accuracy that a run will call different with probability ``power``.
 
     Two heads that disagree on a share ``discordance`` of the rows differ on ``n_test`` rows with variance
     ``discordance / n_test``; the rest is the corrected resampled t-test, Holm's first step over ``comparisons``, and
-    the noncentral t distribution. ``repeats`` 0 is one split, of which the test part is one fold.
+    the noncentral t distribution. ``repeats`` 0 is one split, of which the test part is one fold. Heads can't
+    differ by more than they disagree: None where even that would not be detected.
     """
     from scipy import optimize, stats
 
@@ -180,7 +181,10 @@ def detectable(
     scale = np.sqrt(variance * discordance / n_test)
     freedom = folds * repeats - 1 if repeats else n_test - 1
     critical = stats.t.isf(ALPHA / comparisons / 2, freedom)
-    found = optimize.brentq(
-        lambda effect: stats.nct.sf(critical, freedom, effect / scale) - power, 1e-6 * scale, 50 * scale + 1e-12
-    )
-    return float(found)
+
+    def power_at(effect: float) -> float:
+        return float(stats.nct.sf(critical, freedom, effect / scale))
+
+    if power_at(discordance) < power:
+        return None
+    return float(optimize.brentq(lambda effect: power_at(effect) - power, 0.0, discordance))

@@ -264,7 +264,9 @@ def canary(
     help="The share of rows that just one of two heads has right.",
 )
 @click.option(
-    "--comparisons", type=click.IntRange(1), default=11, show_default=True, help="Rows tested against the reference."
+    "--comparisons",
+    type=click.IntRange(1),
+    help="Rows tested against the reference.  [default: as many as a run of all heads over each backbone has]",
 )
 @json_option
 def power(
@@ -274,17 +276,20 @@ def power(
     repeats: int,
     n_rows: int | None,
     discordance: float,
-    comparisons: int,
+    comparisons: int | None,
     as_json: bool,
 ) -> None:
     """Print the smallest difference of accuracy that a run can detect, before it is run."""
     from featurestore._optional import import_extra
 
     import_extra("scipy", "bench", needed_by="benchmarks power")
+    from benchmarks.heads.registry import find
     from benchmarks.significance import detectable
     from featurestore import open as open_store
 
-    rows = n_rows or len(open_store(store).sql("SELECT ImgId FROM " + '"' + view.replace('"', '""') + '"'))
+    opened = open_store(store)
+    rows = n_rows or len(opened.sql("SELECT ImgId FROM " + '"' + view.replace('"', '""') + '"'))
+    comparisons = comparisons or len(find([], protocol="cv")) * max(1, len(opened.backbones())) - 1
     found = {
         "study": detectable(n_rows=rows, folds=5, repeats=0, discordance=discordance, comparisons=comparisons),
         f"cv {folds} × 1": detectable(
@@ -295,14 +300,19 @@ def power(
         ),
     }
     if as_json:
-        click.echo(json.dumps({"rows": rows, "discordance": discordance, "detectable": found}))
+        click.echo(
+            json.dumps({"rows": rows, "discordance": discordance, "comparisons": comparisons, "detectable": found})
+        )
         return
     click.echo(
         f"{rows:,} rows, heads that disagree on {discordance:.0%} of them, {comparisons} comparisons (Holm), "
         "two-sided 5 %, power 80 %"
     )
     for name, difference in found.items():
-        click.echo(f"{name:<12}a difference of accuracy below {difference:.3f} will likely stay unseen")
+        told = (
+            "any difference of accuracy" if difference is None else f"a difference of accuracy below {difference:.3f}"
+        )
+        click.echo(f"{name:<12}{told} will likely stay unseen")
 
 
 @click.command()

@@ -377,6 +377,19 @@ def test_the_reference_is_named_or_refused(bench: FeatureStore) -> None:
         runner.run(bench, **plan, reference="xgboost")
 
 
+def test_power_of_few_rows_is_a_sentence_too(bench: FeatureStore, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    def asked(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["benchmarks", "power", "--store", str(bench.path), *arguments])
+        assert run_command(cli, "benchmarks") == 0
+        return capfd.readouterr().out
+
+    assert "any difference of accuracy will likely stay unseen" in asked("--rows", "10", "--folds", "10")
+    # Twelve heads over the one backbone of the store, one of them the reference.
+    found = json.loads(asked("--rows", "811", "--json"))
+    assert found["comparisons"] == 11
+    assert 0.07 < found["detectable"]["cv 5 × 10"] < 0.09
+
+
 def test_several_labels_a_row(bench: FeatureStore) -> None:
     sql = "SELECT ImgId, [Genre1] || CASE WHEN ImgId % 2 = 0 THEN ['Even'] ELSE [] END AS Tags FROM labeled"
     views.create(bench.path, "tags", sql)

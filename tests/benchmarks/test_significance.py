@@ -96,6 +96,12 @@ def test_more_splits_detect_less_and_one_split_of_163_rows_hardly_anything() -> 
     assert study == pytest.approx(2.82 * np.sqrt(0.25 / 162.2), rel=0.02)
 
 
+def test_heads_cannot_differ_by_more_than_they_disagree() -> None:
+    few = {"n_rows": 60, "discordance": 0.25, "comparisons": 11}
+    assert detectable(folds=5, repeats=0, **few) is None
+    assert detectable(folds=5, repeats=10, n_rows=400, discordance=0.25, comparisons=11) < 0.25
+
+
 def test_what_is_detectable_is_detected_four_times_in_five() -> None:
     effect = detectable(n_rows=811, folds=5, repeats=10, discordance=0.25)
     rng = np.random.default_rng(1)
