@@ -29,7 +29,7 @@ class Neighbours:
     Parameters
     ----------
     ids
-        ``(m, k)`` int32; -1 where fewer than ``k`` images were searched.
+        ``(m, k)`` int32, ``k`` no more than there are images; -1 where fewer than ``k`` were searched.
     scores
         ``(m, k)`` float64: cosine and inner product grow with likeness, Euclidean distance falls.
     queries
@@ -110,6 +110,7 @@ def similar(
     index = _index(store, backbone)
     numbers, vectors = _vectors(query, index, backbone, model)
     allowed = None if where is None else _allowed(store, where, index)
+    k = min(k, max(len(index.ids), 1))
     ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
     return Neighbours(ids, scores, tuple(numbers), backbone, metric)
 
@@ -134,6 +135,8 @@ def _vectors(
     if isinstance(query, (str, Path)):
         return [None], _embed_file(Path(query), backbone, model)
     array = np.atleast_1d(np.asarray(query))
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"got a query of {array.dtype}, expected ImgIds or vectors of numbers")
     if array.ndim == 1 and array.dtype.kind in "iu":
         rows = np.searchsorted(index.ids, array)
         for place, img_id in zip(rows.tolist(), array.tolist(), strict=True):

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from featurestore.errors import EmbeddingError, InputError, reason
+from featurestore.schemas import MAX_ID
 from featurestore.vectors import faults
 
-MAX_ID = 2**31 - 1
 # What the libraries raise on damaged files.
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, zlib.error)
 
@@ -143,7 +143,7 @@ def _from_npy(file: Path, ids: Path | None) -> Vectors:
         column = _load_array(ids)
         if column.dtype.kind not in "iuU" or column.ndim != 1:  # 1.5 would pass for the file name of image 1
             raise InputError(
-                f"{ids} holds {column.dtype} of the shape {column.shape}, expected whole numbers or file names in one row"
+                f"{ids} holds {column.dtype} of the shape {column.shape}, expected whole numbers or file names"
             )
         names = [str(value) for value in column.tolist()]
     else:

@@ -36,6 +36,7 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
             if name in taken and not mine:
                 raise InputError(f"{name!r} is a view of the store itself: use another name")
             guard(connection, text)
+            run_query(connection, f"SELECT * FROM ({text}\n) LIMIT 0")
         # Views are made in their order: one that stands on itself, or on a later one, would lock everybody out.
         trial = writer.state.next(views={**writer.state.views, name: text})
         try:

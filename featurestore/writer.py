@@ -54,6 +54,8 @@ class Commit:
 
     def append(self, table: str, rows: pa.Table, *, partition: Mapping[str, str] | None = None) -> None:
         """Add ``rows`` to ``table``, which is created on first use; for embeddings, into one ``partition``."""
+        if table not in self.state.tables:  # before anything is written, not at the end
+            check_names(self.state.next(tables={**self.state.tables, table: 0}))
         self._schemas[table] = CORE_TABLES.get(table, rows.schema)
         self._add.setdefault(table, []).append(write_part(rows, self.root / table, partition=partition))
 
@@ -147,7 +149,8 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
         When there is no store and ``create`` is False, or ``root`` is full of something else.
     """
     if create:
-        _make_room(root)
+        check_room(root)
+        root.mkdir(parents=True, exist_ok=True)
     elif not (root / STATE_FILE).is_file():
         read_state(root)
     lock = _acquire(root, wait_seconds)
@@ -189,11 +192,17 @@ def _acquire(root: Path, wait_seconds: float) -> FileLock:
     return lock
 
 
-def _make_room(root: Path) -> None:
+def check_room(root: Path) -> None:
+    """Refuse a place that is neither a store nor free for one; nothing is made.
+
+    Raises
+    ------
+    InputError
+        When ``root`` is a file, or a folder that holds other things.
+    """
     if root.exists() and not root.is_dir():
         raise InputError(f"{str(root)!r} is a file: the store needs a folder, name another with --store")
-    root.mkdir(parents=True, exist_ok=True)
-    if (root / STATE_FILE).is_file():
+    if not root.exists() or (root / STATE_FILE).is_file():
         return
     ours = {LOCK_FILE, HOLDER_FILE, *CORE_TABLES, "cache", "staging"}
     strangers = sorted(

@@ -1,5 +1,6 @@
 """What user SQL may do, and the many ways in which it may not do more."""
 
+import signal
 import threading
 import time
 from pathlib import Path
@@ -188,11 +189,10 @@ def test_a_query_has_a_time_limit(shared: FeatureStore) -> None:
 
 
 def test_ctrl_c_stops_a_query(shared: FeatureStore) -> None:
-    import _thread
-
     def press() -> None:
         time.sleep(0.5)
-        _thread.interrupt_main()
+        # A real signal: `interrupt_main` would not wake a thread that waits.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     threading.Thread(target=press).start()
     with pytest.raises(KeyboardInterrupt):
