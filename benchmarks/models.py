@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
-from featurestore.errors import InputError, IntegrityError
+from featurestore.errors import InputError, IntegrityError, reason
 
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
 FORMAT = 1
+# What a card must tell for the model to be used.
+FIELDS = ("sha256", "classes", "embed_dim", "backbone", "revision", "sources", "synthetic")
 # Types outside scikit-learn, NumPy and SciPy that the built-in heads are made of; skops knows the others.
 TRUSTED = frozenset(
     {
@@ -151,13 +153,21 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
         raise InputError(f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {error}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise InputError(f"{str(folder / CARD)!r} is no card of format {FORMAT}")
-    if hashlib.sha256(content).hexdigest() != card["sha256"][MODEL]:
+    lacking = [name for name in FIELDS if name not in card]
+    if lacking or not isinstance(card["sha256"], dict):
+        raise InputError(f"{str(folder / CARD)!r} lacks {', '.join(lacking) or MODEL}: get the model folder again")
+    if hashlib.sha256(content).hexdigest() != card["sha256"].get(MODEL):
         raise IntegrityError(f"{str(folder / MODEL)!r} is not the file that was written: get the model folder again")
-    foreign = _foreign(content, trust)
-    if foreign:
-        raise InputError(f"{str(folder)!r} holds the types {', '.join(foreign)}: name those you trust with --trust")
     skops = import_extra("skops.io", "bench", needed_by="reading a model")
-    return Model(skops.loads(content, trusted=skops.get_untrusted_types(data=content)), card)
+    try:
+        foreign = _foreign(content, trust)
+        if not foreign:
+            return Model(skops.loads(content, trusted=skops.get_untrusted_types(data=content)), card)
+    except Exception as error:  # whoever wrote the file wrote its checksum: it may be anything
+        raise InputError(
+            f"{str(folder / MODEL)!r} is no model that skops wrote ({reason(error)[:120]}): get the model folder again"
+        ) from error
+    raise InputError(f"{str(folder)!r} holds the types {', '.join(foreign)}: name those you trust with --trust")
 
 
 def _foreign(content: bytes, trust: Sequence[str]) -> list[str]:

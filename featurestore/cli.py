@@ -13,6 +13,7 @@ import click
 from featurestore.commands.export import export
 from featurestore.commands.options import (
     FOLDER,
+    SEED,
     json_option,
     location_option,
     run_command,
@@ -248,7 +249,7 @@ def backbones(as_json: bool) -> None:
 
 @cli.command()
 @click.argument("directory", type=FOLDER)
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another collection.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, another collection.")
 @json_option
 def sample(directory: Path, seed: int, as_json: bool) -> None:
     """Write a synthetic collection of the study's shape into DIRECTORY."""

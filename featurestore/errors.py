@@ -32,6 +32,11 @@ def reason(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def in_one_line(error: Exception) -> str:
+    """All that a library says of its error, without the tree that some draw of its causes."""
+    return " ".join(str(error).replace("↳", "").split())
+
+
 class InputError(FeatureStoreError):
     """A file, folder or argument given by the user is not what was expected."""
 
@@ -70,11 +75,6 @@ class IntegrityError(StoreError):
 
 class QueryError(FeatureStoreError):
     """User SQL can't be run."""
-
-
-def in_one_line(error: Exception) -> str:
-    """What a library says of its error, without the tree that some draw of its causes."""
-    return " ".join(str(error).replace("↳", "").split())
 
 
 class MissingExtra(FeatureStoreError, ImportError):

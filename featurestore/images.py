@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+# What these suffixes promise, and no more: Pillow would hand a PostScript file to another program to draw it.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 64_000_000
 # Every poster that `featurestore sample` draws carries this JPEG comment, so that its origin is never lost.
 SYNTHETIC_COMMENT = b"synthetic featurestore sample"
@@ -50,8 +52,7 @@ def inspect(content: bytes) -> ImageFacts:
     ImageError
         When it is empty, no image, cut short, or too large.
     """
-    image = _open(content)
-    upright = to_rgb(image)
+    image, upright = _open(content)
     return ImageFacts(
         content_hash=content_hash(content),
         size_bytes=len(content),
@@ -85,7 +86,7 @@ def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
         As `inspect`.
     """
     pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
-    image = to_rgb(_open(content))
+    _, image = _open(content)
     if image.size != (width, height):
         image = image.resize((width, height), pillow.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8)
@@ -100,6 +101,8 @@ def to_rgb(image: "Image") -> "Image":
         return image
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ImageError("the image holds NaN or infinity, expected brightness")
         # 16-bit pictures arrive as I;16 or I; Pillow would clip them to white.
         image = pillow.fromarray((values / max(255.0, values.max()) * 255.0).clip(0, 255).astype(np.uint8))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
@@ -109,7 +112,8 @@ def to_rgb(image: "Image") -> "Image":
     return image.convert("RGB")
 
 
-def _open(content: bytes) -> "Image":
+def _open(content: bytes) -> tuple["Image", "Image"]:
+    """The image as it is in the file, and upright in RGB."""
     pillow = import_extra("PIL.Image", "embed", needed_by="reading images")
     if not content:
         raise ImageError("the file is empty")
@@ -117,10 +121,11 @@ def _open(content: bytes) -> "Image":
         with warnings.catch_warnings():
             # Pillow warns of damaged metadata and of large images; the limit below is ours.
             warnings.simplefilter("ignore")
-            image = pillow.open(io.BytesIO(content))
+            image = pillow.open(io.BytesIO(content), formats=FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{image.width} × {image.height} pixels are over the limit of {MAX_PIXELS}")
             image.load()
+            return image, to_rgb(image)
     except pillow.DecompressionBombError as error:
         raise ImageError(f"more pixels than the limit of {MAX_PIXELS}") from error
     except pillow.UnidentifiedImageError as error:
@@ -129,4 +134,3 @@ def _open(content: bytes) -> "Image":
         raise
     except Exception as error:  # Pillow's plug-ins raise whatever they like on damaged files
         raise ImageError(f"the image can't be decoded: {error}") from error
-    return image

@@ -16,8 +16,10 @@ from featurestore.parts import read_part
 from featurestore.progress import Progress
 from featurestore.scan import Scan, in_order, keep, scan_folders
 from featurestore.schemas import IMAGES
-from featurestore.writer import Writer, open_writer
+from featurestore.writer import Writer, check_room, open_writer
 
+# More than any collection has, and a number that SQL can hold.
+MAX_GENRES = 1_000_000
 CACHE = Path("cache", "images.parquet")
 
 
@@ -64,11 +66,12 @@ def ingest(
     StoreLocked
         When another process writes.
     """
-    if top_genres is not None and top_genres < 1:
-        raise InputError(f"got {top_genres} as the number of genres, expected 1 or more")
+    if top_genres is not None and not 1 <= top_genres <= MAX_GENRES:
+        raise InputError(f"got {top_genres} as the number of genres, expected 1 to {MAX_GENRES}")
     if not images:
         raise InputError("got no folder of images: an ingest without any would drop every image of the store")
     cleaned = read_metadata(metadata)
+    check_room(root)
     # The folders are read once before the store is touched: a typo must not leave an empty store behind.
     cache = root / CACHE if root.is_dir() else None
     folders = dict.fromkeys(folder.resolve() for folder in images)  # one that is named twice is one

@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import InputError
+from featurestore.schemas import MAX_ID
 
 if TYPE_CHECKING:
     from featurestore.store import FeatureStore
@@ -32,7 +33,9 @@ def lineage(store: "FeatureStore", img_id: int) -> dict[str, Any]:
     InputError
         When the store knows no such image.
     """
-    images = store.query("SELECT * FROM images WHERE ImgId = ? ORDER BY status DESC", [img_id]).to_pylist()
+    images = []
+    if 0 <= img_id <= MAX_ID:
+        images = store.query("SELECT * FROM images WHERE ImgId = ? ORDER BY status DESC", [img_id]).to_pylist()
     if not images:
         raise InputError(
             f'the store has no image with ImgId {img_id}: see `featurestore sql "SELECT ImgId FROM images"`'

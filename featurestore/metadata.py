@@ -78,7 +78,8 @@ def _read_text(path: Path) -> tuple[bytes, str]:
             content = gzip.decompress(content)
         except (EOFError, OSError, zlib.error) as error:
             raise MetadataError(f"{str(path)!r} is a damaged gzip file ({error}): get it again") from error
-    content = content.removeprefix(b"\xef\xbb\xbf")
+    # Arrow takes no header without a line end, and only the first line for the header.
+    content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n") + b"\n"
     if not content.strip():
         raise MetadataError(f"{str(path)!r} is empty: expected the columns {', '.join(COLUMNS)}")
     if b"\x00" in content:
@@ -128,7 +129,7 @@ def _parse(content: bytes, path: Path) -> pa.Table:
 
 def _numbers(table: pa.Table, column: str, kind: pa.DataType, path: Path) -> pa.ChunkedArray:
     text = pc.utf8_trim_whitespace(table[column])
-    pattern = r"^\d+$" if pa.types.is_integer(kind) else r"^[+-]?(\d+\.?\d*|\.\d+)$"
+    pattern = r"^\d+$" if pa.types.is_integer(kind) else r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
     bad = pc.invert(pc.fill_null(pc.match_substring_regex(text, pattern), True))
     if not pc.any(bad).as_py():
         largest = 2.0**31 - 1 if pa.types.is_integer(kind) else np.finfo(np.float64).max

@@ -20,10 +20,9 @@ from featurestore.arrow import from_numpy, to_numpy
 from featurestore.errors import ImageError, InputError
 from featurestore.images import SUFFIXES, inspect
 from featurestore.progress import Progress
-from featurestore.schemas import IMAGES
+from featurestore.schemas import IMAGES, MAX_ID
 from featurestore.state import write_atomic
 
-MAX_ID = 2**31 - 1
 # The largest picture within the limit of pixels, uncompressed at 64 bits each, is half of this.
 MAX_BYTES = 1 << 30
 # A file changed in the same instant as it was last read could look unchanged: such entries are not trusted.

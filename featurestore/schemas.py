@@ -2,6 +2,9 @@
 
 import pyarrow as pa
 
+# ImgId and imdbId are 32-bit integers, so that joins meet in one type.
+MAX_ID = 2**31 - 1
+
 MOVIES = pa.schema(
     [
         pa.field("imdbId", pa.int32(), nullable=False),

@@ -30,7 +30,7 @@ class Neighbours:
     Parameters
     ----------
     ids
-        ``(m, k)`` int32; -1 where fewer than ``k`` images were searched.
+        ``(m, k)`` int32, ``k`` no more than there are images; -1 where fewer than ``k`` were searched.
     scores
         ``(m, k)`` float64: cosine and inner product grow with likeness, Euclidean distance falls.
     queries
@@ -117,6 +117,7 @@ def similar(
     else:
         numbers, vectors = _vectors(query, index, backbone)
     allowed = None if where is None else _allowed(store, where, index)
+    k = min(k, max(len(index.ids), 1))
     ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
     return Neighbours(ids, scores, tuple(numbers), backbone, metric)
 
@@ -139,6 +140,8 @@ def _vectors(
 ) -> tuple[list[int | None], NDArray[np.float32]]:
     """The id of each query, where it has one, and the vectors ``(m, embed_dim)``."""
     array = np.atleast_1d(np.asarray(query))
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"got a query of {array.dtype}, expected ImgIds or vectors of numbers")
     if array.ndim == 1 and array.dtype.kind in "iu":
         rows = np.searchsorted(index.ids, array)
         for place, img_id in zip(rows.tolist(), array.tolist(), strict=True):

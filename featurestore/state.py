@@ -67,10 +67,22 @@ def parse_state(text: str, where: str) -> State:
         record = json.loads(text)
         version = record.pop("format")
         if version == FORMAT:
-            return State(**record)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+            return _checked(State(**record))
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise IntegrityError(f"{where} is damaged: it is not a state record; restore it from a copy") from error
     raise StoreError(f"{where} has format {version}, this version reads {FORMAT}: upgrade the package")
+
+
+def _checked(state: State) -> State:
+    """Refuse fields of other types, which would fail anywhere later."""
+    kinds = {"tables": int, "revisions": str, "settings": int, "views": str}
+    if type(state.number) is not int or "top_genres" not in state.settings:
+        raise ValueError("number or settings are missing")
+    for name, kind in kinds.items():
+        for key, value in getattr(state, name).items():
+            if type(key) is not str or type(value) is not kind:
+                raise ValueError(f"{name} holds {key!r}: {value!r}")
+    return state
 
 
 def read_state(root: Path) -> State:

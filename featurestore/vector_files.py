@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from featurestore.errors import EmbeddingError, InputError, reason
+from featurestore.schemas import MAX_ID
 from featurestore.vectors import faults
 
-MAX_ID = 2**31 - 1
 # What the libraries raise on damaged files.
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, zlib.error)
 

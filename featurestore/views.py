@@ -34,7 +34,7 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
         check_names(writer.state.tables, writer.state.revisions, [*writer.state.views, name])
         with connect(read_layout(root, writer.state), root) as connection:
             guard(connection, text)
-            run_query(connection, f"SELECT * FROM ({text}) LIMIT 0")
+            run_query(connection, f"SELECT * FROM ({text}\n) LIMIT 0")
         # Views are made in their order: one that stands on itself, or on a later one, would lock everybody out.
         trial = writer.state.next(views={**writer.state.views, name: text})
         try:

@@ -56,6 +56,8 @@ class Commit:
 
     def append(self, table: str, rows: pa.Table, *, partition: Mapping[str, str] | None = None) -> None:
         """Add ``rows`` to ``table``, which is created on first use; for embeddings, into one ``partition``."""
+        if table not in self.state.tables:  # before anything is written, not at the end
+            check_names(self.state.next(tables={**self.state.tables, table: 0}))
         self._schemas[table] = CORE_TABLES.get(table, rows.schema)
         self._add.setdefault(table, []).append(write_part(rows, self.root / table, partition=partition))
 
@@ -149,7 +151,8 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
     """
     with _writing(root):
         if create:
-            _make_room(root)
+            check_room(root)
+            root.mkdir(parents=True, exist_ok=True)
         elif not (root / STATE_FILE).is_file():
             read_state(root)
         lock = _acquire(root, wait_seconds)
@@ -218,7 +221,14 @@ def _acquire(root: Path, wait_seconds: float) -> FileLock:
     return lock
 
 
-def _make_room(root: Path) -> None:
+def check_room(root: Path) -> None:
+    """Refuse a place that is neither a store nor free for one; nothing is made.
+
+    Raises
+    ------
+    InputError
+        When ``root`` is a file, or a folder that holds other things.
+    """
     if root.exists() and not root.is_dir():
         raise InputError(f"{str(root)!r} is a file: the store needs a folder, name another with --store")
     odd = sorted({letter for letter in str(root.resolve()) if letter in "\\?" or not letter.isprintable()})
@@ -226,8 +236,7 @@ def _make_room(root: Path) -> None:
         raise InputError(
             f"{str(root)!r} holds {odd[0]!r}, which Delta or DuckDB can't have in a path: name another folder"
         )
-    root.mkdir(parents=True, exist_ok=True)
-    if (root / STATE_FILE).is_file():
+    if not root.exists() or (root / STATE_FILE).is_file():
         return
     ours = {LOCK_FILE, HOLDER_FILE, *CORE_TABLES, "cache", "staging"}
     strangers = sorted(

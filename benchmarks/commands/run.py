@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from featurestore.commands.options import FOLDER, json_option, store_option
+from featurestore.commands.options import FOLDER, SEED, json_option, store_option
 from featurestore.errors import InputError
 from featurestore.progress import ConsoleProgress
 
@@ -45,7 +45,7 @@ def head_options(function: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--workers", type=click.IntRange(1), help="Processes.  [default: the number of cores]"),
         click.option(
-            "--seed", type=int, default=0, show_default=True, help="Of the folds and of heads that are random."
+            "--seed", type=SEED, default=0, show_default=True, help="Of the folds and of heads that are random."
         ),
         click.option(
             "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."

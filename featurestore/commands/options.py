@@ -11,6 +11,8 @@ from featurestore.errors import FeatureStoreError, InputError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
+# Repeats and folds count on from a seed; what they give must fit into the 32 bits that libraries take.
+SEED = click.IntRange(0, 2**31 - 1)
 
 
 def store_option(command: Command) -> Command:
