@@ -57,7 +57,7 @@ class Commit:
     def append(self, table: str, rows: pa.Table, *, partition: Mapping[str, str] | None = None) -> None:
         """Add ``rows`` to ``table``, which is created on first use; for embeddings, into one ``partition``."""
         if table not in self.state.tables:  # before anything is written, not at the end
-            check_names(self.state.next(tables={**self.state.tables, table: 0}))
+            check_names([*self.state.tables, table], self.state.revisions, self._views)
         self._schemas[table] = CORE_TABLES.get(table, rows.schema)
         self._add.setdefault(table, []).append(write_part(rows, self.root / table, partition=partition))
 
