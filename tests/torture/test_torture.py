@@ -30,7 +30,7 @@ def check(rows: list[Row]) -> None:
 
 
 def test_kill(context: Context) -> None:
-    rows = kill.run(context)
+    rows = list(kill.run(context))
     check(rows)
     assert sum(row.count for row in rows) >= 8, "they were killed, and not ended before"
 
