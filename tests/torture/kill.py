@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,33 +47,29 @@ class Moment:
         return f"call {self.call}" if self.call else f"{self.after:.2f} s"
 
 
-def run(context: Context) -> list[Row]:
-    """A row a job and kind of moment."""
+def run(context: Context) -> Iterator[Row]:
+    """A row a job and kind of moment, as they end."""
     library = context.library()
     bed = context.bed("kill")
     jobs = [job for job in JOBS if not context.quick or job.name in SHORT]
     share = max(1, context.moments // len(jobs))
-    rows = []
     for job in jobs:
-        rows += _job(context, bed, job, library, share)
+        yield from _job(context, bed, job, library, share)
     if not context.quick:
-        rows.append(_orphans(context, bed))
-    return rows
+        yield _orphans(context, bed)
 
 
-def _job(context: Context, bed: Bed, job: Job, library: Path | None, count: int) -> list[Row]:
+def _job(context: Context, bed: Bed, job: Job, library: Path | None, count: int) -> Iterator[Row]:
     numbers = context.random(job.name)
     usual = undisturbed(bed, job, library)
     timed = count if library is None else count // TIMED
-    rows = []
     if library is not None:
         places = spread(len(usual.calls), count - timed, numbers)
         what = f"kill -9 at one of {len(usual.calls)} calls that change a file"
-        rows.append(_row(context, bed, job, usual, library, [Moment(call=place) for place in places], what))
+        yield _row(context, bed, job, usual, library, [Moment(call=place) for place in places], what)
     times = [Moment(after=usual.seconds * (place + numbers.random()) / timed) for place in range(timed)]
     if times:
-        rows.append(_row(context, bed, job, usual, None, times, "kill -9 at any time"))
-    return rows
+        yield _row(context, bed, job, usual, None, times, "kill -9 at any time")
 
 
 def _row(

@@ -70,12 +70,17 @@ def run(names: list[str], context: Context) -> list[Row]:
         module, _, function = JOBS[name].partition(":")
         started = time.monotonic()
         try:
-            found = getattr(importlib.import_module(f"torture.{module}"), function)(context)
+            for row in getattr(importlib.import_module(f"torture.{module}"), function)(context):
+                rows.append(row)
+                # As they come: a run that is stopped has not been for nothing.
+                print(table([row], head=False), file=sys.stderr, flush=True)
         except Exception as error:  # the other jobs are worth having, and the row fails
             traceback.print_exc()
-            found = [Row(name, "all of it", 0, [f"the job itself failed: {error!r}"], time.monotonic() - started)]
-        print(f"{table(found)}\n", file=sys.stderr, flush=True)
-        rows += found
+            fault = f"the job itself failed: {error!r}"
+            rows.append(Row(name, "the rest of it", 0, [fault], time.monotonic() - started))
+        except KeyboardInterrupt:
+            rows.append(Row(name, "the rest of it", 0, [], time.monotonic() - started, "stopped"))
+            break
     return rows
 
 

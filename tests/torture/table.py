@@ -37,7 +37,7 @@ class Row:
         return "FAIL" if self.faults else "MISS" if self.misses else "PASS" if self.count else "skipped"
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], *, head: bool = True) -> str:
     """The rows for a terminal; below them each fault, equal ones once."""
     cells = [("job", "what was tried", "count", "outcome", "seconds", "")]
     cells += [(r.job, r.tried, f"{r.count:,}", r.outcome, f"{r.seconds:.1f}", r.note) for r in rows]
@@ -49,6 +49,9 @@ def table(rows: Sequence[Row]) -> str:
         )
         lines.append(f"{text}  {line[5]}".rstrip())
         if number == 0:
+            if not head:
+                lines.clear()
+                continue
             lines.append("-" * (sum(widths) + 8))
     for row in rows:
         for sentence in list(dict.fromkeys(row.faults))[:10]:

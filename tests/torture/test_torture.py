@@ -30,7 +30,7 @@ def check(rows: list[Row]) -> None:
 
 
 def test_kill(context: Context) -> None:
-    rows = kill.run(context)
+    rows = list(kill.run(context))
     check(rows)
     assert sum(row.count for row in rows) >= 8, "they were killed, and not ended before"
 
@@ -111,6 +111,8 @@ def test_content_is_what_readers_see_and_not_how_it_is_stored(tmp_path: Path) ->
         (Done(0, "", "featurestore: no."), True, "exit code 0"),
         (Done(1, "", "Traceback (most recent call last)\nE: x"), True, "a traceback: E: x"),
         (Done(1, "", "featurestore: no.\nand more"), True, "no single sentence"),
+        (Done(1, "", "bench: 1 of 6 cells, 0 cells/s\nbenchmarks: no."), True, ""),
+        (Done(1, "", "bench: 1 of 6 cells, 0 cells/s"), True, "no single sentence"),
         (Done(0, "fine", ""), False, ""),
         (Done(2, "", "featurestore: no."), False, "exit code 2"),
     ],
