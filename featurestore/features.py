@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,18 @@ class Arrays(NamedTuple):
     X: NDArray[np.float32]
     y: NDArray[np.int64] | None
     ids: NDArray[np.int32]
+
+
+class _Rows(NamedTuple):
+    """The rows of a view with their content hashes, and the `ids` and `groups` of `Features`."""
+
+    table: pa.Table
+    ids: NDArray[np.int32]
+    groups: NDArray[np.int64]
+
+
+# What each open store was asked for last: asked for again, as bench and search do, the query costs as much as the read.
+_LAST: "WeakKeyDictionary[FeatureStore, tuple[object, _Rows]]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +209,7 @@ def read(
     names = [backbones] if isinstance(backbones, str) else list(dict.fromkeys(backbones))
     columns = [columns] if isinstance(columns, str) else columns
     _check_backbones(store, names)
-    rows = _view_rows(store, view, columns, label)
-    ids = arrow.to_numpy(rows["ImgId"])
+    rows, ids, groups = _rows(store, view, columns, label)
     hashes = rows[HASH].combine_chunks()
     matrices, found = [], np.ones(len(ids), bool)
     for name in names:
@@ -208,11 +220,12 @@ def read(
     if not found.all():
         matrices = [_kept(X, found) for X in matrices]
         rows, ids = rows.filter(arrow.from_numpy(found)), ids[found]
+        groups = _groups(ids, rows[HASH])
     return Features(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
         ids=ids,
         table=rows.drop_columns([HASH]),
-        groups=_groups(ids, rows[HASH]),
+        groups=groups.copy(),  # the caller's own: what is kept for the next call must not change
         missing=int((~found).sum()),
         backbone="+".join(names),
         revision="+".join(store.state.revisions[name] for name in names),
@@ -245,6 +258,20 @@ def _check_backbones(store: "FeatureStore", names: Sequence[str]) -> None:
 def _made_up(store: "FeatureStore", names: Sequence[str]) -> bool:
     rows = store.query("SELECT backbone, revision FROM backbones WHERE synthetic").to_pylist()
     return any(store.state.revisions[row["backbone"]] == row["revision"] for row in rows if row["backbone"] in names)
+
+
+def _rows(store: "FeatureStore", view: str, columns: Sequence[str] | None, label: str | None) -> _Rows:
+    """The rows of `_view_rows`, those of the last call where it was the same on the same state."""
+    key = (store.state.id, view, None if columns is None else tuple(columns), label)
+    last = _LAST.get(store)
+    if last is not None and last[0] == key:
+        return last[1]
+    table = _view_rows(store, view, columns, label)
+    ids = arrow.to_numpy(table["ImgId"])
+    ids.flags.writeable = False  # shared with every later answer
+    rows = _Rows(table, ids, _groups(ids, table[HASH]))
+    _LAST[store] = (key, rows)
+    return rows
 
 
 def _view_rows(

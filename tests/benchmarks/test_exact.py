@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
@@ -142,6 +143,16 @@ def test_all_numbers_of_rounds_come_from_one_fit(name: str, parts) -> None:  # t
     for rounds, found in zip((5, 12, 30), spec.function("predict_path")(longest, test, (5, 12, 30)), strict=True):
         plain = spec.build(seed=1, rounds=rounds).fit(train, y).predict_proba(test)
         np.testing.assert_allclose(found, plain, atol=1e-6)
+
+
+def test_lightgbm_counts_columns_as_it_would_rows(parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, test = parts
+    settings = HEADS["lightgbm"].build(seed=1)[-1].get_params()
+    assert settings["force_col_wise"]
+    settings |= {"force_col_wise": False, "force_row_wise": True}
+    rows = LGBMClassifier(**settings).fit(train, y).booster_.predict(test)
+    fast = HEADS["lightgbm"].build(seed=1).fit(train, y).predict_proba(test)
+    np.testing.assert_allclose(fast, rows, atol=1e-6)
 
 
 def test_ensemble_members_trained_at_once_learn_like_one_alone() -> None:

@@ -159,6 +159,30 @@ def test_arrow_says_where_it_came_from(features: Features) -> None:
     assert about["classes"] == list(features.classes)
 
 
+def test_rows_are_asked_for_once_a_state(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.embed(CountingBackbone())
+    asked = []
+    query = FeatureStore.query
+    monkeypatch.setattr(FeatureStore, "query", lambda *given: asked.append(given[1]) or query(*given))
+    views_asked = lambda: sum('FROM "labeled"' in text for text in asked)  # noqa: E731
+    first = store.features("counting", label="Genre1")
+    first.groups[:] = -1
+    first.X[:] = 0
+    again = store.features("counting", label="Genre1")
+    assert views_asked() == 1
+    assert (again.groups > 0).all()
+    assert np.abs(again.X).sum() > 0
+    assert again.table.equals(first.table)
+    with pytest.raises(ValueError, match="read-only"):
+        again.ids[0] = 7
+    # Other columns, another label or another state are asked for anew.
+    assert store.features("counting", columns=["Title"]).table.column_names == ["ImgId", "Title"]
+    assert views_asked() == 2
+    store.embed(CountingBackbone(name="second"))
+    store.features("counting", columns=["Title"])
+    assert views_asked() == 3
+
+
 def test_columns_and_labels_are_checked(store: FeatureStore) -> None:
     store.embed(CountingBackbone())
     assert store.features("counting", columns=["Title"]).table.column_names == ["ImgId", "Title"]

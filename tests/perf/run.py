@@ -68,7 +68,7 @@ def main() -> None:
             real=options.real,
         )
         about = _about(rivals)
-        rows = _run(options.only or list(JOBS), context)
+        rows = _run(options.only or list(JOBS), context, minutes=options.minutes)
         about["load at the end"] = _load()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -80,10 +80,15 @@ def main() -> None:
     print(f"kept as {options.out / name}.json")
 
 
-def _run(names: list[str], context: Context) -> list[Row]:
+def _run(names: list[str], context: Context, *, minutes: float) -> list[Row]:
     rows: list[Row] = []
+    ends = time.monotonic() + minutes * 60
     for name in names:
         started = time.monotonic()
+        if started > ends:
+            words = f"not begun: the {minutes:g} minutes were over"
+            rows.append(Row(name, "all of it", "-", "limit", None, [], [], None, words))
+            continue
         module, _, function = JOBS[name].partition(":")
         try:
             found = getattr(importlib.import_module(f"perf.jobs.{module}"), function)(context)
@@ -102,6 +107,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="little data: does it work?")
     parser.add_argument("--whole", action="store_true", help="nothing scaled up: an hour and more on two cores")
     parser.add_argument("--repeats", type=int, help="rounds of each race (default 5)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no job after so many")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "perf", help="results, models and rivals")
     parser.add_argument("--real", type=Path, default=ROOT.parent / "shared" / "data", help="real posters and table")
     parser.add_argument("--scratch", type=Path, help="where generated data goes, 6 GB (default: the system's)")

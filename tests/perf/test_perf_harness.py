@@ -1,9 +1,11 @@
 """The harness itself: it runs, says what can't run, keeps and compares results. No time is asserted."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,11 @@ import pytest
 RUN = Path(__file__).resolve().parent / "run.py"
 sys.path.insert(0, str(RUN.parents[1]))
 
+from perf import run as harness  # noqa: E402
 from perf import table  # noqa: E402
+from perf.context import Context  # noqa: E402
 from perf.measure import Contender, Runs, race  # noqa: E402
+from perf.rivals import Rivals  # noqa: E402
 
 
 def run(*arguments: str | Path) -> str:
@@ -109,3 +114,63 @@ def test_what_slows_a_current_blas_reaches_no_contender(monkeypatch: pytest.Monk
     contender = Contender("ours", "ours.py:command", {"argv": [sys.executable, "-c", here]})
     runs = race([contender], 1)["ours"]
     assert (runs.error, runs.answer) == ("", 0)
+
+
+# What the issue asks for: of each job the others, and the goal beside each.
+ASKED = {
+    ("start", "python -c pass", "≤ 0.25 s over"),
+    ("pull", "np.load", "≤ 2.00 ×"),
+    ("pull", "LanceDB", "≤ 0.33 ×"),
+    ("pull", "Hugging Face datasets", "≤ 0.33 ×"),
+    ("pull", "DuckDB", "≤ 0.33 ×"),
+    ("pull", "the matrix", "≤ 1.30 ×"),
+    ("pull", "memory map, copied out", "≤ 1.50 ×"),
+    ("top 10", "BLAS product", "≤ 1.50 ×"),
+    ("top 10", "faiss flat", "≤ 1.00 ×"),
+    ("top 10", "LanceDB flat", "≤ 1.00 ×"),
+    ("top 10", "DuckDB SQL", "≤ 1.00 ×"),
+    ("top 10", "faiss flat", "≤ 1.20 ×"),
+    ("near pairs", "faiss range search", "≤ 1.20 ×"),
+    ("ingest", "pandas, the study's steps", "≤ 1.50 ×"),
+    ("embed", "listing with sizes and times", "≤ 3.00 ×"),
+    ("embed", "one predict a poster, csv.gz", "≤ 0.25 ×"),
+    ("embed", "bare batched forward pass", "≤ 1.11 ×"),
+    ("finetune", "the study's loop", "≤ 0.05 ×"),
+    ("bench", "plain scikit-learn loop", "≤ 0.20 ×"),
+    ("bench", "LazyPredict, one split", ""),
+    ("bench", "ten minutes", "≤ 600 s in all"),
+    ("bench", "fits and predictions", "≤ 0.05 of it"),
+    ("growth", "linear", "≤ 1.20 ×"),
+}
+
+
+def made_up(contenders: Sequence[Contender], repeats: int) -> dict[str, Runs]:
+    """A race that nobody ran: each contender takes 4 s for 40 posters."""
+    answer = {"images": 40, "epochs": 100, "fit_seconds": 1.0, "models": 30}
+    answer |= {"busy_seconds": 7.0, "run_seconds": 4.0, "computed": 165, "failed": 0}
+    return {one.name: Runs([4.0] * repeats, [100.0] * repeats, answer) for one in contenders}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_every_row_that_was_asked_for_is_there(whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perf.context.once", lambda *given, **more: None)
+    monkeypatch.setattr("perf.context.Context.posters", lambda self, count: ([str(RUN)] * count, "posters"))
+    context = Context(False, whole, 3, tmp_path, tmp_path / "kept", Rivals(Path("python")), tmp_path)
+    found = []
+    for job in harness.JOBS.values():
+        name, _, function = job.partition(":")
+        module = importlib.import_module(f"perf.jobs.{name}")
+        monkeypatch.setattr(module, "race", made_up)
+        monkeypatch.setattr(module, "once", lambda *given, **more: 811, raising=False)
+        found += getattr(module, function)(context)
+    assert {(row.job, row.other, str(row.goal or "")) for row in found} >= ASKED
+    by_other = {row.other: row for row in found}
+    # A part is scaled up to the whole, and only a part.
+    assert by_other["the study's loop"].theirs[0] == pytest.approx(4.0 * 100 * (1 if whole else 811 / 200))
+    assert by_other["plain scikit-learn loop"].ours[0] == pytest.approx(4.0 if whole else 20.0)
+    assert by_other["bare batched forward pass"].theirs[0] == pytest.approx(4.0 if whole else 16.0)
+
+
+def test_no_job_begins_when_the_minutes_are_over(tmp_path: Path) -> None:
+    printed = run("--no-rivals", "--minutes", "0", "--out", tmp_path, "--only", "start", "--only", "embed")
+    assert printed.count("not begun: the 0 minutes were over") == 2
