@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import InputError
-from featurestore.schemas import MAX_ID
+from featurestore.schemas import IMAGES, MAX_ID
 
 if TYPE_CHECKING:
     from featurestore.store import FeatureStore
@@ -25,23 +25,24 @@ ORDER BY e.backbone, x.extraction
 def lineage(store: "FeatureStore", img_id: int) -> dict[str, Any]:
     """The image with this id, and each vector that the store holds for it, ready for JSON.
 
+    An image that no folder has any more has the status ``gone``; its vectors are told of nevertheless.
     ``current`` tells of each vector whether the views show it: it is of the backbone's current revision, and the file
     is still the one that was embedded.
 
     Raises
     ------
     InputError
-        When the store knows no such image.
+        When the store knows no such image, and holds no vector of it.
     """
-    images = []
+    images, vectors = [], []
     if 0 <= img_id <= MAX_ID:
         images = store.query("SELECT * FROM images WHERE ImgId = ? ORDER BY status DESC", [img_id]).to_pylist()
-    if not images:
+        vectors = store.query(QUERY, [img_id]).to_pylist()
+    if not images and not vectors:
         raise InputError(
             f'the store has no image with ImgId {img_id}: see `featurestore sql "SELECT ImgId FROM images"`'
         )
-    image = images[0]
-    vectors = store.query(QUERY, [img_id]).to_pylist()
+    image = images[0] if images else dict.fromkeys(IMAGES.names) | {"ImgId": img_id, "status": "gone"}
     for vector in vectors:
         vector["part"] = vector["part"].rpartition("/embeddings/")[2] or vector["part"]
         vector["at"] = vector["at"].isoformat()
@@ -49,7 +50,7 @@ def lineage(store: "FeatureStore", img_id: int) -> dict[str, Any]:
         for name in ("preprocessing", "options", "libraries"):
             vector[name] = json.loads(vector[name])
         shown = store.state.revisions.get(vector["backbone"]) == vector["revision"]
-        vector["current"] = shown and vector["content_hash"] in ("", image["content_hash"])
+        vector["current"] = bool(images) and shown and vector["content_hash"] in ("", image["content_hash"])
     return {"state": store.state.id, "image": image, "embeddings": vectors}
 
 
@@ -58,7 +59,7 @@ def render(record: dict[str, Any]) -> str:
     image = record["image"]
     facts = f"{image['width']} × {image['height']} {image['mode']}" if image["width"] else image["reason"]
     lines = [
-        f"image       {image['ImgName']}  ({', '.join(filter(None, (image['status'], facts)))})",
+        f"image       {image['ImgName'] or image['ImgId']}  ({', '.join(filter(None, (image['status'], facts)))})",
         f"content     sha256:{image['content_hash'] or 'unknown'}",
         f"state       {record['state']}",
     ]

@@ -1,5 +1,6 @@
 """Named, immutable states: creating, listing, comparing and removing them. A snapshot is a copy of the state record."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from featurestore.catalog import connect, run_query
-from featurestore.errors import InputError
+from featurestore.errors import InputError, IntegrityError
 from featurestore.layout import read_layout
 from featurestore.state import State, parse_state, read_state, write_atomic
 from featurestore.writer import open_writer
@@ -50,7 +51,9 @@ def create(root: Path, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
         if path.exists():
             raise InputError(f"there is a snapshot {name!r} already: snapshots never change, use another name")
         path.parent.mkdir(exist_ok=True)
-        write_atomic(path, writer.state.to_json().encode())
+        # In the file, because the file's own time is that of the last copy.
+        record = json.loads(writer.state.to_json()) | {"created_at": datetime.now(UTC).isoformat()}
+        write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())
     return _info(path)
 
 
@@ -134,5 +137,9 @@ def _path(root: Path, name: str) -> Path:
 
 
 def _info(path: Path) -> SnapshotInfo:
-    state = parse_state(path.read_text("utf-8"), str(path))
-    return SnapshotInfo(path.stem, state.id, datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    text = path.read_text("utf-8")
+    state = parse_state(text, str(path))
+    try:
+        return SnapshotInfo(path.stem, state.id, datetime.fromisoformat(json.loads(text)["created_at"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise IntegrityError(f"{path} is damaged: it does not say when it was made; restore it from a copy") from error

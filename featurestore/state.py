@@ -66,6 +66,7 @@ def parse_state(text: str, where: str) -> State:
     try:
         record = json.loads(text)
         version = record.pop("format")
+        record.pop("created_at", None)  # a snapshot's
         if version == FORMAT:
             return _checked(State(**record))
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Snapshots, views, lineage, garbage, checksums, compaction: a state, once named, reads back bit for bit."""
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from featurestore import FeatureStore, maintenance, snapshots, views
 from featurestore import open as open_store
 from featurestore.backbones.base import Preprocessing
 from featurestore.errors import InputError, IntegrityError, QueryError, StoreError
+from featurestore.lineage import render as render_lineage
 
 
 def everything(store: FeatureStore) -> list[object]:
@@ -155,7 +157,15 @@ def test_snapshots_never_change(store: FeatureStore, collection: Collection) -> 
     pinned = open_store(store.path, snapshot="a")
     with pytest.raises(StoreError, match="never changes"):
         pinned.embed(CountingBackbone())
-    assert [info.name for info in snapshots.listing(store.path)] == ["a"]
+    (info,) = snapshots.listing(store.path)
+    assert info.name == "a"
+    copy = store.path.with_name("copy")
+    shutil.copytree(store.path, copy)
+    os.utime(copy / "snapshots" / "a.json", (0, 0))
+    assert snapshots.listing(copy) == [info], "a copy was made at the same time"
+    (copy / "snapshots" / "a.json").write_bytes((copy / "state.json").read_bytes())
+    with pytest.raises(IntegrityError, match=r"a\.json is damaged"):
+        snapshots.listing(copy)
 
 
 def test_lineage_of_every_vector(store: FeatureStore, collection: Collection) -> None:
@@ -176,6 +186,12 @@ def test_lineage_of_every_vector(store: FeatureStore, collection: Collection) ->
     assert current["machine"]
     with pytest.raises(InputError, match="no image with ImgId 999"):
         store.lineage(999)
+    (collection.images / "105.jpg").unlink()
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    gone = store.lineage(105)
+    assert gone["image"]["status"] == "gone"
+    assert [vector["current"] for vector in gone["embeddings"]] == [False] * 3, "told of, though no view shows them"
+    assert render_lineage(gone).startswith("image       105  (gone)\n")
 
 
 def test_views_of_the_user(store: FeatureStore, tmp_path: Path) -> None:
