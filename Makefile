@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 SAMPLE := data/sample
 STORE ?= data/sample-store
 REAL ?= ../shared/data
+FUZZ := data/fuzz/venv
+SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
 
@@ -45,6 +47,16 @@ perf: $(STAMP) ## Every job beside its rivals and its limit, as ratios; kept as 
 .PHONY: torture
 torture: $(STAMP) ## Kill, starve, damage and load the store; a table, kept as JSON; fails where a promise is broken
 	$(BIN)/python tests/torture/run.py
+
+# Of its own: what instruments Python code has no place in the product's environment.
+$(FUZZ)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --constraint constraints.txt --editable . pillow hypothesis atheris==3.0.0
+	@touch $@
+
+.PHONY: fuzz
+fuzz: $(FUZZ)/.installed ## Coverage-guided fuzzing of readers, importers and SQL; SECONDS=3600 for each target
+	$(FUZZ)/bin/python tests/fuzz/run.py --seconds $(SECONDS)
 
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, doctests, README examples

@@ -96,7 +96,7 @@ def _from_table(table: pa.Table, file: Path) -> Vectors:
     if "embedding" in columns:
         X = _from_lists(table["embedding"], file)
     elif numbered and numbered == [str(number) for number in range(len(numbered))]:
-        X = np.column_stack([table[name].to_numpy() for name in numbered])
+        X = np.column_stack([_numbers(table[name], name, file) for name in numbered])
     else:
         raise InputError(f"{file}: got {len(numbered)} numbered columns, expected 0 … d-1 without gaps, or `embedding`")
     ids = _whole_numbers(table["ImgId"], file) if "ImgId" in columns else None
@@ -122,6 +122,12 @@ def _from_lists(column: pa.ChunkedArray, file: Path) -> NDArray[np.floating]:
         raise EmbeddingError(f"{file}: the embeddings have the lengths {lengths[:5]}, expected one length for all")
     X: NDArray[np.floating] = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), lengths[0])
     return X
+
+
+def _numbers(column: pa.ChunkedArray, name: str, file: Path) -> NDArray[Any]:
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise EmbeddingError(f"{file}: the column {name!r} holds {column.type}, expected numbers")
+    return column.to_numpy()
 
 
 def _whole_numbers(column: pa.ChunkedArray, file: Path) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +133,12 @@ class Sandbox:
             connection, _ = self._listener.accept()
             self.visits += 1
             connection.close()
+
+    def visited(self, count: int, *, seconds: float = 10.0) -> None:
+        """Wait until the port was opened ``count`` times."""
+        end = time.monotonic() + seconds
+        while self.visits < count and time.monotonic() < end:
+            time.sleep(0.01)
 
     def fill(self, text: str) -> str:
         """``text`` with the places of the canaries in it."""

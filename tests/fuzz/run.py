@@ -6,10 +6,13 @@ A crash input is kept in the folder of its target; a small one belongs in `tests
 """
 
 import argparse
+import hashlib
+import os
 import re
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +69,16 @@ def _child(name: str, seconds: int, corpus: Path) -> None:
     kept = corpus.parent / "seeds"
     seeds.write(name, kept)
     function = targets.BYTES.get(name) or targets.STRUCTURED[name].hypothesis.fuzz_one_input  # type: ignore[attr-defined]
+
+    def keep(data: bytes) -> None:
+        try:
+            function(data)
+        except BaseException:
+            # At once: the end of the interpreter may take longer than libFuzzer's alarm allows.
+            (corpus.parent / f"crash-{hashlib.sha256(data).hexdigest()[:16]}").write_bytes(data)
+            traceback.print_exc()
+            os._exit(77)
+
     arguments = [
         f"-max_total_time={seconds}",
         f"-rss_limit_mb={MEMORY_MB}",
@@ -73,7 +86,7 @@ def _child(name: str, seconds: int, corpus: Path) -> None:
         "-max_len=65536",
         "-len_control=0",
     ]
-    atheris.Setup([sys.argv[0], *arguments, f"-artifact_prefix={corpus.parent}/", str(corpus), str(kept)], function)
+    atheris.Setup([sys.argv[0], *arguments, f"-artifact_prefix={corpus.parent}/", str(corpus), str(kept)], keep)
     atheris.Fuzz()
 
 

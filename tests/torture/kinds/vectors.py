@@ -226,6 +226,11 @@ def _parquet_kinds() -> list[Kind]:
             {"ImgId": ids, "0": pa.array([1, 2], pa.date32()), "1": pa.array([3, 5], pa.date32())},
             Refused("expected numbers"),
         ),
+        _parquet(
+            "columns of whole numbers and of dates",
+            {"ImgId": ids, "0": [1, 2], "1": pa.array([3, 5], pa.date32())},
+            Refused("the column '1' holds date32"),
+        ),
         _parquet("columns of text", {"ImgId": ids, "0": ["a", "b"], "1": ["c", "d"]}, Refused("expected numbers")),
         _parquet(
             "no rows",
