@@ -52,13 +52,13 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
     majority = max(run["class_counts"]) / run["n_rows"] if run["task"] == "multiclass" else None
     title = TITLES[table["protocol"]] + ("" if table["view"] == "labeled" else f": {table['label']} of {table['view']}")
     curve = table["protocol"] == "learning-curve"
+    warnings = [note for note in notes(table) if note in table["warnings"] or note.startswith("LEAK")]
     return {
         "id": table["run_id"],
         "title": title,
         "answer": answer(table, mine, majority, metric),
-        "warnings": table["warnings"]
-        + [note for note in notes(table) if note.startswith("LEAK") and note not in table["warnings"]],
-        "notes": [note for note in notes(table)[1:] if not note.startswith(("LEAK", "SYNTHETIC"))],
+        "warnings": warnings,
+        "notes": [note for note in notes(table)[1:] if note not in warnings and not note.startswith("SYNTHETIC")],
         "synthetic": table["synthetic"] or any(row.get("synthetic") for row in mine),
         "scores": _grid(table, scored(table), title=title),
         "costs": None if curve else _grid({**table, "rows": mine}, COST, title="What it costs"),
@@ -209,7 +209,7 @@ def _galleries(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]
     easy, easy_lost = cards(store, judged[::-1], run["classes"], most=SHOWN)
     return [
         {"title": "Told wrong by most heads", "cards": hard, "lost": hard_lost},
-        {"title": "Told right by all", "cards": easy, "lost": easy_lost},
+        {"title": "Told right by most heads", "cards": easy, "lost": easy_lost},
     ]
 
 

@@ -110,7 +110,7 @@ def _names(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
         x, y = axis.transData.transform((seconds, score)) * points_per_pixel
         left, right = x + 5, x + 5 + 4.3 * len(name)
         moves = sorted(range(-60, 61, 3), key=abs)
-        free = (m for m in moves if all(abs(y + m - at) > 8 or right < a or left > b for a, b, at in taken))
+        free = (m for m in moves if all(abs(y + m - at) > 10 or right < a or left > b for a, b, at in taken))
         move = next(free, 0)
         taken.append((left, right, y + move))
         line = (

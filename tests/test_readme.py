@@ -14,7 +14,8 @@ from featurestore.cli import cli as featurestore_cli
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 TEXT = README.read_text("utf-8")
-BLOCKS = re.findall(r"```(console|python)\n(.*?)```", TEXT, flags=re.S)
+# A block of Python with a name is the file of that name.
+BLOCKS = re.findall(r"```(console|python)(?: (\S+))?\n(.*?)```", TEXT, flags=re.S)
 
 
 def commands(block: str) -> list[tuple[str, str]]:
@@ -32,16 +33,18 @@ def matches(expected: str, got: str) -> bool:
 def test_the_examples_run_and_print_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATURESTORE_STORE", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
     assert len(BLOCKS) >= 4
     (tmp_path / "decades.sql").write_text("SELECT ImgId, IMDBScore > 6 AS good FROM collection")
-    for kind, block in BLOCKS:
-        if kind == "python":
+    for kind, name, block in BLOCKS:
+        if name:
+            (tmp_path / name).write_text(block)
+        elif kind == "python":
             test = doctest.DocTestParser().get_doctest(block, {}, "README", str(README), 0)
             assert test.examples
             runner = doctest.DocTestRunner()
             assert runner.run(test).failed == 0
-            continue
-        for command, expected in commands(block):
+        for command, expected in commands(block) if kind == "console" else ():
             program, *arguments = shlex.split(command)
             module = {"featurestore": "featurestore.cli", "benchmarks": "benchmarks.cli"}[program]
             result = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)

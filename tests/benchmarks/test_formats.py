@@ -40,7 +40,7 @@ def test_a_terminal_gets_as_many_columns_as_it_is_wide(width: int | None) -> Non
     assert "≈RS" in row, "tied, the reference, synthetic"
     assert "S: SYNTHETIC data or weights" in text
     assert "0.482 – 0.632" in text, "of a published row"
-    assert ("not shown for want of width" in text) == (width in (60, 80, 120))
+    assert ("not shown for want of width" in text) == (width is not None)
     if width != 60:
         assert "<0.001" in row
     if width is None:
