@@ -3,28 +3,28 @@
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from featurestore._optional import import_extra
-
-# Column, heading, digits; a plus shows the sign.
+# Column, heading, digits; a plus shows the sign, p is a probability that is never printed as zero.
 Column = tuple[str, str, str]
 SPEED: tuple[Column, ...] = (("fit_seconds", "fit s", ".2f"), ("predict_ms", "predict ms", ".3f"))
-TESTED: tuple[Column, ...] = (("difference", "vs ref.", "+.3f"), ("p_holm", "p (Holm)", ".3f"))
+TESTED: tuple[Column, ...] = (("difference", "vs ref.", "+.3f"), ("p_holm", "p (Holm)", "p"))
+# The most telling first: a terminal shows as many as it is wide.
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "multiclass": (
         ("accuracy", "accuracy", ".3f"),
         ("interval", "95 % interval", ".3f"),
         *TESTED,
+        ("f1_macro", "macro-F1", ".3f"),
+        ("log_loss", "log loss", ".3f"),
         ("balanced_accuracy", "balanced", ".3f"),
         ("precision_weighted", "precision", ".3f"),
         ("f1_weighted", "F1", ".3f"),
-        ("f1_macro", "macro-F1", ".3f"),
-        ("log_loss", "log loss", ".3f"),
+        ("roc_auc_ovr", "AUC", ".3f"),
         ("brier", "Brier", ".3f"),
         ("ece", "ECE", ".3f"),
-        ("roc_auc_ovr", "AUC", ".3f"),
         *SPEED,
     ),
     "multilabel": (
@@ -78,42 +78,86 @@ def value(row: dict[str, Any], column: str, form: str) -> str:
     if found is None:
         return ""
     if isinstance(found, list | tuple):
-        return f"{found[0]:{form}} – {found[1]:{form}}"
+        return (" – " if len(found) == 2 else "/").join(f"{one:{form}}" for one in found)
+    if form == "p":
+        return "<0.001" if found < 0.001 else f"{found:.3f}"
     return f"{found:{form}}"
 
 
-def mark(row: dict[str, Any]) -> str:
-    """What stands between name and figures: failed, tied with the best, the reference; synthetic in every row."""
+def signs(row: dict[str, Any]) -> str:
+    """What a row is beside its figures: failed; or ≈, tied with the best, and R, the reference."""
     if row["failed"] and row["failed"] == row["cells"]:
         return "failed"
-    signs = "".join(sign for sign, on in (("≈", row["tied_with_best"]), ("R", row.get("reference"))) if on)
-    return f"{signs} SYNTHETIC".strip() if row.get("synthetic") else signs
+    return "".join(sign for sign, on in (("≈", row["tied_with_best"]), ("R", row.get("reference"))) if on)
 
 
-def render(tables: Sequence[dict[str, Any]], form: str, notes: Callable[[dict[str, Any]], list[str]]) -> str:
-    """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text."""
+def mark(row: dict[str, Any]) -> str:
+    """The signs of a row; what is synthetic says so in every row."""
+    return f"{signs(row)} SYNTHETIC".strip() if row.get("synthetic") else signs(row)
+
+
+def render(
+    tables: Sequence[dict[str, Any]],
+    form: str,
+    notes: Callable[[dict[str, Any]], list[str]],
+    *,
+    width: int | None = None,
+) -> str:
+    """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text.
+
+    Parameters
+    ----------
+    width
+        Columns of text of the terminal; none: as wide as the table is.
+    """
     if form == "json":
         return json.dumps(list(tables), indent=1, default=str)
     if form == "csv":
         return _csv(tables)
-    write = {"terminal": _terminal, "markdown": markdown, "latex": _latex}[form]
+    if form == "terminal":
+        return "\n\n".join(_terminal(table, notes(table), width) for table in tables)
+    write = {"markdown": markdown, "latex": _latex}[form]
     return "\n\n".join(write(table, notes(table)) for table in tables)
 
 
-def _terminal(table: dict[str, Any], notes: Sequence[str]) -> str:
-    rich = import_extra("rich.console", "bench", needed_by="a table on the terminal")
-    grid = import_extra("rich.table", "bench", needed_by="a table on the terminal").Table(
-        box=None, pad_edge=False, header_style="bold"
-    )
-    for heading in headings(table):
-        grid.add_column(heading, justify="left" if heading in ("backbone", "head", "") else "right", no_wrap=True)
-    for row in table["rows"]:
-        grid.add_row(*cells(table, row), style="dim" if row["published"] else None)
-    # A table is read as a whole: let it be as wide as it is, also in a log or a pipe.
-    text = io.StringIO()
-    rich.Console(file=text, width=260, force_terminal=False).print(grid)
-    lines = [line.rstrip() for line in text.getvalue().rstrip().splitlines()]
-    return "\n".join([notes[0], *lines, *notes[1:]])
+def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None) -> str:
+    """The table with as many columns as fit, at least one; published rows stand under a line of their own."""
+    mine = [row for row in table["rows"] if not row["published"]]
+    published = [row for row in table["rows"] if row["published"]]
+    names = _lined_up([("backbone", "head", "share", ""), *(_names(table, row) for row in mine)])
+    names += ["published, other films", *(row["head"] for row in published)] if published else []
+    lines = [name.ljust(max(map(len, names))) for name in names]
+    shown = 0
+    for column, heading, form in COLUMNS[table["task"]]:
+        texts = [value(row, column, form) for row in mine]
+        texts = [heading, *texts, *(["", *(value(row, column, form) for row in published)] if published else [])]
+        wide = max(map(len, texts))
+        if width and shown and len(lines[0]) + 2 + wide > width:
+            break
+        lines = [f"{line}  {text.rjust(wide)}" for line, text in zip(lines, texts, strict=True)]
+        shown += 1
+    below = [f"S: {note}" if note.startswith("SYNTHETIC") else note for note in notes[1:]]
+    hidden = [heading for _, heading, _ in COLUMNS[table["task"]][shown:]]
+    if hidden:
+        below.append(f"not shown for want of width: {', '.join(hidden)} (`benchmarks table --wide`, or --format csv)")
+    texts = [_folded(note, width) for note in (notes[0], *below)]
+    return "\n".join([texts[0], *(line.rstrip() for line in lines), *texts[1:]])
+
+
+def _names(table: dict[str, Any], row: dict[str, Any]) -> tuple[str, str, str, str]:
+    share = f"{row.get('size', 1.0):.0%}" if table["protocol"] == "learning-curve" else ""
+    return row["backbone"], row["head"], share, signs(row) + ("S" if row.get("synthetic") else "")
+
+
+def _lined_up(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The fields of all rows in columns one blank apart; a column in which only the heading stands is left out."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    padded = [[text.ljust(max(map(len, column))) for text in column] for column in columns]
+    return [" ".join(line).rstrip() for line in zip(*padded, strict=True)]
+
+
+def _folded(text: str, width: int | None) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False) if width else text
 
 
 def markdown(table: dict[str, Any], notes: Sequence[str]) -> str:
@@ -159,7 +203,20 @@ def _escaped(text: str) -> str:
 
 def _csv(tables: Sequence[dict[str, Any]]) -> str:
     sink = io.StringIO()
-    names = ["protocol", "task", "backbone", "head", "size", "published", "synthetic", "n_test", "cells", "failed"]
+    names = [
+        "protocol",
+        "view",
+        "label",
+        "task",
+        "backbone",
+        "head",
+        "size",
+        "published",
+        "synthetic",
+        "n_test",
+        "cells",
+        "failed",
+    ]
     names += ["reference", "different", "tied_with_best", "low", "high"]
     scores = [column for task in COLUMNS.values() for column, _, _ in task if column != "interval"]
     writer = csv.writer(sink, lineterminator="\n")
@@ -168,7 +225,8 @@ def _csv(tables: Sequence[dict[str, Any]]) -> str:
     for table in tables:
         for row in table["rows"]:
             low, high = row["interval"] or (None, None)
-            full = {**row, "protocol": table["protocol"], "task": table["task"], "low": low, "high": high}
+            full = row | {name: table[name] for name in ("protocol", "view", "label", "task")}
+            full |= {"low": low, "high": high}
             full["synthetic"] = bool(table["synthetic"] or row.get("synthetic"))
             writer.writerow([full.get(name) for name in columns])
     return sink.getvalue().rstrip()

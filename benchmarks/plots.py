@@ -1,6 +1,10 @@
-"""Charts of stored results as inline SVG; they read figures and draw, nothing else."""
+"""Charts of stored results as inline SVG; they read figures and draw, nothing else.
+
+Each chart is a list of panels of one width, which a page sets side by side or, on a phone, under each other.
+"""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,22 +13,23 @@ from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
-INK, FAINT = "#222222", "#9a9a9a"
-MARKERS = "osD^vPX*"
+# Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow, which is too light on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+INK, FAINT = "#222222", "#767676"
+MARKERS = "osD^vPX"
+# Inches; on a phone of 390 pixels a letter of size 9 is then still 11 pixels high.
+WIDTH = 4.2
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
+def _panel(height: float, *, title: str = "") -> tuple[Any, Any]:
+    """A figure with one pair of axes; ``height`` in inches, kept large enough for labels and title."""
     figures = import_extra("matplotlib.figure", "bench", needed_by="the charts of a report")
-    figure = figures.Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8, colors=INK)
-        axis.xaxis.label.set_size(9)
-        axis.yaxis.label.set_size(9)
-    return figure, axes
+    figure = figures.Figure(figsize=(WIDTH, max(height, 1.7)), layout="constrained")
+    axis = figure.subplots()
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=9, colors=INK)
+    axis.set_title(textwrap.fill(title, 48), fontsize=9.5, loc="left")
+    return figure, axis
 
 
 def _svg(figure: Any) -> str:
@@ -35,46 +40,85 @@ def _svg(figure: Any) -> str:
     return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]
 
 
-def intervals(rows: Sequence[dict[str, Any]], *, majority: float | None) -> str:
-    """Accuracy with its 95 % interval, a line a row: filled where tied with the best, hollow where not."""
+def _by_backbone(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each backbone, in the order in which they come: that of the best row first."""
+    return {name: [r for r in rows if r["backbone"] == name] for name in dict.fromkeys(r["backbone"] for r in rows)}
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    margin = 0.06 * (high - low) or 0.01
+    return low - margin, high + margin
+
+
+def intervals(rows: Sequence[dict[str, Any]], *, majority: float | None) -> list[str]:
+    """Accuracy with its 95 % interval, a panel a backbone: filled where tied with the best."""
     shown = [row for row in rows if row.get("interval")]
-    figure, (axis,) = _figure(6.4, 0.8 + 0.24 * len(shown))
-    for place, row in enumerate(shown):
-        color = FAINT if row["published"] else COLORS[0]
-        axis.hlines(place, *row["interval"], color=color, linewidth=1.6)
-        filled = color if row["tied_with_best"] else "white"
-        axis.plot(row["accuracy"], place, "o", color=color, markerfacecolor=filled, markersize=5)
-    if majority is not None:
-        axis.axvline(majority, color=COLORS[1], linewidth=1, linestyle="--")
-        axis.annotate(
-            "most frequent class", (majority, -0.9), color=COLORS[1], fontsize=7, ha="center", annotation_clip=False
+    ends = [end for row in shown for end in row["interval"]] + ([] if majority is None else [majority])
+    panels = []
+    for backbone, own in _by_backbone(shown).items():
+        published = own[0]["published"]
+        labels = [textwrap.fill(row["head"], 22) for row in own]
+        lines = sum(1.4 if "\n" in label else 1.0 for label in labels)
+        figure, axis = _panel(1.0 + 0.22 * lines, title="published, other films" if published else backbone)
+        for place, row in enumerate(own):
+            color = FAINT if published else COLORS[0]
+            axis.hlines(place, *row["interval"], color=color, linewidth=1.6)
+            filled = color if row["tied_with_best"] else "white"
+            axis.plot(row["accuracy"], place, "o", color=color, markerfacecolor=filled, markersize=5)
+        if majority is not None:
+            axis.axvline(majority, color=COLORS[1], linewidth=1, linestyle="--")
+        axis.set_yticks(range(len(own)), labels)
+        axis.set_ylim(len(own) - 0.4, -0.6)
+        axis.set_xlim(*_padded(min(ends), max(ends)))
+        axis.set_xlabel("accuracy, 95 % interval")
+        axis.grid(axis="x", color="#e5e5e5", linewidth=0.6)
+        axis.set_axisbelow(True)
+        panels.append(_svg(figure))
+    return panels
+
+
+def cost(rows: Sequence[dict[str, Any]], *, metric: str) -> list[str]:
+    """A score against the seconds of one fit, logarithmic; a panel a backbone, on the same scales."""
+    shown = [row for row in rows if _seconds(row) and row.get(metric) is not None]
+    if not shown:
+        return []
+    x, y = np.array([[_seconds(row), row[metric]] for row in shown], float).T
+    panels = []
+    for backbone, own in _by_backbone(shown).items():
+        figure, axis = _panel(3.2, title=backbone)
+        axis.set_xscale("log")
+        # Room on the right for the names of the slowest.
+        axis.set_xlim(x.min() / 1.5, x.max() * max(4.0, (x.max() / x.min()) ** 0.4))
+        axis.set_ylim(*_padded(y.min(), y.max()))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.scatter([_seconds(row) for row in own], [row[metric] for row in own], s=20, color=COLORS[0])
+        axis.set_xlabel("seconds of one fit on one thread")
+        axis.set_ylabel(metric.replace("_", " "))
+        figure.draw_without_rendering()  # lays the axes out, so that names can be placed
+        _names(axis, [(float(_seconds(row) or 0), float(row[metric]), row["head"]) for row in own])
+        panels.append(_svg(figure))
+    return panels
+
+
+def _names(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """A name to the right of each point, moved up or down, with a thin line back, where it would cover another."""
+    points_per_pixel = 72 / axis.figure.dpi
+    places = [axis.transData.transform((seconds, score)) * points_per_pixel for seconds, score, _ in points]
+    # What a name must not cover, in points: left, right, middle.
+    taken: list[tuple[float, float, float]] = [(x - 4, x + 4, y) for x, y in places]
+    for seconds, score, name in sorted(points, key=lambda point: -point[1]):
+        x, y = axis.transData.transform((seconds, score)) * points_per_pixel
+        left, right = x + 5, x + 5 + 4.3 * len(name)
+        moves = sorted(range(-60, 61, 3), key=abs)
+        free = (m for m in moves if all(abs(y + m - at) > 10 or right < a or left > b for a, b, at in taken))
+        move = next(free, 0)
+        taken.append((left, right, y + move))
+        line = (
+            {"arrowstyle": "-", "color": FAINT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2} if abs(move) > 6 else None
         )
-    labels = [row["head"] if row["published"] else f"{row['head']} · {row['backbone']}" for row in shown]
-    axis.set_yticks(range(len(shown)), labels)
-    axis.invert_yaxis()
-    axis.set_xlabel("accuracy, 95 % interval")
-    axis.grid(axis="x", color="#e5e5e5", linewidth=0.6)
-    axis.set_axisbelow(True)
-    return _svg(figure)
-
-
-def cost(rows: Sequence[dict[str, Any]], *, metric: str) -> str:
-    """A score against the seconds of one fit, logarithmic; colour and sign by backbone."""
-    figure, (axis,) = _figure(6.4, 3.6)
-    backbones = list(dict.fromkeys(row["backbone"] for row in rows))
-    for number, backbone in enumerate(backbones):
-        own = [row for row in rows if row["backbone"] == backbone and _seconds(row) and row.get(metric) is not None]
-        style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
-        axis.scatter([_seconds(row) for row in own], [row[metric] for row in own], s=26, label=backbone, **style)
-        for row in own:
-            axis.annotate(
-                row["head"], (_seconds(row), row[metric]), fontsize=6, xytext=(4, 2), textcoords="offset points"
-            )
-    axis.set_xscale("log")
-    axis.set_xlabel("seconds of one fit on one thread (logarithmic)")
-    axis.set_ylabel(metric.replace("_", " "))
-    axis.legend(fontsize=7, frameon=False)
-    return _svg(figure)
+        axis.annotate(
+            name, (seconds, score), (5, move), textcoords="offset points", fontsize=7.5, va="center", arrowprops=line
+        )
 
 
 def _seconds(row: dict[str, Any]) -> float | None:
@@ -82,80 +126,84 @@ def _seconds(row: dict[str, Any]) -> float | None:
     return found if found is not None else row.get("fit_seconds")
 
 
-def per_class(found: Mapping[str, Mapping[str, NDArray[np.float64]]], classes: Sequence[str]) -> str:
+def per_class(found: Mapping[str, Mapping[str, NDArray[np.float64]]], classes: Sequence[str]) -> list[str]:
     """Precision, recall and F1 of each class, a panel each, a bar a row."""
-    figure, axes = _figure(7.6, 0.9 + 0.2 * len(found) * len(classes), 3)
     height = 0.8 / max(len(found), 1)
     support = next(iter(found.values()))["support"]
-    for axis, score in zip(axes, ("precision", "recall", "f1"), strict=True):
+    labels = [f"{name} ({count:.0f})" for name, count in zip(classes, support, strict=True)]
+    panels = []
+    for score in ("precision", "recall", "f1"):
+        bars = len(found) * len(classes)
+        figure, axis = _panel(1.0 + 0.13 * bars + 0.2 * len(found), title="F1" if score == "f1" else score)
         for number, (name, values) in enumerate(found.items()):
             places = np.arange(len(classes)) + (number - (len(found) - 1) / 2) * height
             axis.barh(places, values[score], height * 0.9, color=COLORS[number % len(COLORS)], label=name)
         axis.set_xlim(0, 1)
-        axis.set_xlabel("F1" if score == "f1" else score)
-        labels = [f"{name} ({count:.0f})" for name, count in zip(classes, support, strict=True)]
-        axis.set_yticks(range(len(classes)), labels if axis is axes[0] else [])
+        axis.set_yticks(range(len(classes)), labels)
         axis.invert_yaxis()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7, frameon=False)
-    return _svg(figure)
+        figure.legend(loc="outside lower left", fontsize=8, frameon=False)
+        panels.append(_svg(figure))
+    return panels
 
 
-def confusions(found: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> str:
+def confusions(found: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> list[str]:
     """A matrix a row: share of each true class that was told to be each class."""
-    size = 0.9 + 0.45 * len(classes)
-    figure, axes = _figure(size * len(found) + 0.8, size + 0.6, len(found))
-    for axis, (name, counts) in zip(axes, found.items(), strict=True):
+    panels = []
+    for name, counts in found.items():
+        figure, axis = _panel(1.5 + 0.34 * len(classes), title=name)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
             color = "white" if share > 0.55 else INK
-            axis.text(column, row, f"{share:.0%}".rstrip("%"), ha="center", va="center", fontsize=7, color=color)
-        axis.set_xticks(range(len(classes)), classes, rotation=40, ha="right")
-        axis.set_yticks(range(len(classes)), classes if axis is axes[0] else [])
-        axis.set_title(name, fontsize=8)
+            axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=9, color=color)
+        axis.set_xticks(range(len(classes)), classes, rotation=30, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(len(classes)), classes)
         axis.spines[:].set_visible(False)
-    axes[0].set_ylabel("true")
-    figure.supxlabel("told to be (per cent of the true class)", fontsize=9)
-    return _svg(figure)
+        axis.tick_params(length=0)
+        axis.set_ylabel("true class")
+        axis.set_xlabel("told to be, % of the true class")
+        panels.append(_svg(figure))
+    return panels
 
 
-def calibration(found: Mapping[str, NDArray[np.float64]]) -> str:
+def calibration(found: Mapping[str, NDArray[np.float64]]) -> list[str]:
     """Accuracy against confidence, a panel a row; the area of a point is the number of predictions."""
-    figure, axes = _figure(2.5 * len(found) + 0.4, 2.9, len(found))
-    for number, (axis, (name, bins)) in enumerate(zip(axes, found.items(), strict=True)):
+    panels = []
+    for name, bins in found.items():
+        figure, axis = _panel(3.2, title=name)
         count, confidence, accuracy = bins[bins[:, 0] > 0].T
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
-        axis.plot(confidence, accuracy, color=COLORS[number % len(COLORS)], linewidth=1)
-        axis.scatter(confidence, accuracy, s=8 + 90 * count / count.max(), color=COLORS[number % len(COLORS)])
-        axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axis.set_title(name, fontsize=8)
-        axis.set_xlabel("confidence")
-    axes[0].set_ylabel("accuracy")
-    return _svg(figure)
+        axis.plot(confidence, accuracy, color=COLORS[0], linewidth=1)
+        # The points of the margins are shown whole.
+        axis.scatter(confidence, accuracy, s=10 + 90 * count / count.max(), color=COLORS[0], clip_on=False)
+        axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+        panels.append(_svg(figure))
+    return panels
 
 
-def learning_curves(rows: Sequence[dict[str, Any]], *, metric: str) -> str:
+def learning_curves(rows: Sequence[dict[str, Any]], *, metric: str) -> list[str]:
     """A score against the number of training rows, a panel a backbone, a line a head."""
-    backbones = list(dict.fromkeys(row["backbone"] for row in rows))
-    figure, axes = _figure(3.4 * len(backbones) + 0.6, 3.6, len(backbones))
     heads = sorted({row["head"] for row in rows})
-    for axis, backbone in zip(axes, backbones, strict=True):
+    scores = [row[metric] for row in rows if row.get(metric) is not None]
+    panels = []
+    for backbone, known in _by_backbone(rows).items():
+        figure, axis = _panel(3.0 + 0.16 * -(-len(heads) // 2), title=backbone)
         for number, head in enumerate(heads):
-            own = [r for r in rows if (r["backbone"], r["head"]) == (backbone, head) and r.get(metric) is not None]
+            own = [row for row in known if row["head"] == head and row.get(metric) is not None]
             own.sort(key=lambda row: row["size"])
-            style = "-" if number < len(COLORS) else "--"
             axis.plot(
                 [row["n_train"] for row in own],
                 [row[metric] for row in own],
-                style,
+                "-" if number < len(COLORS) else "--",
                 marker=MARKERS[number % len(MARKERS)],
-                markersize=3,
+                markersize=3.5,
                 linewidth=1.2,
                 color=COLORS[number % len(COLORS)],
                 label=head,
             )
-        axis.set_title(backbone, fontsize=8)
+        axis.set_ylim(*_padded(min(scores), max(scores)))
         axis.set_xlabel("training rows")
-    axes[0].set_ylabel(metric.replace("_", " "))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7, frameon=False)
-    return _svg(figure)
+        axis.set_ylabel(metric.replace("_", " "))
+        figure.legend(loc="outside lower left", ncols=2, fontsize=8, frameon=False)
+        panels.append(_svg(figure))
+    return panels

@@ -16,6 +16,8 @@ from featurestore import FeatureStore
 from featurestore.state import write_atomic
 
 STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
+# What is tested over many splits, and on one.
+TESTS = ("corrected resampled t-test", "McNemar's exact test")
 FORMATS = ("terminal", "markdown", "csv", "latex", "json")
 
 
@@ -96,13 +98,14 @@ def notes(table: dict[str, Any]) -> list[str]:
         lines.append(f"the most frequent class alone gives {majority['accuracy']:.3f}")
     tied = [row for row in table["rows"] if row["tied_with_best"]]
     if len(tied) > 1:
-        lines.append(
-            f"{len(tied)} rows (≈) can't be told from the best (corrected resampled t-test, Holm over all pairs)"
-        )
+        test = TESTS[table["protocol"] == "study"]
+        lines.append(f"{len(tied)} rows (≈) can't be told from the best ({test}, Holm over all pairs)")
     lines += table["warnings"]
     named = next((row for row in table["rows"] if row.get("reference")), None)
     if named:
-        lines.append(f"vs ref., p: against {named['backbone']} {named['head']} (R), corrected for overlap and for many")
+        lines.append(
+            f"vs ref., p: against {named['backbone']} {named['head']} (R), corrected for the number of rows (Holm)"
+        )
     lines += [
         f"LEAK: what {row['head']} over {row['backbone']} says of a row depends on the rows beside it"
         for row in table["rows"]
@@ -116,9 +119,9 @@ def notes(table: dict[str, Any]) -> list[str]:
     return lines
 
 
-def render(tables_: Sequence[dict[str, Any]], form: str) -> str:
-    """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text."""
-    return formats.render(tables_, form, notes)
+def render(tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None) -> str:
+    """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text; see `formats.render`."""
+    return formats.render(tables_, form, notes, width=width)
 
 
 def write_report(store: FeatureStore, path: Path) -> None:

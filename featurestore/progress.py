@@ -41,7 +41,7 @@ class ConsoleProgress:
             self._first = done
             self._started = time.monotonic()
         rate = (done - self._first) / max(time.monotonic() - self._started, 1e-9)
-        speed = f"{rate:,.0f} {self.unit}/s"
+        speed = f"{rate:,.{0 if rate >= 10 else 1}f} {self.unit}/s"
         if sys.stderr.isatty():
             self._show_bar(done, total, speed)
         elif time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:

@@ -19,7 +19,8 @@ BANDS = """
 SELECT ImgId, CASE WHEN IMDBScore < 5 THEN 'low' WHEN IMDBScore < 7 THEN 'middle' ELSE 'high' END AS band
 FROM collection
 """
-BLOCKS = re.findall(r"```(console|python)\n(.*?)```", TEXT, flags=re.S)
+# A block of Python with a name is the file of that name.
+BLOCKS = re.findall(r"```(console|python)(?: (\S+))?\n(.*?)```", TEXT, flags=re.S)
 
 
 def commands(block: str) -> list[tuple[str, str]]:
@@ -39,16 +40,18 @@ def matches(expected: str, got: str) -> bool:
 def test_the_examples_run_and_print_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATURESTORE_STORE", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
     assert len(BLOCKS) >= 4
     (tmp_path / "bands.sql").write_text(BANDS)
-    for kind, block in BLOCKS:
-        if kind == "python":
+    for kind, name, block in BLOCKS:
+        if name:
+            (tmp_path / name).write_text(block)
+        elif kind == "python":
             test = doctest.DocTestParser().get_doctest(block, {}, "README", str(README), 0)
             assert test.examples
             runner = doctest.DocTestRunner()
             assert runner.run(test).failed == 0
-            continue
-        for command, expected in commands(block):
+        for command, expected in commands(block) if kind == "console" else ():
             program, *arguments = shlex.split(command)
             module = {"featurestore": "featurestore.cli", "benchmarks": "benchmarks.cli"}[program]
             result = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)

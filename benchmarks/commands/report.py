@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.run import NAMES, PAGE, written
+from benchmarks.commands.run import NAMES, PAGE, terminal_width, written
 from featurestore.commands.options import FOLDER, store_option
 
 
@@ -20,12 +20,13 @@ from featurestore.commands.options import FOLDER, store_option
     show_default=True,
     help="What the table is printed as.",
 )
-def table(store: Path, protocols: Sequence[str], form: str) -> None:
+@click.option("--wide", is_flag=True, help="On a terminal: all columns, however wide.")
+def table(store: Path, protocols: Sequence[str], form: str, wide: bool) -> None:
     """Print the comparison table of the newest run of each protocol."""
     from benchmarks.report import render, tables
     from featurestore import open as open_store
 
-    click.echo(render(tables(open_store(store), protocols=protocols), form))
+    click.echo(render(tables(open_store(store), protocols=protocols), form, width=None if wide else terminal_width()))
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """The commands `run`, `canary`, `power` and `heads`."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -143,7 +144,7 @@ def run(
             limits=Limits(workers, time_limit, memory_limit),
             on_progress=progress,
         )
-    _show(opened, reports, [plan.name for plan in plans], as_json=as_json)
+    _show(opened, reports, [plan.name for plan in plans], quick=quick, as_json=as_json)
 
 
 def _chosen(heads: Sequence[str], files: Sequence[Path]) -> list[Any]:
@@ -153,7 +154,7 @@ def _chosen(heads: Sequence[str], files: Sequence[Path]) -> list[Any]:
     return find(heads, files=files, protocol=None if heads else "cv") if heads or files else []
 
 
-def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, as_json: bool) -> None:
+def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, quick: bool, as_json: bool) -> None:
     from benchmarks.html_report import write_html
     from benchmarks.report import render, tables, write_report
 
@@ -162,7 +163,7 @@ def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, as_js
     if as_json:
         click.echo(json.dumps({"runs": [asdict(report) for report in reports], "tables": result}, default=str))
     else:
-        click.echo(render(result, "terminal"))
+        click.echo(render(result, "terminal", width=terminal_width()))
     written(write_report, store, store.path / REPORT)
     written(write_html, store, store.path / PAGE)
     if as_json:
@@ -173,7 +174,14 @@ def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, as_js
         click.echo(
             f"{report.run_id}: {report.computed} of {report.cells} cells computed in {report.seconds:.1f} s{failed}"
         )
+    if quick:
+        click.echo("a first look; the full protocol, with costs measured: the same command without --quick")
     click.echo(f"store {store.path}, report {store.path / PAGE}")
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; 80, or the environment's COLUMNS, where the output is none."""
+    return shutil.get_terminal_size().columns
 
 
 def written(write: Callable[[Any, Path], None], store: Any, path: Path) -> None:

@@ -1,0 +1,54 @@
+"""The comparison table as text, without a run: width, escapes, marks."""
+
+import re
+
+import pytest
+
+from benchmarks.report import published_rows, render
+
+
+def shaped(**changes: object) -> dict[str, object]:
+    """A table of one row over the backbone ``a_b``, with three published rows."""
+    row = {"backbone": "a_b", "head": "100%_{x}&#$~^", "failed": 0, "cells": 50, "published": False}
+    row |= {"tied_with_best": True, "reference": True, "synthetic": True, "accuracy": 0.6, "interval": [0.5, 0.7]}
+    row |= {"difference": -0.1, "p_holm": 0.0, "f1_macro": 0.4, "log_loss": 1.0, "fit_seconds": 3.0} | changes
+    table = {"protocol": "study", "protocol_text": "one split", "n_rows": 811, "view": "labeled", "label": "Genre1"}
+    table |= {"synthetic": True, "n_missing": 0, "task": "multiclass", "warnings": []}
+    return {**table, "rows": [row, *published_rows()[:3]]}
+
+
+def test_latex_is_balanced_and_escaped() -> None:
+    text = render([shaped()], "latex")
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    layout = re.search(r"begin{tabular}{([lr]+)}", text)
+    assert layout
+    assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in rows} == {len(layout[1])}
+    assert r"100\%\_\{x\}\&\#\$\textasciitilde{}\textasciicircum{}" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+    plain = re.sub(r"\\[{}]", "", text)
+    assert plain.count("{") == plain.count("}")
+    assert not re.search(r"[≈–_]", re.sub(r"\\_|^%.*$", "", text, flags=re.M).replace(r"\_", ""))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 160, None])
+def test_a_terminal_gets_as_many_columns_as_it_is_wide(width: int | None) -> None:
+    text = render([shaped()], "terminal", width=width)
+    assert max(map(len, text.splitlines())) <= (width or 1000)
+    heading = next(line for line in text.splitlines() if line.startswith("backbone"))
+    row = next(line for line in text.splitlines() if line.startswith("a_b"))
+    assert "0.600" in row
+    assert "≈RS" in row, "tied, the reference, synthetic"
+    assert "S: SYNTHETIC data or weights" in text
+    assert "0.482 – 0.632" in text, "of a published row"
+    assert ("not shown for want of width" in text) == (width is not None)
+    if width != 60:
+        assert "<0.001" in row
+    if width is None:
+        assert heading.endswith("predict ms")
+
+
+def test_a_real_table_is_not_marked() -> None:
+    table = shaped(synthetic=False) | {"synthetic": False}
+    for form in ("terminal", "markdown", "latex"):
+        assert "SYNTHETIC" not in render([table], form)
+    assert "≈RS" not in render([table], "terminal")
