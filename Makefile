@@ -24,11 +24,11 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP) ## Make the virtual environment in .venv, with pinned packages
 
 .PHONY: bench
-bench: $(STAMP) ## The main job on the synthetic sample: store, embeddings, comparison table
+bench: $(STAMP) ## A first look at the main job, on a synthetic sample: store, embeddings, comparison table
 	$(BIN)/featurestore sample $(SAMPLE)
 	$(BIN)/featurestore ingest --store $(STORE) --metadata $(SAMPLE)/MovieGenre.csv --images $(SAMPLE)/posters
 	$(BIN)/featurestore embed --store $(STORE) --backbone descriptors
-	$(BIN)/benchmarks run --store $(STORE) --protocol cv --protocol study
+	$(BIN)/benchmarks run --store $(STORE) --quick --protocol cv --protocol study
 
 .PHONY: test
 test: $(STAMP) ## The whole test suite (slow-marked tests excepted)

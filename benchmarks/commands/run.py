@@ -157,7 +157,9 @@ def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, as_js
     from benchmarks.html_report import write_html
     from benchmarks.report import render, tables, write_report
 
-    result = tables(store, protocols=protocols)
+    # What this call ran, not what else the store holds: other views and labels are in the report.
+    mine = {report.run_id for report in reports}
+    result = [table for table in tables(store, protocols=protocols) if table["run_id"] in mine]
     write_report(store, store.path / REPORT)
     write_html(store, store.path / PAGE)
     if as_json:
