@@ -30,12 +30,12 @@ def matches(expected: str, got: str) -> bool:
 
 
 def test_the_examples_run_and_print_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, code in re.findall(r"```py\n# (\S+)\n(.*?)```", TEXT, flags=re.S):
+        (tmp_path / name).write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATURESTORE_STORE", raising=False)
     assert len(BLOCKS) >= 4
     (tmp_path / "decades.sql").write_text("SELECT ImgId, IMDBScore > 6 AS good FROM collection")
-    for name, code in re.findall(r"```py\n# (\S+)\n(.*?)```", TEXT, flags=re.S):
-        (tmp_path / name).write_text(code)
     for kind, block in BLOCKS:
         if kind == "python":
             test = doctest.DocTestParser().get_doctest(block, {}, "README", str(README), 0)
