@@ -1,8 +1,10 @@
 """The house rules that a machine can check: who imports whom, what stays light, what every module says."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,18 @@ def test_the_heavy_ones_stay_out(code: str) -> None:
     probe = f"{code}\nimport sys\nprint('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.strip().endswith("LOADED []"), result.stdout
+
+
+def test_the_bench_extra_brings_what_the_bench_imports() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    named = {
+        re.split(r"[<>=\[]", need)[0] for need in (*project["dependencies"], *project["optional-dependencies"]["bench"])
+    }
+    packages = {"sklearn": "scikit-learn", "PIL": "pillow", "huggingface_hub": "huggingface-hub"}
+    asked = set()
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        asked |= {name.split(".")[0] for name in imports(path)}
+        asked |= {name.split(".")[0] for name in re.findall(r'import_extra\(\s*"([\w.]+)"', path.read_text("utf-8"))}
+    others = asked - set(sys.stdlib_module_names) - {"featurestore", "benchmarks"}
+    assert {"h5py", "sklearn", "torch"} <= others
+    assert {packages.get(name, name) for name in others} <= named

@@ -158,7 +158,9 @@ def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, quick
     from benchmarks.html_report import write_html
     from benchmarks.report import render, tables, write_report
 
-    result = tables(store, protocols=protocols)
+    # What this call ran, not what else the store holds: other views and labels are in the report.
+    mine = {report.run_id for report in reports}
+    result = [table for table in tables(store, protocols=protocols) if table["run_id"] in mine]
     # Printed first: the table must not depend on room for the files.
     if as_json:
         click.echo(json.dumps({"runs": [asdict(report) for report in reports], "tables": result}, default=str))

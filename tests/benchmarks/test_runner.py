@@ -217,6 +217,8 @@ def test_bad_input_is_one_sentence(bench: FeatureStore, arguments, sentence, cap
 
 
 def test_the_command_ends_with_the_table(bench: FeatureStore, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    other = {"view": "multilabel", "label": "Genres", "limits": Limits(workers=1)}
+    runner.run(bench, heads=find(["majority"]), protocols=[Protocol("cv", folds=2)], **other)
     monkeypatch.setattr(
         "sys.argv",
         [
@@ -236,8 +238,9 @@ def test_the_command_ends_with_the_table(bench: FeatureStore, capfd, monkeypatch
     assert run_command(cli, "benchmarks") == 0
     out = capfd.readouterr().out
     assert "knn" in out
+    assert "multilabel" not in out, "the table of another run"
     assert out.rstrip().endswith(f"report {bench.path / 'report.html'}")
-    assert "majority" in (bench.path / "report.md").read_text()
+    assert "rows of multilabel" in (bench.path / "report.md").read_text()
 
 
 def test_without_embeddings_or_classes(store: FeatureStore, collection: Collection) -> None:
