@@ -17,7 +17,8 @@ def warnings_of(dataset: EmbeddingDataset, splits: Sequence[Split]) -> list[str]
     leaks = max(split.leaks(dataset.groups) for split in splits)
     if leaks:
         found.append(
-            f"{leaks} test row{'s have' if leaks > 1 else ' has'} a byte-identical image in the training part of this split"
+            f"{leaks} test row{'s have' if leaks > 1 else ' has'} a byte-identical image in the training part of this "
+            "split"
         )
     return found
 
