@@ -38,8 +38,6 @@ def matches(expected: str, got: str) -> bool:
 
 
 def test_the_examples_run_and_print_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, code in re.findall(r"```py\n# (\S+)\n(.*?)```", TEXT, flags=re.S):
-        (tmp_path / name).write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATURESTORE_STORE", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
