@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from featurestore import arrow
-from featurestore.errors import InputError, IntegrityError
+from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.export import write_parquet
 from featurestore.features import Features
 from featurestore.parts import file_hash
@@ -99,11 +99,13 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
         raise InputError(
             f"there is no bundle in {str(folder)!r}: make one with `featurestore export --format bundle`"
         ) from None
+    except OSError as error:
+        raise InputError(f"the bundle {str(folder)!r} can't be read ({error.strerror}): get it again") from error
     if _lock(content) != pinned:
         raise IntegrityError(
             f"{folder / MANIFEST} has the lock {_lock(content)}, pinned is {pinned}: get the bundle again"
         )
-    manifest = json.loads(content)
+    manifest = _parse(content, folder)
     if manifest.get("format") != FORMAT:
         raise InputError(
             f"{folder} is a bundle of format {manifest.get('format')}, expected {FORMAT}: install a newer featurestore"
@@ -112,7 +114,23 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
         file = folder / name
         if not file.is_file() or file_hash(file) != manifest["files"].get(name):
             raise IntegrityError(f"{file} is not what the manifest names, its bytes changed: get the bundle again")
-    return _features(folder, manifest)
+    try:
+        return _features(folder, manifest)
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{folder / MANIFEST} is no manifest of these files ({reason(error)[:160]})") from error
+
+
+def _parse(content: bytes, folder: Path) -> dict[str, Any]:
+    """The manifest; whoever can write it can write its lock, so it may be anything."""
+    try:
+        manifest = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{folder / MANIFEST} is no manifest ({reason(error)}): get the bundle again") from error
+    if not isinstance(manifest, dict) or (
+        manifest.get("format") == FORMAT and not isinstance(manifest.get("files"), dict)
+    ):
+        raise IntegrityError(f"{folder / MANIFEST} is no manifest, it names no files: get the bundle again")
+    return manifest
 
 
 def _check_free(path: Path, force: bool) -> None:
