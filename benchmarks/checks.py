@@ -16,10 +16,8 @@ def warnings_of(dataset: EmbeddingDataset, splits: Sequence[Split]) -> list[str]
     found = [sign for sign in (label_columns(dataset), fitted_outside(dataset)) if sign]
     leaks = max(split.leaks(dataset.groups) for split in splits)
     if leaks:
-        found.append(
-            f"{leaks} test row{'s have' if leaks > 1 else ' has'} a byte-identical image in the training part of this "
-            "split"
-        )
+        rows = "row has" if leaks == 1 else "rows have"
+        found.append(f"{leaks} test {rows} a byte-identical image in the training part of this split")
     return found
 
 
