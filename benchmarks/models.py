@@ -30,6 +30,18 @@ TRUSTED = frozenset(
     }
 )
 OWN_TYPES = "benchmarks.heads."
+# What is read of a card, beside what is only shown.
+FIELDS: dict[str, type] = {
+    "sha256": dict,
+    "classes": list,
+    "backbone": str,
+    "revision": str,
+    "sources": list,
+    "embed_dim": int,
+    "view": str,
+    "label": str,
+    "synthetic": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -149,15 +161,27 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
         content = (folder / MODEL).read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {error}") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise InputError(f"{str(folder / CARD)!r} is no card of format {FORMAT}")
-    if hashlib.sha256(content).hexdigest() != card["sha256"][MODEL]:
+    _check_card(folder / CARD, card)
+    if hashlib.sha256(content).hexdigest() != card["sha256"].get(MODEL):
         raise IntegrityError(f"{str(folder / MODEL)!r} is not the file that was written: get the model folder again")
     foreign = _foreign(content, trust)
     if foreign:
         raise InputError(f"{str(folder)!r} holds the types {', '.join(foreign)}: name those you trust with --trust")
     skops = import_extra("skops.io", "bench", needed_by="reading a model")
-    return Model(skops.loads(content, trusted=skops.get_untrusted_types(data=content)), card)
+    classifier = skops.loads(content, trusted=skops.get_untrusted_types(data=content))
+    if max(classifier.classes_) >= len(card["classes"]):
+        raise InputError(
+            f"{str(folder / CARD)!r} names {len(card['classes'])} classes, fewer than the model tells apart"
+        )
+    return Model(classifier, card)
+
+
+def _check_card(path: Path, card: Any) -> None:
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise InputError(f"{str(path)!r} is no card of format {FORMAT}")
+    bad = [name for name, kind in FIELDS.items() if not isinstance(card.get(name), kind)]
+    if bad:
+        raise InputError(f"the card {str(path)!r} lacks or garbles {', '.join(bad)}: get the model folder again")
 
 
 def _foreign(content: bytes, trust: Sequence[str]) -> list[str]:

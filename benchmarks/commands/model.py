@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.commands.run import SEED
 from featurestore.commands.options import FOLDER, json_option, store_option
 
 
@@ -16,7 +17,7 @@ from featurestore.commands.options import FOLDER, json_option, store_option
 @click.option("--backbone", required=True, help="Whose embeddings it learns from; A+B: both side by side.")
 @click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label.")
 @click.option("--label", default="Genre1", show_default=True, help="The view's label column.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of a head that is random.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of a head that is random.")
 @click.option("--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own.")
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that an own head holds; repeatable.")
 @click.option("-o", "--output", type=FOLDER, required=True, help="Folder to write.")

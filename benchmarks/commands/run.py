@@ -14,6 +14,8 @@ from featurestore.progress import ConsoleProgress
 
 REPORT, PAGE = "report.md", "report.html"
 NAMES = ("cv", "study", "nested", "learning-curve")
+# The repeats count on from it, and NumPy takes seeds below 2³².
+SEED = click.IntRange(0, 2**31)
 
 
 def data_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -45,7 +47,7 @@ def head_options(function: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--workers", type=click.IntRange(1), help="Processes.  [default: the number of cores]"),
         click.option(
-            "--seed", type=int, default=0, show_default=True, help="Of the folds and of heads that are random."
+            "--seed", type=SEED, default=0, show_default=True, help="Of the folds and of heads that are random."
         ),
         click.option(
             "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."
