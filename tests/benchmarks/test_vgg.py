@@ -116,12 +116,18 @@ def test_it_learns_and_a_seed_gives_the_same_model(file: str) -> None:
 
 
 CARD = {
-    **{
-        name: "made up"
-        for name in ("head", "backbone", "label", "view", "revision", "state_id", "data_hash", "created")
-    },
-    **{"classes": ["a", "b", "c"], "embed_dim": 2048, "n_rows": 60, "seed": 0, "synthetic": True},
-    **{"weights": [], "sources": [], "scores": [], "settings": {}, "chosen": {}, "libraries": {}},
+    **dict.fromkeys(("head", "backbone", "label", "view", "revision", "state_id", "data_hash", "created"), "made up"),
+    "classes": ["a", "b", "c"],
+    "embed_dim": 2048,
+    "n_rows": 60,
+    "seed": 0,
+    "synthetic": True,
+    "weights": [],
+    "sources": [],
+    "scores": [],
+    "settings": {},
+    "chosen": {},
+    "libraries": {},
 }
 
 
