@@ -48,17 +48,19 @@ def label_columns(dataset: EmbeddingDataset) -> str | None:
 
 
 def fitted_outside(dataset: EmbeddingDataset) -> str | None:
-    """A sentence when the columns have mean 0 and variance 1 over exactly these rows: test rows set the scale."""
+    """A sentence when the columns are centred, or span 0 to 1, over exactly these rows: test rows set the scale."""
     X = dataset.X.astype(np.float64)
+    X = X[:, np.ptp(X, axis=0) > 0]
+    if not X.shape[1]:
+        return None
     spread = X.std(axis=0)
-    moving = spread > 0
-    if not moving.any():
+    unit = np.abs(spread - 1) < 1e-3
+    centred = np.abs(X.mean(axis=0)) < 1e-4 * spread
+    spanning = (np.abs(X.min(axis=0)) < 1e-6) & (np.abs(X.max(axis=0) - 1) < 1e-6)
+    signs = {"standardised": centred & unit, "centred": centred, "brought to 0 … 1": spanning}
+    what = next((name for name, columns in signs.items() if columns.mean() >= 0.99), None)
+    if what is None:
         return None
-    centred = np.abs(X.mean(axis=0)[moving]) < 1e-4 * spread[moving]
-    unit = np.abs(spread[moving] - 1) < 1e-3
-    if centred.mean() < 0.99:
-        return None
-    what = "standardised" if unit.mean() >= 0.99 else "centred"
     return (
         f"LEAK: the vectors of {dataset.backbone} are {what} over all rows, so test rows set the scale of training rows"
     )

@@ -88,9 +88,12 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
     Raises
     ------
     InputError
-        When the view lacks the label column, holds fewer than two classes, or has no embedded row.
+        When the view lacks the label column, has no embedded row, or the label's values are one or nearly all
+        different; when a backbone is named twice.
     """
     names = backbone.split("+")
+    if len(set(names)) < len(names):
+        raise InputError(f"got {backbone!r}, which names a backbone twice: name each once")
     features = store.features(names if len(names) > 1 else backbone, view=view)
     if label not in features.table.column_names:
         have = ", ".join(features.table.column_names)
@@ -103,6 +106,11 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
         )
     if len(classes) < 2:
         raise InputError(f"{label} has one class only in the view {view!r} ({classes[0]!r}): nothing to tell apart")
+    if y.ndim == 1 and 2 * len(classes) > len(y):
+        raise InputError(
+            f"{label} has {len(classes):,} different values over the {len(y):,} rows of the view {view!r}, expected "
+            "classes of many rows each: name another --label"
+        )
     X = features.X if len(names) == 1 else _at_unit_length(features.X, [dim for _, dim in features.dims])
     return EmbeddingDataset(
         X=X if kept.all() else X[kept],

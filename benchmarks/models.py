@@ -20,7 +20,6 @@ from featurestore.errors import InputError, IntegrityError, reason
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
 FORMAT = 1
 # What a card must tell for the model to be used.
-FIELDS = ("sha256", "classes", "embed_dim", "backbone", "revision", "sources", "synthetic")
 # Types outside scikit-learn, NumPy and SciPy that the built-in heads are made of; skops knows the others.
 TRUSTED = frozenset(
     {
@@ -32,6 +31,18 @@ TRUSTED = frozenset(
     }
 )
 OWN_TYPES = "benchmarks.heads."
+# What is read of a card, beside what is only shown.
+FIELDS: dict[str, type] = {
+    "sha256": dict,
+    "classes": list,
+    "backbone": str,
+    "revision": str,
+    "sources": list,
+    "embed_dim": int,
+    "view": str,
+    "label": str,
+    "synthetic": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -151,23 +162,32 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
         content = (folder / MODEL).read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {error}") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise InputError(f"{str(folder / CARD)!r} is no card of format {FORMAT}")
-    lacking = [name for name in FIELDS if name not in card]
-    if lacking or not isinstance(card["sha256"], dict):
-        raise InputError(f"{str(folder / CARD)!r} lacks {', '.join(lacking) or MODEL}: get the model folder again")
+    _check_card(folder / CARD, card)
     if hashlib.sha256(content).hexdigest() != card["sha256"].get(MODEL):
         raise IntegrityError(f"{str(folder / MODEL)!r} is not the file that was written: get the model folder again")
     skops = import_extra("skops.io", "bench", needed_by="reading a model")
     try:
         foreign = _foreign(content, trust)
-        if not foreign:
-            return Model(skops.loads(content, trusted=skops.get_untrusted_types(data=content)), card)
+        classifier = None if foreign else skops.loads(content, trusted=skops.get_untrusted_types(data=content))
     except Exception as error:  # whoever wrote the file wrote its checksum: it may be anything
         raise InputError(
             f"{str(folder / MODEL)!r} is no model that skops wrote ({reason(error)[:120]}): get the model folder again"
         ) from error
-    raise InputError(f"{str(folder)!r} holds the types {', '.join(foreign)}: name those you trust with --trust")
+    if foreign:
+        raise InputError(f"{str(folder)!r} holds the types {', '.join(foreign)}: name those you trust with --trust")
+    if max(classifier.classes_) >= len(card["classes"]):
+        raise InputError(
+            f"{str(folder / CARD)!r} names {len(card['classes'])} classes, fewer than the model tells apart"
+        )
+    return Model(classifier, card)
+
+
+def _check_card(path: Path, card: Any) -> None:
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise InputError(f"{str(path)!r} is no card of format {FORMAT}")
+    bad = [name for name, kind in FIELDS.items() if not isinstance(card.get(name), kind)]
+    if bad:
+        raise InputError(f"the card {str(path)!r} lacks or garbles {', '.join(bad)}: get the model folder again")
 
 
 def _foreign(content: bytes, trust: Sequence[str]) -> list[str]:

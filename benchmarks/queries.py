@@ -102,9 +102,7 @@ def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
     table = scores(store, run["run_id"]).to_pandas()
     table = table[(table["metric"] == primary(run)) & (table["size"] == 1.0)]
     wide = table.pivot_table(index=["backbone", "head"], columns=["repeat", "fold"], values="score", aggfunc="mean")
-    # Of a run that was cut short only whole repeats count.
-    whole = wide.columns.to_frame()["repeat"].map(wide.columns.to_frame()["repeat"].value_counts()) == run_folds(run)
-    wide = wide.loc[:, whole.to_numpy()].dropna()
+    wide = wide.loc[:, wide.columns.get_level_values("repeat").isin(_whole_repeats(store, run))].dropna()
     share = float((table["n_test"] / table["n_train"]).mean()) if len(table) else 1.0
     splits = {(str(backbone), str(head)): row.to_numpy(float) for (backbone, head), row in wide.iterrows()}
     right = _right(store, run["run_id"]) if wide.shape[1] == 1 and run["task"] == "multiclass" else {}
@@ -112,9 +110,15 @@ def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
     return Scores(splits, right=right, test_share=share, repeats=repeats)
 
 
-def run_folds(run: dict[str, Any]) -> int:
-    """How many splits a repeat of the run's protocol has."""
-    return 1 if run["protocol"] == "study" else int(run["folds"])
+def _whole_repeats(store: FeatureStore, run: dict[str, Any]) -> list[int]:
+    """The repeats of which every cell has been tried: of a run that was cut short only these count."""
+    rows = store.sql(
+        "SELECT repeat, count(DISTINCT cell) AS cells FROM bench_cells "
+        "SEMI JOIN (SELECT unnest(cells) AS cell FROM bench_runs WHERE run_id = ?) USING (cell) GROUP BY repeat",
+        [run["run_id"]],
+    ).to_pylist()
+    repeats = 1 if run["protocol"] == "study" else int(run["repeats"])
+    return [row["repeat"] for row in rows if row["cells"] == len(run["cells"]) / repeats]
 
 
 def _right(store: FeatureStore, run_id: str) -> dict[tuple[str, str], Any]:

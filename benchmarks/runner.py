@@ -63,6 +63,11 @@ class Limits:
     seconds: float = TIME_LIMIT_SECONDS
     memory_mb: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse limits that are none."""
+        if not 0 < self.seconds < float("inf"):
+            raise InputError(f"got a time limit of {self.seconds} s, expected a finite number above 0")
+
     @property
     def processes(self) -> int:
         """How many workers there are."""
@@ -138,7 +143,7 @@ def run(
             before += len(plan.cells)
             reports.append(RunReport(run_id, len(plan.cells), len(missing), work.failed, time.monotonic() - started))
             if cost and not plan.protocol.tunes:
-                _measure(store, plan.cells, Path(folder))
+                _measure(store, plan.cells, Path(folder), limits)
     return reports
 
 
@@ -169,6 +174,8 @@ def _plan(
                     cells.append(cell)
     if tuning:
         cells += tuning.cells(splits, range(seed, seed + seeds))
+    # One repeat behind the other: a run that is cut short has whole ones, of every backbone.
+    cells.sort(key=lambda cell: cell.split.repeat)
     signs = [sign for dataset in datasets for sign in warnings_of(dataset, splits)]
     return results.Plan(
         protocol, cells, seed, seeds, _reference(reference, heads, datasets), canary, list(dict.fromkeys(signs))
@@ -295,16 +302,27 @@ def as_task(cell: Cell, folder: Path) -> Task:
     )
 
 
-def _measure(store: FeatureStore, cells: Sequence[Cell], folder: Path) -> None:
-    """The cost of each head on each backbone, one at a time, on the first split of the whole training part."""
-    have = results.measured_models(store.refresh())
+def _measure(store: FeatureStore, cells: Sequence[Cell], folder: Path, limits: Limits) -> None:
+    """The cost of each head on each backbone, one at a time, on the first split of the whole training part.
+
+    One that failed there is left out: it would hang or crash again.
+    """
+    good = results.stored_cells(store, [cell.key for cell in cells])
+    have = results.measured_models(store)
     first: dict[str, Cell] = {}
     for cell in cells:
         trained = cell.dataset.X.shape[1] > 0 and cell.head.rule != "best"
         if trained and cell.model_key not in have and cell.split.size == 1.0:
             first.setdefault(cell.model_key, cell)
-    wanted = list(first.values())
-    tasks = [as_task(cell, folder) for cell in wanted]
-    found = [(wanted[number], cost) for number, cost in computed(measure, tasks, workers=1, failed=Cost)]
+    wanted = [cell for cell in first.values() if cell.key in good]
+    measured = computed(
+        measure,
+        [as_task(cell, folder) for cell in wanted],
+        workers=1,
+        failed=Cost,
+        time_limit=limits.seconds,
+        memory_limit_mb=limits.memory_mb,
+    )
+    found = [(wanted[number], cost) for number, cost in measured]
     if found:
         results.store_costs(store, found)

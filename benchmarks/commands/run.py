@@ -15,6 +15,7 @@ from featurestore.progress import ConsoleProgress
 
 REPORT, PAGE = "report.md", "report.html"
 NAMES = ("cv", "study", "nested", "learning-curve")
+# The repeats count on from it, and NumPy takes seeds below 2³².
 
 
 def data_options(function: Callable[..., None]) -> Callable[..., None]:

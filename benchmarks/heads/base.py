@@ -135,7 +135,7 @@ def load_file(path: Path) -> ModuleType:
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # somebody's code
+    except (Exception, SystemExit) as error:  # somebody's code
         del sys.modules[name]
         raise InputError(f"{str(path)!r} can't be run: {type(error).__name__}: {error}") from error
     return module

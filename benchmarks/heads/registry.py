@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -12,6 +13,7 @@ from benchmarks.heads.base import HeadSpec, load_file
 from featurestore.errors import InputError
 
 _HERE = "benchmarks.heads"
+NAME = r"[a-z][a-z0-9_]*"
 ENTRY_POINTS = "benchmarks.heads"
 # Half powers of ten; `Coordinates` brings rows to mean squared length 1, so one grid fits every backbone.
 _CS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -192,6 +194,9 @@ def head(
     >>> tree.spec.name, dict(tree.spec.parameters)
     ('tree', {'depth': 4})
     """
+
+    if not re.fullmatch(NAME, name):
+        raise InputError(f"got {name!r} as the name of a head, expected lower case letters, digits and underscores")
 
     def mark(function: Callable[..., Any]) -> _Marked:
         asked = inspect.signature(function).parameters

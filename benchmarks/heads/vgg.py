@@ -5,7 +5,7 @@ import math
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,12 +48,24 @@ class VGG19Base(TransformerMixin, BaseEstimator):
         """Learns nothing; sees whether weights and length do."""
         self.n_features_in_ = X.shape[1]
         self.shape_ = folded(X.shape[1])
-        _base(self.weights)
+        # A stored model holds where the network is, not the network.
+        self.network_sha256_ = _base(self.weights).sha256
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
-        """``(n, d)`` → ``(n, h // 32 · w // 32 · 512)`` float32; each vector once a process."""
-        network, known = _base(self.weights)
+        """``(n, d)`` → ``(n, h // 32 · w // 32 · 512)`` float32; each vector once a process.
+
+        Raises
+        ------
+        InputError
+            When the weights are others than those that `fit` saw.
+        """
+        network, known, sha256 = _base(self.weights)
+        if sha256 != self.network_sha256_:
+            raise InputError(
+                f"the VGG19 weights {self.weights!r} are others than those that the model was fitted with "
+                f"(sha256 of the tensors {self.network_sha256_[:12]}, got {sha256[:12]}): bring the first ones back"
+            )
         rows = np.ascontiguousarray(X, np.float32)
         names = [hashlib.sha256(row.data).digest() for row in rows]
         missing = {name: row for name, row in zip(names, rows, strict=True) if name not in known}
@@ -106,9 +118,16 @@ def convolutions() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class _Base(NamedTuple):
+    """The loaded network, what it has answered in this process, and the hash of its tensors."""
+
+    network: nn.Sequential
+    known: dict[bytes, NDArray[np.float32]]
+    sha256: str
+
+
 @lru_cache(maxsize=2)
-def _base(weights: str) -> tuple[nn.Sequential, dict[bytes, NDArray[np.float32]]]:
-    """The loaded network and what it has answered in this process."""
+def _base(weights: str) -> _Base:
     path = _published() if weights == "imagenet" else Path(weights).expanduser()
     if isinstance(path, str):
         raise InputError(path)
@@ -124,7 +143,10 @@ def _base(weights: str) -> tuple[nn.Sequential, dict[bytes, NDArray[np.float32]]
             f"{str(path)!r} doesn't hold the convolutions of VGG19: expected torchvision's names in .safetensors, "
             "or the .h5 that Keras publishes"
         ) from error
-    return network.eval().requires_grad_(False), {}
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return _Base(network.eval().requires_grad_(False), {}, digest.hexdigest())
 
 
 @lru_cache(maxsize=1)

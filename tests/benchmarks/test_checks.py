@@ -37,6 +37,13 @@ def test_a_scaler_outside_the_folds() -> None:
     assert fitted_outside(data.only(data.ids[:100])) is None, "scaled over more rows than these is another matter"
 
 
+def test_a_scaler_to_a_span_outside_the_folds() -> None:
+    data = plain_dataset(120, 40)
+    data.X[:] = (data.X - data.X.min(axis=0)) / np.ptp(data.X, axis=0)
+    assert "brought to 0 … 1 over all rows" in (fitted_outside(data) or "")
+    assert fitted_outside(data.only(data.ids[:60])) is None
+
+
 def test_a_duplicate_across_the_study_split_is_counted() -> None:
     data = plain_dataset(40, 5)
     data.groups[30] = data.groups[3]

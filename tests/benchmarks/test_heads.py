@@ -147,6 +147,8 @@ def test_an_own_head_in_a_few_lines(tmp_path: Path) -> None:
     [
         ("x = 1", "marks no head"),
         ("1 / 0", "can't be run: ZeroDivisionError"),
+        ("raise SystemExit(0)", "can't be run: SystemExit"),
+        (OWN.replace('"own_svm"', '"Own SVM"'), "expected lower case letters, digits and underscores"),
         (OWN.replace("own_svm", "knn"), "a name that is taken"),
         (OWN.replace("*, seed, ", ""), "expected a keyword `seed`"),
     ],

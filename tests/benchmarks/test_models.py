@@ -34,6 +34,7 @@ CARD = (
         "seed": 0,
         "state_id": "s",
     }
+    | {"sources": []}
     | {"data_hash": "d", "created": "now", "libraries": {}, "scores": []}
 )
 
@@ -85,6 +86,25 @@ def test_changed_bytes_are_refused(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(IntegrityError, match="is not the file that was written"):
+        models.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"sha256": None}, "lacks or garbles sha256"),
+        ({"sha256": {}}, "is not the file that was written"),
+        ({"classes": None, "synthetic": "no"}, "lacks or garbles classes, synthetic"),
+        ({"classes": ["a"]}, "names 1 classes, fewer than the model tells apart"),
+        ({"format": 99}, "is no card of format 1"),
+    ],
+)
+def test_a_damaged_card_is_one_sentence(change: dict[str, object], sentence: str, tmp_path: Path) -> None:
+    X, y = example(90, 60)
+    models.save(find(["ridge"])[0].build(seed=0).fit(X, y), CARD, tmp_path / "model")
+    card = json.loads((tmp_path / "model" / models.CARD).read_text())
+    (tmp_path / "model" / models.CARD).write_text(json.dumps(card | change))
+    with pytest.raises((InputError, IntegrityError), match=sentence):
         models.load(tmp_path / "model")
 
 

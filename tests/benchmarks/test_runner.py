@@ -25,7 +25,7 @@ from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
 from benchmarks.metrics import METRICS
 from benchmarks.protocols import Protocol
-from benchmarks.queries import backfill, comparison, predictions, runs
+from benchmarks.queries import backfill, comparison, predictions, runs, split_scores
 from benchmarks.report import notes, published_rows, render, tables
 from benchmarks.runner import Limits
 from featurestore import FeatureStore, views
@@ -151,6 +151,24 @@ def test_the_interval_is_over_the_rows_that_were_predicted(bench: FeatureStore) 
     assert (row["cells"], row["failed"], row["n_test"]) == (3, 2, 20)
 
 
+def test_a_run_that_is_cut_short_has_whole_repeats_of_every_backbone(bench: FeatureStore) -> None:
+    bench.embed(CountingBackbone(name="twin"))
+
+    def stop(done: int, total: int) -> None:
+        if done == 6:  # the first of two repeats: two folds of each backbone, and two cells more
+            raise KeyboardInterrupt
+
+    plan = {"heads": find(["knn"]), "protocols": [Protocol("cv", folds=2, repeats=2)], "limits": Limits(workers=1)}
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(bench, on_progress=stop, **plan)
+    bench.refresh()
+    cells = bench.sql("SELECT backbone, repeat, fold FROM bench_cells").to_pylist()
+    first = {(cell["backbone"], cell["fold"]) for cell in cells if cell["repeat"] == 0}
+    assert (len(cells), len(first)) == (6, 4)
+    found = split_scores(bench, runs(bench)[0])
+    assert (len(found.splits), found.repeats) == (2, 1), "both rows, over the repeat that both have"
+
+
 def test_an_interrupt_keeps_what_was_finished(bench: FeatureStore) -> None:
     def stop(done: int, total: int) -> None:
         if done == 4:
@@ -206,6 +224,9 @@ def test_published_rows_carry_intervals() -> None:
         (["--view", "nothing"], "the store has no view 'nothing'"),
         (["--label", "nothing"], "no column 'nothing'"),
         (["--folds", "40"], "fewer than the 40 folds"),
+        (["--label", "Title"], "Title has 60 different values over the 60 rows"),
+        (["--time-limit", "nan"], "got a time limit of nan s"),
+        (["--backbone", "counting+counting"], "names a backbone twice"),
     ],
 )
 def test_bad_input_is_one_sentence(bench: FeatureStore, arguments, sentence, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -213,6 +234,16 @@ def test_bad_input_is_one_sentence(bench: FeatureStore, arguments, sentence, cap
     assert run_command(cli, "benchmarks") == 1
     err = capfd.readouterr().err
     assert sentence in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("seed", ["-1", "9999999999"])
+@pytest.mark.parametrize("command", [["run"], ["canary"], ["fit", "knn", "--backbone", "counting", "-o", "model"]])
+def test_seeds_that_no_library_takes(bench: FeatureStore, command, seed, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("sys.argv", ["benchmarks", *command, "--store", str(bench.path), "--seed", seed])
+    assert run_command(cli, "benchmarks") != 0
+    err = capfd.readouterr().err
+    assert f"{seed} is not in the range 0<=x<=2147483648" in err
     assert "Traceback" not in err
 
 
@@ -355,6 +386,15 @@ def test_costs_are_measured_apart_and_once(bench: FeatureStore) -> None:
     state = bench.refresh().state.id
     runner.run(bench, **plan, cost=True)
     assert bench.refresh().state.id == state
+
+
+def test_what_hangs_or_dies_is_not_tried_again_for_its_costs(bench: FeatureStore) -> None:
+    heads = [HeadSpec(how, "misbehaves", "failing_heads:misbehaving", {"how": how}) for how in ("die", "hang")]
+    plan = {"heads": [*heads, *find(["knn"])], "protocols": [Protocol("cv", folds=2)]}
+    started = time.monotonic()
+    runner.run(bench, **plan, cost=True, limits=Limits(workers=2, seconds=5.0))
+    assert time.monotonic() - started < 60
+    assert bench.refresh().sql("SELECT head FROM bench_costs")["head"].to_pylist() == ["knn"]
 
 
 def test_a_metric_that_came_later_is_scored_without_a_fit(bench: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks import models
 from benchmarks.heads import vgg
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.vgg import VGG19Base, convolutions, folded, make
@@ -81,7 +82,7 @@ def test_features_are_those_of_the_network(network: torch.nn.Sequential, file: s
 
 def test_a_vector_is_sent_through_once_a_process(file: str) -> None:
     X, _ = data(8)
-    network, known = vgg._base(file)
+    network, known, _ = vgg._base(file)
     known.clear()
     sent: list[int] = []
     handle = network.register_forward_hook(lambda module, args, output: sent.append(len(output)))
@@ -96,7 +97,7 @@ def test_a_vector_is_sent_through_once_a_process(file: str) -> None:
 
 def test_kept_features_are_bounded(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     X, _ = data(8)
-    _, known = vgg._base(file)
+    known = vgg._base(file).known
     known.clear()
     monkeypatch.setattr(vgg, "KEPT", 5)
     assert VGG19Base(weights=file).fit(X).transform(X).shape == (8, 128)
@@ -112,6 +113,39 @@ def test_it_learns_and_a_seed_gives_the_same_model(file: str) -> None:
     assert not np.array_equal(first, other)
     np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-4)
     assert (first.argmax(axis=1) == y[60:]).mean() > 0.8
+
+
+CARD = {
+    **dict.fromkeys(("head", "backbone", "label", "view", "revision", "state_id", "data_hash", "created"), "made up"),
+    "classes": ["a", "b", "c"],
+    "embed_dim": 2048,
+    "n_rows": 60,
+    "seed": 0,
+    "synthetic": True,
+    "weights": [],
+    "sources": [],
+    "scores": [],
+    "settings": {},
+    "chosen": {},
+    "libraries": {},
+}
+
+
+def test_it_comes_back_and_refuses_other_weights(file: str, network: torch.nn.Sequential, tmp_path: Path) -> None:
+    X, y = data()
+    weights = tmp_path / "vgg19.safetensors"
+    weights.write_bytes(Path(file).read_bytes())
+    fitted = make(seed=0, weights=str(weights), epochs=2).fit(X, y)
+    models.save(fitted, CARD, tmp_path / "model")
+    vgg._base.cache_clear()
+    found = models.load(tmp_path / "model").predict_proba(X)
+    np.testing.assert_allclose(found, fitted.predict_proba(X), rtol=0, atol=1e-5)
+    assert len(np.unique(found.argmax(axis=1))) > 1
+    changed = {f"features.{name}": value * 1.5 for name, value in network.state_dict().items()}
+    save_file(changed, weights)
+    vgg._base.cache_clear()
+    with pytest.raises(InputError, match="are others than those that the model was fitted with"):
+        models.load(tmp_path / "model").predict_proba(X)
 
 
 def test_what_is_no_number_is_refused(file: str) -> None:
