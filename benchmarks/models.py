@@ -168,7 +168,7 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
     skops = import_extra("skops.io", "bench", needed_by="reading a model")
     try:
         foreign = _foreign(content, trust)
-        classifier = None if foreign else skops.loads(content, trusted=skops.get_untrusted_types(data=content))
+        classifier: Any = None if foreign else skops.loads(content, trusted=skops.get_untrusted_types(data=content))
     except Exception as error:  # whoever wrote the file wrote its checksum: it may be anything
         raise InputError(
             f"{str(folder / MODEL)!r} is no model that skops wrote ({reason(error)[:120]}): get the model folder again"
