@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.errors import InputError
+
 ALPHA = 0.05
 # Differences of accuracy below this are of no practical use.
 ROPE = 0.01
@@ -171,7 +173,14 @@ def detectable(
     Two heads that disagree on a share ``discordance`` of the rows differ on ``n_test`` rows with variance
     ``discordance / n_test``; the rest is the corrected resampled t-test, Holm's first step over ``comparisons``, and
     the noncentral t distribution. ``repeats`` 0 is one split, of which the test part is one fold.
+
+    Raises
+    ------
+    InputError
+        When ``discordance`` is no share.
     """
+    if not 0 < discordance <= 1:
+        raise InputError(f"got a discordance of {discordance}, expected a share above 0 and up to 1")
     from scipy import optimize, stats
 
     n_test = n_rows / folds
