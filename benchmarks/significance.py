@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.errors import InputError
+
 ALPHA = 0.05
 # Differences of accuracy below this are of no practical use.
 ROPE = 0.01
@@ -172,7 +174,14 @@ def detectable(
     ``discordance / n_test``; the rest is the corrected resampled t-test, Holm's first step over ``comparisons``, and
     the noncentral t distribution. ``repeats`` 0 is one split, of which the test part is one fold. Heads can't
     differ by more than they disagree: None where even that would not be detected.
+
+    Raises
+    ------
+    InputError
+        When ``discordance`` is no share.
     """
+    if not 0 < discordance <= 1:
+        raise InputError(f"got a discordance of {discordance}, expected a share above 0 and up to 1")
     from scipy import optimize, stats
 
     n_test = n_rows / folds
