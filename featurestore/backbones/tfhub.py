@@ -3,7 +3,8 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ def _tensorflow(threads: int | None) -> Any:
     # TensorFlow reads this when it is imported. 3 silences even its error lines: it prints one on every machine
     # without a GPU, and real errors arrive as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    tensorflow = import_extra("tensorflow", "embed", needed_by="a SavedModel backbone")
+    with _silent():
+        tensorflow = import_extra("tensorflow", "embed", needed_by="a SavedModel backbone")
     if threads is not None:
         try:
             tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
@@ -89,6 +91,23 @@ def _tensorflow(threads: int | None) -> Any:
                 f"got threads={threads}, but TensorFlow is already running in this process: set it for the first model"
             ) from error
     return tensorflow
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing on stderr: what TensorFlow prints of a missing GPU, before it reads any setting, looks like an error."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is no stderr to keep clean
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def _load_folder(tensorflow: Any, folder: Path) -> Any:
