@@ -192,7 +192,7 @@ def _charts(
             ),
             _chart(
                 "Calibration",
-                "On the dashed line a probability of 0.6 is right in 60 % of the cases; below it the head is too sure.",
+                "On the dashed line a probability of 0.6 is right in 60\u00a0% of cases; below, the head is too sure.",
                 plots.calibration({name: one.reliability for name, one in detailed.items()}),
             ),
         ]
