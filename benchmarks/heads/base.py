@@ -89,9 +89,14 @@ class HeadSpec:
         MissingExtra
             When a library that the head needs is not installed.
         InputError
-            When the factory of an own head can't be loaded.
+            When the factory of an own head can't be loaded, or gives no classifier.
         """
-        return with_probabilities(self.function()(seed=seed, **{**self.parameters, **changed}), seed=seed)
+        model = self.function()(seed=seed, **{**self.parameters, **changed})
+        # Calibration would put a classifier of its own in the place of None.
+        if isinstance(model, type) or not hasattr(model, "fit"):
+            given = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+            raise InputError(f"the factory of the head {self.name!r} gave {given}, expected a scikit-learn classifier")
+        return with_probabilities(model, seed=seed)
 
     def function(self, name: str | None = None) -> Callable[..., Any]:
         """The factory, or another function of its module."""

@@ -160,6 +160,16 @@ def test_files_without_good_heads(tmp_path: Path, code: str, sentence: str) -> N
         find([], files=[file])
 
 
+@pytest.mark.parametrize(("given", "sentence"), [("None", "gave NoneType"), ("LinearSVC", "gave the class LinearSVC")])
+def test_a_factory_that_gives_no_classifier(tmp_path: Path, given: str, sentence: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(OWN.replace("LinearSVC(C=C, random_state=seed)", given))
+    (spec,) = find(["own_svm"], files=[file])
+    with pytest.raises(InputError, match=sentence):
+        spec.build(seed=0)
+    assert "gave" in violations(spec)["probabilities"]
+
+
 def test_a_file_of_heads_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected an existing \.py file"):
         find([], files=[tmp_path / "none.py"])
