@@ -71,7 +71,12 @@ def _numbers() -> list[Kind]:
         _command(
             "workers of -1", ["featurestore", "embed", "--backbone", "descriptors", "--workers", "-1"], Refused(k)
         ),
-        Kind("values", "genres of 0", lambda work: [*work.ingest(), "--top-genres", "0"], Refused(k)),
+        Kind(
+            "values",
+            "genres of 0",
+            lambda work: [*work.ingest(), "--top-genres", "0"],
+            Refused("genres, expected 1 to"),
+        ),
         Kind(
             "values",
             "genres of 30 digits",
