@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, TimeoutError, as_completed
 from pathlib import Path
@@ -113,6 +114,7 @@ def _one_thread() -> Iterator[None]:
 def _start_worker(memory_limit_mb: int | None) -> None:
     """Ctrl-C reaches every process of the terminal; a worker would answer with a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_runner, daemon=True).start()
     if memory_limit_mb is not None and sys.platform == "linux":
         import resource
 
@@ -120,3 +122,11 @@ def _start_worker(memory_limit_mb: int | None) -> None:
         held = int(next(line.split()[1] for line in status if line.startswith("VmData"))) * 1024
         limit = held + memory_limit_mb * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _end_with_runner() -> None:
+    """Else a head that hangs would go on when the runner was killed: nobody is left to keep its time limit."""
+    runner = multiprocessing.parent_process()
+    if runner is not None:
+        runner.join()
+        os._exit(1)

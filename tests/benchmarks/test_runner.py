@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support import Collection, CountingBackbone, jpeg, movie, write_metadata
+from support import Collection, CountingBackbone, jpeg, members, movie, write_metadata
 
 from benchmarks import runner
 from benchmarks.canary import watch
@@ -308,6 +308,30 @@ def test_ctrl_c_is_one_line(bench: FeatureStore) -> None:
     assert err.rstrip().splitlines()[-1].startswith("benchmarks: stopped; what was finished is kept")
     bench.refresh()
     assert bench.sql("SELECT count(*) AS n FROM bench_cells")["n"][0].as_py() > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
+def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_path: Path) -> None:
+    mark = tmp_path / "hangs"
+    (tmp_path / "own.py").write_text(
+        "from pathlib import Path\nfrom benchmarks.heads.registry import head\n"
+        "class Hanging:\n    def fit(self, X, y):\n        import time\n"
+        f"        Path({str(mark)!r}).touch()\n        time.sleep(600)\n"
+        "    def predict_proba(self, X): ...\n"
+        "@head('hanging')\ndef hanging(*, seed):\n    return Hanging()\n"
+    )
+    command = [sys.executable, "-m", "benchmarks.cli", "run", "--store", str(bench.path), "--quick"]
+    command += ["--head-file", str(tmp_path / "own.py"), "--head", "hanging"]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert mark.exists()
+        process.kill()
+        process.wait()
+        while members(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert members(process.pid) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory limits are Linux's")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from support import GENRES, CountingBackbone, jpeg, movie, write_metadata
+from support import GENRES, CountingBackbone, jpeg, members, movie, write_metadata
 
 from featurestore import FeatureStore, maintenance
 from featurestore import open as open_store
@@ -231,20 +231,6 @@ def group_is_gone(session: int, *, seconds: float) -> bool:
     for process in members(session):
         os.kill(process, signal.SIGKILL)
     return False
-
-
-def members(session: int) -> list[int]:
-    """Living processes of a session."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == session and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
 
 
 def compared(before: Content, now: Content) -> str:
