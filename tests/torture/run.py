@@ -34,6 +34,7 @@ JOBS = {
     "damage": "damage:run",
     "load": "load:run",
     "determinism": "determinism:run",
+    "inputs": "inputs:run",
 }
 OURS = ("numpy", "pyarrow", "duckdb", "deltalake", "scikit-learn", "pebble", "filelock")
 
