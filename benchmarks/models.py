@@ -20,7 +20,7 @@ from featurestore.errors import InputError, IntegrityError, reason
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
 FORMAT = 1
 # What a card must tell for the model to be used.
-FIELDS = ("sha256", "classes", "embed_dim", "backbone", "revision", "sources", "synthetic")
+FIELDS = ("sha256", "classes", "embed_dim", "backbone", "revision", "synthetic")
 # Types outside scikit-learn, NumPy and SciPy that the built-in heads are made of; skops knows the others.
 TRUSTED = frozenset(
     {
