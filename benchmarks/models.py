@@ -19,7 +19,6 @@ from featurestore.errors import InputError, IntegrityError, reason
 
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
 FORMAT = 1
-# What a card must tell for the model to be used.
 # Types outside scikit-learn, NumPy and SciPy that the built-in heads are made of; skops knows the others.
 TRUSTED = frozenset(
     {

@@ -107,7 +107,7 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
     if backbone.spec.revision != card["revision"]:
         raise InputError(
             f"the model learned from revision {card['revision']} of {card['backbone']!r} "
-            f"({', '.join(card['sources'])}), got {backbone.spec.revision}: name the same weights "
+            f"({', '.join(card.get('sources', ()))}), got {backbone.spec.revision}: name the same weights "
             "(--model-backbone, --weights, --tensor)"
         )
     how = backbone.spec.preprocessing

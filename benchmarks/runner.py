@@ -118,13 +118,14 @@ def run(
     InputError
         When the store holds no embeddings, or view, label, protocol or reference don't fit.
     """
+    recipes = find_recipes(finetune) if finetune else []
     names = list(backbones) or [info.name for info in store.backbones()]
     if not names:
         raise InputError(f"the store {str(store.path)!r} holds no embeddings: run `featurestore embed` first")
     datasets = aligned([from_store(store, name, view=view, label=label) for name in dict.fromkeys(names)])
     if canary:
         datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
-    tuning = prepare(store, datasets[0], recipes=find_recipes(finetune), weights=weights) if finetune else None
+    tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
     plans = [
         _plan(protocol, heads or find([], protocol=protocol.name), datasets, seed, seeds, reference, canary, tuning)
         for protocol in protocols

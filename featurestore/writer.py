@@ -164,7 +164,8 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
                 yield writer
             except BaseException:
                 with suppress(OSError, duckdb.Error):  # what went wrong before is what is told
-                    publish_layout(root, writer.state)
+                    if _is_behind(root, writer.state):
+                        publish_layout(root, writer.state)
                 raise
             else:
                 _catch_up(root, writer.state)
@@ -188,9 +189,14 @@ def _writing(root: Path) -> Iterator[None]:
         ) from error
 
 
+def _is_behind(root: Path, state: State) -> bool:
+    """Whether the disposable files beside a state are of an older one."""
+    return state.number > 0 and not is_published(root, state)
+
+
 def _catch_up(root: Path, state: State) -> None:
     """Publish the layout where the writer, or one that died, has not: the commit stands without it."""
-    if state.number == 0 or is_published(root, state):
+    if not _is_behind(root, state):
         return
     try:
         publish_layout(root, state)
@@ -209,6 +215,8 @@ def publish_layout(root: Path, state: State) -> None:
 
 
 def _acquire(root: Path, wait_seconds: float) -> FileLock:
+    if not wait_seconds >= 0:  # FileLock would wait for ever
+        raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
     lock = FileLock(root / LOCK_FILE, timeout=wait_seconds)
     try:
         lock.acquire()

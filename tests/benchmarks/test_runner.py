@@ -243,7 +243,7 @@ def test_seeds_that_no_library_takes(bench: FeatureStore, command, seed, capfd, 
     monkeypatch.setattr("sys.argv", ["benchmarks", *command, "--store", str(bench.path), "--seed", seed])
     assert run_command(cli, "benchmarks") != 0
     err = capfd.readouterr().err
-    assert f"{seed} is not in the range 0<=x<=2147483648" in err
+    assert f"{seed} is not in the range 0<=x<=2147483647" in err
     assert "Traceback" not in err
 
 

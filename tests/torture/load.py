@@ -64,7 +64,7 @@ def _rows(found: dict[str, list[dict[str, Any]]], seconds: float) -> list[Row]:
         some = found[kind]
         faults = [fault for one in some for fault in one["faults"]]
         count = sum(one["done"] for one in some)
-        if not all(one["done"] for one in some):
+        if not all(one["done"] or one.get("locked") for one in some):
             faults.append(f"one of {len(some)} has done nothing")
         locked = sum(one.get("locked", 0) for one in some)
         states = max(one.get("states", 0) for one in some)

@@ -44,7 +44,9 @@ def _numbers() -> list[Kind]:
             Refused("no backbone 'nope'"),
         ),
         _command(
-            "neither id nor image", ["featurestore", "similar", "--backbone", "counting"], Refused("--id or --image", 2)
+            "neither id nor image",
+            ["featurestore", "similar", "--backbone", "counting"],
+            Refused("--id, --image or --vector", 2),
         ),
         _command(
             "an image that is not there",

@@ -176,7 +176,7 @@ def _meeting() -> list[Kind]:
         file.write_text("ImgName,0,1\n101.jpg,1,2\n")
         return ["featurestore", "import-embeddings", str(file), "--backbone", "mine"]
 
-    one = "would be that of"
+    one = "can't be that of"
     return [
         Kind("views", "named as a backbone's that comes later", backbone, Refused(f"'embeddings_mine' {one}")),
         Kind("views", "named as those of `embed`", embed, Refused(f"'labeled_descriptors' {one}")),
