@@ -94,7 +94,7 @@ def _created() -> list[Kind]:
             for name in ("1st", "a-b", "A", "é", "a b", "", 'a"b', "x" * 65, "a;b", "../a")
         ),
         *(
-            _create(f"named {name}, which the store has", SELECT, Refused("is a view of the store itself"), view=name)
+            _create(f"named {name}, which the store has", SELECT, Refused(f"the name '{name}' can't be"), view=name)
             for name in ("labeled", "movies", "embeddings_counting", "labeled_counting")
         ),
         _create("named select", SELECT, Accepted('SELECT count(*) FROM "select"', [(6,)]), view="select"),
