@@ -35,6 +35,7 @@ def computed(
     failed: Callable[[str], Result],
     time_limit: float = TIME_LIMIT_SECONDS,
     memory_limit_mb: int | None = None,
+    fresh: bool = False,
 ) -> Generator[tuple[int, Result]]:
     """Number and result of each task, in the order in which they end.
 
@@ -48,6 +49,8 @@ def computed(
         Seconds a task may take.
     memory_limit_mb
         What a worker may allocate beyond what it holds at its start; Linux only.
+    fresh
+        Run each task in a process that has run no other: one that has keeps memory for the next.
     """
     if not tasks:
         return
@@ -57,6 +60,7 @@ def computed(
         _one_thread(),
         ProcessPool(
             max_workers=min(workers, len(tasks)),
+            max_tasks=1 if fresh else 0,
             context=_context(),
             initializer=_start_worker,
             initargs=(memory_limit_mb,),

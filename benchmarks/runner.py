@@ -323,6 +323,7 @@ def _measure(store: FeatureStore, cells: Sequence[Cell], folder: Path, limits: L
         failed=Cost,
         time_limit=limits.seconds,
         memory_limit_mb=limits.memory_mb,
+        fresh=True,
     )
     found = [(wanted[number], cost) for number, cost in measured]
     if found:

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from failing_heads import process_of
 from support import Collection, CountingBackbone, jpeg, members, movie, write_metadata
 
 from benchmarks import runner
@@ -24,6 +25,7 @@ from benchmarks.dataset import from_store
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
 from benchmarks.metrics import METRICS
+from benchmarks.pool import computed
 from benchmarks.protocols import Protocol
 from benchmarks.queries import backfill, comparison, predictions, runs, split_scores
 from benchmarks.report import notes, published_rows, render, tables
@@ -399,12 +401,22 @@ def test_several_seeds_are_run_by_heads_that_are_random(bench: FeatureStore) -> 
     assert rows["random_forest"]["n_test"] == rows["knn"]["n_test"] == 60
 
 
+def test_tasks_that_must_be_fresh_share_no_process() -> None:
+    def processes(*, fresh: bool) -> set[int]:
+        found = computed(process_of, [0, 1, 2], workers=1, failed=lambda sentence: -1, fresh=fresh)
+        return {process for _, process in found}
+
+    assert len(processes(fresh=True)) == 3
+    assert len(processes(fresh=False)) == 1
+
+
 def test_costs_are_measured_apart_and_once(bench: FeatureStore) -> None:
     plan = {"heads": find(["knn", "ridge"]), "protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
     runner.run(bench, **plan, cost=True)
     for row in comparison(bench, runs(bench)[0]):
         assert 0 < row["predict_ms_p50"] <= row["predict_ms_p95"]
         assert row["cost_fit_seconds"] > 0
+        assert row["memory_mb"] > 0
         assert row["model_bytes"] > 1000
         assert row["depends_on_batch"] is False
     state = bench.refresh().state.id

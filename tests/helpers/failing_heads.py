@@ -1,4 +1,6 @@
-"""Heads that fail, for the tests of the runner."""
+"""Heads that fail, and a task that tells its process, for the tests of the runner."""
+
+import os
 
 import numpy as np
 
@@ -99,7 +101,6 @@ class _Misbehaving(_Simple):
 
     def fit(self, X, y):  # type: ignore[no-untyped-def]
         if self.how == "die":
-            import os
             import signal
 
             os.kill(os.getpid(), signal.SIGKILL)
@@ -133,3 +134,8 @@ class _Peeping(_Simple):
 
 def peeping(*, seed: int, path: str) -> _Simple:
     return _Peeping(path)
+
+
+def process_of(task: int) -> int:
+    """The number of the process that runs the task."""
+    return os.getpid()
