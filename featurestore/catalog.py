@@ -13,7 +13,7 @@ import pyarrow as pa
 from featurestore.errors import IntegrityError, QueryError, reason
 from featurestore.layout import Layout
 from featurestore.parts import Part
-from featurestore.sandbox import guard
+from featurestore.sandbox import guard, interruptible
 from featurestore.schemas import CORE_TABLES
 
 SHELL_FILE = "store.duckdb"
@@ -21,6 +21,7 @@ SHELL_FILE = "store.duckdb"
 OF_PART = ", filename = 'part'"
 
 
+@interruptible()
 def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
     """An in-memory connection with the views of ``layout`` over the store in ``root``."""
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
@@ -34,6 +35,7 @@ def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+@interruptible()
 def write_shell_file(layout: Layout, root: Path) -> None:
     """Write ``store.duckdb``: the same views for the ``duckdb`` shell started in ``root``; disposable.
 
@@ -192,6 +194,7 @@ def _sql_type(kind: pa.DataType) -> str:
     return names[kind]
 
 
+@interruptible()
 def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> pa.Table:
     """Run ``query`` and fetch its result.
 

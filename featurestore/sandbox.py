@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import TIMEOUT_MAX
 from typing import Any
 
@@ -39,6 +40,18 @@ SECONDS_LIMIT = 300.0
 CTE_NAME = re.compile(r"[\w ]+")
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C be Ctrl-C in the block: DuckDB answers it with an error of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
+
+
+@interruptible()
 def guard(connection: duckdb.DuckDBPyConnection, query: str) -> None:
     """Refuse ``query`` unless it is one SELECT over the views and table macros of ``connection``.
 

@@ -214,6 +214,14 @@ def test_ctrl_c_stops_a_query(shared: FeatureStore) -> None:
     assert shared.sql("SELECT 1 AS one")["one"][0].as_py() == 1
 
 
+def test_ctrl_c_is_ctrl_c_where_duckdb_works_in_this_thread(shared: FeatureStore) -> None:
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt), sandbox.interruptible():
+        shared.connection.execute(ENDLESS)
+    assert shared.query("SELECT 1 AS one")["one"][0].as_py() == 1
+
+
 def test_a_query_has_a_memory_limit(shared: FeatureStore) -> None:
     with pytest.raises(QueryError, match="memory"):
         shared.sql("SELECT list(a.range || 'some text that takes room') FROM range(60000000) a", seconds=60)
