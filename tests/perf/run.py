@@ -105,7 +105,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=JOBS, metavar="JOB", help=f"repeatable: {', '.join(JOBS)}")
     parser.add_argument("--quick", action="store_true", help="little data: does it work?")
-    parser.add_argument("--whole", action="store_true", help="nothing scaled up: an hour and more on two cores")
+    parser.add_argument("--whole", action="store_true", help="scale up only the slowest rivals: an hour and more")
     parser.add_argument("--repeats", type=int, help="rounds of each race (default 5)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no job after so many")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "perf", help="results, models and rivals")
