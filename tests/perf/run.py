@@ -8,41 +8,34 @@ It asserts nothing: a missed goal is a row that says MISS.
 """
 
 import argparse
-import importlib
-import importlib.metadata
-import os
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-import traceback
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
+
+import harness  # noqa: E402
 
 from perf.context import Context  # noqa: E402
 from perf.rivals import Rivals, install  # noqa: E402
 from perf.table import Row, compare, markdown, render, save, table  # noqa: E402
 
-# module:function in `jobs`; they are imported when they run.
 JOBS = {
-    "start": "start:run",
-    "pull": "pull:run",
-    "search": "search:run",
-    "pairs": "search:pairs",
-    "ingest": "ingest:run",
-    "nothing-new": "embed:nothing_new",
-    "embed": "embed:run",
-    "finetune": "finetune:run",
-    "bench": "bench:run",
-    "growth": "growth:run",
+    "start": "perf.jobs.start:run",
+    "pull": "perf.jobs.pull:run",
+    "search": "perf.jobs.search:run",
+    "pairs": "perf.jobs.search:pairs",
+    "ingest": "perf.jobs.ingest:run",
+    "nothing-new": "perf.jobs.embed:nothing_new",
+    "embed": "perf.jobs.embed:run",
+    "finetune": "perf.jobs.finetune:run",
+    "bench": "perf.jobs.bench:run",
+    "growth": "perf.jobs.growth:run",
 }
-OURS = ("numpy", "pyarrow", "duckdb", "deltalake", "tensorflow", "scikit-learn", "torch")
+PACKAGES = ("numpy", "pyarrow", "duckdb", "deltalake", "tensorflow", "scikit-learn", "torch")
 
 
 def main() -> None:
@@ -67,38 +60,18 @@ def main() -> None:
             rivals=rivals,
             real=options.real,
         )
-        about = _about(rivals)
-        rows = _run(options.only or list(JOBS), context, minutes=options.minutes)
-        about["load at the end"] = _load()
+        about = harness.about(PACKAGES)
+        about["versions"] |= {f"{name} (rival)": version for name, version in rivals.versions.items()}
+        names, told = options.only or list(JOBS), partial(table, head=False)
+        rows = harness.each(JOBS, names, context, failed=_failed, table=told, minutes=options.minutes)
+        about["load at the end"] = harness.load()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    text = render(rows, about)
-    print(text)
-    name = f"{about['at'].replace(':', '')}-{about['commit']}"
-    save(rows, about, options.out / f"{name}.json")
-    (options.out / f"{name}.txt").write_text(text + "\n", "utf-8")
-    print(f"kept as {options.out / name}.json")
+    harness.keep(render(rows, about), lambda path: save(rows, about, path), about, options.out)
 
 
-def _run(names: list[str], context: Context, *, minutes: float) -> list[Row]:
-    rows: list[Row] = []
-    ends = time.monotonic() + minutes * 60
-    for name in names:
-        started = time.monotonic()
-        if started > ends:
-            words = f"not begun: the {minutes:g} minutes were over"
-            rows.append(Row(name, "all of it", "-", "limit", None, [], [], None, words))
-            continue
-        module, _, function = JOBS[name].partition(":")
-        try:
-            found = getattr(importlib.import_module(f"perf.jobs.{module}"), function)(context)
-        except Exception as error:  # the other jobs are worth having, and the row says what happened
-            traceback.print_exc()
-            found = [Row(name, "all of it", "-", "limit", None, [], [], None, f"the job failed: {error}")]
-        # As they come: a run that is stopped has not been for nothing.
-        print(f"{name}: {time.monotonic() - started:.0f} s\n{table(found)}\n", file=sys.stderr, flush=True)
-        rows += found
-    return rows
+def _failed(name: str, words: str, _: float) -> Row:
+    return Row(name, "all of it", "-", "limit", None, [], [], None, words)
 
 
 def _options() -> argparse.Namespace:
@@ -115,47 +88,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--compare", nargs=2, type=Path, metavar="JSON", help="two kept results")
     parser.add_argument("--markdown", type=Path, metavar="JSON", help="a kept result as a table for a page")
     return parser.parse_args()
-
-
-def _about(rivals: Rivals) -> dict[str, Any]:
-    """When, where and with what."""
-    versions = {"python": platform.python_version()}
-    for name in OURS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    versions |= {f"{name} (rival)": version for name, version in rivals.versions.items()}
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "commit": _commit(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory_gb():.0f} GB",
-        "load": _load(),
-        "versions": versions,
-    }
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-    return f"{git('rev-parse', '--short', 'HEAD') or 'none'}{'+' if git('status', '--porcelain', '-uno') else ''}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _memory_gb() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-
-
-def _load() -> str:
-    return " ".join(f"{value:.1f}" for value in os.getloadavg())
 
 
 if __name__ == "__main__":

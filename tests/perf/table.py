@@ -151,8 +151,8 @@ def _loaded(record: dict[str, Any]) -> Row:
     return Row(**fields | {"goal": goal, "ratio": fields["ratio"] and tuple(fields["ratio"])})
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows alone."""
+def table(rows: Sequence[Row], *, head: bool = True) -> str:
+    """The rows alone, without their heading where they are told one by one."""
     cells = [COLUMNS, *map(_cells, rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(8)]
     lines = []
@@ -165,7 +165,7 @@ def table(rows: Sequence[Row]) -> str:
             lines.append("-" * len(lines[0].ljust(sum(widths) + 14)))
         elif rows[number - 1].note:
             lines.append(f"    {rows[number - 1].note}")
-    return "\n".join(lines)
+    return "\n".join(lines if head else lines[2:])
 
 
 def _seconds(values: Sequence[float]) -> str:

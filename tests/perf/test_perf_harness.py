@@ -13,7 +13,7 @@ import pytest
 RUN = Path(__file__).resolve().parent / "run.py"
 sys.path.insert(0, str(RUN.parents[1]))
 
-from perf import run as harness  # noqa: E402
+from perf import run as command  # noqa: E402
 from perf import table  # noqa: E402
 from perf.context import Context  # noqa: E402
 from perf.measure import Contender, Runs, race  # noqa: E402
@@ -157,9 +157,9 @@ def test_every_row_that_was_asked_for_is_there(whole: bool, tmp_path: Path, monk
     monkeypatch.setattr("perf.context.Context.posters", lambda self, count: ([str(RUN)] * count, "posters"))
     context = Context(False, whole, 3, tmp_path, tmp_path / "kept", Rivals(Path("python")), tmp_path)
     found = []
-    for job in harness.JOBS.values():
+    for job in command.JOBS.values():
         name, _, function = job.partition(":")
-        module = importlib.import_module(f"perf.jobs.{name}")
+        module = importlib.import_module(name)
         monkeypatch.setattr(module, "race", made_up)
         monkeypatch.setattr(module, "once", lambda *given, **more: 811, raising=False)
         found += getattr(module, function)(context)

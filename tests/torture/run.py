@@ -6,37 +6,23 @@
 """
 
 import argparse
-import importlib
-import importlib.metadata
-import os
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-import traceback
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 # The packages before the tests: folders of tests have their names.
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "helpers")]
 
+import harness  # noqa: E402
+
 from torture.context import Context  # noqa: E402
 from torture.table import Row, render, save, table  # noqa: E402
 
-# module:function; each takes the context and gives rows. They are imported when they run.
-JOBS = {
-    "kill": "kill:run",
-    "disk": "disk:run",
-    "damage": "damage:run",
-    "load": "load:run",
-    "determinism": "determinism:run",
-    "inputs": "inputs:run",
-}
-OURS = ("numpy", "pyarrow", "duckdb", "deltalake", "scikit-learn", "pebble", "filelock")
+JOBS = {name: f"torture.{name}:run" for name in ("kill", "disk", "damage", "load", "determinism", "inputs")}
+PACKAGES = ("numpy", "pyarrow", "duckdb", "deltalake", "scikit-learn", "pebble", "filelock")
 
 
 def main() -> int:
@@ -51,38 +37,21 @@ def main() -> int:
             scratch=scratch,
             seed=options.seed,
         )
-        about = _about(context)
+        about = harness.about(PACKAGES, seed=context.seed, quick=context.quick)
         rows = run(options.only or list(JOBS), context)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    text = render(rows, about)
-    print(text)
-    name = f"{about['at'].replace(':', '')}-{about['commit']}"
-    save(rows, about, options.out / f"{name}.json")
-    (options.out / f"{name}.txt").write_text(text + "\n", "utf-8")
-    print(f"kept as {options.out / name}.json")
+    harness.keep(render(rows, about), lambda path: save(rows, about, path), about, options.out)
     return int(any(row.outcome == "FAIL" for row in rows))
 
 
 def run(names: list[str], context: Context) -> list[Row]:
     """The rows of these jobs; each is printed as it ends."""
-    rows: list[Row] = []
-    for name in names:
-        module, _, function = JOBS[name].partition(":")
-        started = time.monotonic()
-        try:
-            for row in getattr(importlib.import_module(f"torture.{module}"), function)(context):
-                rows.append(row)
-                # As they come: a run that is stopped has not been for nothing.
-                print(table([row], head=False), file=sys.stderr, flush=True)
-        except Exception as error:  # the other jobs are worth having, and the row fails
-            traceback.print_exc()
-            fault = f"the job itself failed: {error!r}"
-            rows.append(Row(name, "the rest of it", 0, [fault], time.monotonic() - started))
-        except KeyboardInterrupt:
-            rows.append(Row(name, "the rest of it", 0, [], time.monotonic() - started, "stopped"))
-            break
-    return rows
+
+    def failed(name: str, words: str, seconds: float) -> Row:
+        return Row(name, "the rest of it", 0, [words], seconds)
+
+    return harness.each(JOBS, names, context, failed=failed, table=partial(table, head=False))
 
 
 def _options() -> argparse.Namespace:
@@ -95,32 +64,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "torture", help="where the table is kept")
     parser.add_argument("--scratch", type=Path, help="where the stores go (default: the system's)")
     return parser.parse_args()
-
-
-def _about(context: Context) -> dict[str, Any]:
-    """When, where and with what."""
-    versions = {"python": platform.python_version()}
-    for name in OURS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "commit": _commit(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}",
-        "seed": context.seed,
-        "quick": context.quick,
-        "versions": versions,
-    }
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-    return f"{git('rev-parse', '--short', 'HEAD') or 'none'}{'+' if git('status', '--porcelain', '-uno') else ''}"
 
 
 if __name__ == "__main__":
