@@ -43,10 +43,10 @@ def main() -> int:
     )
     program = sys.argv[1]
     if program == "benchmarks":
-        from benchmarks import runner
+        from benchmarks import work
         from benchmarks.cli import cli
 
-        runner.FLUSH_SECONDS = float(os.environ.get("TORTURE_FLUSH_SECONDS", runner.FLUSH_SECONDS))
+        work.FLUSH_SECONDS = float(os.environ.get("TORTURE_FLUSH_SECONDS", work.FLUSH_SECONDS))
     else:
         from featurestore import extract
         from featurestore.cli import cli

@@ -92,8 +92,8 @@ def _master(bed: Bed) -> Callable[[FeatureStore], object]:
     def make(store: FeatureStore) -> None:
         from benchmarks.heads.registry import find
         from benchmarks.protocols import Protocol
-        from benchmarks.runner import Limits
         from benchmarks.runner import run as bench
+        from benchmarks.work import Limits
 
         bed.embedded(store)
         store.snapshot("kept")

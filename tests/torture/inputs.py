@@ -5,17 +5,12 @@ result, taken with the file quarantined for a reason, or refused in one sentence
 """
 
 import hashlib
-import io
-import json
 import os
 import re
 import shutil
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +19,7 @@ import numpy as np
 from support import CountingBackbone, jpeg, movie, write_metadata
 
 from featurestore import FeatureStore, maintenance
+from torture.launch import Done, as_process, in_process
 
 GENRES = ("Drama", "Comedy|Romance", "Crime|Drama", "Adventure|Family", "Drama", "Comedy")
 IDS = tuple(range(101, 107))
@@ -113,15 +109,6 @@ class Kind:
     make: Callable[[Work], list[str]]
     expect: Accepted | Quarantined | Refused
     needs: str = ""
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass
@@ -242,63 +229,6 @@ def _files(folder: Path) -> dict[str, str]:
     return found
 
 
-def in_process(arguments: Sequence[str]) -> Done:
-    """Run a command in this process, with all that it, or a library below Python, writes to the screen."""
-    from benchmarks.cli import cli as benchmarks
-    from featurestore.cli import cli as featurestore
-    from featurestore.commands.options import run_command
-
-    program = {"featurestore": featurestore, "benchmarks": benchmarks}[arguments[0]]
-    before = sys.argv
-    with _captured() as texts:
-        sys.argv = list(arguments)
-        try:
-            code = run_command(program, arguments[0])
-        except Exception:  # what would be a traceback on the screen
-            import traceback
-
-            traceback.print_exc()
-            code = 1
-        finally:
-            sys.argv = before
-    return Done(code, *texts)
-
-
-@contextmanager
-def _captured() -> Any:
-    """Both streams into files, at the level of descriptors and of Python; filled when the block ends."""
-    import tempfile
-
-    texts: list[str] = []
-    saved = [(sys.stdout, os.dup(1)), (sys.stderr, os.dup(2))]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        streams = [
-            io.TextIOWrapper(io.FileIO(os.dup(f.fileno()), "w"), "utf-8", write_through=True) for f in (out, err)
-        ]
-        for number, file in ((1, out), (2, err)):
-            os.dup2(file.fileno(), number)
-        sys.stdout, sys.stderr = streams
-        try:
-            yield texts
-        finally:
-            for stream in streams:
-                stream.close()
-            for number, (stream, descriptor) in enumerate(saved, 1):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
-                setattr(sys, ("stdout", "stderr")[number - 1], stream)
-            for file in (out, err):
-                file.seek(0)
-                texts.append(file.read().decode("utf-8", "replace"))
-
-
-def as_process(arguments: Sequence[str]) -> Done:
-    """Run a command as a user does."""
-    command = [sys.executable, "-m", f"{arguments[0]}.cli", *arguments[1:]]
-    found = subprocess.run(command, capture_output=True, timeout=300, check=False)
-    return Done(found.returncode, found.stdout.decode("utf-8", "replace"), found.stderr.decode("utf-8", "replace"))
-
-
 def corpus() -> list[Kind]:
     """Every kind, by family."""
     from torture.kinds import images, metadata, models, values, vectors, views
@@ -323,12 +253,6 @@ def run(context: Any) -> list[Any]:
         note = f"not tried: {'; '.join(left)}" if left else ""
         rows.append(Row("inputs", f"bad {family}", len(tried), found, time.monotonic() - started, note))
     return rows
-
-
-def report(done: Done) -> dict[str, Any]:
-    """What a command printed with ``--json``."""
-    record: dict[str, Any] = json.loads(done.out)
-    return record
 
 
 def noise(rows: int, columns: int) -> np.ndarray:

@@ -103,7 +103,8 @@ def bench(root: Path, seconds: float, _: int) -> dict[str, Any]:
     """Run the bench with one seed after another: each is new cells."""
     from benchmarks.heads.registry import find
     from benchmarks.protocols import Protocol
-    from benchmarks.runner import Limits, run
+    from benchmarks.runner import run
+    from benchmarks.work import Limits
 
     end, done, faults, seed = time.time() + seconds, 0, [], 0
     heads = find(["majority", "knn"])

@@ -7,8 +7,9 @@ import pytest
 
 from featurestore import open_bundle
 from featurestore.errors import FeatureStoreError
-from torture.inputs import Bed, Kind, corpus, faults, in_process
+from torture.inputs import Bed, Kind, corpus, faults
 from torture.kinds.models import BUNDLES, MANIFESTS, WEIGHTS, bundle, relocked, weights
+from torture.launch import in_process
 
 KINDS = corpus()
 Damage = Callable[[Path], object]
