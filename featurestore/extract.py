@@ -1,13 +1,9 @@
 """Where store and backbone meet: plans what is missing, computes it in batches, publishes it as parts."""
 
-import os
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
-from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
+from featurestore.backbones.base import Backbone, BackboneSpec
 from featurestore.backbones.custom import checked
 from featurestore.backbones.registry import store_name
-from featurestore.errors import BackboneError, FeatureStoreError, ImageError, InputError
-from featurestore.images import content_hash, decode
+from featurestore.batches import batches
+from featurestore.errors import BackboneError, FeatureStoreError, InputError
 from featurestore.ingest import images_of, sync_images
 from featurestore.names import check_names
 from featurestore.progress import Progress
@@ -210,7 +206,7 @@ def _compute(
 ) -> None:
     """Decode on threads while the model works; stage each batch, publish every `PUBLISH_ROWS`."""
     done = 0
-    for digests, names, images, failed in _batches(compute, backbone.spec.preprocessing, batch_size, workers):
+    for digests, names, images, failed in batches(compute, backbone.spec.preprocessing, batch_size, workers):
         run.refused |= failed
         done += len(digests) + len(failed)
         if digests:
@@ -264,50 +260,3 @@ def forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float32
     except Exception as error:  # a user's callable may raise anything
         raise BackboneError(f"the backbone {spec.name!r} failed with {type(error).__name__}: {error}") from error
     return checked(vectors, spec, len(images))
-
-
-def _batches(
-    rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None
-) -> Iterator[tuple[list[str], list[str], NDArray[np.uint8], dict[str, str]]]:
-    """Batches of decoded images: hashes, file names, ``(n, height, width, 3)`` uint8, and the files that failed."""
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        digests: list[str] = []
-        names: list[str] = []
-        images: list[NDArray[np.uint8]] = []
-        failed: dict[str, str] = {}
-        for digest, path, future in _ahead(pool, rows, preprocessing, window=3 * batch_size):
-            try:
-                images.append(future.result())
-                digests.append(digest)
-                names.append(path.name)
-            except ImageError as error:
-                failed[path.name] = str(error)
-            if len(digests) == batch_size:
-                yield digests, names, np.stack(images), failed
-                digests, names, images, failed = [], [], [], {}
-        if digests or failed:
-            yield digests, names, np.stack(images) if images else np.empty((0, 0, 0, 3), np.uint8), failed
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, rows: pa.Table, preprocessing: Preprocessing, *, window: int
-) -> Iterator[tuple[str, Path, "Future[Any]"]]:
-    """Decode at most ``window`` images ahead, in order: memory stays flat however many there are."""
-    pending: deque[tuple[str, Path, Future[Any]]] = deque()
-    for batch in rows.to_batches(max_chunksize=window):
-        for digest, name in zip(batch["content_hash"].to_pylist(), batch["path"].to_pylist(), strict=True):
-            path = Path(name)
-            pending.append((digest, path, pool.submit(_decode, digest, path, preprocessing)))
-            if len(pending) > window:
-                yield pending.popleft()
-    yield from pending
-
-
-def _decode(digest: str, path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"the file can't be read: {error.strerror}") from error
-    if content_hash(content) != digest:
-        raise ImageError("the file changed while it was being embedded: run the command again")
-    return decode(content, height=preprocessing.height, width=preprocessing.width)

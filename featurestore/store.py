@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from featurestore import features as _features
-from featurestore import snapshots
+from featurestore import feature_rows, snapshots
 from featurestore.catalog import connect, run_query
 from featurestore.errors import StoreError
 from featurestore.features import Features
@@ -197,7 +196,7 @@ class FeatureStore:
             When there is no such backbone, view or column.
         """
         with explained(self):
-            return _features.read(self, backbone, view=view, columns=columns, label=label)
+            return feature_rows.read(self, backbone, view=view, columns=columns, label=label)
 
     def ingest(
         self,

@@ -126,7 +126,7 @@ def test_rows_that_are_left_out_leave_the_others_where_they_belong(
     store: FeatureStore, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gaps in the first, a middle and the last chunk of rows that are moved up."""
-    monkeypatch.setattr("featurestore.features.MOVE_ROWS", 4)
+    monkeypatch.setattr("featurestore.feature_rows.MOVE_ROWS", 4)
     store.embed(CountingBackbone())
     whole = store.features("counting", view="images_usable")
     for img_id in (101, 111, 112, 124):
