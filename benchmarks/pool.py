@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, TimeoutError, as_completed
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,9 +68,11 @@ def computed(
         ) as pool,
     ):
         try:
-            futures = {
-                pool.schedule(function, args=(task,), timeout=time_limit): number for number, task in enumerate(tasks)
-            }
+            with _interrupted_later():
+                futures = {
+                    pool.schedule(function, args=(task,), timeout=time_limit): number
+                    for number, task in enumerate(tasks)
+                }
             for future in as_completed(futures):
                 try:
                     yield futures[future], future.result()
@@ -97,7 +100,32 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
+    with _handled(signal.SIG_IGN):  # the server inherits it; else Ctrl-C while it imports is a traceback
+        forkserver.ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Ctrl-C counts at the end: a worker that is just being started can't be stopped, and would outlive the run."""
+    came: list[int] = []
+    with _handled(lambda number, _: came.append(number)):
+        yield
+    if came:
+        signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def _handled(handler: Any) -> Iterator[None]:
+    """Another handler of Ctrl-C; only the main thread can set one, and only it is interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
