@@ -16,6 +16,7 @@ from benchmarks.dataset import EmbeddingDataset
 from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.protocols import Split
 from benchmarks.tuning import choose
+from featurestore.errors import reason
 
 # Raise it when a change of the bench changes results that are already stored.
 BENCH_VERSION = 2
@@ -48,7 +49,7 @@ class Cell:
                 "bench": BENCH_VERSION,
                 "head": self.head.name,
                 "factory": [self.head.factory.rpartition(":")[2], self.head.code_hash],
-                "parameters": {name: repr(value) for name, value in self.head.parameters.items()},
+                "parameters": {name: _meaning(value) for name, value in self.head.parameters.items()},
                 # Two backbones may hold equal vectors: each has rows of its own.
                 "data": [self.dataset.backbone, self.dataset.revision, self.dataset.data_hash],
             }
@@ -67,6 +68,20 @@ class Cell:
                 "members": [member.key for member in self.members],
             }
         )
+
+
+def _meaning(value: Any) -> str:
+    """A setting as it counts for the result: where it names a file, the file's bytes, which may change."""
+    path = Path(value).expanduser() if isinstance(value, str) and (Path(value).suffix or "/" in value) else None
+    if path is None or not path.is_file():
+        return repr(value)
+    return _sha256(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, _: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(identity: Any) -> str:
@@ -149,7 +164,7 @@ def run_cell(task: Task) -> Outcome:
         try:
             outcome = _fit_and_predict(task)
         except Exception as error:  # a head is anybody's code: it fails alone
-            return Outcome("failed", in_one_line(error))
+            return Outcome("failed", named_reason(error))
     notes = sorted({str(warning.message).splitlines()[0][:200] for warning in caught if _worth_telling(warning)})
     return Outcome(**{**vars(outcome), "message": "; ".join(notes[:3])})
 
@@ -187,10 +202,9 @@ def fitted(task: Task, settings: dict[str, Any] | None = None) -> Classifier:
     return model
 
 
-def in_one_line(error: BaseException) -> str:
+def named_reason(error: BaseException) -> str:
     """Name and first line of an error."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
+    return f"{type(error).__name__}: {reason(error)}"
 
 
 def _one_torch_thread() -> None:

@@ -4,9 +4,10 @@ import sys
 
 import click
 
+from benchmarks.commands.around import canary, heads, power
 from benchmarks.commands.model import fit, predict
 from benchmarks.commands.report import report, table
-from benchmarks.commands.run import canary, heads, power, run
+from benchmarks.commands.run import run
 from featurestore.commands.options import run_command
 
 

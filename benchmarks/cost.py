@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cells import Task, fitted, in_one_line, rows_of
+from benchmarks.cells import Task, fitted, named_reason, rows_of
 
 SINGLE_PREDICTIONS = 60
 
@@ -48,7 +48,7 @@ def measure(task: Task) -> Cost:
             warnings.simplefilter("ignore")
             return _measure(task)
     except Exception as error:  # a head is anybody's code
-        return Cost(in_one_line(error))
+        return Cost(named_reason(error))
 
 
 def _measure(task: Task) -> Cost:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.run import NAMES, PAGE, terminal_width, written
+from benchmarks.commands.options import NAMES, PAGE, terminal_width, written
 from featurestore.commands.options import FOLDER, store_option
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cells import Outcome, in_one_line
+from benchmarks.cells import Outcome, named_reason
 from benchmarks.finetune import network
 from benchmarks.finetune.frozen import FrozenImages
 from benchmarks.finetune.recipes import Recipe
@@ -61,7 +61,7 @@ def fit_predict(
         if not np.isfinite(raw).all():
             raise ValueError("training went to NaN")
     except Exception as error:  # out of memory, a broken network: it fails alone
-        return Outcome("failed", in_one_line(error))
+        return Outcome("failed", named_reason(error))
     proba = np.zeros((len(split.test), n_classes), np.float32)
     proba[:, classes] = raw
     return Outcome("ok", weights.message, proba, fitted - started, (ended - fitted) * 1000 / len(split.test))

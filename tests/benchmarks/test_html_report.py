@@ -16,7 +16,7 @@ from benchmarks.metrics import METRICS
 from benchmarks.protocols import Protocol
 from benchmarks.queries import comparison, runs
 from benchmarks.report import tables
-from benchmarks.runner import Limits
+from benchmarks.work import Limits
 from featurestore import FeatureStore
 from featurestore.commands.options import run_command
 

@@ -20,6 +20,7 @@ from support import Collection, CountingBackbone, jpeg, members, movie, write_me
 
 from benchmarks import runner
 from benchmarks.canary import watch
+from benchmarks.cells import Cell
 from benchmarks.cli import cli
 from benchmarks.dataset import from_store
 from benchmarks.heads.base import HeadSpec
@@ -29,7 +30,7 @@ from benchmarks.pool import computed
 from benchmarks.protocols import Protocol
 from benchmarks.queries import backfill, comparison, predictions, runs, split_scores
 from benchmarks.report import notes, published_rows, render, tables
-from benchmarks.runner import Limits
+from benchmarks.work import Limits
 from featurestore import FeatureStore, views
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
@@ -107,6 +108,22 @@ def test_changed_data_reruns_its_cells(bench: FeatureStore) -> None:
     bench.embed(CountingBackbone())
     (report,) = runner.run(bench, **plan)
     assert report.computed == 9
+
+
+def test_other_bytes_in_a_file_that_a_head_is_given_are_another_result(bench: FeatureStore, tmp_path: Path) -> None:
+    dataset = from_store(bench, "counting")
+    (split, *_) = Protocol("cv", folds=3, repeats=1).splits(dataset)
+
+    def key(path: Path) -> str:
+        return Cell(replace(find(["vgg19"])[0], parameters={"weights": str(path)}), dataset, split, 0).key
+
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    first.write_bytes(b"one")
+    second.write_bytes(b"one")
+    before = key(first)
+    assert key(second) == before, "where they lie is no matter"
+    first.write_bytes(b"two")
+    assert key(first) != before
 
 
 def test_workers_do_not_change_a_bit(bench: FeatureStore, tmp_path: Path) -> None:

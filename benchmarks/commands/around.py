@@ -1,0 +1,168 @@
+"""The commands around a run: `canary`, `power` and `heads`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.commands.options import chosen, data_options, head_options
+from featurestore.commands.options import FOLDER, json_option, store_option
+from featurestore.progress import ConsoleProgress
+
+
+@click.command()
+@store_option
+@data_options
+@head_options
+@click.option("--folds", type=int, default=5, show_default=True, help="Of the cross-validation.")
+@json_option
+def canary(
+    store: Path,
+    backbones: Sequence[str],
+    view: str,
+    label: str,
+    heads: Sequence[str],
+    files: Sequence[Path],
+    seed: int,
+    workers: int | None,
+    time_limit: float,
+    memory_limit: int | None,
+    folds: int,
+    as_json: bool,
+) -> None:
+    """Run all heads on shuffled labels: one that still scores above chance has seen what it must not see."""
+    from featurestore._optional import import_extra
+
+    import_extra("sklearn", "bench", needed_by="benchmarks canary")
+    from benchmarks.canary import watch
+    from benchmarks.protocols import Protocol
+    from benchmarks.runner import run
+    from benchmarks.work import Limits
+    from featurestore import open as open_store
+
+    opened = open_store(store)
+    with ConsoleProgress("canary", "cells") as progress:
+        (report,) = run(
+            opened,
+            heads=chosen(heads, files),
+            protocols=[Protocol("cv", folds=folds, seed=seed)],
+            backbones=backbones,
+            view=view,
+            label=label,
+            seed=seed,
+            canary=True,
+            limits=Limits(workers, time_limit, memory_limit),
+            on_progress=progress,
+        )
+    rows = watch(opened, report.run_id)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows]))
+    else:
+        click.echo(f"labels shuffled; chance is {rows[0].chance:.3f}")
+        for row in rows:
+            told = "FAILED TO RUN" if row.accuracy is None else f"{row.accuracy:.3f}  p {row.p_holm:.3f}"
+            click.echo(f"{row.backbone:<24}{row.head:<24}{told}{'  LEAK: better than chance' if row.leaks else ''}")
+    if any(row.leaks or row.accuracy is None for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@store_option
+@click.option("--view", default="labeled", show_default=True, help="A view with ImgId.")
+@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Of the cross-validation.")
+@click.option("--repeats", type=click.IntRange(1), default=10, show_default=True, help="Of the folds.")
+@click.option(
+    "--rows", "n_rows", type=click.IntRange(10), help="How many rows there would be.  [default: those of the view]"
+)
+@click.option(
+    "--discordance",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="The share of rows that just one of two heads has right.",
+)
+@click.option(
+    "--comparisons",
+    type=click.IntRange(1),
+    help="Rows tested against the reference.  [default: as many as a run of all heads over each backbone has]",
+)
+@json_option
+def power(
+    store: Path,
+    view: str,
+    folds: int,
+    repeats: int,
+    n_rows: int | None,
+    discordance: float,
+    comparisons: int | None,
+    as_json: bool,
+) -> None:
+    """Print the smallest difference of accuracy that a run can detect, before it is run."""
+    from featurestore._optional import import_extra
+
+    import_extra("scipy", "bench", needed_by="benchmarks power")
+    from benchmarks.heads.registry import find
+    from benchmarks.significance import detectable
+    from featurestore import open as open_store
+
+    opened = open_store(store)
+    rows = n_rows or len(opened.sql("SELECT ImgId FROM " + '"' + view.replace('"', '""') + '"'))
+    comparisons = comparisons or len(find([], protocol="cv")) * max(1, len(opened.backbones())) - 1
+    found = {
+        "study": detectable(n_rows=rows, folds=5, repeats=0, discordance=discordance, comparisons=comparisons),
+        f"cv {folds} × 1": detectable(
+            n_rows=rows, folds=folds, repeats=1, discordance=discordance, comparisons=comparisons
+        ),
+        f"cv {folds} × {repeats}": detectable(
+            n_rows=rows, folds=folds, repeats=repeats, discordance=discordance, comparisons=comparisons
+        ),
+    }
+    if as_json:
+        click.echo(
+            json.dumps({"rows": rows, "discordance": discordance, "comparisons": comparisons, "detectable": found})
+        )
+        return
+    click.echo(
+        f"{rows:,} rows, heads that disagree on {discordance:.0%} of them, {comparisons} comparisons (Holm), "
+        "two-sided 5 %, power 80 %"
+    )
+    for name, difference in found.items():
+        told = (
+            "any difference of accuracy" if difference is None else f"a difference of accuracy below {difference:.3f}"
+        )
+        click.echo(f"{name:<12}{told} will likely stay unseen")
+
+
+@click.command()
+@click.option(
+    "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."
+)
+@click.option("--check", is_flag=True, help="Run the contract that every head must keep.")
+@click.option("--head", "names", multiple=True, help="Only this one; repeatable.")
+@json_option
+def heads(files: Sequence[Path], check: bool, names: Sequence[str], as_json: bool) -> None:
+    """List the heads, or check them."""
+    from benchmarks.heads.registry import find
+
+    rows = []
+    for spec in find(names, files=files):
+        row: dict[str, Any] = {"name": spec.name, "about": spec.about, "protocols": list(spec.sets)}
+        if check:
+            from benchmarks.heads.contract import violations
+
+            row["violations"] = violations(spec)
+        rows.append(row)
+    if as_json:
+        click.echo(json.dumps(rows))
+    else:
+        for row in rows:
+            click.echo(f"{row['name']:<24}{row['about']}")
+            for name, sentence in row.get("violations", {}).items():
+                click.echo(f"{'':<24}{name}: {sentence}")
+            if check and not row["violations"]:
+                click.echo(f"{'':<24}keeps the contract")
+    if any(row.get("violations") for row in rows):
+        raise click.exceptions.Exit(1)
