@@ -106,10 +106,11 @@ def _names(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
     places = [axis.transData.transform((seconds, score)) * points_per_pixel for seconds, score, _ in points]
     # What a name must not cover, in points: left, right, middle.
     taken: list[tuple[float, float, float]] = [(x - 4, x + 4, y) for x, y in places]
+    bottom, top = (edge * points_per_pixel for edge in (axis.bbox.y0 + 5, axis.bbox.y1 - 5))
     for seconds, score, name in sorted(points, key=lambda point: -point[1]):
         x, y = axis.transData.transform((seconds, score)) * points_per_pixel
         left, right = x + 5, x + 5 + 4.3 * len(name)
-        moves = sorted(range(-60, 61, 3), key=abs)
+        moves = sorted((move for move in range(-60, 61, 3) if bottom <= y + move <= top), key=abs)
         free = (m for m in moves if all(abs(y + m - at) > 10 or right < a or left > b for a, b, at in taken))
         move = next(free, 0)
         taken.append((left, right, y + move))

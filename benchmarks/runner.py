@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def run(
     cost: bool = False,
     limits: Limits | None = None,
     on_progress: Progress | None = None,
+    on_cost: Progress | None = None,
 ) -> list[RunReport]:
     """Compare heads over backbones, one run a protocol; cells that are stored already are not computed again.
 
@@ -73,6 +75,8 @@ def run(
         or ``none``.
     cost
         Measure time, memory and size of each head in a separate pass, one at a time.
+    on_progress, on_cost
+        Called with the number of cells, or of measured heads, done and of all.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def run(
             before += len(plan.cells)
             reports.append(RunReport(run_id, len(plan.cells), len(missing), work.failed, time.monotonic() - started))
             if cost and not plan.protocol.tunes:
-                _measure(store, plan.cells, Path(folder), limits)
+                _measure(store, plan.cells, Path(folder), limits, on_cost)
     return reports
 
 
@@ -148,7 +152,7 @@ def _reference(wanted: str | None, heads: Sequence[HeadSpec], datasets: Sequence
     """``backbone/head`` of the reference row: as named, else logistic regression, else the first head that learns."""
     backbones, names = [dataset.backbone for dataset in datasets], [head.name for head in heads]
     backbone, _, head = (wanted or "").rpartition("/")
-    if wanted and (head not in names or backbone not in ("", *backbones)):
+    if wanted is not None and (head not in names or backbone not in ("", *backbones)):
         raise InputError(
             f"got {wanted!r} as the reference, expected HEAD or BACKBONE/HEAD of this run "
             f"(heads: {', '.join(names)}; backbones: {', '.join(backbones)})"
@@ -158,7 +162,9 @@ def _reference(wanted: str | None, heads: Sequence[HeadSpec], datasets: Sequence
     return f"{backbone or backbones[0]}/{head}"
 
 
-def _measure(store: FeatureStore, cells: Sequence[Cell], folder: Path, limits: Limits) -> None:
+def _measure(
+    store: FeatureStore, cells: Sequence[Cell], folder: Path, limits: Limits, on_progress: Progress | None
+) -> None:
     """The cost of each head on each backbone, one at a time, on the first split of the whole training part.
 
     One that failed there is left out: it would hang or crash again.
@@ -180,6 +186,13 @@ def _measure(store: FeatureStore, cells: Sequence[Cell], folder: Path, limits: L
         memory_limit_mb=limits.memory_mb,
         fresh=True,
     )
-    found = [(wanted[number], cost) for number, cost in measured]
-    if found:
-        results.store_costs(store, found)
+    found = []
+    try:
+        with closing(measured):  # an interrupt stops the worker first
+            for number, cost in measured:
+                found.append((wanted[number], cost))
+                if on_progress:
+                    on_progress(len(found), len(wanted))
+    finally:
+        if found:
+            results.store_costs(store, found)

@@ -19,6 +19,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 # What these suffixes promise, and no more: Pillow would hand a PostScript file to another program to draw it.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 64_000_000
+# The EXIF tag that says which way up; 1 is upright.
+ORIENTATION = 0x0112
 # Every poster that `featurestore sample` draws carries this JPEG comment, so that its origin is never lost.
 SYNTHETIC_COMMENT = b"synthetic featurestore sample"
 
@@ -96,7 +98,9 @@ def to_rgb(image: "Image") -> "Image":
     """Turn any image upright and into mode RGB."""
     ops = import_extra("PIL.ImageOps", "embed", needed_by="decoding images")
     pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
-    image = ops.exif_transpose(image)
+    image.load()  # its file may be closed by who opened it
+    if image.getexif().get(ORIENTATION, 1) != 1:  # else a copy of every picture
+        image = ops.exif_transpose(image)
     if image.mode == "RGB":
         return image
     if image.mode.startswith(("I", "F")):

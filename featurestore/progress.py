@@ -31,9 +31,7 @@ class ConsoleProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.render_finish()
-            self._bar = None
+        self._finish()
 
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` things are finished."""
@@ -58,3 +56,10 @@ class ConsoleProgress:
                 file=sys.stderr,
             )
         self._bar.update(done - self._bar.pos, speed)
+        if done >= total:
+            self._finish()  # whoever shows the next bar begins a line
+
+    def _finish(self) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+            self._bar = None

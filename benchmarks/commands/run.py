@@ -82,7 +82,7 @@ def run(
     ]
     if repeats is not None and repeats < 1:
         raise InputError(f"got {repeats} repeats, expected 1 or more")
-    with ConsoleProgress("bench", "cells") as progress:
+    with ConsoleProgress("bench", "cells") as progress, ConsoleProgress("costs", "heads") as costs:
         reports = start(
             opened,
             heads=chosen(heads, files),
@@ -98,6 +98,7 @@ def run(
             cost=not quick,
             limits=Limits(workers, time_limit, memory_limit),
             on_progress=progress,
+            on_cost=costs,
         )
     _show(opened, reports, [plan.name for plan in plans], quick=quick, as_json=as_json)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import Collection, jpeg, movie, write_metadata
+from support import Collection, CountingBackbone, jpeg, movie, write_metadata
 
 from featurestore import FeatureStore
 from featurestore.errors import InputError, MetadataError, StoreNotFound
@@ -216,3 +216,16 @@ def test_synthetic_posters_are_known_by_their_comment(collection: Collection, st
     (collection.images / "101.jpg").write_bytes(buffer.getvalue())
     assert store.ingest(metadata=collection.metadata, images=collection.images).synthetic
     assert store.synthetic
+
+
+def test_a_link_whose_target_changes_is_a_changed_image(collection: Collection, store: FeatureStore) -> None:
+    (collection.images / "originals").mkdir()
+    target, link = collection.images / "originals" / "a.jpg", collection.images / "101.jpg"
+    target.write_bytes(link.read_bytes())
+    link.unlink()
+    link.symlink_to("originals/a.jpg")
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    store.embed(CountingBackbone())
+    target.write_bytes(jpeg(999, size=(50, 70)))  # the link itself stays as it is
+    assert store.embed(CountingBackbone()).computed == 1
+    assert store.sql("SELECT width FROM images WHERE ImgId = 101")["width"].to_pylist() == [50]

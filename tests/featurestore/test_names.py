@@ -96,3 +96,11 @@ def test_tables_have_columns_of_different_names(store: FeatureStore, columns: li
     rows = pa.Table.from_arrays([pa.array([1])] * len(columns), columns)
     with pytest.raises(FeatureStoreError, match="no name twice"):
         store.append({"mine": rows})
+
+
+@pytest.mark.parametrize("name", ["cache", "snapshots", "staging", "embeddings", "movies"])
+def test_a_table_cannot_lie_where_the_store_has_its_own(store: FeatureStore, name: str) -> None:
+    before = store.state.id
+    with pytest.raises(InputError, match=f"'{name}' can't be a table of your own"):
+        table(name)(store)
+    assert store.refresh().state.id == before
