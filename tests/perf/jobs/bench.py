@@ -2,6 +2,7 @@
 
 import os
 import statistics
+from dataclasses import replace
 
 from perf.context import Context
 from perf.measure import Contender, Runs, once, race
@@ -56,11 +57,13 @@ def _rows(
     slowest = ", ".join(f"{n} {s:,.0f} s" for n, s in sorted(scaled.items(), key=lambda item: -item[1]))
     part = f"ours timed on {1 / scale:.0%} of the splits and scaled up; " if scale > 1 else ""
     told = f"{part}the loop timed on {cores} splits of one backbone and scaled by {cells / cores:g}; {slowest}"
+    # The cells alone are what the loop does too; measuring costs and writing the report comes once behind them.
+    cells_alone = replace(ours, seconds=[ours.answer["run_seconds"]]) if ours.seconds else ours
     rows = [
         row(
             "bench",
             work,
-            ours=ours,
+            ours=cells_alone,
             other="plain scikit-learn loop",
             theirs=loop,
             goal=Goal(1 / 5),
@@ -70,7 +73,7 @@ def _rows(
         row(
             "bench",
             work,
-            ours=ours,
+            ours=cells_alone,
             other="LazyPredict, one split",
             theirs=lazy,
             goal=None,
@@ -81,10 +84,18 @@ def _rows(
     ]
     if ours.seconds:
         took = ours.answer
+        behind = ours.seconds[0] - took["run_seconds"]
         busy = took["busy_seconds"] / cores
         overhead = 1 - busy / took["run_seconds"]
         rows += [
-            value_row("bench", work, value=ours.seconds[0] * scale, other="ten minutes", goal=Goal(600.0, "s in all")),
+            value_row(
+                "bench",
+                f"{work}, the whole command",
+                value=took["run_seconds"] * scale + behind,
+                other="ten minutes",
+                goal=Goal(600.0, "s in all"),
+                note=f"of these {behind:.0f} s for starting, measuring the cost of each head by itself, and the report",
+            ),
             value_row(
                 "bench",
                 f"{work}, runner's own",
