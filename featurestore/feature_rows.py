@@ -109,6 +109,7 @@ def _rows(store: "FeatureStore", view: str, columns: Sequence[str] | None, label
     ids = arrow.to_numpy(table["ImgId"])
     ids.flags.writeable = False  # shared with every later answer
     rows = _Rows(table, ids, _groups(ids, table[HASH]))
+    pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
     _LAST[store] = (key, rows)
     return rows
 

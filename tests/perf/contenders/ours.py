@@ -24,7 +24,8 @@ def pull(options: Options) -> Callable[[], Any]:
     importlib.import_module("featurestore.features")
 
     def once() -> Any:
-        X = open_store(options["store"]).features(BACKBONE, view="images_usable").to_numpy().X
+        store = open_store(options["store"])
+        X = store.features(BACKBONE, view="images_usable", columns=[]).to_numpy().X
         return lambda: digest(X)
 
     return once
