@@ -274,5 +274,12 @@ class FeatureStore:
         append(self.path, tables, wait_seconds=wait_seconds)
         self.refresh()
 
+    def catch_up(self) -> None:
+        """Renew ``store.duckdb`` where a writer that was killed behind its commit has left it as it was before."""
+        from featurestore.layout import is_published
+
+        if self.snapshot_name is None and self.state.number and not is_published(self.path, self.state):
+            self.append({})
+
 
 open_store = FeatureStore.open

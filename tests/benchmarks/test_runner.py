@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -22,6 +24,7 @@ from benchmarks import runner
 from benchmarks.canary import watch
 from benchmarks.cells import Cell
 from benchmarks.cli import cli
+from benchmarks.cost import measure
 from benchmarks.dataset import from_store
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
@@ -30,7 +33,7 @@ from benchmarks.pool import computed
 from benchmarks.protocols import Protocol
 from benchmarks.queries import backfill, comparison, predictions, runs, split_scores
 from benchmarks.report import notes, published_rows, render, tables
-from benchmarks.work import Limits
+from benchmarks.work import Limits, as_task
 from featurestore import FeatureStore, views
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
@@ -428,6 +431,20 @@ def test_tasks_that_must_be_fresh_share_no_process() -> None:
     assert len(processes(fresh=False)) == 1
 
 
+def test_a_finished_run_mends_what_a_kill_behind_its_last_commit_left(bench: FeatureStore, tmp_path: Path) -> None:
+    plan = {"heads": find(["majority"]), "protocols": [Protocol("cv", folds=2, repeats=1)], "limits": Limits(workers=1)}
+    shell = bench.path / "store.duckdb"
+    older = shutil.copy(shell, tmp_path / "older.duckdb")
+    runner.run(bench, **plan)
+    shutil.copy(older, shell)
+    (bench.path / "cache" / "layout.json").unlink()
+    (again,) = runner.run(bench, **plan)
+    assert again.computed == 0
+    with duckdb.connect(str(shell), read_only=True) as connection:
+        connection.execute(f"SET file_search_path = '{bench.path}'")
+        assert connection.execute("SELECT count(*) FROM bench_cells").fetchone() == (2,)
+
+
 def test_costs_are_measured_apart_and_once(bench: FeatureStore) -> None:
     plan = {"heads": find(["knn", "ridge"]), "protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
     runner.run(bench, **plan, cost=True)
@@ -440,6 +457,21 @@ def test_costs_are_measured_apart_and_once(bench: FeatureStore) -> None:
     state = bench.refresh().state.id
     runner.run(bench, **plan, cost=True)
     assert bench.refresh().state.id == state
+
+
+def test_what_a_library_loads_in_its_first_fit_is_no_cost_of_the_head(
+    bench: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    slept_before: list[list[float]] = []  # when the clock and the peak of memory began
+    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr("failing_heads._loaded", [])
+    monkeypatch.setattr("benchmarks.cost._forget_peak", lambda: slept_before.append(list(slept)) or 0.0)
+    dataset = from_store(bench, "counting")
+    (split, *_) = Protocol("cv", folds=3, repeats=1).splits(dataset)
+    spec = HeadSpec("slow", "loads late", "failing_heads:slow_to_load")
+    cost = measure(as_task(Cell(spec, dataset, split, 0), tmp_path))
+    assert (cost.message, slept_before, slept) == ("", [[20]], [20])
 
 
 def test_what_hangs_or_dies_is_not_tried_again_for_its_costs(bench: FeatureStore) -> None:

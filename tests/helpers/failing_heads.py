@@ -136,6 +136,25 @@ def peeping(*, seed: int, path: str) -> _Simple:
     return _Peeping(path)
 
 
+_loaded: list[bool] = []
+
+
+class _SlowToLoad(_Simple):
+    """Its first fit in a process takes seconds, as where a library loads the rest of itself."""
+
+    def fit(self, X, y):  # type: ignore[no-untyped-def]
+        if not _loaded:
+            import time
+
+            time.sleep(20)
+            _loaded.append(True)
+        return super().fit(X, y)
+
+
+def slow_to_load(*, seed: int) -> _Simple:
+    return _SlowToLoad()
+
+
 def process_of(task: int) -> int:
     """The number of the process that runs the task."""
     return os.getpid()
