@@ -36,6 +36,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *SPEED,
     ),
 }
+
 # In CSV, where width costs nothing.
 MORE = (
     "accuracy_sd",
@@ -52,6 +53,11 @@ MORE = (
     "memory_mb",
     "model_bytes",
 )
+
+
+def spelled(metric: str) -> str:
+    """A metric as a sentence or an axis names it."""
+    return "mAP" if metric == "map" else metric.replace("_", " ")
 
 
 def headings(table: dict[str, Any]) -> list[str]:

@@ -127,7 +127,7 @@ def answer(table: dict[str, Any], mine: list[dict[str, Any]], majority: float | 
     if not mine:
         return "No head finished."
     best = mine[0]
-    name, score = f"{best['head']} over {best['backbone']}", f"{metric.replace('_', ' ')} {best[metric]:.3f}"
+    name, score = f"{best['head']} over {best['backbone']}", f"{formats.spelled(metric)} {best[metric]:.3f}"
     interval = f" (95 % interval {best['interval'][0]:.3f} to {best['interval'][1]:.3f})" if best["interval"] else ""
     tied = sum(row["tied_with_best"] for row in mine)
     rows = f"{table['n_rows']:,} rows"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.formats import spelled
 from featurestore._optional import import_extra
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow, which is too light on white.
@@ -93,7 +94,7 @@ def cost(rows: Sequence[dict[str, Any]], *, metric: str) -> list[str]:
         axis.xaxis.set_major_formatter("{x:g}")
         axis.scatter([_seconds(row) for row in own], [row[metric] for row in own], s=20, color=COLORS[0])
         axis.set_xlabel("seconds of one fit on one thread")
-        axis.set_ylabel(metric.replace("_", " "))
+        axis.set_ylabel(spelled(metric))
         figure.draw_without_rendering()  # lays the axes out, so that names can be placed
         _names(axis, [(float(_seconds(row) or 0), float(row[metric]), row["head"]) for row in own])
         panels.append(_svg(figure))
@@ -204,7 +205,7 @@ def learning_curves(rows: Sequence[dict[str, Any]], *, metric: str) -> list[str]
             )
         axis.set_ylim(*_padded(min(scores), max(scores)))
         axis.set_xlabel("training rows")
-        axis.set_ylabel(metric.replace("_", " "))
+        axis.set_ylabel(spelled(metric))
         figure.legend(loc="outside lower left", ncols=2, fontsize=8, frameon=False)
         panels.append(_svg(figure))
     return panels
