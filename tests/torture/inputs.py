@@ -10,16 +10,19 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from support import CountingBackbone, jpeg, movie, write_metadata
 
 from featurestore import FeatureStore, maintenance
-from torture.launch import Done, as_process, in_process
+from torture.context import Context
+from torture.launch import Done, as_process
+from torture.table import Row
 
 GENRES = ("Drama", "Comedy|Romance", "Crime|Drama", "Adventure|Family", "Drama", "Comedy")
 IDS = tuple(range(101, 107))
@@ -117,7 +120,7 @@ class Bed:
 
     folder: Path
     run: Callable[[Sequence[str]], Done]
-    made: int = field(default=0)
+    numbers: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
         self.master = self.folder / "master"
@@ -126,8 +129,7 @@ class Bed:
 
     def work(self) -> Work:
         """A place of its own."""
-        self.made += 1
-        folder = self.folder / f"kind-{self.made}"
+        folder = self.folder / f"kind-{next(self.numbers)}"
         shutil.copytree(self.master, folder)
         return Work(folder)
 
@@ -236,23 +238,19 @@ def corpus() -> list[Kind]:
     return [kind for module in (images, metadata, vectors, views, models, values) for kind in module.KINDS]
 
 
-def run(context: Any) -> list[Any]:
-    """The job of `make torture`: every kind as a process of its own, a row a family."""
-    from torture.table import Row
-
-    bed = Bed(context.scratch / "inputs", in_process if context.quick else as_process)
-    rows = []
+def run(context: Context) -> Iterator[Row]:
+    """The job of `make torture`: every kind as a process of its own, as many at a time as there are cores."""
+    bed = Bed(context.scratch / "inputs", as_process)
     by_family: dict[str, list[Kind]] = {}
     for kind in corpus():
         by_family.setdefault(kind.family, []).append(kind)
     for family, kinds in by_family.items():
         started = time.monotonic()
-        tried = [kind for kind in kinds if not kind.needs]
-        found = [fault for kind in tried for fault in faults(kind, bed)]
+        tried = [kind for kind in kinds if not kind.needs][:: context.size(1, 10)]
+        found = [fault for some in context.each(partial(faults, bed=bed), tried) for fault in some]
         left = [f"{kind.name}: {kind.needs}" for kind in kinds if kind.needs]
         note = f"not tried: {'; '.join(left)}" if left else ""
-        rows.append(Row("inputs", f"bad {family}", len(tried), found, time.monotonic() - started, note))
-    return rows
+        yield Row("inputs", f"bad {family}", len(tried), found, time.monotonic() - started, note)
 
 
 def noise(rows: int, columns: int) -> np.ndarray:
