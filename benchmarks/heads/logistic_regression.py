@@ -17,7 +17,8 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
     """Chooses scaling and penalty on inner folds by log loss, then learns from all rows.
 
     The fits run in the coordinates of the training rows, where the solution lies anyway, and along the penalties each
-    starts from the one before: the same numbers as a grid search over pipelines, in a fraction of its time.
+    starts from the one before, to the second that is worse than the best: the same numbers as a grid search over
+    pipelines, where the inner loss has one minimum along the penalties, in a fraction of its time.
 
     Parameters
     ----------
@@ -59,15 +60,19 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         self.model_ = self._model(best[1], warm=False).fit(chosen, codes)
         return self
 
-    def _losses(self, rows: Any, codes: Any, folds: Sequence[tuple[Any, Any]]) -> Any:
-        """Inner log loss for each of ``Cs``."""
-        out_of_fold = np.zeros((len(self.Cs), len(codes), len(self.classes_)))
-        for train, held in folds:
-            model = self._model(self.Cs[0], warm=True)
-            for place, C in enumerate(self.Cs):
+    def _losses(self, rows: Any, codes: Any, folds: Sequence[tuple[Any, Any]]) -> list[float]:
+        """Inner log loss for each of ``Cs``, up to the second that is worse than the best: the rest overfits more."""
+        models = [self._model(self.Cs[0], warm=True) for _ in folds]
+        losses: list[float] = []
+        for C in self.Cs:
+            out_of_fold = np.zeros((len(codes), len(self.classes_)))
+            for model, (train, held) in zip(models, folds, strict=True):
                 model.set_params(C=C).fit(rows[train], codes[train])
-                out_of_fold[place][np.ix_(held, model.classes_)] = model.predict_proba(rows[held])
-        return [log_loss_of(proba, codes) for proba in out_of_fold]
+                out_of_fold[np.ix_(held, model.classes_)] = model.predict_proba(rows[held])
+            losses.append(log_loss_of(out_of_fold, codes))
+            if len(losses) > int(np.argmin(losses)) + 2:
+                break
+        return losses
 
     def _model(self, C: float, *, warm: bool) -> LogisticRegression:
         return LogisticRegression(C=C, tol=self.tol, max_iter=2000, warm_start=warm)

@@ -50,9 +50,11 @@ def test_a_constant_column_carries_nothing() -> None:
     assert np.abs(UnitScale("standard").fit_transform(X)[:, 4]).max() == 0
 
 
-def test_logistic_regression_is_a_grid_search_over_pipelines(parts) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_logistic_regression_is_a_grid_search_over_pipelines(parts, shuffled: bool) -> None:  # type: ignore[no-untyped-def]
     train, y, test = parts
-    Cs = (0.3, 1.0, 3.0)
+    y = np.random.default_rng(1).permutation(y) if shuffled else y
+    Cs = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
     fast = TunedLogisticRegression(scalings=("standard",), Cs=Cs, tol=1e-10).fit(train, y)
     # The scale of the training part is given, as it is to the inner folds of the head.
     scale = UnitScale("standard").fit(train)
@@ -62,7 +64,7 @@ def test_logistic_regression_is_a_grid_search_over_pipelines(parts) -> None:  # 
         cv=StratifiedKFold(3, shuffle=True, random_state=0),
         scoring="neg_log_loss",
     ).fit(scale.transform(train), y)
-    assert fast.chosen_["C"] == plain.best_params_["C"]
+    assert fast.chosen_["C"] == plain.best_params_["C"] < Cs[-3], "the last is not tried"
     np.testing.assert_allclose(fast.predict_proba(test), plain.predict_proba(scale.transform(test)), atol=1e-6)
 
 
