@@ -50,6 +50,7 @@ def read_vectors_file(file: Path, ids: Path | None = None) -> Vectors:
             return _check(_from_table(_read_csv(file), file), file)
         if lower.endswith(".parquet"):
             with pq.ParquetFile(file) as parquet:
+                _refuse_false_counts(parquet.metadata, file)
                 return _check(_from_table(parquet.read(), file), file)
         if lower.endswith(".npy"):
             return _check(_from_npy(file, ids), file)
@@ -58,6 +59,19 @@ def read_vectors_file(file: Path, ids: Path | None = None) -> Vectors:
             f"{file} can't be read ({reason(error)[:200]}): expected csv, csv.gz, parquet or npy"
         ) from error
     raise InputError(f"{file}: got the suffix {file.suffix!r}, expected .csv, .csv.gz, .parquet or .npy")
+
+
+def _refuse_false_counts(metadata: pq.FileMetaData, file: Path) -> None:
+    """A row count that no column has would be allocated before the lie is seen: gigabytes for a file of a kilobyte."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            count, nested = group.column(place).num_values, metadata.schema.column(place).max_repetition_level > 0
+            if count < group.num_rows or (count > group.num_rows and not nested):
+                raise InputError(
+                    f"{file} is damaged: it is said to have {group.num_rows:,} rows, and has {count:,} values in the "
+                    f"column {group.column(place).path_in_schema!r}: write it anew"
+                )
 
 
 def _read_csv(file: Path) -> pa.Table:
