@@ -53,6 +53,8 @@ def write_shell_file(layout: Layout, root: Path) -> None:
             # The views name parts relative to the folder the shell is started in; here that is somewhere else.
             connection.execute(f"SET file_search_path = {quote_text(str(folder))}")
             _create_at_once(connection, layout)
+            # Closing does it too, but keeps silent when the disk refuses: a file without views would take the place.
+            connection.execute("CHECKPOINT")
         os.replace(temporary, root / SHELL_FILE)
     finally:
         for path in (temporary, log):
@@ -61,13 +63,14 @@ def write_shell_file(layout: Layout, root: Path) -> None:
 
 def _create_at_once(connection: duckdb.DuckDBPyConnection, layout: Layout) -> None:
     """All views in one transaction: else each is synced to disk by itself, half a second a commit on a busy disk."""
+    connection.execute("BEGIN")
     try:
-        connection.execute("BEGIN")
         create_views(connection, layout, "")
-        connection.execute("COMMIT")
     except duckdb.TransactionException:  # a damaged part ended the transaction; one by one its view can say so
         connection.execute("ROLLBACK")
         create_views(connection, layout, "")
+        return
+    connection.execute("COMMIT")
 
 
 @contextmanager

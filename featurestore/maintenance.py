@@ -16,7 +16,7 @@ from featurestore.parts import Part, check_part, read_part, write_part
 from featurestore.progress import Progress
 from featurestore.state import State, read_state
 from featurestore.tables import list_parts, trim_log
-from featurestore.writer import Commit, Writer, open_writer, publish_layout
+from featurestore.writer import Commit, Writer, open_writer, renew
 
 # Names under which this package, DuckDB (a log beside its file) and Delta (in its logs) write before they rename.
 HALF_WRITTEN = re.compile(r"^\..*\.tmp(\.wal)?$|^\d{20}\..*#\d+$|^_last_checkpoint#\d+$")
@@ -76,7 +76,7 @@ def gc(root: Path, *, dry_run: bool = False, wait_seconds: float = 0.0) -> GcRep
             path.unlink()
             _remove_empty(path.parent, root)
         if not dry_run:
-            publish_layout(root, writer.state)
+            renew(root, writer.state)
         return GcReport(
             removed=[str(path.relative_to(root)) for path in garbage],
             removed_bytes=size,

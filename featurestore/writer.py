@@ -196,8 +196,12 @@ def _is_behind(root: Path, state: State) -> bool:
 
 def _catch_up(root: Path, state: State) -> None:
     """Publish the layout where the writer, or one that died, has not: the commit stands without it."""
-    if not _is_behind(root, state):
-        return
+    if _is_behind(root, state):
+        renew(root, state)
+
+
+def renew(root: Path, state: State) -> None:
+    """`publish_layout`, or a warning that it can't be done: what lies beside the state is disposable."""
     try:
         publish_layout(root, state)
     except (OSError, duckdb.Error) as error:

@@ -63,7 +63,7 @@ def _failing(context: Context, bed: Bed, job: Job, library: Path | None) -> list
         started = time.monotonic()
         places = spread(len(usual.calls), context.size(16, 2), context.random(f"{job.name} {error}"))
         failures = [Failure(place, error, sticky) for place in places]
-        found = context.each(lambda failure: _fail(bed, job, usual, failure, library), failures)
+        found = context.each(lambda failure: fail(bed, job, usual, failure, library), failures)
         faults = [
             f"call {failure.call} ({usual.calls[failure.call - 1].name} {usual.calls[failure.call - 1].path}): {fault}"
             for failure, some in zip(failures, found, strict=True)
@@ -74,7 +74,7 @@ def _failing(context: Context, bed: Bed, job: Job, library: Path | None) -> list
     return rows
 
 
-def _fail(bed: Bed, job: Job, usual: Undisturbed, failure: Failure, library: Path) -> list[str]:
+def fail(bed: Bed, job: Job, usual: Undisturbed, failure: Failure, library: Path) -> list[str]:
     """Run the job with one failing call, look at the store, run it again without."""
     root = job.store(bed)
     before = contents.whole(root) if (root / STATE_FILE).is_file() else None
@@ -98,9 +98,9 @@ def after_failure(root: Path, job: Job, before: Content | None, usual: Content) 
         return ["the store is gone"] if before is not None else []
     faults = [f"after it: {fault}" for fault in beds.faults_of(root)]
     now = contents.whole(root)
-    if before is not None and job.replaces and now not in (before, usual):
-        faults.append("the store is neither the old nor the new one")
-    if before is not None and not job.replaces and contents.lost(before, now):
+    if before is not None and job.replaces:
+        return faults if now in (before, usual) else [*faults, "the store is neither the old nor the new one"]
+    if before is not None and contents.lost(before, now):
         faults.append(f"committed rows are lost: {contents.lost(before, now)}")
     if contents.lost(now, usual):
         faults.append(f"rows that should not be there: {contents.lost(now, usual)}")

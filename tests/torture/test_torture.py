@@ -1,5 +1,6 @@
 """The short form of `make torture`: the same code on fewer moments and seconds; and tests of the harness itself."""
 
+import errno
 import json
 from collections import Counter
 from pathlib import Path
@@ -37,6 +38,21 @@ def test_kill(context: Context) -> None:
 
 def test_disk(context: Context) -> None:
     check(disk.run(context))
+
+
+@pytest.mark.parametrize("name", ["import-embeddings", "gc"])
+def test_what_the_shell_opens_is_whole_or_as_it_was(context: Context, name: str) -> None:
+    library = context.library()
+    if library is None:
+        pytest.skip("no C compiler, so no failing layer")
+    (job,) = (job for job in JOBS if job.name == name)
+    bed = context.bed("shell")
+    usual = kill.undisturbed(bed, job, library)
+    places = [place for place, call in enumerate(usual.calls, 1) if ".store.duckdb." in str(call.path)][::2]
+    assert len(places) > 2
+    failures = [disk.Failure(place, errno.EIO, False) for place in places]
+    found = context.each(lambda failure: disk.fail(bed, job, usual, failure, library), failures)
+    assert [fault for some in found for fault in some] == []
 
 
 def test_damage(context: Context) -> None:
