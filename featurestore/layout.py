@@ -1,9 +1,11 @@
 """Resolves a state to the parts of its tables; reads logs and one footer a table, never rows of embeddings."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,26 +72,38 @@ def write_cache(root: Path, layout: Layout) -> None:
             for table, parts in layout.parts.items()
         },
     }
-    write_atomic(root / CACHE, json.dumps(record).encode())
+    body = json.dumps(record).encode()
+    write_atomic(root / CACHE, f"{_digest(body)}\n".encode() + body)
 
 
 def is_published(root: Path, state: State) -> bool:
     """Whether `write_cache`, the last step behind a commit, has been done for this state."""
-    try:
-        return bool(json.loads((root / CACHE).read_bytes())["state"] == state.id)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False  # nobody kept it, or not whole
+    record = _cached(root)
+    return record is not None and bool(record["state"] == state.id)
 
 
 def _read_cache(root: Path, state: State) -> dict[str, list[Part]] | None:
     """What `write_cache` kept, if it is of this very state; the logs are the truth, this is disposable."""
+    record = _cached(root)
+    if record is None or record["tables"] != dict(state.tables):
+        return None
+    return {table: [Part(*fields) for fields in parts] for table, parts in record["parts"].items()}
+
+
+def _cached(root: Path) -> dict[str, Any] | None:
+    """The record of `write_cache`; None where nobody kept it, or not one bit of it may be trusted."""
     try:
-        record = json.loads((root / CACHE).read_bytes())
-        if record["tables"] == dict(state.tables):
-            return {table: [Part(*fields) for fields in parts] for table, parts in record["parts"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # nobody kept it, or not whole
-    return None
+        digest, _, body = (root / CACHE).read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    if digest.decode("latin-1") != _digest(body):
+        return None
+    record: dict[str, Any] = json.loads(body)
+    return record
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def _schema(folder: Path, part: Part, version: int) -> pa.Schema:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from support import GENRES, CountingBackbone, jpeg, members, movie, write_metadata
@@ -27,7 +28,7 @@ BATCH = 4
 PUBLISH_ROWS = 8
 TIMEOUT = 300.0
 # What may stand beside the one sentence: progress, and the warning that a disposable file is out of date.
-BESIDE = re.compile(r"^[\w ]+: [\d,]+ of [\d,]+ |UserWarning: store\.duckdb shows an older state|^  _catch_up\(")
+BESIDE = re.compile(r"^[\w ]+: [\d,]+ of [\d,]+ |UserWarning: store\.duckdb shows an older state|^  renew\(")
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,13 @@ def faults_of(root: Path) -> list[str]:
 
 def shell_faults(root: Path) -> list[str]:
     """Whether ``store.duckdb``, which the DuckDB shell opens, shows the current state."""
-    import duckdb
+    try:
+        return _shell_faults(root)
+    except duckdb.Error as error:
+        return [f"store.duckdb can't be used: {error}"]
 
+
+def _shell_faults(root: Path) -> list[str]:
     with duckdb.connect(str(root / "store.duckdb"), read_only=True) as shell:
         shell.execute(f"SET file_search_path = '{root}'")
         listed = {row[0] for row in shell.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
