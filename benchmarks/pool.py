@@ -68,7 +68,7 @@ def computed(
         ) as pool,
     ):
         try:
-            with _interrupted_later():
+            with interrupted_later():
                 futures = {
                     pool.schedule(function, args=(task,), timeout=time_limit): number
                     for number, task in enumerate(tasks)
@@ -106,7 +106,7 @@ def _context() -> Any:
 
 
 @contextlib.contextmanager
-def _interrupted_later() -> Iterator[None]:
+def interrupted_later() -> Iterator[None]:
     """Ctrl-C counts at the end: a worker that is just being started can't be stopped, and would outlive the run."""
     came: list[int] = []
     with _handled(lambda number, _: came.append(number)):

@@ -20,7 +20,7 @@ import pytest
 from failing_heads import process_of
 from support import Collection, CountingBackbone, jpeg, members, movie, write_metadata
 
-from benchmarks import runner
+from benchmarks import pool, runner
 from benchmarks.canary import watch
 from benchmarks.cells import Cell
 from benchmarks.cli import cli
@@ -309,6 +309,19 @@ def test_without_embeddings_or_classes(store: FeatureStore, collection: Collecti
     store.embed(CountingBackbone())
     with pytest.raises(InputError, match="one class only"):
         runner.run(store, **plan)
+
+
+def test_ctrl_c_while_the_workers_start_counts_when_they_have() -> None:
+    started = []
+
+    def start() -> None:
+        with pool.interrupted_later():
+            signal.raise_signal(signal.SIGINT)
+            started.append("all of them")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert started == ["all of them"]
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
