@@ -46,7 +46,7 @@ class State:
 
     def to_json(self) -> str:
         """One JSON object; views keep their order, since one may stand on earlier ones."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        return json.dumps({"format": FORMAT, "id": self.id, **asdict(self)}, indent=1) + "\n"
 
     def next(self, **changes: Any) -> "State":
         """The state after this one, with ``changes``."""
@@ -67,8 +67,12 @@ def parse_state(text: str, where: str) -> State:
         record = json.loads(text)
         version = record.pop("format")
         record.pop("created_at", None)  # a snapshot's
+        written = record.pop("id", None)
         if version == FORMAT:
-            return _checked(State(**record))
+            state = _checked(State(**record))
+            if written not in (None, state.id):
+                raise ValueError(f"it is not the state {written}")
+            return state
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise IntegrityError(f"{where} is damaged: it is not a state record; restore it from a copy") from error
     raise StoreError(f"{where} has format {version}, this version reads {FORMAT}: upgrade the package")

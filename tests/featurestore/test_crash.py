@@ -14,7 +14,7 @@ from featurestore import FeatureStore, maintenance, writer
 from featurestore.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import FeatureStoreError, StoreError
-from featurestore.state import write_atomic
+from featurestore.state import parse_state, write_atomic
 
 
 def full_disk(*_: object, **__: object) -> None:
@@ -174,3 +174,17 @@ def test_one_bit_of_the_cache_of_parts_misleads_nobody(store: FeatureStore) -> N
     place = content.index(b"part-", content.index(b'"embeddings"'))
     cache.write_bytes(content[:place] + b"q" + content[place + 1 :])  # still a record, of parts that are not there
     assert len(FeatureStore(store.path).features("counting", view="collection")) == 24
+
+
+def test_one_bit_of_a_state_is_noticed_or_is_none_of_it(store: FeatureStore) -> None:
+    store.embed(CountingBackbone())
+    content = (store.path / "state.json").read_bytes()
+    state = store.refresh().state
+    noticed = 0
+    for place in range(len(content)):
+        damaged = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        try:
+            assert parse_state(damaged.decode(), "state.json") == state, damaged
+        except StoreError:
+            noticed += 1
+    assert noticed > 0.7 * len(content), "the rest is white space"

@@ -264,6 +264,7 @@ def test_a_state_edited_by_hand_runs_no_code(tmp_path: Path, shared: FeatureStor
     copy = tmp_path / "copy"
     shutil.copytree(shared.path, copy)
     state = json.loads((copy / "state.json").read_text())
+    del state["id"]
     state["views"] = {"evil": f"SELECT 1; COPY (SELECT 1) TO '{tmp_path}/evil.csv'"}
     (copy / "state.json").write_text(json.dumps(state))
     with pytest.raises(QueryError, match="only SELECT"):
