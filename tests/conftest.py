@@ -1,12 +1,16 @@
 """The fixtures of both packages; `support` holds what they are made of."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # Several test processes share the cores: one thread each is faster than fighting over them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from support import Collection, CountingBackbone
 
