@@ -134,8 +134,6 @@ def test_workers_do_not_change_a_bit(bench: FeatureStore, tmp_path: Path) -> Non
     query = "SELECT cell, ImgId, y, proba FROM bench_predictions ORDER BY cell, ImgId"
     runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=2)], limits=Limits(workers=1))
     alone = bench.sql(query)
-    import shutil
-
     copy = FeatureStore(tmp_path / "copy")
     shutil.copytree(bench.path, copy.path)
     for name in ("bench_cells", "bench_scores", "bench_predictions", "bench_runs"):

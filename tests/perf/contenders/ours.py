@@ -21,7 +21,7 @@ def pull(options: Options) -> Callable[[], Any]:
     """A matrix from a store that this process has not opened yet; as for the rivals, imports are not timed."""
     from featurestore import open as open_store
 
-    importlib.import_module("featurestore.features")
+    importlib.import_module("featurestore.feature_rows")
 
     def once() -> Any:
         store = open_store(options["store"])
