@@ -16,6 +16,7 @@ from benchmarks.dataset import EmbeddingDataset
 from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.protocols import Split
 from benchmarks.tuning import choose
+from featurestore.backbones.base import file_digest
 from featurestore.errors import reason
 
 # Raise it when a change of the bench changes results that are already stored.
@@ -75,13 +76,13 @@ def _meaning(value: Any) -> str:
     path = Path(value).expanduser() if isinstance(value, str) and (Path(value).suffix or "/" in value) else None
     if path is None or not path.is_file():
         return repr(value)
-    return _sha256(path, path.stat().st_mtime_ns)
+    return _file_digest(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _sha256(path: Path, _: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _file_digest(path: Path, _: int) -> str:
+    """Once a file and time of change: many cells have the same head."""
+    return file_digest(path)
 
 
 def _digest(identity: Any) -> str:
