@@ -16,8 +16,8 @@ from benchmarks.dataset import EmbeddingDataset
 from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.protocols import Split
 from benchmarks.tuning import choose
-from featurestore.backbones.base import file_digest
 from featurestore.errors import reason
+from featurestore.hashing import file_hash
 
 # Raise it when a change of the bench changes results that are already stored.
 BENCH_VERSION = 2
@@ -76,13 +76,13 @@ def _meaning(value: Any) -> str:
     path = Path(value).expanduser() if isinstance(value, str) and (Path(value).suffix or "/" in value) else None
     if path is None or not path.is_file():
         return repr(value)
-    return _file_digest(path, path.stat().st_mtime_ns)
+    return _file_hash(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _file_digest(path: Path, _: int) -> str:
+def _file_hash(path: Path, _: int) -> str:
     """Once a file and time of change: many cells have the same head."""
-    return file_digest(path)
+    return file_hash(path)
 
 
 def _digest(identity: Any) -> str:

@@ -17,6 +17,7 @@ from benchmarks.queries import comparison, runs
 from benchmarks.results import library_versions
 from featurestore import FeatureStore
 from featurestore.errors import FeatureStoreError, InputError
+from featurestore.names import quote_name
 
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone
@@ -141,7 +142,7 @@ def answer(
 def _nearest(
     store: FeatureStore, card: dict[str, Any], vectors: NDArray[np.float32], k: int
 ) -> list[list[dict[str, Any]]]:
-    view, label = ('"' + card[name].replace('"', '""') + '"' for name in ("view", "label"))
+    view, label = (quote_name(card[name]) for name in ("view", "label"))
     labels = {
         row["ImgId"]: row["label"] for row in store.sql(f"SELECT ImgId, {label} AS label FROM {view}").to_pylist()
     }

@@ -16,7 +16,7 @@ from featurestore import arrow
 from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.export import write_parquet
 from featurestore.features import Features
-from featurestore.parts import file_hash
+from featurestore.hashing import file_hash
 from featurestore.state import write_atomic
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from featurestore.errors import IntegrityError, QueryError, reason
 from featurestore.layout import Layout
+from featurestore.names import quote_name, quote_text
 from featurestore.parts import Part
 from featurestore.sandbox import guard, interruptible
 from featurestore.schemas import CORE_TABLES
@@ -211,13 +212,3 @@ def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: obj
         return pa.table({}) if result is None else result.to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(f"the query failed: {reason(error)}") from error
-
-
-def quote_name(name: str) -> str:
-    """``name`` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_text(text: str) -> str:
-    """``text`` as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from featurestore import arrow
-from featurestore.catalog import quote_name
 from featurestore.errors import InputError
 from featurestore.features import Features
+from featurestore.names import quote_name
 from featurestore.pull import read_vectors
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from featurestore.backbones import kaggle
-from featurestore.backbones.base import file_digest
 from featurestore.backbones.registry import RECORDS
 from featurestore.errors import BackboneError, FeatureStoreError, InputError, MetadataError
+from featurestore.hashing import file_hash
 from featurestore.images import SUFFIXES
 from featurestore.metadata import read_metadata
 from featurestore.state import write_atomic
@@ -195,4 +195,4 @@ def _weights(part: str, result: FetchReport) -> Fetched:
 
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}

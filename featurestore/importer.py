@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from featurestore.backbones.base import BackboneSpec, Preprocessing
+from featurestore.hashing import file_hash
 from featurestore.ingest import image_rows
 from featurestore.names import check_identifier, check_names
-from featurestore.parts import file_hash
 from featurestore.scan import images_table
 from featurestore.staging import present_rows, publish_vectors, replaced_revision
 from featurestore.vector_files import Vectors, read_vectors_file

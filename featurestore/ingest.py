@@ -112,7 +112,10 @@ def images_of(writer: Writer) -> pa.Table:
     """The table `images` in the writer's state, ordered by id, then name."""
     parts = read_layout(writer.root, writer.state).parts.get("images", ())
     tables = [read_part(writer.root / "images" / part.path).cast(IMAGES) for part in parts]
-    return in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
+    images = in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
+    del tables
+    pa.default_memory_pool().release_unused()  # what decoding took: several times the table
+    return images
 
 
 def image_rows(writer: Writer) -> list[dict[str, Any]]:

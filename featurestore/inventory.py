@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from featurestore.catalog import quote_name
+from featurestore.names import quote_name
 
 if TYPE_CHECKING:
     from featurestore.store import FeatureStore

@@ -55,3 +55,13 @@ def check_identifier(name: str, what: str) -> None:
 def _own() -> frozenset[str]:
     sql = files("featurestore").joinpath("sql/views.sql").read_text("utf-8")
     return frozenset({*CORE_TABLES, *re.findall(r"^CREATE OR REPLACE VIEW (\w+)", sql, flags=re.M)})
+
+
+def quote_name(name: str) -> str:
+    """``name`` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """``text`` as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,6 +1,5 @@
 """Immutable Parquet parts: written once under the hash of their bytes, read without copies, never changed."""
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.errors import IntegrityError
+from featurestore.hashing import file_hash
 from featurestore.state import sync_folder
 
 ROW_GROUP = 4096
@@ -37,12 +37,6 @@ class Part:
     rows: int
     size_bytes: int
     partition: Mapping[str, str]
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of the bytes of ``path``, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_part(table: pa.Table, folder: Path, *, partition: Mapping[str, str] | None = None) -> Part:

@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.backbones.base import BackboneSpec
-from featurestore.parts import HASH_DIGITS, Part, file_hash, read_groups, read_part, write_part
+from featurestore.hashing import file_hash
+from featurestore.parts import HASH_DIGITS, Part, read_groups, read_part, write_part
 from featurestore.schemas import BACKBONES, EXTRACTIONS, embedding_type, embeddings_schema
 from featurestore.writer import Commit, Writer
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from featurestore.catalog import connect, quote_name, run_query
+from featurestore.catalog import connect, run_query
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.layout import read_layout
-from featurestore.names import check_identifier, check_names
+from featurestore.names import check_identifier, check_names, quote_name
 from featurestore.sandbox import guard
 from featurestore.state import read_state
 from featurestore.writer import open_writer

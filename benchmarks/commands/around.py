@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from benchmarks.commands.options import chosen, data_options, head_options
+from benchmarks.commands.options import Data, Learning, data_options, head_options
 from featurestore.commands.options import FOLDER, json_option, store_option
+from featurestore.names import quote_name
 from featurestore.progress import ConsoleProgress
 
 
@@ -21,15 +22,8 @@ from featurestore.progress import ConsoleProgress
 @json_option
 def canary(
     store: Path,
-    backbones: Sequence[str],
-    view: str,
-    label: str,
-    heads: Sequence[str],
-    files: Sequence[Path],
-    seed: int,
-    workers: int | None,
-    time_limit: float,
-    memory_limit: int | None,
+    data: Data,
+    learning: Learning,
     folds: int,
     as_json: bool,
 ) -> None:
@@ -40,21 +34,20 @@ def canary(
     from benchmarks.canary import watch
     from benchmarks.protocols import Protocol
     from benchmarks.runner import run
-    from benchmarks.work import Limits
     from featurestore import open as open_store
 
     opened = open_store(store)
     with ConsoleProgress("canary", "cells") as progress:
         (report,) = run(
             opened,
-            heads=chosen(heads, files),
-            protocols=[Protocol("cv", folds=folds, seed=seed)],
-            backbones=backbones,
-            view=view,
-            label=label,
-            seed=seed,
+            heads=learning.specs(),
+            protocols=[Protocol("cv", folds=folds, seed=learning.seed)],
+            backbones=data.backbones,
+            view=data.view,
+            label=data.label,
+            seed=learning.seed,
             canary=True,
-            limits=Limits(workers, time_limit, memory_limit),
+            limits=learning.limits(),
             on_progress=progress,
         )
     rows = watch(opened, report.run_id)
@@ -109,7 +102,7 @@ def power(
     from featurestore import open as open_store
 
     opened = open_store(store)
-    rows = n_rows or len(opened.sql("SELECT ImgId FROM " + '"' + view.replace('"', '""') + '"'))
+    rows = n_rows or len(opened.sql(f"SELECT ImgId FROM {quote_name(view)}"))
     comparisons = comparisons or len(find([], protocol="cv")) * max(1, len(opened.backbones())) - 1
     found = {
         "study": detectable(n_rows=rows, folds=5, repeats=0, discordance=discordance, comparisons=comparisons),

@@ -2,6 +2,8 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,73 @@ REPORT, PAGE = "report.md", "report.html"
 NAMES = ("cv", "study", "nested", "learning-curve")
 
 
+@dataclass(frozen=True)
+class Data:
+    """What is learned from."""
+
+    backbones: Sequence[str]
+    view: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What learns, and within which limits."""
+
+    heads: Sequence[str]
+    files: Sequence[Path]
+    seed: int
+    workers: int | None
+    time_limit: float
+    memory_limit: int | None
+
+    def specs(self) -> list[Any]:
+        """The named heads; with a file and no names its heads and those of cv, without any: each protocol's."""
+        from benchmarks.heads.registry import find
+
+        if not self.heads and not self.files:
+            return []
+        return find(self.heads, files=self.files, protocol=None if self.heads else "cv")
+
+    def limits(self) -> Any:
+        """The limits as `benchmarks.work.Limits`."""
+        from benchmarks.work import Limits
+
+        return Limits(self.workers, self.time_limit, self.memory_limit)
+
+
 def data_options(function: Callable[..., None]) -> Callable[..., None]:
-    """What is learned from: backbones, view, label."""
-    for option in (
-        click.option(
-            "--label", default="Genre1", show_default=True, help="The view's label column; lists: multi-label."
-        ),
-        click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label."),
+    """Options that reach the command as ``data``, a `Data`."""
+    return _gathered(
+        function,
+        "data",
+        Data,
         click.option(
             "--backbone", "backbones", multiple=True, help="Repeatable; A+B: both side by side.  [default: each one]"
         ),
-    ):
-        function = option(function)
-    return function
+        click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label."),
+        click.option(
+            "--label", default="Genre1", show_default=True, help="The view's label column; lists: multi-label."
+        ),
+    )
 
 
 def head_options(function: Callable[..., None]) -> Callable[..., None]:
-    """What learns, and within which limits."""
-    for option in (
-        click.option("--memory-limit", type=click.IntRange(64), metavar="MB", help="For one worker.  [default: none]"),
+    """Options that reach the command as ``learning``, a `Learning`."""
+    return _gathered(
+        function,
+        "learning",
+        Learning,
+        click.option(
+            "--head", "heads", multiple=True, help="Repeatable; see `heads`.  [default: those of the protocol]"
+        ),
+        click.option(
+            "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."
+        ),
+        click.option(
+            "--seed", type=SEED, default=0, show_default=True, help="Of the folds and of heads that are random."
+        ),
+        click.option("--workers", type=click.IntRange(1), help="Processes.  [default: the number of cores]"),
         click.option(
             "--time-limit",
             type=click.FloatRange(1),
@@ -41,26 +91,22 @@ def head_options(function: Callable[..., None]) -> Callable[..., None]:
             metavar="SECONDS",
             help="For one cell.",
         ),
-        click.option("--workers", type=click.IntRange(1), help="Processes.  [default: the number of cores]"),
-        click.option(
-            "--seed", type=SEED, default=0, show_default=True, help="Of the folds and of heads that are random."
-        ),
-        click.option(
-            "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."
-        ),
-        click.option(
-            "--head", "heads", multiple=True, help="Repeatable; see `heads`.  [default: those of the protocol]"
-        ),
-    ):
-        function = option(function)
-    return function
+        click.option("--memory-limit", type=click.IntRange(64), metavar="MB", help="For one worker.  [default: none]"),
+    )
 
 
-def chosen(heads: Sequence[str], files: Sequence[Path]) -> list[Any]:
-    """The named heads; with a file and no names its heads beside the defaults of cv; nothing: each protocol's own."""
-    from benchmarks.heads.registry import find
+def _gathered(
+    function: Callable[..., None], name: str, kind: type, *options: Callable[..., Any]
+) -> Callable[..., None]:
+    """``function`` with ``options`` before its own, which it gets as one ``kind`` called ``name``."""
 
-    return find(heads, files=files, protocol=None if heads else "cv") if heads or files else []
+    @wraps(function)
+    def command(**values: Any) -> None:
+        function(**{name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})}, **values)
+
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def terminal_width() -> int:

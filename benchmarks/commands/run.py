@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from benchmarks.commands.options import NAMES, PAGE, REPORT, chosen, data_options, head_options, terminal_width, written
+from benchmarks.commands.options import (
+    NAMES,
+    PAGE,
+    REPORT,
+    Data,
+    Learning,
+    data_options,
+    head_options,
+    terminal_width,
+    written,
+)
 from featurestore.commands.options import json_option, store_option
 from featurestore.errors import InputError
 from featurestore.progress import ConsoleProgress
@@ -46,15 +56,8 @@ from featurestore.progress import ConsoleProgress
 @json_option
 def run(
     store: Path,
-    backbones: Sequence[str],
-    view: str,
-    label: str,
-    heads: Sequence[str],
-    files: Sequence[Path],
-    seed: int,
-    workers: int | None,
-    time_limit: float,
-    memory_limit: int | None,
+    data: Data,
+    learning: Learning,
     protocols: Sequence[str],
     folds: int,
     repeats: int | None,
@@ -72,12 +75,11 @@ def run(
     from benchmarks.finetune.weights import DEFAULT
     from benchmarks.protocols import DEFAULT_REPEATS, Protocol
     from benchmarks.runner import run as start
-    from benchmarks.work import Limits
     from featurestore import open as open_store
 
     opened = open_store(store)
     plans = [
-        Protocol(name, folds=folds, repeats=1 if quick else repeats or DEFAULT_REPEATS[name], seed=seed)
+        Protocol(name, folds=folds, repeats=1 if quick else repeats or DEFAULT_REPEATS[name], seed=learning.seed)
         for name in dict.fromkeys(protocols)
     ]
     if repeats is not None and repeats < 1:
@@ -85,18 +87,18 @@ def run(
     with ConsoleProgress("bench", "cells") as progress, ConsoleProgress("costs", "heads") as costs:
         reports = start(
             opened,
-            heads=chosen(heads, files),
+            heads=learning.specs(),
             protocols=plans,
-            backbones=backbones,
-            view=view,
-            label=label,
-            seed=seed,
+            backbones=data.backbones,
+            view=data.view,
+            label=data.label,
+            seed=learning.seed,
             seeds=seeds,
             reference=reference,
             finetune=finetune,
             weights=weights or DEFAULT,
             cost=not quick,
-            limits=Limits(workers, time_limit, memory_limit),
+            limits=learning.limits(),
             on_progress=progress,
             on_cost=costs,
         )

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -111,9 +110,3 @@ class Backbone(Protocol):
     def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Embed preprocessed ``images`` ``(n, height, width, 3)`` into ``(n, embed_dim)`` float32."""
         ...
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of the bytes of ``path``, 64 hex digits: the identity of weights in one file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
 from featurestore.backbones import kaggle
-from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing, file_digest
+from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.registry import BackboneRecord, LoadOptions
 from featurestore.errors import BackboneError, reason
+from featurestore.hashing import file_hash
 
 
 def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
@@ -73,7 +74,7 @@ def folder_digest(folder: Path) -> str:
     total = hashlib.sha256()
     wanted = [folder / "saved_model.pb", *(folder / "variables").rglob("*"), *(folder / "assets").rglob("*")]
     for path in sorted(path for path in wanted if path.is_file()):
-        total.update(f"{path.relative_to(folder).as_posix()} {file_digest(path)}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()} {file_hash(path)}\n".encode())
     return total.hexdigest()
 
 

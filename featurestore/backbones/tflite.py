@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
-from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing, file_digest
+from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.registry import BackboneRecord, LoadOptions
 from featurestore.errors import BackboneError
+from featurestore.hashing import file_hash
 
 
 def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
@@ -42,7 +43,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         name=options.name,
         embed_dim=int(np.prod(output["shape"])),
         preprocessing=preprocessing,
-        weights=f"sha256:{file_digest(path)}",
+        weights=f"sha256:{file_hash(path)}",
         source=path.name,
         options={"tensor": str(output["index"])},
         synthetic=options.synthetic,

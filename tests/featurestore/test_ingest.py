@@ -229,3 +229,24 @@ def test_a_link_whose_target_changes_is_a_changed_image(collection: Collection, 
     target.write_bytes(jpeg(999, size=(50, 70)))  # the link itself stays as it is
     assert store.embed(CountingBackbone()).computed == 1
     assert store.sql("SELECT width FROM images WHERE ImgId = 101")["width"].to_pylist() == [50]
+
+
+def test_many_files_are_read_in_pieces_and_stored_in_order(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a text order (10.jpg before 9.jpg), in more than one table of rows, with one file that comes late."""
+    whole = FeatureStore(tmp_path / "whole")
+    whole.ingest(metadata=collection.metadata, images=collection.images)
+    monkeypatch.setattr("featurestore.scan.TABLE_ROWS", 2)
+    monkeypatch.setattr("featurestore.scan.TASK_FILES", 1)
+    pieces = FeatureStore(tmp_path / "pieces")
+    pieces.ingest(metadata=collection.metadata, images=collection.images)
+    query = "SELECT * FROM images"
+    assert pieces.sql(query).equals(whole.sql(query))
+    (collection.images / "9.jpg").write_bytes(jpeg(9))
+    for store in (whole, pieces):
+        store.ingest(metadata=collection.metadata, images=collection.images)
+    ids = pieces.sql(query)["ImgId"].drop_null().to_pylist()
+    assert 9 in ids
+    assert ids == sorted(ids)
+    assert pieces.sql(query).equals(whole.sql(query))
