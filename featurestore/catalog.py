@@ -13,11 +13,14 @@ import pyarrow as pa
 from featurestore.errors import IntegrityError, QueryError, reason
 from featurestore.layout import Layout
 from featurestore.names import quote_name, quote_text
-from featurestore.parts import Part
+from featurestore.parts import Part, check_once
 from featurestore.sandbox import guard, interruptible
 from featurestore.schemas import CORE_TABLES
 
 SHELL_FILE = "store.duckdb"
+# DuckDB does not look at checksums. Tables and backbones of up to so many bytes are compared with theirs before it
+# reads them, which takes 40 ms; in larger ones a flipped bit is found by `verify` and by whatever pulls vectors.
+CHECKED_BYTES = 64 * 2**20
 # The column that tells the part that a vector lies in.
 OF_PART = ", filename = 'part'"
 
@@ -27,7 +30,7 @@ def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
     """An in-memory connection with the views of ``layout`` over the store in ``root``."""
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
     try:
-        create_views(connection, layout, f"{root.resolve()}/")
+        create_views(connection, layout, root.resolve())
     except duckdb.Error as error:
         raise IntegrityError(
             f"the store {str(root)!r} can't be read ({reason(error)}): another version of this package "
@@ -66,10 +69,10 @@ def _create_at_once(connection: duckdb.DuckDBPyConnection, layout: Layout) -> No
     """All views in one transaction: else each is synced to disk by itself, half a second a commit on a busy disk."""
     connection.execute("BEGIN")
     try:
-        create_views(connection, layout, "")
+        create_views(connection, layout)
     except duckdb.TransactionException:  # a damaged part ended the transaction; one by one its view can say so
         connection.execute("ROLLBACK")
-        create_views(connection, layout, "")
+        create_views(connection, layout)
         return
     connection.execute("COMMIT")
 
@@ -86,29 +89,29 @@ def _without_comma(folder: Path) -> Iterator[Path]:
         yield link
 
 
-def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, prefix: str) -> None:
-    """Create a view for each table, then the views and macros of ``sql/``; ``prefix`` goes before each path."""
+def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, root: Path | None = None) -> None:
+    """Create a view for each table, then the views and macros of ``sql/``; without ``root`` its paths are relative."""
     for table, schema in {**CORE_TABLES, **layout.schemas}.items():
-        _create_scan(connection, table, layout.parts.get(table, ()), schema, prefix)
+        _create_scan(connection, table, layout.parts.get(table, ()), schema, root)
     views = files("featurestore").joinpath("sql/views.sql").read_text("utf-8")
     labeled = views.index("CREATE OR REPLACE VIEW labeled")
     connection.execute(views[:labeled])
     connection.execute(files("featurestore").joinpath("sql/macros.sql").read_text("utf-8"))
     connection.execute(views[labeled:].format(**layout.state.settings))
     for backbone in layout.state.revisions:
-        _create_embedding_views(connection, layout, backbone, prefix)
+        _create_embedding_views(connection, layout, backbone, root)
     # In the order in which they were made: a view may stand on earlier ones.
     for name, query in layout.state.views.items():
         guard(connection, query)  # again: the record may have been edited by hand
         connection.execute(f"CREATE VIEW {quote_name(name)} AS {query}")
 
 
-def _create_embedding_views(connection: duckdb.DuckDBPyConnection, layout: Layout, backbone: str, prefix: str) -> None:
+def _create_embedding_views(
+    connection: duckdb.DuckDBPyConnection, layout: Layout, backbone: str, root: Path | None
+) -> None:
     """``embeddings_NAME`` (current images only, current revision only) and ``labeled_NAME``."""
     scan, embeddings, labeled = (quote_name(f"{what}_{backbone}") for what in ("_parts", "embeddings", "labeled"))
-    _create_scan(
-        connection, "embeddings", layout.embedding_parts(backbone), CORE_TABLES["embeddings"], prefix, name=scan
-    )
+    _create_scan(connection, "embeddings", layout.embedding_parts(backbone), CORE_TABLES["embeddings"], root, name=scan)
     connection.execute(
         f"CREATE VIEW {embeddings} AS "
         f"SELECT e.ImgId, e.embedding::FLOAT[{layout.dims[backbone]}] AS embedding FROM {scan} AS e "
@@ -132,15 +135,18 @@ def _create_scan(
     table: str,
     parts: Sequence[Part],
     schema: pa.Schema,
-    prefix: str,
+    root: Path | None,
     *,
     name: str = "",
 ) -> None:
     """The view of one table; a damaged one fails when it is read, so that the others stay readable."""
     name = name or quote_name(table)
     try:
-        connection.execute(f"CREATE VIEW {name} AS {_scan(table, parts, schema, prefix)}")
-    except duckdb.Error as error:
+        if root is not None and sum(part.size_bytes for part in parts) <= CHECKED_BYTES:
+            for part in parts:
+                check_once(part, root / table)
+        connection.execute(f"CREATE VIEW {name} AS {_scan(table, parts, schema, '' if root is None else f'{root}/')}")
+    except (duckdb.Error, IntegrityError, OSError) as error:
         why = quote_text(f"a part of {table} is damaged, see `featurestore verify`: {reason(error)}")
         connection.execute(f"CREATE VIEW {name} AS {_failing(_scanned(table, schema), why)}")
 

@@ -145,7 +145,15 @@ def _groups(writer: Writer, table: str) -> Iterator[list[Part]]:
 
 
 def _merge(folder: Path, group: Sequence[Part]) -> Part:
-    """One part with the rows of all; embeddings in the order of their ids, so that they are read in one sweep."""
+    """One part with the rows of all; embeddings in the order of their ids, so that they are read in one sweep.
+
+    Raises
+    ------
+    IntegrityError
+        When one is damaged: merged, its rows would get a checksum of their own.
+    """
+    for part in group:
+        check_part(part, folder)
     rows = pa.concat_tables([read_part(folder / part.path) for part in group])
     if "embedding" in rows.column_names:
         rows = rows.take(pc.sort_indices(rows, [("ImgId", "ascending"), ("content_hash", "ascending")]))

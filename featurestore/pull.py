@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.errors import IntegrityError
-from featurestore.parts import ONE_PAGE, Part
+from featurestore.parts import ONE_PAGE, Part, stored_sums, vector_sums
 
 READERS = 4
 # Vectors decoded at a time: few enough to be still in the cache when they are copied.
@@ -60,21 +60,25 @@ def read_vectors(
                 target, source = _match(keys, ids, hashes)
                 found[target] = True
                 starts = np.cumsum([0, *(file.metadata.row_group(g).num_rows for g in range(file.num_row_groups))])
+                sums = stored_sums(file.metadata)
             for group, (start, end) in enumerate(pairwise(starts.tolist())):
                 low, high = np.searchsorted(source, [start, end])
                 if low < high:
-                    tasks.append(_Task(part, group, target[low:high], source[low:high] - start))
+                    wanted = source[low:high]
+                    expected = None if sums is None else sums[wanted]
+                    tasks.append(_Task(part, group, target[low:high], wanted - start, expected))
         list(pool.map(fill, tasks))
     return X, found
 
 
 class _Task(NamedTuple):
-    """One row group: which of its rows (``source``, ascending) go to which rows of the matrix."""
+    """One row group: which of its rows (``source``, ascending) go to which rows of the matrix, and their checksums."""
 
     part: Part
     group: int
     target: NDArray[np.intp]
     source: NDArray[np.intp]
+    sums: NDArray[np.uint32] | None
 
 
 def _decode(file: pq.ParquetFile, task: _Task, X: NDArray[np.float32]) -> None:
@@ -103,11 +107,15 @@ def _read(path: Path, offset: int, task: _Task, X: NDArray[np.float32]) -> None:
             first, rows = int(source[0]), int(source[-1] - source[0]) + 1
             file.seek(offset + first * width)
             if rows == len(source) and (np.diff(target) == 1).all():
-                _fill(file, X[target[0] : target[-1] + 1])
+                read = X[target[0] : target[-1] + 1]
+                _fill(file, read)
             else:
                 scratch = scratch if len(scratch) else np.empty((READ_ROWS, X.shape[1]), np.float32)
                 _fill(file, scratch[:rows])
-                X[target] = scratch[source - first]
+                X[target] = read = scratch[source - first]
+            # At once: what was read is still in the processor's cache.
+            if task.sums is not None and (vector_sums(read) != task.sums[low:high]).any():
+                raise OSError("its vectors don't match their checksums")
 
 
 def _fill(file: FileIO, rows: NDArray[np.float32]) -> None:
@@ -155,7 +163,7 @@ def _readable(path: Path) -> Iterator[pq.ParquetFile]:
         When it is missing or damaged.
     """
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
             yield file
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing: see `featurestore verify`") from None

@@ -6,15 +6,21 @@ import subprocess
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
-from support import CountingBackbone
+from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore, maintenance, writer
 from featurestore.cli import cli
 from featurestore.commands.options import run_command
-from featurestore.errors import FeatureStoreError, StoreError
+from featurestore.errors import FeatureStoreError, IntegrityError, QueryError, StoreError
 from featurestore.state import parse_state, write_atomic
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    """One bit changed."""
+    return content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
 
 
 def full_disk(*_: object, **__: object) -> None:
@@ -165,6 +171,59 @@ def test_a_damaged_part_of_one_table_leaves_the_others_readable(
     column = {"notes": "step", "backbones": "embed_dim"}[table]
     with pytest.raises(FeatureStoreError, match=f"a part of {table} is damaged, see `featurestore verify`"):
         store.sql(f"SELECT sum({column}) FROM {table}")
+
+
+@pytest.mark.parametrize("table", ["movies", "images", "embeddings"])
+def test_one_bit_of_a_part_is_noticed_before_sql_reads_it(store: FeatureStore, table: str) -> None:
+    store.embed(CountingBackbone())
+    (part,) = (store.path / table).rglob("part-*.parquet")
+    content = part.read_bytes()
+    view = "labeled_counting" if table == "embeddings" else table
+    for place in np.linspace(0, len(content) - 1, 20).astype(int):
+        part.write_bytes(flipped(content, place))
+        with pytest.raises(QueryError, match=f"a part of {table} is damaged, see `featurestore verify`"):
+            store.refresh().sql(f"FROM {view}")
+    part.write_bytes(content)
+    assert len(store.refresh().sql(f"FROM {view}")) >= 20
+
+
+def test_one_bit_of_a_vector_is_noticed_by_whatever_reads_vectors(
+    store: FeatureStore, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a store that is too large to be checked whole: the vectors have checksums of their own."""
+    monkeypatch.setattr("featurestore.catalog.CHECKED_BYTES", 0)
+    store.embed(CountingBackbone())
+    (part,) = (store.path / "embeddings").rglob("part-*.parquet")
+    content = part.read_bytes()
+    vectors = store.features("counting", view="collection").X
+    start = content.index(vectors[0].tobytes())
+    places = [start, start + vectors[0].nbytes - 1, content.index(vectors[-1].tobytes()) + 2]
+    for place in places:
+        part.write_bytes(flipped(content, place))
+        store.refresh()
+        with pytest.raises(IntegrityError, match=f"{part.name}.* checksums.*see `featurestore verify`"):
+            store.features("counting", view="collection")
+        with pytest.raises(IntegrityError, match=part.name):
+            store.similar(101, backbone="counting")
+    # A copy of an image, under another id, would take over its vector.
+    (collection.images / "777.jpg").write_bytes((collection.images / "101.jpg").read_bytes())
+    with pytest.raises(IntegrityError, match=part.name):
+        store.embed(CountingBackbone())
+    part.write_bytes(content)
+    assert store.embed(CountingBackbone()).reused == 1
+
+
+def test_compact_gives_no_damaged_part_a_checksum_of_its_own(store: FeatureStore) -> None:
+    for step in range(3):
+        store.append({"notes": pa.table({"step": [step]})})
+    part = min((store.path / "notes").glob("part-*.parquet"))
+    content = part.read_bytes()
+    part.write_bytes(flipped(content, len(content) // 3))
+    with pytest.raises(IntegrityError, match=part.name):
+        maintenance.compact(store.path)
+    assert [Path(name).name for name in maintenance.verify(store.path).damaged] == [part.name]
+    part.write_bytes(content)
+    assert maintenance.compact(store.path)["notes"] == (3, 1)
 
 
 def test_one_bit_of_the_cache_of_parts_misleads_nobody(store: FeatureStore) -> None:

@@ -252,13 +252,13 @@ def test_values_are_read_to_their_places(tmp_path: Path, source: Sequence[int], 
     X = np.full((1500, 3), -1, np.float32)
     expected = X.copy()
     expected[list(target)] = values[list(source)]
-    pull._read(path, 6, pull._Task(Part("", 0, 0, {}), 0, np.array(target), np.array(source)), X)
+    pull._read(path, 6, pull._Task(Part("", 0, 0, {}), 0, np.array(target), np.array(source), None), X)
     np.testing.assert_array_equal(X, expected)
 
 
 def test_a_part_that_was_cut_is_named(store: FeatureStore) -> None:
     store.embed(CountingBackbone())
     part = store.path / "embeddings" / store.layout.embedding_parts("counting")[0].path
-    task = pull._Task(Part("", 0, 0, {}), 0, np.arange(1), np.arange(1))
+    task = pull._Task(Part("", 0, 0, {}), 0, np.arange(1), np.arange(1), None)
     with pytest.raises(IntegrityError, match=part.name), pull._readable(part):
         pull._read(part, part.stat().st_size - 8, task, np.empty((1, 3), np.float32))
