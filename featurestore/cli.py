@@ -24,7 +24,7 @@ from featurestore.commands.options import (
 )
 from featurestore.commands.quality import quality
 from featurestore.commands.search import similar
-from featurestore.commands.state import compact, gc, lineage, snapshot, verify, view
+from featurestore.commands.state import compact, gc, lineage, repair, snapshot, verify, view
 from featurestore.progress import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-for command in (lineage, snapshot, view, gc, verify, compact, similar, quality, export):
+for command in (lineage, snapshot, view, gc, verify, repair, compact, similar, quality, export):
     cli.add_command(command)
 
 

@@ -1,6 +1,7 @@
 """Immutable Parquet parts: written once under the hash of their bytes, read without copies, never changed."""
 
 import base64
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +19,10 @@ from featurestore.hashing import file_hash
 from featurestore.state import sync_folder
 
 ROW_GROUP = 4096
-# Marks parts whose embeddings stand in one uncompressed page a row group.
-ONE_PAGE = {b"featurestore.pages": b"one"}
-# In the footer of such a part: `vector_sums` of its rows, base64 of little-endian uint32.
-SUMS = "featurestore.sums"
+# The key in the footer under which a part with embeddings holds its `Vectors`.
+VECTORS = "featurestore.vectors"
 HASH_DIGITS = 32
+NO_SUMS = np.empty(0, np.uint32)
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,7 @@ def write_part(table: pa.Table, folder: Path, *, partition: Mapping[str, str] | 
 
 
 def _write(table: pa.Table, file: BinaryIO) -> None:
-    plain = "embedding" in table.column_names
-    if plain:
-        table = table.replace_schema_metadata(ONE_PAGE)
+    plain = _is_plain(table)
     with pq.ParquetWriter(
         file,
         table.schema,
@@ -88,16 +86,33 @@ def _write(table: pa.Table, file: BinaryIO) -> None:
         write_statistics=[name for name in table.column_names if name != "embedding"],
         write_page_checksum=True,
     ) as writer:
-        writer.write_table(table, row_group_size=ROW_GROUP if plain else 131_072)
-        if plain:
-            writer.add_key_value_metadata({SUMS: base64.b64encode(_sums(table["embedding"])).decode()})
+        if not plain:
+            writer.write_table(table, row_group_size=131_072)
+            return
+        width, starts, sums = table.schema.field(-1).type.list_size, [], []
+        for first in range(0, len(table), ROW_GROUP):
+            group = table.slice(first, ROW_GROUP)
+            writer.write_table(group)
+            # Plain values stand last in an uncompressed page (Parquet format, "Data Pages"); no column follows.
+            starts.append(file.tell() - len(group) * width * 4)
+            sums += [_matrix(chunk) for chunk in group.column(-1).chunks]
+        vectors = Vectors(tuple(starts), np.concatenate([vector_sums(some) for some in sums] or [NO_SUMS]))
+        writer.add_key_value_metadata({VECTORS: vectors.to_json()})
 
 
-def _sums(column: pa.ChunkedArray) -> bytes:
-    """`vector_sums` of a column of embeddings, little-endian, chunk by chunk: it may be large."""
-    width = column.type.list_size
-    sums = [vector_sums(chunk.flatten().to_numpy().reshape(len(chunk), width)) for chunk in column.chunks]
-    return b"".join(some.astype("<u4").tobytes() for some in sums)
+def _is_plain(table: pa.Table) -> bool:
+    """Whether the last column is one of embeddings, each a vector of numbers."""
+    if not table.num_columns or table.column_names[-1] != "embedding":
+        return False
+    column = table.column(-1)
+    kind = column.type
+    if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32() or column.null_count:
+        return False
+    return not any(chunk.flatten().null_count for chunk in column.chunks)
+
+
+def _matrix(column: pa.FixedSizeListArray) -> NDArray[np.float32]:
+    return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
 
 def vector_sums(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -108,21 +123,46 @@ def vector_sums(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
     return np.add.reduce(vectors.view(np.uint32), axis=1, dtype=np.uint32)
 
 
-def stored_sums(metadata: pq.FileMetaData) -> NDArray[np.uint32] | None:
-    """What `vector_sums` gave when the part was written, ``(rows,)`` uint32; None in a part without.
+@dataclass(frozen=True)
+class Vectors:
+    """Where the vectors of a part lie in its file, and their checksums; what `pull` needs to read them as they lie.
 
-    Raises
-    ------
-    ValueError
-        When there are not as many as rows.
+    Parameters
+    ----------
+    starts
+        For each row group the byte at which its floats begin; all but the last have `ROW_GROUP` rows.
+    sums
+        `vector_sums` of all rows, ``(rows,)`` uint32.
     """
-    stored = (metadata.metadata or {}).get(SUMS.encode())
-    if stored is None:
-        return None
-    sums = np.frombuffer(base64.b64decode(stored, validate=True), "<u4")
-    if len(sums) != metadata.num_rows:
-        raise ValueError(f"{len(sums)} checksums for {metadata.num_rows} vectors")
-    return sums
+
+    starts: tuple[int, ...]
+    sums: NDArray[np.uint32]
+
+    def to_json(self) -> str:
+        """As text, for the footer."""
+        sums = base64.b64encode(self.sums.astype("<u4").tobytes()).decode()
+        return json.dumps({"row_group": ROW_GROUP, "starts": self.starts, "sums": sums})
+
+    @classmethod
+    def of(cls, metadata: pq.FileMetaData) -> "Vectors | None":
+        """Read from the footer of a part; None in one without.
+
+        Raises
+        ------
+        ValueError
+            When they are not of as many rows as the part has.
+        """
+        text = (metadata.metadata or {}).get(VECTORS.encode())
+        if text is None:
+            return None
+        record = json.loads(text)
+        if not isinstance(record, dict) or record.get("row_group") != ROW_GROUP:
+            return None
+        sums = np.frombuffer(base64.b64decode(record["sums"], validate=True), "<u4")
+        rows, groups = metadata.num_rows, len(record["starts"])
+        if len(sums) != rows or groups != -(-rows // ROW_GROUP):
+            raise ValueError(f"{len(sums)} checksums and {groups} row groups for {rows} vectors")
+        return cls(tuple(record["starts"]), sums)
 
 
 def check_part(part: Part, folder: Path) -> None:

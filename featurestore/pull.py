@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.errors import IntegrityError
-from featurestore.parts import ONE_PAGE, Part, stored_sums, vector_sums
+from featurestore.parts import ROW_GROUP, Part, Vectors, vector_sums
 
 READERS = 4
 # Vectors decoded at a time: few enough to be still in the cache when they are copied.
@@ -45,57 +45,80 @@ def read_vectors(
     found = np.zeros(len(ids), bool)
 
     def fill(task: _Task) -> None:
-        with _readable(folder / task.part.path) as file:
-            start = _plain_values(file, task.group, embed_dim)
-            if start is None:
-                _decode(file, task, X)
+        path = folder / task.part.path
+        with _named(path):
+            if task.start is None:
+                _decode(path, task, X)
             else:
-                _read(folder / task.part.path, start, task, X)
+                _read(path, task, X)
 
     with ThreadPoolExecutor(READERS) as pool:
         tasks: list[_Task] = []
         for part in parts:
-            with _readable(folder / part.path) as file:
+            with _named(folder / part.path), _opened(folder / part.path) as file:
                 keys = file.read(["ImgId", "content_hash"])
+                if len(keys) != part.rows:
+                    raise ValueError(f"it has {len(keys)} rows, the log says {part.rows}")
                 target, source = _match(keys, ids, hashes)
                 found[target] = True
-                starts = np.cumsum([0, *(file.metadata.row_group(g).num_rows for g in range(file.num_row_groups))])
-                sums = stored_sums(file.metadata)
-            for group, (start, end) in enumerate(pairwise(starts.tolist())):
-                low, high = np.searchsorted(source, [start, end])
-                if low < high:
-                    wanted = source[low:high]
-                    expected = None if sums is None else sums[wanted]
-                    tasks.append(_Task(part, group, target[low:high], wanted - start, expected))
+                tasks += _tasks(part, file, target, source)
         list(pool.map(fill, tasks))
     return X, found
 
 
 class _Task(NamedTuple):
-    """One row group: which of its rows (``source``, ascending) go to which rows of the matrix, and their checksums."""
+    """One row group: which of its rows (``source``, ascending) go to which rows of the matrix.
+
+    ``start`` is the byte at which its floats begin, and ``sums`` are the checksums of the rows of ``source``; both are
+    None where the floats must be decoded.
+    """
 
     part: Part
     group: int
     target: NDArray[np.intp]
     source: NDArray[np.intp]
+    start: int | None
     sums: NDArray[np.uint32] | None
 
 
-def _decode(file: pq.ParquetFile, task: _Task, X: NDArray[np.float32]) -> None:
+def _tasks(part: Part, file: pq.ParquetFile, target: NDArray[np.intp], source: NDArray[np.intp]) -> Iterator[_Task]:
+    """A task for each row group that holds some of the rows ``source``.
+
+    Of a part that says where its vectors lie nothing else is asked: pyarrow ends the process where the metadata of a
+    column are damaged.
+    """
+    vectors = Vectors.of(file.metadata)
+    if vectors is None:
+        rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        edges = np.cumsum([0, *rows]).tolist()
+    else:
+        edges = [*range(0, file.metadata.num_rows, ROW_GROUP), file.metadata.num_rows]
+    for group, (first, end) in enumerate(pairwise(edges)):
+        low, high = np.searchsorted(source, [first, end])
+        if low == high:
+            continue
+        start, sums = (None, None) if vectors is None else (vectors.starts[group], vectors.sums[source[low:high]])
+        yield _Task(part, group, target[low:high], source[low:high] - first, start, sums)
+
+
+def _decode(path: Path, task: _Task, X: NDArray[np.float32]) -> None:
     """Let Parquet decode the vectors of a row group, and copy them to their places."""
     start = 0
-    for batch in file.iter_batches(BATCH_ROWS, row_groups=[task.group], columns=["embedding"], use_threads=False):
-        values = batch.column(0).flatten().to_numpy().reshape(-1, X.shape[1])
-        low, high = np.searchsorted(task.source, [start, start + len(values)])
-        X[task.target[low:high]] = values[task.source[low:high] - start]
-        start += len(values)
+    with _opened(path) as file:
+        groups = [task.group]
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=["embedding"], use_threads=False):
+            values = batch.column(0).flatten().to_numpy().reshape(-1, X.shape[1])
+            low, high = np.searchsorted(task.source, [start, start + len(values)])
+            X[task.target[low:high]] = values[task.source[low:high] - start]
+            start += len(values)
 
 
-def _read(path: Path, offset: int, task: _Task, X: NDArray[np.float32]) -> None:
-    """Read vectors that begin at byte ``offset``, straight to their places where these run without gaps.
+def _read(path: Path, task: _Task, X: NDArray[np.float32]) -> None:
+    """Read vectors as they lie in the file, straight to their places where these run without gaps.
 
     Not by a memory map: its page faults cost more than the bytes, and its pages count as memory of the process.
     """
+    assert task.start is not None
     width = X.shape[1] * X.itemsize
     scratch = np.empty((0, X.shape[1]), np.float32)
     with path.open("rb", buffering=0) as file:
@@ -105,7 +128,7 @@ def _read(path: Path, offset: int, task: _Task, X: NDArray[np.float32]) -> None:
                 continue
             source, target = task.source[low:high], task.target[low:high]
             first, rows = int(source[0]), int(source[-1] - source[0]) + 1
-            file.seek(offset + first * width)
+            file.seek(task.start + first * width)
             if rows == len(source) and (np.diff(target) == 1).all():
                 read = X[target[0] : target[-1] + 1]
                 _fill(file, read)
@@ -134,28 +157,13 @@ def _fill(file: FileIO, rows: NDArray[np.float32]) -> None:
         left = left[count:]
 
 
-def _plain_values(file: pq.ParquetFile, group: int, embed_dim: int) -> int | None:
-    """The byte at which the floats of a row group begin in the file; None where they must be decoded.
-
-    In an uncompressed page the plain values stand last (Parquet format, "Data Pages"), so when a row group is one page
-    they are the last bytes of its column chunk. Decoding 2048 repetition levels a vector to learn that costs more than
-    reading the vectors.
-    """
-    meta = file.metadata
-    marked = all((meta.metadata or {}).get(key) == value for key, value in ONE_PAGE.items())
-    row_group = meta.row_group(group)
-    columns = [row_group.column(i) for i in range(row_group.num_columns)]
-    column = next(column for column in columns if column.path_in_schema.startswith("embedding"))
-    size = row_group.num_rows * embed_dim * 4
-    exact = (column.compression, column.has_dictionary_page) == ("UNCOMPRESSED", False)
-    if not (marked and exact and column.num_values == row_group.num_rows * embed_dim):
-        return None
-    return column.data_page_offset + column.total_compressed_size - size
+def _opened(path: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[pq.ParquetFile]:
-    """The open part at ``path``; whatever is wrong with it names it.
+def _named(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with the part at ``path`` in the block names it.
 
     Raises
     ------
@@ -163,11 +171,10 @@ def _readable(path: Path) -> Iterator[pq.ParquetFile]:
         When it is missing or damaged.
     """
     try:
-        with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
-            yield file
+        yield
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing: see `featurestore verify`") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
         raise IntegrityError(f"{path} can't be read ({str(error)[:160]}): see `featurestore verify`") from error
 
 

@@ -68,6 +68,11 @@ class Commit:
         self._add.setdefault(table, []).extend(add)
         self._remove.setdefault(table, []).extend(remove)
 
+    def drop(self, table: str, part: Part) -> None:
+        """Take ``part`` and its rows out of one of the tables that every store has."""
+        self._schemas[table] = CORE_TABLES[table]
+        self._remove.setdefault(table, []).append(part)
+
     def set_revision(self, backbone: str, revision: str) -> None:
         """Let the views of ``backbone`` show ``revision``."""
         self._revisions[backbone] = revision

@@ -201,6 +201,33 @@ def verify(store: str, as_json: bool) -> None:
 @store_option
 @wait_option
 @json_option
+def repair(store: Path, wait_seconds: float, as_json: bool) -> None:
+    """Take damaged parts out whose rows `embed` or `ingest` makes again; name those that only a copy can restore."""
+    from featurestore.repair import repair as run
+
+    with ConsoleProgress("repair", "parts") as progress:
+        report = run(store, wait_seconds=wait_seconds, on_progress=progress)
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+    else:
+        for backbone, count in report.vectors.items():
+            click.echo(
+                f"{count:,} vectors of {backbone} taken out: `featurestore embed` makes them again, or import them"
+            )
+        for table, count in report.rows.items():
+            click.echo(f"{count:,} rows of {table} taken out: `featurestore ingest` makes them again")
+        for reason in report.left.values():
+            click.echo(f"damaged still: {reason}")
+        if not (report.vectors or report.rows or report.left):
+            click.echo("nothing is damaged")
+    if report.left:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@store_option
+@wait_option
+@json_option
 def compact(store: Path, wait_seconds: float, as_json: bool) -> None:
     """Merge small parts; `gc` then removes the old ones."""
     from featurestore.maintenance import compact as run

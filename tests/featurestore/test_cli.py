@@ -133,6 +133,7 @@ def test_what_a_script_would_read_is_json(run, collection: Collection, tmp_path:
         ("compact", *store),
         ("gc", *store, "--dry-run"),
         ("verify", *store),
+        ("repair", *store),
         ("backbones",),
         ("sample", tmp_path / "sample"),
     ):

@@ -15,6 +15,8 @@ from featurestore import FeatureStore, maintenance, writer
 from featurestore.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import FeatureStoreError, IntegrityError, QueryError, StoreError
+from featurestore.pull import read_vectors
+from featurestore.repair import RepairReport, repair
 from featurestore.state import parse_state, write_atomic
 
 
@@ -213,6 +215,30 @@ def test_one_bit_of_a_vector_is_noticed_by_whatever_reads_vectors(
     assert store.embed(CountingBackbone()).reused == 1
 
 
+def test_no_bit_of_a_part_gives_other_vectors(store: FeatureStore) -> None:
+    """Wherever it flips, in the footer too: pyarrow ends the process when asked for damaged metadata of a column."""
+    store.embed(CountingBackbone())
+    rows = store.query("SELECT ImgId, content_hash FROM images_usable ORDER BY ImgId")
+    ids, hashes = rows["ImgId"].to_numpy(), rows["content_hash"].combine_chunks()
+    parts = store.layout.embedding_parts("counting")
+
+    def pulled() -> bytes:
+        X, found = read_vectors(store.path / "embeddings", parts, ids, hashes, 16)
+        assert found.all()
+        return X.tobytes()
+
+    before, noticed = pulled(), 0
+    path = store.path / "embeddings" / parts[0].path
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(flipped(content, place))
+        try:
+            assert pulled() == before, place
+        except IntegrityError:
+            noticed += 1
+    assert noticed > len(content) / 2, "the rest is what a pull needs not"
+
+
 def test_compact_gives_no_damaged_part_a_checksum_of_its_own(store: FeatureStore) -> None:
     for step in range(3):
         store.append({"notes": pa.table({"step": [step]})})
@@ -224,6 +250,43 @@ def test_compact_gives_no_damaged_part_a_checksum_of_its_own(store: FeatureStore
     assert [Path(name).name for name in maintenance.verify(store.path).damaged] == [part.name]
     part.write_bytes(content)
     assert maintenance.compact(store.path)["notes"] == (3, 1)
+
+
+def test_repair_takes_out_what_embed_and_ingest_make_again(store: FeatureStore, collection: Collection) -> None:
+    store.embed(CountingBackbone())
+    store.embed(CountingBackbone(name="other"))
+    query = "SELECT * EXCLUDE (part, extraction) FROM embeddings ORDER BY ALL"
+    before = store.query(query)
+    parts = [next((store.path / "embeddings" / "backbone=counting").rglob("part-*.parquet"))]
+    parts += [next((store.path / table).glob("part-*.parquet")) for table in ("images", "movies")]
+    for part in parts:
+        part.write_bytes(flipped(part.read_bytes(), 1000))
+    report = repair(store.path)
+    assert (report.vectors, report.left) == ({"counting": len(before) // 2}, {})
+    assert report.rows == {"images": 24, "movies": 24}
+    assert maintenance.verify(store.path).damaged == {}
+    store.refresh().ingest(metadata=collection.metadata, images=collection.images)
+    again = store.embed(CountingBackbone())
+    assert (again.computed, again.present) == (24, 0)
+    assert store.embed(CountingBackbone(name="other")).computed == 0
+    assert store.query(query).equals(before)
+    assert repair(store.path) == RepairReport({}, {}, {})
+
+
+def test_repair_names_what_only_a_copy_can_restore(store: FeatureStore) -> None:
+    store.embed(CountingBackbone())
+    store.append({"notes": pa.table({"step": [1]})})
+    store.snapshot("kept")
+    (notes,) = (store.path / "notes").glob("part-*.parquet")
+    (vectors,) = (store.path / "embeddings").rglob("part-*.parquet")
+    for part in (notes, vectors):
+        part.write_bytes(flipped(part.read_bytes(), 100))
+    report = repair(store.path)
+    assert report.vectors == {"counting": 24}
+    assert {Path(name).name for name in report.left} == {notes.name, vectors.name}, "the snapshot has them still"
+    assert store.refresh().embed(CountingBackbone()).computed == 24
+    assert len(store.refresh().features("counting", view="collection")) == 24
+    assert repair(store.path).vectors == {}
 
 
 def test_one_bit_of_the_cache_of_parts_misleads_nobody(store: FeatureStore) -> None:

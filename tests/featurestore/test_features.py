@@ -13,7 +13,7 @@ from support import Collection, CountingBackbone, jpeg
 from featurestore import Features, FeatureStore, pull, views
 from featurestore.backbones.base import Preprocessing
 from featurestore.errors import InputError, IntegrityError, MissingExtra
-from featurestore.parts import Part
+from featurestore.parts import Part, Vectors
 
 
 @pytest.fixture
@@ -218,18 +218,17 @@ def test_a_large_store_is_pulled_in_order(store: FeatureStore, tmp_path: Path, m
     pq.write_table(pa.table({"ImgId": ids, "embedding": list(X)}), tmp_path / "all.parquet")
     store.import_embeddings(tmp_path / "all.parquet", backbone="many")
     features = store.features("many", view="images_usable")
-    # The values that are read as they lie in the file are those that Parquet decodes.
-    plain_values = pull._plain_values
-    monkeypatch.setattr(pull, "_plain_values", lambda *_: None)
-    assert store.features("many", view="images_usable").X.tobytes() == features.X.tobytes()
     part = store.path / "embeddings" / store.layout.embedding_parts("many")[0].path
     with pq.ParquetFile(part) as file:
-        offset = plain_values(file, 1, 8)
+        vectors = Vectors.of(file.metadata)
         rows = file.metadata.row_group(1).num_rows
         decoded = file.read_row_group(1, columns=["embedding"])["embedding"].combine_chunks().flatten().to_numpy()
     assert rows == 4096
-    assert offset is not None
-    assert np.fromfile(part, np.float32, rows * 8, offset=offset).tobytes() == decoded.tobytes()
+    assert vectors is not None
+    assert np.fromfile(part, np.float32, rows * 8, offset=vectors.starts[1]).tobytes() == decoded.tobytes()
+    # The values that are read as they lie in the file are those that Parquet decodes, where a part does not say where.
+    monkeypatch.setattr(pull.Vectors, "of", lambda _: None)
+    assert store.features("many", view="images_usable").X.tobytes() == features.X.tobytes()
     np.testing.assert_array_equal(features.ids, np.arange(1, 9001))
     np.testing.assert_array_equal(features.X, X[np.argsort(ids)])
 
@@ -252,13 +251,14 @@ def test_values_are_read_to_their_places(tmp_path: Path, source: Sequence[int], 
     X = np.full((1500, 3), -1, np.float32)
     expected = X.copy()
     expected[list(target)] = values[list(source)]
-    pull._read(path, 6, pull._Task(Part("", 0, 0, {}), 0, np.array(target), np.array(source), None), X)
+    task = pull._Task(Part("", 0, 0, {}), 0, np.array(target), np.array(source), 6, None)
+    pull._read(path, task, X)
     np.testing.assert_array_equal(X, expected)
 
 
 def test_a_part_that_was_cut_is_named(store: FeatureStore) -> None:
     store.embed(CountingBackbone())
     part = store.path / "embeddings" / store.layout.embedding_parts("counting")[0].path
-    task = pull._Task(Part("", 0, 0, {}), 0, np.arange(1), np.arange(1), None)
-    with pytest.raises(IntegrityError, match=part.name), pull._readable(part):
-        pull._read(part, part.stat().st_size - 8, task, np.empty((1, 3), np.float32))
+    task = pull._Task(Part("", 0, 0, {}), 0, np.arange(1), np.arange(1), part.stat().st_size - 8, None)
+    with pytest.raises(IntegrityError, match=part.name), pull._named(part):
+        pull._read(part, task, np.empty((1, 3), np.float32))
