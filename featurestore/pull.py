@@ -111,6 +111,8 @@ def _decode(path: Path, task: _Task, X: NDArray[np.float32]) -> None:
             low, high = np.searchsorted(task.source, [start, start + len(values)])
             X[task.target[low:high]] = values[task.source[low:high] - start]
             start += len(values)
+    if start <= task.source[-1]:
+        raise OSError(f"a row group ends after {start} vectors")
 
 
 def _read(path: Path, task: _Task, X: NDArray[np.float32]) -> None:
