@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.errors import IntegrityError
-from featurestore.parts import ROW_GROUP, Part, Vectors, vector_sums
+from featurestore.parts import ROW_GROUP, Part, Vectors, check_once, vector_sums
 
 READERS = 4
 # Vectors decoded at a time: few enough to be still in the cache when they are copied.
@@ -61,7 +61,7 @@ def read_vectors(
                     raise ValueError(f"it has {len(keys)} rows, the log says {part.rows}")
                 target, source = _match(keys, ids, hashes)
                 found[target] = True
-                tasks += _tasks(part, file, target, source)
+                tasks += _tasks(part, folder, file, target, source)
         list(pool.map(fill, tasks))
     return X, found
 
@@ -81,14 +81,17 @@ class _Task(NamedTuple):
     sums: NDArray[np.uint32] | None
 
 
-def _tasks(part: Part, file: pq.ParquetFile, target: NDArray[np.intp], source: NDArray[np.intp]) -> Iterator[_Task]:
+def _tasks(
+    part: Part, folder: Path, file: pq.ParquetFile, target: NDArray[np.intp], source: NDArray[np.intp]
+) -> Iterator[_Task]:
     """A task for each row group that holds some of the rows ``source``.
 
     Of a part that says where its vectors lie nothing else is asked: pyarrow ends the process where the metadata of a
-    column are damaged.
+    column are damaged. One that does not is compared with its hash.
     """
     vectors = Vectors.of(file.metadata)
     if vectors is None:
+        check_once(part, folder)
         rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         edges = np.cumsum([0, *rows]).tolist()
     else:

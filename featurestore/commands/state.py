@@ -193,6 +193,8 @@ def verify(store: str, as_json: bool) -> None:
         for reason in report.damaged.values():
             click.echo(f"damaged: {reason}")
         click.echo(f"{report.parts:,} parts, {report.size_bytes / 1e6:,.1f} MB, {len(report.damaged)} damaged")
+        if report.damaged:
+            click.echo("without a copy: `featurestore repair` takes out what `embed` and `ingest` make again")
     if report.damaged:
         raise click.exceptions.Exit(1)
 
