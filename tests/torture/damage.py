@@ -7,7 +7,7 @@ from pathlib import Path
 
 from featurestore import FeatureStore
 from torture import bed as beds
-from torture.bed import Bed
+from torture.bed import Bed, Done
 from torture.context import Context
 from torture.table import Row
 
@@ -44,23 +44,28 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "emptied": emptied,
     "truncated": cut,
     "one bit flipped, early": flipped(0.05),
+    "one bit flipped, at a quarter": flipped(0.25),
     "one bit flipped, in the middle": flipped(0.5),
+    "one bit flipped, at three quarters": flipped(0.75),
     "one bit flipped, in the footer": flipped(0.97),
 }
 # What reads each table, and what does not touch it and so must answer.
 USES: dict[str, list[list[str]]] = {
-    "movies": [["sql", "SELECT count(Title), sum(length(Title)) FROM movies"]],
-    "images": [["sql", "SELECT count(phash), sum(width) FROM images"], ["quality"]],
+    "movies": [["sql", "SELECT md5(string_agg(Title || Genre, ',' ORDER BY imdbId)) FROM movies"]],
+    "images": [
+        ["sql", "SELECT md5(string_agg(content_hash, ',' ORDER BY ImgName)), max(phash), sum(width) FROM images"],
+        ["quality"],
+    ],
     "backbones": [["sql", "SELECT preprocessing FROM backbones"], ["info"]],
     "extractions": [["lineage", "110"]],
     "counting": [
-        ["sql", "SELECT sum(list_sum(embedding)) FROM embeddings_counting"],
+        ["sql", "SELECT round(sum(list_sum(embedding)), 4) FROM embeddings_counting"],
         ["similar", "--backbone", "counting", "--id", "110"],
         ["export", "--backbone", "counting", "--view", "collection", "--format", "npy", "-o", "OUT"],
     ],
     "notes": [["sql", "SELECT sum(step) FROM notes"]],
-    "bench_cells": [["sql", "SELECT count(head) FROM bench_cells"]],
-    "bench_predictions": [["sql", "SELECT sum(len(proba)) FROM bench_predictions"]],
+    "bench_cells": [["sql", "SELECT md5(string_agg(head || split_hash, ',' ORDER BY cell)) FROM bench_cells"]],
+    "bench_predictions": [["sql", "SELECT round(sum(list_sum(proba)), 6) FROM bench_predictions"]],
     "bench_scores": [["sql", "SELECT avg(score) FROM bench_scores"]],
     "bench_runs": [["sql", "SELECT max(seed) FROM bench_runs"]],
 }
@@ -70,7 +75,7 @@ OTHERS: dict[str, list[list[str]]] = {
     "backbones": [["sql", "SELECT count(*) FROM movies"]],
     "extractions": [["sql", "SELECT count(*) FROM labeled_other"], ["similar", "--backbone", "other", "--id", "110"]],
     "counting": [
-        ["sql", "SELECT sum(list_sum(embedding)) FROM embeddings_other"],
+        ["sql", "SELECT round(sum(list_sum(embedding)), 4) FROM embeddings_other"],
         ["similar", "--backbone", "other", "--id", "110"],
         ["export", "--backbone", "other", "--view", "collection", "--format", "npy", "-o", "OUT"],
         ["sql", "SELECT count(*) FROM movies"],
@@ -117,7 +122,7 @@ def _damage_part(bed: Bed, table: str, kind: str) -> tuple[list[str], list[str]]
     root = bed.store("benched", _master(bed))
     below = root / "embeddings" / f"backbone={table}" if table == "counting" else root / table
     part = sorted(below.rglob("part-*.parquet"))[-1]
-    whole = {" ".join(use): _answer(bed, root, use) for use in USES[table]}
+    whole = {" ".join(use): _ask(bed, root, use)[1] for use in USES[table]}
     DAMAGES[kind](part)
     name = str(part.relative_to(root))
     misses: list[str] = []
@@ -126,26 +131,25 @@ def _damage_part(bed: Bed, table: str, kind: str) -> tuple[list[str], list[str]]
     if done.code != 1 or part.name not in done.out or " 1 damaged" not in done.out or "Traceback" in done.err:
         faults.append(f"verify does not name {name}: {done.out.strip()} {done.err.strip()}")
     for use in USES[table]:
-        done = bed.run(_command(bed, root, use))
+        done, answer = _ask(bed, root, use)
         if done.code:
             faults += [f"{' '.join(use)}: {fault}" for fault in done.faults(failed=True)]
-        elif done.out != whole[" ".join(use)]:
+        elif answer != whole[" ".join(use)]:
             misses.append(f"{kind}: `{' '.join(use)}` answers with what changed; only `verify` tells")
     for other in OTHERS.get(table, REST):
-        done = bed.run(_command(bed, root, other))
+        done, _ = _ask(bed, root, other)
         faults += [f"{' '.join(other)}, which does not need it: {fault}" for fault in done.faults(failed=False)]
     shutil.rmtree(root)
     return faults, misses
 
 
-def _answer(bed: Bed, root: Path, use: list[str]) -> str:
-    return bed.run(_command(bed, root, use)).out
-
-
-def _command(bed: Bed, root: Path, use: list[str]) -> list[str | Path]:
+def _ask(bed: Bed, root: Path, use: list[str]) -> tuple[Done, bytes]:
+    """Run a command, and its answer: what it printed, or the file that it wrote."""
     out = beds.unique(bed.folder / "out", "export").with_suffix(".npy")
     form = ["--format", "csv"] if use[0] == "sql" else []
-    return ["featurestore", use[0], "--store", root, *[str(out) if word == "OUT" else word for word in use[1:]], *form]
+    words = [str(out) if word == "OUT" else word for word in use[1:]]
+    done = bed.run(["featurestore", use[0], "--store", root, *words, *form])
+    return done, out.read_bytes() if "OUT" in use and done.code == 0 else done.out.encode()
 
 
 def _records(context: Context, bed: Bed, kinds: list[str]) -> list[Row]:
