@@ -11,7 +11,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(path for package in ("featurestore", "benchmarks") for path in (ROOT / package).rglob("*.py"))
-HEAVY = ("tensorflow", "torch", "sklearn", "pandas", "PIL", "skimage", "xgboost", "lightgbm", "rich", "transformers")
+HEAVY = (
+    "pyarrow",
+    "duckdb",
+    "tensorflow",
+    "torch",
+    "sklearn",
+    "pandas",
+    "PIL",
+    "skimage",
+    "xgboost",
+    "lightgbm",
+    "rich",
+    "transformers",
+)
 
 
 def imports(path: Path) -> set[str]:

@@ -10,7 +10,6 @@ import click
 
 from benchmarks.commands.options import Data, Learning, data_options, head_options
 from featurestore.commands.options import FOLDER, json_option, store_option
-from featurestore.names import quote_name
 from featurestore.progress import ConsoleProgress
 
 
@@ -100,6 +99,7 @@ def power(
     from benchmarks.heads.registry import find
     from benchmarks.significance import detectable
     from featurestore import open as open_store
+    from featurestore.names import quote_name  # not above: it would make every --help load pyarrow
 
     opened = open_store(store)
     rows = n_rows or len(opened.sql(f"SELECT ImgId FROM {quote_name(view)}"))
