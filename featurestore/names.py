@@ -1,4 +1,4 @@
-"""The names that the views of a state take: none may be taken twice, or nobody could open the store any more."""
+"""Names of views: none may be taken twice, or nobody could open the store any more; and how SQL quotes one."""
 
 import re
 from collections.abc import Iterable

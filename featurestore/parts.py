@@ -89,14 +89,15 @@ def _write(table: pa.Table, file: BinaryIO) -> None:
         if not plain:
             writer.write_table(table, row_group_size=131_072)
             return
-        width, starts, sums = table.schema.field(-1).type.list_size, [], []
+        column, starts = table.column(-1), []
+        width = column.type.list_size
         for first in range(0, len(table), ROW_GROUP):
             group = table.slice(first, ROW_GROUP)
             writer.write_table(group)
             # Plain values stand last in an uncompressed page (Parquet format, "Data Pages"); no column follows.
             starts.append(file.tell() - len(group) * width * 4)
-            sums += [_matrix(chunk) for chunk in group.column(-1).chunks]
-        vectors = Vectors(tuple(starts), np.concatenate([vector_sums(some) for some in sums] or [NO_SUMS]))
+        sums = [vector_sums(chunk.flatten().to_numpy().reshape(-1, width)) for chunk in column.chunks]
+        vectors = Vectors(tuple(starts), np.concatenate([NO_SUMS, *sums]))
         writer.add_key_value_metadata({VECTORS: vectors.to_json()})
 
 
@@ -109,10 +110,6 @@ def _is_plain(table: pa.Table) -> bool:
     if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32() or column.null_count:
         return False
     return not any(chunk.flatten().null_count for chunk in column.chunks)
-
-
-def _matrix(column: pa.FixedSizeListArray) -> NDArray[np.float32]:
-    return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
 
 def vector_sums(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -150,19 +147,23 @@ class Vectors:
         Raises
         ------
         ValueError
-            When they are not of as many rows as the part has.
+            When they are no such record, or not of as many rows as the part has.
         """
         text = (metadata.metadata or {}).get(VECTORS.encode())
         if text is None:
             return None
-        record = json.loads(text)
-        if not isinstance(record, dict) or record.get("row_group") != ROW_GROUP:
-            return None
-        sums = np.frombuffer(base64.b64decode(record["sums"], validate=True), "<u4")
-        rows, groups = metadata.num_rows, len(record["starts"])
+        try:
+            record = json.loads(text)
+            if record["row_group"] != ROW_GROUP:
+                return None
+            starts = tuple(int(start) for start in record["starts"])
+            sums = np.frombuffer(base64.b64decode(record["sums"], validate=True), "<u4")
+        except (LookupError, TypeError) as error:
+            raise ValueError("its footer holds no record of its vectors") from error
+        rows, groups = metadata.num_rows, len(starts)
         if len(sums) != rows or groups != -(-rows // ROW_GROUP):
             raise ValueError(f"{len(sums)} checksums and {groups} row groups for {rows} vectors")
-        return cls(tuple(record["starts"]), sums)
+        return cls(starts, sums)
 
 
 def check_part(part: Part, folder: Path) -> None:
@@ -190,15 +191,13 @@ _WHOLE: set[tuple[str, int, int, int]] = set()
 def check_once(part: Part, folder: Path) -> None:
     """`check_part`, once in a process for each file as it is; raises the same, and OSError where it can't be read."""
     path = folder / part.path
-    if path.is_file():
-        status = path.stat()
-        seen = (str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        if seen in _WHOLE:
-            return
+    if not path.is_file():
+        check_part(part, folder)  # says what is wrong
+    status = path.stat()
+    seen = (str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if seen not in _WHOLE:
         check_part(part, folder)
         _WHOLE.add(seen)
-    else:
-        check_part(part, folder)
 
 
 def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:

@@ -179,7 +179,7 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing: see `featurestore verify`") from None
-    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:  # KeyError: a column of another name
         raise IntegrityError(f"{path} can't be read ({str(error)[:160]}): see `featurestore verify`") from error
 
 

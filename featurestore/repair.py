@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurestore.maintenance import verify
+from featurestore.maintenance import referenced, verify
 from featurestore.parts import Part
 from featurestore.progress import Progress
 from featurestore.writer import Commit, Writer, open_writer
@@ -21,7 +21,8 @@ class RepairReport:
     vectors
         For each backbone, how many vectors are gone until it is embedded, or imported, again.
     rows
-        For `images` and `movies`, how many rows are gone until the next ingest.
+        For `images` and `movies`, how many rows are gone until the next ingest; those of images that only an import
+        knew come back with the next import of their vectors.
     left
         Parts that are damaged still, by path below the store, each with what is wrong with it: they belong to other
         tables, or to snapshots.
@@ -55,8 +56,8 @@ def repair(root: Path, *, wait_seconds: float = 0.0, on_progress: Progress | Non
         for table, part in dropped:
             counts, name = (vectors, part.partition["backbone"]) if table == "embeddings" else (rows, table)
             counts[name] = counts.get(name, 0) + part.rows
-        left = verify(root).damaged if dropped else damaged
-    return RepairReport(vectors, rows, left)
+        still = referenced(root)
+    return RepairReport(vectors, rows, {path: why for path, why in damaged.items() if path in still})
 
 
 def _current(writer: Writer) -> list[tuple[str, Part]]:

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from featurestore.errors import InputError, QueryError, reason
+from featurestore.names import quote_text
 
 # Table functions that read nothing.
 TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "repeat", "repeat_row"})
@@ -147,7 +148,7 @@ def _refuse_table(node: dict[str, Any], readable: set[str]) -> None:
 
 def lock_down(connection: duckdb.DuckDBPyConnection, folders: Sequence[str]) -> None:
     """Take everything from ``connection`` but the parts in ``folders``; can't be undone."""
-    listed = ", ".join("'" + folder.replace("'", "''") + "'" for folder in folders)
+    listed = ", ".join(quote_text(folder) for folder in folders)
     for setting in (
         "temp_directory = ''",
         f"allowed_directories = [{listed}]",

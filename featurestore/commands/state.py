@@ -217,7 +217,8 @@ def repair(store: Path, wait_seconds: float, as_json: bool) -> None:
                 f"{count:,} vectors of {backbone} taken out: `featurestore embed` makes them again, or import them"
             )
         for table, count in report.rows.items():
-            click.echo(f"{count:,} rows of {table} taken out: `featurestore ingest` makes them again")
+            known = "; import again what no folder has" if table == "images" else ""
+            click.echo(f"{count:,} rows of {table} taken out: `featurestore ingest` makes them again{known}")
         for reason in report.left.values():
             click.echo(f"damaged still: {reason}")
         if not (report.vectors or report.rows or report.left):
