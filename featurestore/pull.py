@@ -39,7 +39,8 @@ def read_vectors(
 
     Returns
     -------
-    The matrix ``(n, embed_dim)`` float32, and ``(n,)`` bool: which rows were found; the others are undefined.
+    The matrix ``(n, embed_dim)`` float32, and ``(n,)`` bool: which rows were found; the others are undefined. A row
+    that another program put into two parts is that of the first.
     """
     X = np.empty((len(ids), embed_dim), np.float32)
     found = np.zeros(len(ids), bool)
@@ -60,6 +61,8 @@ def read_vectors(
                 if len(keys) != part.rows:
                     raise ValueError(f"it has {len(keys)} rows, the log says {part.rows}")
                 target, source = _match(keys, ids, hashes)
+                new = ~found[target]  # no two threads may write to one row
+                target, source = target[new], source[new]
                 found[target] = True
                 tasks += _tasks(part, folder, file, target, source)
         list(pool.map(fill, tasks))

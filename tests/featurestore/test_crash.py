@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support import Collection, CountingBackbone
 
@@ -17,7 +18,10 @@ from featurestore.commands.options import run_command
 from featurestore.errors import FeatureStoreError, IntegrityError, QueryError, StoreError
 from featurestore.pull import read_vectors
 from featurestore.repair import RepairReport, repair
+from featurestore.schemas import embeddings_schema
+from featurestore.staging import to_arrow
 from featurestore.state import parse_state, write_atomic
+from featurestore.writer import open_writer
 
 
 def flipped(content: bytes, place: int, bit: int = 0x10) -> bytes:
@@ -239,6 +243,21 @@ def test_no_bit_of_a_part_gives_other_vectors(store: FeatureStore) -> None:
         except IntegrityError:
             noticed += 1
     assert noticed > len(content) / 2, "the rest is what a pull needs not"
+
+
+def test_a_vector_in_two_parts_is_that_of_the_first(store: FeatureStore) -> None:
+    """No command stores one twice. Two threads that read into one row would mix them, and take it for damage."""
+    store.embed(CountingBackbone())
+    (part,) = store.layout.embedding_parts("counting")
+    rows = pq.read_table(store.path / "embeddings" / part.path, partitioning=None)
+    other = rows.set_column(3, "embedding", to_arrow(np.full((len(rows), 16), 7, np.float32)))
+    with open_writer(store.path) as writer, writer.commit() as commit:
+        commit.append("embeddings", other.cast(embeddings_schema(16)), partition=part.partition)
+    first = store.refresh().layout.embedding_parts("counting")[0]
+    expected = rows if first.path == part.path else other
+    vectors = expected.sort_by("ImgId")["embedding"].combine_chunks().flatten().to_numpy()
+    for _ in range(50):
+        assert (store.features("counting", view="images_usable").X.ravel() == vectors).all()
 
 
 def test_compact_gives_no_damaged_part_a_checksum_of_its_own(store: FeatureStore) -> None:
