@@ -26,3 +26,8 @@ def from_numpy(values: NDArray) -> pa.Array:
     kind = pa.from_numpy_dtype(values.dtype)
     packed = np.packbits(values, bitorder="little") if values.dtype == np.bool_ else np.ascontiguousarray(values)
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(packed)])
+
+
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one array; pyarrow's own `combine_chunks` copies one that is a single chunk already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -218,3 +218,11 @@ def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: obj
         return pa.table({}) if result is None else result.to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(f"the query failed: {reason(error)}") from error
+
+
+def release_unused(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give back to the system what earlier queries took: DuckDB keeps it for the next, twice the result and more."""
+    [(threads,)] = connection.sql("SELECT current_setting('threads')").fetchall()
+    # Starting its threads anew is what makes it do so; the memory limit would too, but it can be read rounded only.
+    connection.execute(f"SET threads = {threads + 1}")
+    connection.execute(f"SET threads = {threads}")

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from featurestore import arrow
+from featurestore.catalog import release_unused
 from featurestore.errors import InputError
 from featurestore.features import Features
 from featurestore.names import quote_name
@@ -49,7 +50,7 @@ def read(
     columns = [columns] if isinstance(columns, str) else columns
     _check_backbones(store, names)
     rows, ids, groups = _rows(store, view, columns, label)
-    hashes = rows[HASH].combine_chunks()
+    hashes = arrow.one_chunk(rows[HASH])
     matrices, found = [], np.ones(len(ids), bool)
     for name in names:
         parts = store.layout.embedding_parts(name)
@@ -110,6 +111,7 @@ def _rows(store: "FeatureStore", view: str, columns: Sequence[str] | None, label
     ids.flags.writeable = False  # shared with every later answer
     rows = _Rows(table, ids, _groups(ids, table[HASH]))
     pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
+    release_unused(store.connection)
     _LAST[store] = (key, rows)
     return rows
 
@@ -137,7 +139,8 @@ def _view_rows(
         f"SELECT {', '.join(f'v.{quote_name(name)}' for name in kept)}, i.content_hash AS {HASH} "
         f"FROM {quote_name(view)} AS v JOIN images_usable AS i ON i.ImgId = v.ImgId ORDER BY v.ImgId"
     )
-    rows = rows.set_column(0, "ImgId", rows["ImgId"].cast(pa.int32()))
+    # In memory of its own: else DuckDB's buffers live as long as the rows, beside the hashes in one piece.
+    rows = rows.set_column(0, "ImgId", rows["ImgId"].cast(pa.int32())).combine_chunks()
     ids = arrow.to_numpy(rows["ImgId"])
     twice = ids[1:][ids[1:] == ids[:-1]]
     if len(twice):
@@ -149,7 +152,7 @@ def _view_rows(
 
 def _groups(ids: NDArray[np.int32], hashes: pa.ChunkedArray) -> NDArray[np.int64]:
     """The smallest of the ``ids`` (ascending) that have the same content; without content each is its own."""
-    encoded = hashes.combine_chunks().dictionary_encode()
+    encoded = arrow.one_chunk(hashes).dictionary_encode()
     if len(encoded.dictionary) == len(ids):
         return ids.astype(np.int64)
     codes = arrow.to_numpy(encoded.indices)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from featurestore.arrow import from_numpy, to_numpy
+from featurestore.arrow import from_numpy, one_chunk, to_numpy
 from featurestore.errors import IntegrityError
 from featurestore.parts import ROW_GROUP, Part, Vectors, check_once, vector_sums
 
@@ -192,7 +192,7 @@ def _match(keys: pa.Table, ids: NDArray[np.int32], hashes: pa.Array) -> tuple[ND
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     part_ids = to_numpy(keys["ImgId"])
     position = np.searchsorted(ids, part_ids).clip(max=len(ids) - 1)
-    have = keys["content_hash"].combine_chunks()
+    have = one_chunk(keys["content_hash"])
     same_bytes = to_numpy(pc.equal(have, hashes.take(from_numpy(position)))) | (to_numpy(pc.binary_length(have)) == 0)
     source = np.flatnonzero((ids[position] == part_ids) & same_bytes)
     return position[source], source

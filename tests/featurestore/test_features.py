@@ -1,17 +1,21 @@
 """The same features through every library: equal ids, equal values, nothing filled in."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support import Collection, CountingBackbone, jpeg
 
-from featurestore import Features, FeatureStore, pull, views
+from featurestore import Features, FeatureStore, arrow, pull, views
 from featurestore.backbones.base import Preprocessing
+from featurestore.catalog import release_unused
 from featurestore.errors import InputError, IntegrityError, MissingExtra
 from featurestore.parts import Part, Vectors
 
@@ -32,6 +36,30 @@ def test_numpy_shares_memory(features: Features) -> None:
     assert (np.diff(ids) > 0).all()
     assert y is not None
     assert [features.classes[code] for code in y] == features.table["Genre1"].to_pylist()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is resident is read from /proc")
+def test_memory_of_the_query_is_given_back() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    settings = "SELECT current_setting('threads'), current_setting('memory_limit')"
+    with duckdb.connect(":memory:") as connection:
+        release_unused(connection)  # what other tests left must not be there to be used again
+        before = resident(), connection.sql(settings).fetchall()
+        connection.sql("SELECT sha256(i::VARCHAR) AS h FROM range(400_000) AS r(i) ORDER BY h").to_arrow_table()
+        kept = resident()
+        release_unused(connection)
+        assert connection.sql(settings).fetchall() == before[1]
+    assert kept - before[0] > 30e6, "what DuckDB keeps: else there is nothing to give back"
+    assert resident() - before[0] < (kept - before[0]) / 2
+
+
+def test_one_chunk_is_not_copied() -> None:
+    column = pa.chunked_array([pa.array(["a", "b"])])
+    assert arrow.one_chunk(column).buffers()[2].address == column.chunk(0).buffers()[2].address
+    assert arrow.one_chunk(pa.chunked_array([["a"], ["b"]])).to_pylist() == ["a", "b"]
+    assert len(arrow.one_chunk(pa.chunked_array([], pa.string()))) == 0
 
 
 def test_arrow(features: Features) -> None:
