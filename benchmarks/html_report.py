@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import formats, plots
-from benchmarks.breakdown import rows_of, verdicts
+from benchmarks.breakdown import Row, RowPredictions, rows_of, verdicts
 from benchmarks.gallery import cards
 from benchmarks.queries import primary, runs
-from benchmarks.report import notes, tables
+from benchmarks.report import notes
 from featurestore import FeatureStore
 from featurestore._optional import import_extra
 from featurestore.state import write_atomic
@@ -24,21 +24,15 @@ TITLES = {
 }
 
 
-def write_html(store: FeatureStore, path: Path) -> None:
-    """Write the newest run of each protocol as one page, whole or not at all.
-
-    Raises
-    ------
-    InputError
-        When the store holds no run.
-    """
+def write_html(store: FeatureStore, tables: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write `report.tables` of ``store`` with charts and posters as one page, whole or not at all."""
     jinja = import_extra("jinja2", "bench", needed_by="the HTML report")
     environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("benchmarks").joinpath("templates/report.html.j2").read_text("utf-8"))
     by_id = {run["run_id"]: run for run in runs(store)}
     # The main task first, each in the order of TITLES.
     order = list(TITLES)
-    shown = sorted(tables(store), key=lambda table: (table["view"] != "labeled", order.index(table["protocol"])))
+    shown = sorted(tables, key=lambda table: (table["view"] != "labeled", order.index(table["protocol"])))
     sections = [_section(store, table, by_id[table["run_id"]]) for table in shown]
     synthetic = any(section["synthetic"] for section in sections)
     write_atomic(path, template.render(sections=sections, synthetic=synthetic).encode())
@@ -52,6 +46,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
     majority = max(run["class_counts"]) / run["n_rows"] if run["task"] == "multiclass" else None
     title = TITLES[table["protocol"]] + ("" if table["view"] == "labeled" else f": {table['label']} of {table['view']}")
     curve = table["protocol"] == "learning-curve"
+    predicted = {} if curve or run["task"] != "multiclass" else rows_of(store, run)
     warnings = [note for note in notes(table) if note in table["warnings"] or note.startswith("LEAK")]
     return {
         "id": table["run_id"],
@@ -62,8 +57,8 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
         "synthetic": table["synthetic"] or any(row.get("synthetic") for row in mine),
         "scores": _grid(table, scored(table), title=title),
         "costs": None if curve else _grid({**table, "rows": mine}, COST, title="What it costs"),
-        "charts": _charts(store, run, table, whole, mine, majority, metric),
-        "galleries": [] if curve or run["task"] != "multiclass" else _galleries(store, run),
+        "charts": _charts(run, table, predicted, whole, mine, majority, metric),
+        "galleries": _galleries(store, run, predicted) if predicted else [],
         "protocol": table["protocol_text"],
         "lineage": _lineage(store, table, run),
     }
@@ -145,9 +140,9 @@ def answer(table: dict[str, Any], mine: list[dict[str, Any]], majority: float | 
 
 
 def _charts(
-    store: FeatureStore,
     run: dict[str, Any],
     table: dict[str, Any],
+    predicted: dict[Row, RowPredictions],
     whole: list[dict[str, Any]],
     mine: list[dict[str, Any]],
     majority: float | None,
@@ -172,7 +167,6 @@ def _charts(
     )
     if run["task"] != "multiclass":
         return found
-    predicted = rows_of(store, run)
     names = [(row["backbone"], row["head"]) for row in mine if row["head"] != "majority"][:DETAILED]
     detailed = {
         f"{head} · {backbone}": predicted[backbone, head] for backbone, head in names if (backbone, head) in predicted
@@ -203,8 +197,8 @@ def _chart(title: str, caption: str, panels: Sequence[str]) -> dict[str, Any]:
     return {"title": title, "caption": caption, "panels": panels}
 
 
-def _galleries(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]:
-    judged = verdicts(rows_of(store, run))
+def _galleries(store: FeatureStore, run: dict[str, Any], predicted: dict[Row, RowPredictions]) -> list[dict[str, Any]]:
+    judged = verdicts(predicted)
     hard, hard_lost = cards(store, judged, run["classes"], most=SHOWN)
     easy, easy_lost = cards(store, judged[::-1], run["classes"], most=SHOWN)
     return [

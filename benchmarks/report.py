@@ -124,10 +124,10 @@ def render(tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = 
     return formats.render(tables_, form, notes, width=width)
 
 
-def write_report(store: FeatureStore, path: Path) -> None:
-    """Write the newest tables with protocol and lineage as Markdown, whole or not at all."""
+def write_report(tables_: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write `tables` with protocol and lineage as Markdown, whole or not at all."""
     parts = ["# Comparison of classifier heads over frozen embeddings"]
-    for table in tables(store):
+    for table in tables_:
         lineage = [
             f"- run `{table['run_id']}`, {table['cells']} cells, seed {table['seed']}, "
             f"store state `{table['state_id']}`",

@@ -114,8 +114,8 @@ def terminal_width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def written(write: Callable[[Any, Path], None], store: Any, path: Path) -> None:
-    """Let ``write`` write a report of ``store`` to ``path``.
+def written(write: Callable[[Path], None], path: Path) -> None:
+    """Let ``write`` write a report to ``path``.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def written(write: Callable[[Any, Path], None], store: Any, path: Path) -> None:
         When ``path`` can't be written.
     """
     try:
-        write(store, path)
+        write(path)
     except OSError as error:
         raise InputError(
             f"the report can't be written to {str(path)!r} ({error.strerror}); the results are stored: "

@@ -1,6 +1,7 @@
 """The commands `table` and `report`."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -38,12 +39,14 @@ def report(store: Path, output: Path | None) -> None:
 
     import_extra("matplotlib", "bench", needed_by="benchmarks report")
     from benchmarks.html_report import write_html
-    from benchmarks.report import write_report
+    from benchmarks.report import tables, write_report
     from featurestore import open as open_store
     from featurestore.errors import InputError
 
     path = output or store / PAGE
     if path.suffix not in (".html", ".md"):
         raise InputError(f"got {str(path)!r} as the report, expected a name that ends with .html or .md")
-    written(write_html if path.suffix == ".html" else write_report, open_store(store), path)
+    opened = open_store(store)
+    shown = tables(opened)
+    written(partial(write_html, opened, shown) if path.suffix == ".html" else partial(write_report, shown), path)
     click.echo(str(path))

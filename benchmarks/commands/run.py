@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,23 +103,24 @@ def run(
             on_progress=progress,
             on_cost=costs,
         )
-    _show(opened, reports, [plan.name for plan in plans], quick=quick, as_json=as_json)
+    _show(opened, reports, quick=quick, as_json=as_json)
 
 
-def _show(store: Any, reports: Sequence[Any], protocols: Sequence[str], *, quick: bool, as_json: bool) -> None:
+def _show(store: Any, reports: Sequence[Any], *, quick: bool, as_json: bool) -> None:
     from benchmarks.html_report import write_html
     from benchmarks.report import render, tables, write_report
 
-    # What this call ran, not what else the store holds: other views and labels are in the report.
-    mine = {report.run_id for report in reports}
-    result = [table for table in tables(store, protocols=protocols) if table["run_id"] in mine]
+    newest = {table["run_id"]: table for table in tables(store)}
+    # What this call ran, unless another process ran it anew since; other views and labels are in the report.
+    result = [newest[report.run_id] for report in reports if report.run_id in newest]
     # Printed first: the table must not depend on room for the files.
     if as_json:
         click.echo(json.dumps({"runs": [asdict(report) for report in reports], "tables": result}, default=str))
     else:
         click.echo(render(result, "terminal", width=terminal_width()))
-    written(write_report, store, store.path / REPORT)
-    written(write_html, store, store.path / PAGE)
+    shown = list(newest.values())
+    written(partial(write_report, shown), store.path / REPORT)
+    written(partial(write_html, store, shown), store.path / PAGE)
     if as_json:
         return
     click.echo()

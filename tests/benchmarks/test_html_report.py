@@ -47,7 +47,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 @pytest.fixture(scope="module")
 def page(bench: FeatureStore) -> str:
     path = bench.path / "page.html"
-    write_html(bench, path)
+    write_html(bench, tables(bench), path)
     return path.read_text("utf-8")
 
 
@@ -109,7 +109,7 @@ def test_what_is_synthetic_says_so_everywhere(bench: FeatureStore, tmp_path: Pat
     store.ingest(metadata=write_metadata(tmp_path / "m.csv", rows), images=drawn)
     store.embed(CountingBackbone())
     runner.run(store, heads=find(["knn"]), protocols=[Protocol("cv", folds=2)], limits=Limits(workers=1))
-    write_html(store, tmp_path / "page.html")
+    write_html(store, tables(store), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
     assert "<title>SYNTHETIC" in text
     assert "SYNTHETIC data or weights" in text
@@ -123,7 +123,7 @@ def test_images_that_are_gone_are_counted(bench: FeatureStore, tmp_path: Path) -
     try:
         for path in kept:
             path.unlink()
-        write_html(bench, tmp_path / "page.html")
+        write_html(bench, tables(bench), tmp_path / "page.html")
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
