@@ -18,6 +18,7 @@ from benchmarks.results import library_versions
 from featurestore import FeatureStore
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.names import quote_name
+from featurestore.progress import Progress
 
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone
@@ -33,9 +34,18 @@ class Answer:
 
 
 def fit(
-    store: FeatureStore, head: HeadSpec, backbone: str, *, view: str = "labeled", label: str = "Genre1", seed: int = 0
+    store: FeatureStore,
+    head: HeadSpec,
+    backbone: str,
+    *,
+    view: str = "labeled",
+    label: str = "Genre1",
+    seed: int = 0,
+    on_progress: Progress | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Fit ``head`` on every row that has a label and an embedding; the classifier and its card.
+
+    ``on_progress`` is for heads that try many others: it is called with how many were tried, and of how many.
 
     Raises
     ------
@@ -46,6 +56,8 @@ def fit(
     if dataset.y.ndim == 2:
         raise InputError(f"{label} holds several labels a row: fit one that holds one")
     classifier = head.build(seed=seed)
+    if on_progress is not None and hasattr(classifier, "on_progress"):
+        classifier.on_progress = on_progress
     classifier.fit(dataset.X, dataset.y)
     parts = [info for info in store.backbones() if info.name in backbone.split("+")]
     card = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from featurestore.commands.options import FOLDER, SEED, json_option, store_option
+from featurestore.progress import ConsoleProgress
 
 
 @click.command()
@@ -41,7 +42,9 @@ def fit(
     from featurestore import open as open_store
 
     (spec,) = find([head], files=files)
-    classifier, card = fit_head(open_store(store), spec, backbone, view=view, label=label, seed=seed)
+    opened = open_store(store)
+    with ConsoleProgress("fit", "heads") as progress:
+        classifier, card = fit_head(opened, spec, backbone, view=view, label=label, seed=seed, on_progress=progress)
     save(classifier, card, output, trust=trust)
     mark = ", SYNTHETIC" if card["synthetic"] else ""
     click.echo(f"{output}: {head} over {backbone}, {card['n_rows']:,} rows, {len(card['classes'])} classes{mark}")

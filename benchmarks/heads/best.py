@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.heads.folds import inner_folds
+from featurestore.progress import Progress
 
 
 class BestByInnerCV(ClassifierMixin, BaseEstimator):
@@ -18,7 +19,14 @@ class BestByInnerCV(ClassifierMixin, BaseEstimator):
     ----------
     specs
         Heads to choose from.
+
+    Attributes
+    ----------
+    on_progress
+        Called with the number of heads that were tried, and of all; whoever waits for `fit` may set it.
     """
+
+    on_progress: Progress | None = None
 
     def __init__(self, specs: Sequence[HeadSpec] = (), random_state: int = 0) -> None:
         self.specs = specs
@@ -28,7 +36,11 @@ class BestByInnerCV(ClassifierMixin, BaseEstimator):
         """Choose, then learn from all of ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
         self.classes_, codes = np.unique(y, return_inverse=True)
         folds = list(inner_folds(codes, seed=self.random_state))
-        right = [self._right(spec, X, codes, folds) for spec in self.specs]
+        right: list[int] = []
+        for spec in self.specs:
+            right.append(self._right(spec, X, codes, folds))
+            if self.on_progress is not None:
+                self.on_progress(len(right), len(self.specs))
         best = self.specs[int(np.argmax(right))]
         self.chosen_ = {"head": best.name}
         self.model_ = best.build(seed=self.random_state).fit(X, codes)
@@ -43,8 +55,10 @@ class BestByInnerCV(ClassifierMixin, BaseEstimator):
         return right
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the candidates, which a fitted model no longer needs."""
-        return {**super().__getstate__(), "specs": ()}
+        """Without the candidates, which a fitted model no longer needs, and without whoever watched."""
+        state = {**super().__getstate__(), "specs": ()}
+        state.pop("on_progress", None)
+        return state
 
     def predict_proba(self, X: Any) -> Any:
         """``(n, d)`` → ``(n, n_classes)``, columns in the order of ``classes_``."""

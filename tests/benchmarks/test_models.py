@@ -61,6 +61,15 @@ def test_every_head_comes_back(spec: HeadSpec, tmp_path: Path) -> None:
     assert models.saved_bytes(classifier) == pytest.approx(size, rel=0.02)
 
 
+def test_choosing_among_heads_tells_how_far_it_is(bench: FeatureStore) -> None:
+    calls: list[tuple[int, int]] = []
+    spec = quick(HEADS["best_by_inner_cv"])
+    classifier, card = fit(bench, spec, "counting", on_progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 2), (2, 2)]
+    assert card["chosen"]["head"] in ("knn", "lda")
+    assert models.dumps(classifier), "who watched is no part of the model"
+
+
 def test_a_fresh_process_reads_it_without_pickle(tmp_path: Path) -> None:
     X, y = example(90, 60)
     classifier = find(["mlp_512"])[0].build(seed=0, epochs=1).fit(X, y)
