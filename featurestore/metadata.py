@@ -80,7 +80,7 @@ def _read_text(path: Path) -> tuple[bytes, str]:
             raise MetadataError(f"{str(path)!r} is a damaged gzip file ({error}): get it again") from error
     # Arrow takes no header without a line end, and only the first line for the header.
     content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n") + b"\n"
-    if not content.strip():
+    if content.isspace():
         raise MetadataError(f"{str(path)!r} is empty: expected the columns {', '.join(COLUMNS)}")
     if b"\x00" in content:
         raise MetadataError(f"{str(path)!r} is not a text file: expected a CSV with the columns {', '.join(COLUMNS)}")
@@ -93,9 +93,10 @@ def _read_text(path: Path) -> tuple[bytes, str]:
 
 def _parse(content: bytes, path: Path) -> pa.Table:
     """All columns as text, in the order of `COLUMNS`; empty fields are null."""
+    first_line = content[: content.index(b"\n") + 1].split(b"\r")[0] + b"\n"
     try:
         header = csv.read_csv(
-            pa.BufferReader(content.splitlines(keepends=True)[0]),
+            pa.BufferReader(first_line),
             read_options=csv.ReadOptions(autogenerate_column_names=True),
             convert_options=csv.ConvertOptions(column_types={}),
         )
@@ -148,8 +149,12 @@ def _first(mask: pa.ChunkedArray) -> int:
 
 
 def _drop_identical(table: pa.Table) -> tuple[pa.Table, int]:
-    """Drop rows that are equal in every column, the first one kept."""
-    numbered = table.append_column("_row", pa.array(np.arange(len(table))))
-    kept = numbered.group_by(table.column_names).aggregate([("_row", "min")])["_row_min"]
-    kept = np.sort(kept.to_numpy())
-    return table.take(pa.array(kept)), len(table) - len(kept)
+    """Drop rows that are equal in every column, the first one kept, of a ``table`` in the order of its ids."""
+    ids = table["imdbId"].to_numpy()
+    again = ids[1:] == ids[:-1]
+    shared = np.flatnonzero(np.r_[again, False] | np.r_[False, again])  # only rows of one id can be equal
+    numbered = table.take(pa.array(shared)).append_column("_row", pa.array(shared))
+    first = numbered.group_by(table.column_names).aggregate([("_row", "min")])["_row_min"].to_numpy()
+    kept = np.ones(len(table), bool)
+    kept[shared], kept[first] = False, True
+    return table.filter(pa.array(kept)), int((~kept).sum())

@@ -3,6 +3,7 @@
 import os
 import stat
 import time
+from array import array
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -121,15 +122,15 @@ def in_order(table: pa.Table) -> pa.Table:
 
 def _fingerprints(entries: Sequence[os.DirEntry[str]]) -> NDArray[np.int64]:
     """What `FINGERPRINT` names, a row each of ``entries``."""
-    marks = np.empty((len(entries), len(FINGERPRINT)), np.int64)
-    for row, entry in enumerate(entries):
+    marks = array("q")
+    for entry in entries:
         try:
             status = os.stat(entry.path)  # of what a link leads to: it may change while the link does not
         except OSError:
             status = os.lstat(entry.path)
         # Not `entry.stat`: the entry would keep the record, 0.8 kB a file
-        marks[row] = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-    return marks
+        marks.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+    return np.asarray(marks, np.int64).reshape(-1, len(FINGERPRINT))
 
 
 def _unchanged(entries: Sequence[os.DirEntry[str]], marks: NDArray[np.int64], known: pa.Table) -> NDArray[np.int64]:

@@ -273,6 +273,24 @@ def test_compact_gives_no_damaged_part_a_checksum_of_its_own(store: FeatureStore
     assert maintenance.compact(store.path)["notes"] == (3, 1)
 
 
+def test_ingest_writes_nothing_anew_but_what_is_damaged(store: FeatureStore, collection: Collection) -> None:
+    images, movies = (next((store.path / table).glob("part-*.parquet")) for table in ("images", "movies"))
+    content, state = movies.read_bytes(), store.state.id
+
+    def inodes_behind_ingest() -> tuple[int, int]:
+        store.ingest(metadata=collection.metadata, images=collection.images)
+        return images.stat().st_ino, movies.stat().st_ino
+
+    written = images.stat().st_ino, movies.stat().st_ino
+    assert inodes_behind_ingest() == written
+    for place in (8, len(content) // 2, len(content) - 20):
+        movies.write_bytes(flipped(content, place))
+        assert inodes_behind_ingest() != written
+        assert movies.read_bytes() == content
+        written = images.stat().st_ino, movies.stat().st_ino
+    assert store.refresh().state.id == state
+
+
 def test_repair_takes_out_what_embed_and_ingest_make_again(store: FeatureStore, collection: Collection) -> None:
     store.embed(CountingBackbone())
     store.embed(CountingBackbone(name="other"))
