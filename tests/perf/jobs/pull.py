@@ -24,9 +24,9 @@ def run(context: Context) -> list[Row]:
     ]
     rivals = [contender.name for contender in contenders[2:]]
     work = f"{count:,} × {DIM:,}"
-    disk = race(contenders, min(context.repeats, 3))
+    disk = race(contenders, context.repeats)
     cached = [replace(contender, evict=()) for contender in contenders]
-    runs = race(cached, min(context.repeats, 3))
+    runs = race(cached, context.repeats)
     rows = _rows(f"{work}, new process, files not cached", disk, rivals)
     rows += _rows(f"{work}, new process, files cached", runs, rivals)
     if runs["ours"].memory_mb:
