@@ -48,11 +48,9 @@ def test_memory_of_the_query_is_given_back() -> None:
         release_unused(connection)  # what other tests left must not be there to be used again
         before = resident(), connection.sql(settings).fetchall()
         connection.sql("SELECT sha256(i::VARCHAR) AS h FROM range(400_000) AS r(i) ORDER BY h").to_arrow_table()
-        kept = resident()
         release_unused(connection)
+        assert resident() - before[0] < 25e6, "without it 58 MB on two threads, of an answer that is gone already"
         assert connection.sql(settings).fetchall() == before[1]
-    assert kept - before[0] > 30e6, "what DuckDB keeps: else there is nothing to give back"
-    assert resident() - before[0] < (kept - before[0]) / 2
 
 
 def test_one_chunk_is_not_copied() -> None:
