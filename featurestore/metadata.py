@@ -93,7 +93,7 @@ def _read_text(path: Path) -> tuple[bytes, str]:
 
 def _parse(content: bytes, path: Path) -> pa.Table:
     """All columns as text, in the order of `COLUMNS`; empty fields are null."""
-    first_line = content[: content.index(b"\n") + 1].split(b"\r")[0] + b"\n"
+    first_line = content[: content.index(b"\n")].split(b"\r")[0] + b"\n"
     try:
         header = csv.read_csv(
             pa.BufferReader(first_line),

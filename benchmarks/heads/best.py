@@ -56,9 +56,7 @@ class BestByInnerCV(ClassifierMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the candidates, which a fitted model no longer needs, and without whoever watched."""
-        state = {**super().__getstate__(), "specs": ()}
-        state.pop("on_progress", None)
-        return state
+        return {**super().__getstate__(), "specs": (), "on_progress": None}
 
     def predict_proba(self, X: Any) -> Any:
         """``(n, d)`` → ``(n, n_classes)``, columns in the order of ``classes_``."""
