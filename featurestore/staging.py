@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from featurestore.arrow import one_chunk
 from featurestore.backbones.base import BackboneSpec
 from featurestore.hashing import file_hash
 from featurestore.parts import HASH_DIGITS, Part, read_groups, read_part, write_part
@@ -76,8 +77,7 @@ def to_arrow(vectors: NDArray[np.float32]) -> pa.Array:
 
 def to_matrix(table: pa.Table) -> NDArray[np.float32]:
     """The column ``embedding`` as ``(n, embed_dim)`` float32."""
-    column = table["embedding"].combine_chunks()
-    return column.flatten().to_numpy().reshape(len(table), -1)
+    return one_chunk(table["embedding"]).flatten().to_numpy().reshape(len(table), -1)
 
 
 def parts_of(writer: Writer, spec: BackboneSpec) -> list[Part]:
