@@ -60,7 +60,7 @@ def rows_of(store: FeatureStore, run: dict[str, Any]) -> dict[Row, RowPrediction
 
 @dataclass(frozen=True)
 class ImageVerdict:
-    """How often an image was told right, over all rows that learn, and what it was told to be most often."""
+    """How often an image was predicted correctly, over all rows that learn, and as what it was predicted most often."""
 
     img_id: int
     right: float

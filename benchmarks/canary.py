@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from benchmarks.difference import ALPHA, holm
 from benchmarks.queries import comparison
-from benchmarks.significance import ALPHA, holm
 from featurestore import FeatureStore
 
 

@@ -90,11 +90,19 @@ def value(row: dict[str, Any], column: str, form: str) -> str:
     return f"{found:{form}}"
 
 
+def p_value(p: float) -> str:
+    """A p value as a sentence names it."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def signs(row: dict[str, Any]) -> str:
-    """What a row is beside its figures: failed; or ≈, tied with the best, and R, the reference."""
+    """What a row is besides its figures: failed; or ≈, one of several that are not significantly different from the
+    best, and R, the reference.
+    """
     if row["failed"] and row["failed"] == row["cells"]:
         return "failed"
-    return "".join(sign for sign, on in (("≈", row["tied_with_best"]), ("R", row.get("reference"))) if on)
+    tied = row["tied_with_best"] and not row.get("alone")
+    return "".join(sign for sign, on in (("≈", tied), ("R", row.get("reference"))) if on)
 
 
 def mark(row: dict[str, Any]) -> str:

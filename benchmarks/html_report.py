@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import formats, plots
 from benchmarks.breakdown import Row, RowPredictions, rows_of, verdicts
+from benchmarks.claims import answer, floor_score
 from benchmarks.gallery import cards
 from benchmarks.queries import primary, runs
 from benchmarks.report import notes
@@ -43,7 +44,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
     metric = primary(run)
     whole = [row for row in table["rows"] if row.get("size", 1.0) == 1.0 and row.get(metric) is not None]
     mine = [row for row in whole if not row["published"]]
-    majority = max(run["class_counts"]) / run["n_rows"] if run["task"] == "multiclass" else None
+    floor = floor_score(table, mine, metric)
     title = TITLES[table["protocol"]] + ("" if table["view"] == "labeled" else f": {table['label']} of {table['view']}")
     curve = table["protocol"] == "learning-curve"
     predicted = {} if curve or run["task"] != "multiclass" else rows_of(store, run)
@@ -51,13 +52,13 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
     return {
         "id": table["run_id"],
         "title": title,
-        "answer": answer(table, mine, majority, metric),
+        "answer": answer(table, mine, floor=floor, metric=metric),
         "warnings": warnings,
         "notes": [note for note in notes(table)[1:] if note not in warnings and not note.startswith("SYNTHETIC")],
         "synthetic": table["synthetic"] or any(row.get("synthetic") for row in mine),
         "scores": _grid(table, scored(table), title=title),
         "costs": None if curve else _grid({**table, "rows": mine}, COST, title="What it costs"),
-        "charts": _charts(run, table, predicted, whole, mine, majority, metric),
+        "charts": _charts(run, table, predicted, whole, mine, floor, metric),
         "galleries": _galleries(store, run, predicted) if predicted else [],
         "protocol": table["protocol_text"],
         "lineage": _lineage(store, table, run),
@@ -117,35 +118,13 @@ def _with_derived(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def answer(table: dict[str, Any], mine: list[dict[str, Any]], majority: float | None, metric: str) -> str:
-    """What the run says, in two sentences."""
-    if not mine:
-        return "No head finished."
-    best = mine[0]
-    name, score = f"{best['head']} over {best['backbone']}", f"{formats.spelled(metric)} {best[metric]:.3f}"
-    interval = f" (95 % interval {best['interval'][0]:.3f} to {best['interval'][1]:.3f})" if best["interval"] else ""
-    tied = sum(row["tied_with_best"] for row in mine)
-    rows = f"{table['n_rows']:,} rows"
-    if tied > 1:
-        first = (
-            f"There is no single winner: {tied} of {len(mine)} rows can't be told from the highest, "
-            f"{name}, {score}{interval}."
-        )
-    else:
-        first = f"{name} is ahead of every other row on {rows}: {score}{interval}."
-    if majority is None:
-        return first
-    gain = best[metric] - majority
-    return f"{first} Always naming the most frequent class gives {majority:.3f}; the highest row gains {gain:+.3f}."
-
-
 def _charts(
     run: dict[str, Any],
     table: dict[str, Any],
     predicted: dict[Row, RowPredictions],
     whole: list[dict[str, Any]],
     mine: list[dict[str, Any]],
-    majority: float | None,
+    floor: float | None,
     metric: str,
 ) -> list[dict[str, Any]]:
     """Title, caption and SVG of each chart that the run has figures for."""
@@ -157,10 +136,11 @@ def _charts(
         return [_chart("Score by number of training rows", caption, plots.learning_curves(rows, metric=metric))]
     found = []
     if run["task"] == "multiclass":
-        caption = (
-            "Filled: can't be told from the highest row. Hollow: different. Dashed: the most frequent class alone."
+        compared = (
+            "Filled: not significantly different from the highest row. Hollow: significantly different, or not tested. "
         )
-        found.append(_chart("Accuracy with intervals", caption, plots.intervals(whole, majority=majority)))
+        caption = f"{compared if len(mine) > 1 else ''}Dashed: the most frequent class alone."
+        found.append(_chart("Accuracy with intervals", caption, plots.intervals(whole, majority=floor)))
     caption = "Up and to the left is better. Fits measured one at a time where the cost pass ran, else during the run."
     found.append(
         _chart("Score against cost", caption, plots.cost([r for r in mine if r["head"] != "majority"], metric=metric))
@@ -202,8 +182,8 @@ def _galleries(store: FeatureStore, run: dict[str, Any], predicted: dict[Row, Ro
     hard, hard_lost = cards(store, judged, run["classes"], most=SHOWN)
     easy, easy_lost = cards(store, judged[::-1], run["classes"], most=SHOWN)
     return [
-        {"title": "Told wrong by most heads", "cards": hard, "lost": hard_lost},
-        {"title": "Told right by most heads", "cards": easy, "lost": easy_lost},
+        {"title": "Predicted wrongly by most heads", "cards": hard, "lost": hard_lost},
+        {"title": "Predicted correctly by most heads", "cards": easy, "lost": easy_lost},
     ]
 
 

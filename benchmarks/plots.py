@@ -52,7 +52,7 @@ def _padded(low: float, high: float) -> tuple[float, float]:
 
 
 def intervals(rows: Sequence[dict[str, Any]], *, majority: float | None) -> list[str]:
-    """Accuracy with its 95 % interval, a panel a backbone: filled where tied with the best."""
+    """Accuracy with its 95 % interval, a panel a backbone: filled where not significantly different."""
     shown = [row for row in rows if row.get("interval")]
     ends = [end for row in shown for end in row["interval"]] + ([] if majority is None else [majority])
     panels = []
@@ -149,7 +149,7 @@ def per_class(found: Mapping[str, Mapping[str, NDArray[np.float64]]], classes: S
 
 
 def confusions(found: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> list[str]:
-    """A matrix a row: share of each true class that was told to be each class."""
+    """A matrix a row: share of each true class that was predicted as each class."""
     panels = []
     for name, counts in found.items():
         figure, axis = _panel(1.5 + 0.34 * len(classes), title=name)
@@ -163,7 +163,7 @@ def confusions(found: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
         axis.set_ylabel("true class")
-        axis.set_xlabel("told to be, % of the true class")
+        axis.set_xlabel("predicted as, % of the true class")
         panels.append(_svg(figure))
     return panels
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from benchmarks.metrics import METRICS, TASKS
-from benchmarks.significance import Scores, annotate
+from benchmarks.significance import Results, Row, Scores, annotate
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 
@@ -59,8 +60,13 @@ def comparison(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]
         row["cost_fit_seconds"] = cost.get("fit_seconds")
         rows.append(row | {name: cost.get(name) for name in COSTS})
     return sorted(
-        rows, key=lambda row: (row[main] is None, -row["size"], -(row[main] or 0), row["backbone"], row["head"])
+        rows, key=lambda row: (row[main] is None, -row["size"], _rank(row[main]), row["backbone"], row["head"])
     )
+
+
+def _rank(score: float | None) -> float:
+    """Ascending, best first; scores that differ by rounding errors alone are equal."""
+    return -round(score or 0.0, 9)
 
 
 def _part(triple: Any, place: int) -> float | None:
@@ -99,15 +105,26 @@ def compared(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]:
 
 def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
     """The primary scores of a run, by row and split, means over the seeds; rows that lack a split are left out."""
+    import pandas as pd
+
     table = scores(store, run["run_id"]).to_pandas()
     table = table[(table["metric"] == primary(run)) & (table["size"] == 1.0)]
     wide = table.pivot_table(index=["backbone", "head"], columns=["repeat", "fold"], values="score", aggfunc="mean")
     wide = wide.loc[:, wide.columns.get_level_values("repeat").isin(_whole_repeats(store, run))].dropna()
-    share = float((table["n_test"] / table["n_train"]).mean()) if len(table) else 1.0
-    splits = {(str(backbone), str(head)): row.to_numpy(float) for (backbone, head), row in wide.iterrows()}
-    right = _right(store, run["run_id"]) if wide.shape[1] == 1 and run["task"] == "multiclass" else {}
-    repeats = int(wide.columns.get_level_values(0).nunique()) if len(wide) else 1
-    return Scores(splits, right=right, test_share=share, repeats=repeats)
+    if not wide.size:
+        return Scores({}, right={}, test_share=1.0, repeats=1)
+    repeats, folds = (wide.columns.unique(level) for level in ("repeat", "fold"))
+    # A fold in which every row failed has its place too.
+    wide = wide.reindex(columns=pd.MultiIndex.from_product([repeats, folds]))
+    shares = (table["n_test"] / table["n_train"]).groupby([table["repeat"], table["fold"]]).mean()
+    right, floor = _right(store, run, wide) if run["task"] == "multiclass" else ({}, None)
+    return Scores(
+        dict(zip(wide.index, wide.to_numpy(float), strict=True)),
+        right=right,
+        test_share=shares.reindex(wide.columns).to_numpy(float),
+        repeats=len(repeats),
+        floor=floor,
+    )
 
 
 def _whole_repeats(store: FeatureStore, run: dict[str, Any]) -> list[int]:
@@ -121,16 +138,28 @@ def _whole_repeats(store: FeatureStore, run: dict[str, Any]) -> list[int]:
     return [row["repeat"] for row in rows if row["cells"] == len(run["cells"]) / repeats]
 
 
-def _right(store: FeatureStore, run_id: str) -> dict[tuple[str, str], Any]:
-    """Which test rows each head had right, in one order; with several seeds those of the first."""
-    table = predictions(store, run_id).to_pandas()
-    table = table[(table["size"] == 1.0)].sort_values(["seed", "ImgId"])
-    table = table.drop_duplicates(["backbone", "head", "ImgId"])
-    table["right"] = [int(np.argmax(proba)) == y for proba, y in zip(table["proba"], table["y"], strict=True)]
-    return {
-        (str(backbone), str(head)): rows.sort_values("ImgId")["right"].to_numpy(bool)
-        for (backbone, head), rows in table.groupby(["backbone", "head"])
+def _right(store: FeatureStore, run: dict[str, Any], wide: Any) -> tuple[dict[Row, NDArray[np.float64]], Results]:
+    """What each row of ``wide`` had right, and what the most frequent class has, as `Scores` takes them.
+
+    Means over the seeds; of a single split the first seed alone, since McNemar's test takes no shares.
+    """
+    import pandas as pd
+
+    table = _ask(store, "right", run["run_id"]).to_pandas()
+    repeats = wide.columns.unique("repeat")
+    table = table[table["repeat"].isin(repeats)]
+    if wide.shape[1] == 1:
+        table = table.drop_duplicates(["backbone", "head", "ImgId"])
+    floor = table.drop_duplicates(["repeat", "ImgId"]).assign(backbone="", head="majority")
+    floor["correct"] = floor["y"] == int(np.argmax(run["class_counts"]))
+    both = pd.concat([table, floor]).astype({"correct": float})
+    columns = pd.MultiIndex.from_product([repeats, np.unique(table["ImgId"])], names=["repeat", "ImgId"])
+    grid = both.pivot_table(index=["backbone", "head"], columns=["repeat", "ImgId"], values="correct", aggfunc="mean")
+    right = {
+        row: grid.reindex(columns=columns).loc[row].to_numpy(float).reshape(len(repeats), -1) for row in grid.index
     }
+    named = floor.astype({"correct": float}).groupby(["repeat", "fold"])["correct"].mean()
+    return right, (named.reindex(wide.columns).to_numpy(float), right.pop(("", "majority")))
 
 
 def backfill(store: FeatureStore, run: dict[str, Any]) -> int:

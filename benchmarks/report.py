@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import formats
-from benchmarks.metrics import wilson
+from benchmarks.claims import floor_note, floor_score, tie_note
+from benchmarks.difference import ROPE
+from benchmarks.metrics import TASKS, wilson
 from benchmarks.queries import compared, primary, runs
-from benchmarks.significance import ROPE
 from featurestore import FeatureStore
 from featurestore.state import write_atomic
 
 STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
-# What is tested over many splits, and on one.
-TESTS = ("corrected resampled t-test", "McNemar's exact test")
 FORMATS = ("terminal", "markdown", "csv", "latex", "json")
 
 
@@ -92,22 +91,21 @@ def notes(table: dict[str, Any]) -> list[str]:
         lines.append("SYNTHETIC data or weights: these figures say nothing about real posters")
     if table["n_missing"]:
         lines.append(f"{table['n_missing']} rows of the view are left out: a backbone has no embedding of them")
-    whole = [row for row in table["rows"] if not row["published"] and row.get("accuracy", row.get("map")) is not None]
-    majority = next((row for row in whole if row["head"] == "majority"), None)
-    if majority and table["task"] == "multiclass":
-        lines.append(f"the most frequent class alone gives {majority['accuracy']:.3f}")
-    tied = [row for row in table["rows"] if row["tied_with_best"]]
-    if len(tied) > 1:
-        test = TESTS[table["protocol"] == "study"]
-        lines.append(f"{len(tied)} rows (≈) can't be told from the best ({test}, Holm over all pairs)")
+    metric = next(iter(TASKS[table["task"]]))
+    whole = [row for row in table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
+    whole = [row for row in whole if row.get(metric) is not None]
+    floor = floor_score(table, whole, metric)
+    lines += [] if floor is None else [floor_note(table, whole, floor=floor)]
+    tied = tie_note(whole)
+    lines += [tied] if tied else []
     lines += table["warnings"]
-    named = next((row for row in table["rows"] if row.get("reference")), None)
-    if named:
-        lines.append(
-            f"vs ref., p: against {named['backbone']} {named['head']} (R), corrected for the number of rows (Holm)"
-        )
+    named = next((row for row in whole if row.get("reference")), None)
+    if named and len(whole) > 1:
+        tested = f"vs ref., p: against {named['backbone']} {named['head']} (R), corrected for the number of rows (Holm)"
+        aside = ", the most frequent class by itself" if any(row["head"] == "majority" for row in whole) else ""
+        lines.append(tested + aside)
     lines += [
-        f"LEAK: what {row['head']} over {row['backbone']} says of a row depends on the rows beside it"
+        f"LEAK: what {row['head']} over {row['backbone']} predicts for a row depends on the other rows of its batch"
         for row in table["rows"]
         if row.get("depends_on_batch")
     ]

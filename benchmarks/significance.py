@@ -1,19 +1,28 @@
-"""Which differences between rows of a table are more than luck: corrected tests, a Bayesian answer, tie groups."""
+"""Which rows of a table differ: from the reference, from the best row, from the most frequent class."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.errors import InputError
+from benchmarks.difference import ALPHA, corrected_t_test, holm, mcnemar, practical
 
-ALPHA = 0.05
-# Differences of accuracy below this are of no practical use.
-ROPE = 0.01
 Row = tuple[str, str]
+# Scores on each split, and which images were right.
+Results = tuple[NDArray[np.float64], NDArray[Any] | None]
+MODERATED, PLAIN, EXACT = (
+    "corrected resampled t-test with moderated variance",
+    "corrected resampled t-test",
+    "McNemar's exact test",
+)
+
+
+def is_majority(row: Row) -> bool:
+    """Whether a row names the most frequent class and nothing else: the floor, not a candidate."""
+    return row[1] == "majority"
 
 
 @dataclass(frozen=True)
@@ -27,173 +36,162 @@ class Comparison:
     p_worse: float = float("nan")
 
 
-def corrected_t_test(first: NDArray[np.float64], second: NDArray[np.float64], *, test_share: float) -> float:
-    """The two-sided p value of the corrected resampled t-test (Nadeau and Bengio, Machine Learning 52, 2003).
-
-    The variance of the mean of ``J`` differences is ``(1/J + n_test/n_train)`` times their variance, since training
-    parts overlap.
-
-    Parameters
-    ----------
-    first, second
-        ``(J,)`` scores on the same splits.
-    test_share
-        ``n_test / n_train``.
-    """
-    from scipy import stats
-
-    differences = first - second
-    count = len(differences)
-    scale = np.sqrt((1 / count + test_share) * differences.var(ddof=1))
-    if scale == 0:
-        return 1.0 if differences.mean() == 0 else 0.0
-    return float(2 * stats.t.sf(abs(differences.mean()) / scale, count - 1))
-
-
-def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """The exact two-sided p value for two heads on one test part: rows that just one of them has right, ``(n,)``."""
-    from statsmodels.stats.contingency_tables import mcnemar as test
-
-    table = [[int((a & b).sum()) for b in (second, ~second)] for a in (first, ~first)]
-    return float(test(table, exact=True).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values that keep the family-wise error (Holm, Scandinavian Journal of Statistics 6, 1979)."""
-    if not p_values:
-        return []
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
-
-
-def practical(
-    first: NDArray[np.float64], second: NDArray[np.float64], *, repeats: int, rope: float = ROPE
-) -> tuple[float, float, float]:
-    """The probabilities that the first is better, equal within ``rope``, worse.
-
-    The Bayesian correlated t-test (Corani and Benavoli, Machine Learning 100, 2015).
-    """
-    import baycomp
-
-    if np.ptp(first - second) == 0:
-        difference = float((first - second)[0])
-        return float(difference > rope), float(abs(difference) <= rope), float(difference < -rope)
-    better, equal, worse = baycomp.CorrelatedTTest.probs(first, second, rope=rope, runs=repeats)
-    return float(better), float(equal), float(worse)
+FIELDS = tuple(field.name for field in fields(Comparison))
 
 
 class Scores:
-    """The scores of one run, the same splits for every row: what all comparisons are made of.
+    """The scores of a table's rows on the same splits, and what each had right: what all comparisons are made of.
+
+    Two rows are compared over the splits that both have. Rows of the head ``majority`` are no candidates: they count in
+    no correction for several comparisons, and each is tested by itself.
 
     Parameters
     ----------
     splits
-        For each row (backbone, head) its score on each split, ``(J,)``, in one order.
+        For each row (backbone, head) its score on each split, ``(repeats * folds,)``, one repeat after the other; NaN
+        where it has none.
     right
-        For a protocol with one split: which test rows it had right, ``(n,)``.
+        For each row what it had right, ``(repeats, n)`` or, of one split, ``(n,)``, the same images for every row:
+        0, 1, or the share of its seeds; NaN where it was not tested. Empty where a score is no mean over images.
     test_share
-        ``n_test / n_train``, the mean over the splits.
+        ``n_test / n_train``, one number or one of each split.
+    floor
+        Scores and right images of always naming the most frequent class, for when no row of the table does that.
     """
 
     def __init__(
         self,
         splits: Mapping[Row, NDArray[np.float64]],
         *,
-        right: Mapping[Row, NDArray[np.bool_]],
-        test_share: float,
+        right: Mapping[Row, NDArray[Any]],
+        test_share: float | NDArray[np.float64],
         repeats: int,
+        floor: Results | None = None,
     ) -> None:
         self.splits = dict(splits)
         self.right = right
         self.test_share = test_share
         self.repeats = repeats
+        self.floor = floor
+
+    @property
+    def test(self) -> str | None:
+        """The name of the test; None where one split of scores that are no means over images leaves none."""
+        if all(len(scores) == 1 for scores in self.splits.values()):
+            return EXACT if self.right else None
+        return MODERATED if self.right else PLAIN
 
     def compare(self, first: Row, second: Row) -> Comparison:
-        """One row against another."""
-        a, b = self.splits[first], self.splits[second]
-        difference = float((a - b).mean())
-        if len(a) == 1:
-            p_value = mcnemar(self.right[first], self.right[second]) if self.right else float("nan")
-            return Comparison(difference, p_value)
-        p_value = corrected_t_test(a, b, test_share=self.test_share)
-        return Comparison(difference, p_value, *practical(a, b, repeats=self.repeats))
+        """One row against another; NaN where they have no split in common."""
+        return self._compared(self._results(first), self._results(second))
 
     def against(self, reference: Row) -> dict[Row, tuple[Comparison, float]]:
         """Every other row against ``reference``: the comparison, and its p value after Holm's correction."""
-        others = [row for row in self.splits if row != reference]
-        found = [self.compare(row, reference) for row in others]
-        adjusted = holm([one.p_value for one in found])
-        return {row: (one, p) for row, one, p in zip(others, found, adjusted, strict=True)}
+        found = {row: self.compare(row, reference) for row in self.splits if row != reference}
+        family = [row for row in found if not is_majority(row)]
+        adjusted = dict(zip(family, holm([found[row].p_value for row in family]), strict=True))
+        return {row: (one, adjusted.get(row, one.p_value)) for row, one in found.items()}
 
-    def tied_with(self, best: Row, *, alpha: float = ALPHA) -> set[Row]:
-        """The rows that can't be told from ``best``, itself included.
+    def from_best(self, best: Row) -> dict[Row, float]:
+        """The p value of every other row's difference from ``best``.
 
         The best of many is picked by the data, so its comparisons are corrected as all pairs are, not as those with one
         row named beforehand.
         """
-        pairs = list(combinations(self.splits, 2))
-        adjusted = holm([self._p_value(*pair) for pair in pairs])
-        apart = {pair for pair, p in zip(pairs, adjusted, strict=True) if p < alpha}
-        return {row for row in self.splits if (row, best) not in apart and (best, row) not in apart}
+        pairs = list(combinations([row for row in self.splits if not is_majority(row)], 2))
+        adjusted = holm([self._p_value(self._results(first), self._results(second)) for first, second in pairs])
+        family = {frozenset(pair): p for pair, p in zip(pairs, adjusted, strict=True)}
+        found = {}
+        for row in self.splits:
+            if row != best:
+                pair = frozenset((row, best))
+                found[row] = family[pair] if pair in family else self._p_value(self._results(best), self._results(row))
+        return found
 
-    def _p_value(self, first: Row, second: Row) -> float:
-        a, b = self.splits[first], self.splits[second]
-        if len(a) > 1:
-            return corrected_t_test(a, b, test_share=self.test_share)
-        return mcnemar(self.right[first], self.right[second]) if self.right else 1.0
+    def tied_with(self, best: Row, *, alpha: float = ALPHA) -> set[Row]:
+        """The rows that are not significantly different from ``best``, itself included."""
+        return {best} | {row for row, p in self.from_best(best).items() if p >= alpha}
+
+    def over_majority(self, row: Row) -> Comparison | None:
+        """``row`` against always naming the most frequent class; None where the table can't say what that scores."""
+        own = self._results(row)
+        floors = [self._results(other) for other in self.splits if is_majority(other)]
+        floors += [self.floor] if self.floor and not floors else []
+        if not floors:
+            return None
+        # All of them name the same class; the one that was run on the most of the row's splits tells the most.
+        return self._compared(own, max(floors, key=lambda floor: int(_both(own, floor).sum())))
+
+    def _results(self, row: Row) -> Results:
+        return self.splits[row], self.right.get(row)
+
+    def _compared(self, first: Results, second: Results) -> Comparison:
+        both = _both(first, second)
+        if not both.any():
+            return Comparison(float("nan"), float("nan"))
+        difference = float((first[0] - second[0])[both].mean())
+        p_value = self._p_value(first, second)
+        if len(both) == 1:
+            return Comparison(difference, p_value)
+        # The Bayesian test takes whole repeats only.
+        whole = np.repeat(both.reshape(self.repeats, -1).all(axis=1), len(both) // self.repeats)
+        if not whole.any():
+            return Comparison(difference, p_value)
+        repeats = int(whole.sum()) * self.repeats // len(both)
+        return Comparison(difference, p_value, *practical(first[0][whole], second[0][whole], repeats=repeats))
+
+    def _p_value(self, first: Results, second: Results) -> float:
+        both = _both(first, second)
+        differences = _right_apart(first, second)
+        if not both.any():
+            return float("nan")
+        if len(both) == 1:
+            return float("nan") if differences is None else mcnemar(differences > 0, differences < 0)
+        expected = None if differences is None else float(differences.var() / (len(differences) / both.sum()))
+        share = float(np.broadcast_to(self.test_share, both.shape)[both].mean())
+        return corrected_t_test(first[0][both], second[0][both], test_share=share, expected=expected)
+
+
+def _both(first: Results, second: Results) -> NDArray[np.bool_]:
+    """The splits on which both have a score."""
+    return ~np.isnan(first[0] - second[0])
+
+
+def _right_apart(first: Results, second: Results) -> NDArray[np.float64] | None:
+    """First right minus second right, over every image that both were tested on; None where that is not known."""
+    if first[1] is None or second[1] is None:
+        return None
+    differences = (np.asarray(first[1], float) - np.asarray(second[1], float)).ravel()
+    differences = differences[~np.isnan(differences)]
+    return differences if len(differences) else None
 
 
 def annotate(rows: Sequence[dict[str, Any]], scores: Scores, *, reference: Row | None) -> None:
     """Add the answers to the rows of a comparison table, best first, in place.
 
     Every row gets ``reference``, ``difference``, ``p_value``, ``p_holm``, ``different``, ``p_better``, ``p_equal``,
-    ``p_worse`` (None where they don't apply) and ``tied_with_best``.
+    ``p_worse`` and ``p_best``, the p value of its difference from the best row that is a candidate (None where they
+    don't apply), ``tied_with_best`` (the best itself included), ``alone`` (where it is the only one), ``test``, and
+    the best one ``over_majority`` and ``p_majority``, its difference from always naming the most frequent class.
     """
-    by_name = {(row["backbone"], row["head"]): row for row in rows}
-    whole = {name for name in by_name if name in scores.splits}
-    tied = scores.tied_with(next(name for name in by_name if name in whole)) if whole else set()
-    against = scores.against(reference) if reference in whole and reference else {}
-    for name, row in by_name.items():
-        row["reference"] = name == reference
-        row["tied_with_best"] = name in tied
+    names = [(row["backbone"], row["head"]) for row in rows]
+    best = next((name for name in names if name in scores.splits and not is_majority(name)), None)
+    from_best = scores.from_best(best) if best else {}
+    tied = {best} | {name for name, p in from_best.items() if p >= ALPHA}
+    against = scores.against(reference) if reference in names and reference in scores.splits and reference else {}
+    for name, row in zip(names, rows, strict=True):
         comparison, p_holm = against.get(name, (None, None))
-        row["p_holm"] = p_holm
-        row["different"] = p_holm is not None and p_holm < ALPHA
-        for field in ("difference", "p_value", "p_better", "p_equal", "p_worse"):
-            value = getattr(comparison, field, None)
-            row[field] = None if value is None or np.isnan(value) else value
+        floor = scores.over_majority(name) if name == best else None
+        row["reference"] = name == reference
+        row["test"] = scores.test
+        row["tied_with_best"] = name in tied
+        row["alone"] = tied == {name}
+        row |= {field: _known(getattr(comparison, field, None)) for field in FIELDS}
+        row["p_holm"], row["p_best"] = _known(p_holm), _known(from_best.get(name))
+        row["different"] = row["p_holm"] is not None and row["p_holm"] < ALPHA
+        row["over_majority"] = _known(floor.difference) if floor else None
+        row["p_majority"] = _known(floor.p_value) if floor else None
 
 
-def detectable(
-    *, n_rows: int, folds: int, repeats: int, discordance: float, comparisons: int = 1, power: float = 0.8
-) -> float | None:
-    """The smallest true difference of accuracy that a run will call different with probability ``power``.
-
-    Two heads that disagree on a share ``discordance`` of the rows differ on ``n_test`` rows with variance
-    ``discordance / n_test``; the rest is the corrected resampled t-test, Holm's first step over ``comparisons``, and
-    the noncentral t distribution. ``repeats`` 0 is one split, of which the test part is one fold. Heads can't
-    differ by more than they disagree: None where even that would not be detected.
-
-    Raises
-    ------
-    InputError
-        When ``discordance`` is no share.
-    """
-    if not 0 < discordance <= 1:
-        raise InputError(f"got a discordance of {discordance}, expected a share above 0 and up to 1")
-    from scipy import optimize, stats
-
-    n_test = n_rows / folds
-    # One split: the paired test of its rows, whose variance needs no correction.
-    variance = 1 / (folds * repeats) + 1 / (folds - 1) if repeats else 1.0
-    scale = np.sqrt(variance * discordance / n_test)
-    freedom = folds * repeats - 1 if repeats else n_test - 1
-    critical = stats.t.isf(ALPHA / comparisons / 2, freedom)
-
-    def power_at(effect: float) -> float:
-        return float(stats.nct.sf(critical, freedom, effect / scale))
-
-    if power_at(discordance) < power:
-        return None
-    return float(optimize.brentq(lambda effect: power_at(effect) - power, 0.0, discordance))
+def _known(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else value

@@ -96,14 +96,16 @@ def power(
     from featurestore._optional import import_extra
 
     import_extra("scipy", "bench", needed_by="benchmarks power")
+    from benchmarks.difference import detectable
     from benchmarks.heads.registry import find
-    from benchmarks.significance import detectable
     from featurestore import open as open_store
     from featurestore.names import quote_name  # not above: it would make every --help load pyarrow
 
     opened = open_store(store)
     rows = n_rows or len(opened.sql(f"SELECT ImgId FROM {quote_name(view)}"))
-    comparisons = comparisons or len(find([], protocol="cv")) * max(1, len(opened.backbones())) - 1
+    # The most frequent class is in no correction.
+    learned = [head for head in find([], protocol="cv") if head.name != "majority"]
+    comparisons = comparisons or len(learned) * max(1, len(opened.backbones())) - 1
     found = {
         "study": detectable(n_rows=rows, folds=5, repeats=0, discordance=discordance, comparisons=comparisons),
         f"cv {folds} × 1": detectable(

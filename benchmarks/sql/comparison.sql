@@ -5,16 +5,17 @@ WITH outcome AS (
     SEMI JOIN (SELECT unnest(cells) AS cell FROM bench_runs WHERE run_id = ?) AS wanted USING (cell)
     QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.status = 'ok' DESC, c.finished_at DESC) = 1
 ), scored AS (
-    SELECT DISTINCT o.backbone, o.head, o.size, o.cell, o.n_test, s.metric, s.score
+    SELECT DISTINCT o.backbone, o.head, o.size, o.repeat, o.fold, o.seed, o.cell, o.n_test, s.metric, s.score
     FROM outcome AS o JOIN bench_scores AS s USING (cell)
     WHERE o.status = 'ok' AND NOT isnan(s.score)
 ), averaged AS (
+    -- In one order, whatever the number of threads: the last bit of a sum depends on it.
     SELECT
         backbone, head, size, metric,
-        avg(score) AS mean,
-        stddev_samp(score) AS sd,
+        avg(score ORDER BY repeat, fold, seed, cell, score) AS mean,
+        stddev_samp(score ORDER BY repeat, fold, seed, cell, score) AS sd,
         -- Pooled over the folds: the share of all out-of-fold rows that were right.
-        sum(score * n_test) / sum(n_test) AS pooled
+        sum(score * n_test ORDER BY repeat, fold, seed, cell, score) / sum(n_test) AS pooled
     FROM scored
     GROUP BY ALL
 ), scores AS (
@@ -29,7 +30,7 @@ WITH outcome AS (
         count(*) AS cells,
         count(*) FILTER (status = 'failed') AS failed,
         max(message) FILTER (status = 'failed') AS failure,
-        any_value(model) AS model,
+        min(model) AS model,
         bool_or(synthetic) AS synthetic,
         avg(n_train) AS n_train,
         -- Distinct test rows that were predicted: repeats and seeds test the same rows again and bring no new ones.

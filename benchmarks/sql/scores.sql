@@ -6,7 +6,7 @@ WITH outcome AS (
     WHERE c.status = 'ok'
     QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.finished_at DESC) = 1
 )
-SELECT outcome.* EXCLUDE (finished_at), metric, any_value(score) AS score
+SELECT outcome.* EXCLUDE (finished_at), metric, min(score) AS score
 FROM outcome JOIN bench_scores USING (cell)
 GROUP BY ALL
 ORDER BY backbone, head, repeat, fold, size, seed, metric

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.significance import Scores, annotate, corrected_t_test, detectable, holm, mcnemar, practical
+from benchmarks.difference import corrected_t_test, detectable, holm, mcnemar, practical
+from benchmarks.significance import Scores, annotate
 from featurestore.errors import InputError
 
 

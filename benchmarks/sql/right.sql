@@ -1,0 +1,14 @@
+-- Whether each out-of-fold prediction of the run $1 from the whole training part was right, once.
+WITH outcome AS (
+    SELECT c.cell, c.backbone, c.head, c.repeat, c.fold, c.seed
+    FROM bench_cells AS c
+    SEMI JOIN (SELECT unnest(cells) AS cell FROM bench_runs WHERE run_id = ?) AS wanted USING (cell)
+    WHERE c.status = 'ok' AND c.size = 1.0
+    QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.finished_at DESC) = 1
+)
+SELECT backbone, head, repeat, fold, seed, ImgId, any_value(y) AS y,
+    -- The first of the most probable classes, as argmax has it.
+    any_value(list_position(proba, list_max(proba)) - 1 = y) AS correct
+FROM outcome JOIN bench_predictions USING (cell)
+GROUP BY backbone, head, repeat, fold, seed, ImgId
+ORDER BY backbone, head, repeat, fold, seed, ImgId
