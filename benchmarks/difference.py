@@ -103,16 +103,17 @@ def detectable(
 ) -> float | None:
     """The smallest true difference of accuracy that a run will call different with probability ``power``.
 
-    It describes `corrected_t_test` with moderated variance, Holm's first step over ``comparisons``, by the noncentral t
-    distribution with the degrees of freedom of that test. Assumed is that
+    It describes `corrected_t_test` with moderated variance and Holm's first step over ``comparisons``, by the
+    noncentral t distribution with the degrees of freedom of that test. Assumed is that
 
     - two heads that disagree on a share ``discordance`` of the rows have ``d = discordance`` (less the square of their
       difference, which is left out), and the folds vary as ``d / n_test`` says;
-    - the mean over all splits varies as Nadeau and Bengio's factor says. Where fits differ less from one training part
-      to another, as those of simple heads do, the power is higher than ``power``.
+    - the mean over all splits varies as ``d / n_rows`` says, that is by the draw of the rows. The test itself allows
+      for more (Nadeau and Bengio's factor): heads whose fits depend much on the training part are found less often,
+      heads of which the repeats average much luck away more often.
 
-    ``repeats`` 0 is one split, of which the test part is one fold: there the variance of paired rows needs no
-    correction. Heads can't differ by more than they disagree: None where even that would not be detected.
+    ``repeats`` 0 is one split, of which the test part is one fold: there the variance of paired rows is not corrected.
+    Heads can't differ by more than they disagree: None where even that would not be detected.
 
     Raises
     ------
@@ -124,13 +125,14 @@ def detectable(
     from scipy import optimize, stats
 
     n_test = n_rows / folds
-    variance = 1 / (folds * repeats) + 1 / (folds - 1) if repeats else 1.0
-    scale = np.sqrt(variance * discordance / n_test)
+    correction = 1 / (folds * repeats) + 1 / (folds - 1) if repeats else 1.0
+    scale = np.sqrt(correction * discordance / n_test)
+    noise = np.sqrt(discordance / (n_rows if repeats else n_test))
     freedom = folds * repeats - 1 + PRIOR_WEIGHT if repeats else n_test - 1
-    critical = stats.t.isf(ALPHA / comparisons / 2, freedom)
+    critical = stats.t.isf(ALPHA / comparisons / 2, freedom) * scale / noise
 
     def power_at(effect: float) -> float:
-        return float(stats.nct.sf(critical, freedom, effect / scale))
+        return float(stats.nct.sf(critical, freedom, effect / noise))
 
     if power_at(discordance) < power:
         return None

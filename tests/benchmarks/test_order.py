@@ -1,0 +1,88 @@
+"""The same results print the same bytes, whatever the process and its number of threads."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from support import CountingBackbone, jpeg, movie, write_metadata
+
+from benchmarks import queries, runner
+from benchmarks.heads.registry import find
+from benchmarks.protocols import Protocol
+from benchmarks.work import Limits
+from featurestore import FeatureStore
+
+PRINT = """
+import sys
+import featurestore
+from pathlib import Path
+from benchmarks.html_report import write_html
+from benchmarks.report import FORMATS, render, tables
+store = featurestore.open(sys.argv[1])
+for threads in sys.argv[2:]:
+    store.connection.execute(f"SET threads = {threads}")
+    found = tables(store)
+    print(*(render(found, form) for form in FORMATS))
+page = Path(sys.argv[1]) / "page.html"
+write_html(store, found, page)
+print(page.read_text("utf-8"))
+"""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """Equal heads over equal vectors, their cells in many parts, which as many threads read."""
+    folder = tmp_path_factory.mktemp("order")
+    images = folder / "posters"
+    images.mkdir()
+    rows = []
+    for i in range(40):
+        (images / f"{100 + i}.jpg").write_bytes(jpeg(i))
+        rows.append(movie(100 + i, "Drama" if i % 3 else "Comedy"))
+    store = FeatureStore(folder / "store")
+    store.ingest(metadata=write_metadata(folder / "m.csv", rows), images=images)
+    for name in ("counting", "twin"):
+        store.embed(CountingBackbone(name=name))
+    (knn,) = find(["knn"])
+    heads = [replace(knn, name="b_knn"), replace(knn, name="a_knn"), *find(["majority"])]
+    for repeats in (1, 2, 3):
+        runner.run(store, heads=heads, protocols=[Protocol("cv", folds=3, repeats=repeats)], limits=Limits(workers=1))
+    return store
+
+
+def test_processes_print_equal_bytes(bench: FeatureStore) -> None:
+    first, second = (
+        subprocess.run([sys.executable, "-c", PRINT, str(bench.path), *threads], capture_output=True, check=True)
+        for threads in (("1", "4"), ("2", "8"))
+    )
+    assert len(first.stdout) > 10_000
+    assert first.stdout == second.stdout
+    names = [(row["backbone"], row["head"]) for row in queries.comparison(bench, queries.runs(bench)[0])]
+    equal = [(backbone, head) for head in ("a_knn", "b_knn") for backbone in ("counting", "twin")]
+    assert [name for name in names if name in equal] == sorted(equal)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-16, -1e-16, 3e-12])
+def test_scores_that_differ_by_rounding_errors_go_by_name(
+    bench: FeatureStore, noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = queries._ask
+
+    def noisy(store: FeatureStore, name: str, run_id: str):  # type: ignore[no-untyped-def]
+        table = asked(store, name, run_id)
+        rows = table.to_pylist(maps_as_pydicts="strict")
+        for number, row in enumerate(rows):
+            mean, *others = row["scores"]["accuracy"].values()
+            row["scores"]["accuracy"] = [mean + noise * (-1) ** number, *others]
+
+        class Rows:
+            def to_pylist(self, **_: str) -> list[dict[str, object]]:
+                return rows
+
+        return Rows()
+
+    expected = [(row["backbone"], row["head"]) for row in queries.comparison(bench, queries.runs(bench)[0])]
+    monkeypatch.setattr(queries, "_ask", noisy)
+    found = queries.comparison(bench, queries.runs(bench)[0])
+    assert [(row["backbone"], row["head"]) for row in found] == expected
