@@ -26,23 +26,31 @@ def ask(store: FeatureStore, name: str, parameters: Sequence[object] | None = No
     return store.sql(files("benchmarks").joinpath(f"sql/{name}.sql").read_text("utf-8"), parameters)
 
 
+def stored_runs(
+    store: FeatureStore, *, protocol: str | None = None, canary: bool | None = False
+) -> list[dict[str, Any]]:
+    """The runs in the store, newest first; those with shuffled labels only when asked for, with None all."""
+    if not (store.has("bench_runs") and store.has("bench_cells")):
+        return []
+    detailed = store.has("bench_run_details")
+    rows = store.sql(
+        f"SELECT bench_runs.*, {DETAILS if detailed else NO_DETAILS} FROM bench_runs "
+        f"{'LEFT JOIN bench_run_details USING (run_id)' if detailed else ''} ORDER BY started_at DESC"
+    ).to_pylist()
+    return [row for row in rows if protocol in (None, row["protocol"]) and canary in (None, row["canary"])]
+
+
 def runs(store: FeatureStore, *, protocol: str | None = None, canary: bool | None = False) -> list[dict[str, Any]]:
-    """The runs in the store, newest first; those with shuffled labels only when asked for, with None all.
+    """`stored_runs`, at least one.
 
     Raises
     ------
     InputError
         When there are none.
     """
-    if store.has("bench_runs") and store.has("bench_cells"):
-        detailed = store.has("bench_run_details")
-        rows = store.sql(
-            f"SELECT bench_runs.*, {DETAILS if detailed else NO_DETAILS} FROM bench_runs "
-            f"{'LEFT JOIN bench_run_details USING (run_id)' if detailed else ''} ORDER BY started_at DESC"
-        ).to_pylist()
-        kept = [row for row in rows if protocol in (None, row["protocol"]) and canary in (None, row["canary"])]
-        if kept:
-            return kept
+    found = stored_runs(store, protocol=protocol, canary=canary)
+    if found:
+        return found
     what = f"run of the protocol {protocol!r}" if protocol else "run"
     raise InputError(f"the store {str(store.path)!r} holds no {what}: start one with `benchmarks run`")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.queries import ask, runs
+from benchmarks.queries import ask, runs, stored_runs
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 
@@ -131,6 +131,30 @@ def _same_data(listed: Sequence[Run], known: dict[str, StoredCell]) -> dict[str,
         apart = [one for one in signs if not one & mine]
         signs = [*apart, mine.union(*(one for one in signs if one & mine))]
     return {name: next(n for n, one in enumerate(signs) if one & mine) for name, mine in own.items()}
+
+
+def supporting(store: FeatureStore, row: Row, model: str, *, view: str, label: str) -> list[Run]:
+    """What says most of one row on a view and label: for each protocol the folds with the most of its results.
+
+    Of results of ``model`` (see `cells.model_key`) where there are some, else of the newest head and data of that name.
+    Each run holds the cells of the row alone; cross-validation comes before one split.
+    """
+    listed = [run for run in stored_runs(store) if (run["view"], run["label"]) == (view, label)]
+    known = {
+        key: cell
+        for key, cell in stored_cells(store).items()
+        if ((cell.backbone, cell.head), cell.size, cell.ok) == (row, 1.0, True)
+    }
+    models = [known[key].model for run in listed for key in run["cells"] if key in known]
+    wanted = model if model in models else next(iter(models), "")
+    known = {key: cell for key, cell in known.items() if cell.model == wanted}
+    most: dict[str, FoldSet] = {}
+    for one in fold_sets([run for run in listed if known.keys() & set(run["cells"])], known):
+        protocol = one.key[0]
+        if protocol not in most or len(one.splits) > len(most[protocol].splits):
+            most[protocol] = one
+    order = ("cv", "nested", "learning-curve", "study")
+    return [joined(most[name], known, most[name].runs[0]) for name in order if name in most]
 
 
 def joined(found: FoldSet, known: dict[str, StoredCell], newest: Run) -> Run:
