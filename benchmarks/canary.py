@@ -77,25 +77,38 @@ def _by_majority(row: dict[str, Any], rate: float) -> float:
 
 
 def _by_permutation(store: FeatureStore, run: dict[str, Any]) -> dict[Row, tuple[float, float]]:
-    """Chance and p value of each row that has a score: the permutation test of its mean average precision.
+    """Chance and p value of each row that has a score, see `permutation_test`."""
+    table, classes = predictions(store, run).to_pandas(), len(run["classes"])
+    return {
+        (str(backbone), str(head)): permutation_test(
+            [_fold(part, classes) for _, part in rows.groupby(["repeat", "fold"])], seed=run["seed"]
+        )
+        for (backbone, head), rows in table.groupby(["backbone", "head"])
+    }
+
+
+def permutation_test(
+    folds: Sequence[tuple[NDArray[np.bool_], NDArray[np.float32]]], *, seed: int
+) -> tuple[float, float]:
+    """The mean average precision that chance gives, and the one-sided p value of the one that was scored.
 
     The label rows of each test part are dealt anew among its images while the predictions stay: with shuffled labels
     every such order is as likely as the one that was scored (Ojala and Garriga, Journal of Machine Learning Research
-    11, 2010). The p value counts the scored order too, so it is never zero and never too small (Phipson and Smyth,
-    Statistical Applications in Genetics and Molecular Biology 9, 2010). Chance is the mean over the orders: the rate of
-    the labels, and somewhat more in small test parts.
+    11, 2010). The p value counts the scored order too, so that it is never too small (Phipson and Smyth, Statistical
+    Applications in Genetics and Molecular Biology 9, 2010). Chance is the mean over the orders: the rate of the labels,
+    and somewhat more in small test parts.
+
+    Parameters
+    ----------
+    folds
+        Labels and probabilities of each test part, ``(n, n_labels)``.
     """
-    table = predictions(store, run).to_pandas()
-    classes, found = len(run["classes"]), {}
-    for (backbone, head), rows in table.groupby(["backbone", "head"]):
-        folds = [_fold(part, classes) for _, part in rows.groupby(["repeat", "fold"])]
-        scored = np.mean([mean_average_precision(y[None], proba)[0] for y, proba in folds])
-        rng = np.random.default_rng(run["seed"])
-        dealt = np.mean([_dealt(y, proba, rng) for y, proba in folds], axis=0)
-        # Orders that are equal for the score must count as such, whatever the order of their additions.
-        as_high = int((dealt >= scored - 1e-12).sum())
-        found[str(backbone), str(head)] = (float(dealt.mean()), (1 + as_high) / (1 + PERMUTATIONS))
-    return found
+    rng = np.random.default_rng(seed)
+    scored = np.mean([mean_average_precision(y[None], proba)[0] for y, proba in folds])
+    dealt = np.mean([_dealt(y, proba, rng) for y, proba in folds], axis=0)
+    # Orders that are equal for the score must count as such, whatever the order of their additions.
+    as_high = int((dealt >= scored - 1e-12).sum())
+    return float(dealt.mean()), (1 + as_high) / (1 + PERMUTATIONS)
 
 
 def _fold(part: Any, classes: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
