@@ -141,7 +141,8 @@ def _folds(run: dict[str, Any]) -> int:
 
 def _whole(store: FeatureStore, run: dict[str, Any]) -> list[str]:
     """The cells of whole repeats: of a run that was cut short only these count."""
-    return ask(store, "whole", [run.get("peers", [run["run_id"]])])["cell"].to_pylist()
+    tried = ask(store, "whole", [run.get("peers", [run["run_id"]])])["cell"].to_pylist()
+    return sorted(set(tried).intersection(run["cells"]))
 
 
 def _right(store: FeatureStore, run: dict[str, Any]) -> dict[tuple[str, str], Any]:

@@ -1,7 +1,6 @@
 """The canary on several labels a row: chance is what the same predictions score over labels dealt anew."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bench_store import IDS, add_backbone, in_this_process, make_store
@@ -13,9 +14,12 @@ from benchmarks import runner
 from benchmarks.dataset import aligned, from_store
 from benchmarks.heads.registry import find
 from benchmarks.html_report import write_html
+from benchmarks.models import Model
+from benchmarks.predict import answer, fit
 from benchmarks.protocols import Protocol
 from benchmarks.report import notes, render, tables
 from featurestore import FeatureStore, views
+from featurestore.backbones.base import Preprocessing
 from featurestore.errors import InputError
 
 
@@ -117,6 +121,19 @@ def test_every_table_says_how_many(store: FeatureStore, tmp_path: Path) -> None:
     assert (row["n_rows"], row["n_unlabelled"]) == ("40", "20")
     write_html(store, found, tmp_path / "page.html")
     assert sentence in (tmp_path / "page.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("none", ["NULL", "'nan'::DOUBLE"])
+def test_an_image_without_a_label_is_no_labelled_neighbour(store: FeatureStore, none: str) -> None:
+    labelled(store, f"{THIRD} {none} ELSE {HALF} END")
+    classifier, card = fit(store, find(["knn"])[0], "a", view="own", label="mark")
+    how = Preprocessing(16, 16)
+    spec = SimpleNamespace(revision=card["revision"], preprocessing=how)
+    backbone = SimpleNamespace(spec=spec, embed=lambda images: store.features("a").X[:1])
+    folder = store.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py()
+    (one,) = answer([Path(folder, "100.jpg")], Model(classifier, card), backbone, store=store, k=60)
+    assert len(one.neighbours) == 40
+    assert {neighbour["label"] for neighbour in one.neighbours} == set(card["classes"])
 
 
 def test_one_row_is_one_row(store: FeatureStore) -> None:
