@@ -41,7 +41,7 @@ class RowPredictions:
 
 def rows_of(store: FeatureStore, run: dict[str, Any]) -> dict[Row, RowPredictions]:
     """The predictions of a run by row, those that learned from the whole training part."""
-    table = predictions(store, run["run_id"])
+    table = predictions(store, run)
     if not len(table):
         return {}
     whole = table["size"].to_numpy() == 1.0

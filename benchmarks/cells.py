@@ -45,16 +45,7 @@ class Cell:
     @cached_property
     def model_key(self) -> str:
         """16 hex digits of head and data, whatever the split."""
-        return _digest(
-            {
-                "bench": BENCH_VERSION,
-                "head": self.head.name,
-                "factory": [self.head.factory.rpartition(":")[2], self.head.code_hash],
-                "parameters": {name: _meaning(value) for name, value in self.head.parameters.items()},
-                # Two backbones may hold equal vectors: each has rows of its own.
-                "data": [self.dataset.backbone, self.dataset.revision, self.dataset.data_hash],
-            }
-        )
+        return model_key(self.head, self.dataset)
 
     @cached_property
     def key(self) -> str:
@@ -69,6 +60,20 @@ class Cell:
                 "members": [member.key for member in self.members],
             }
         )
+
+
+def model_key(head: HeadSpec, dataset: EmbeddingDataset) -> str:
+    """16 hex digits of a head's version and the data it learns from."""
+    return _digest(
+        {
+            "bench": BENCH_VERSION,
+            "head": head.name,
+            "factory": [head.factory.rpartition(":")[2], head.code_hash],
+            "parameters": {name: _meaning(value) for name, value in head.parameters.items()},
+            # Two backbones may hold equal vectors: each has rows of its own.
+            "data": [dataset.backbone, dataset.revision, dataset.data_hash],
+        }
+    )
 
 
 def _meaning(value: Any) -> str:

@@ -6,7 +6,7 @@ import click
 
 from benchmarks.commands.around import canary, heads, power
 from benchmarks.commands.model import fit, predict
-from benchmarks.commands.report import report, table
+from benchmarks.commands.report import report, runs, table
 from benchmarks.commands.run import run
 from featurestore.commands.options import run_command
 
@@ -17,7 +17,7 @@ def cli() -> None:
     """Compare classifier heads over the embeddings of a feature store."""
 
 
-for command in (run, table, report, heads, power, canary, fit, predict):
+for command in (run, runs, table, report, heads, power, canary, fit, predict):
     cli.add_command(command)
 
 

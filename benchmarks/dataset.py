@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore import FeatureStore
+from featurestore import Features, FeatureStore
 from featurestore.errors import InputError
+from featurestore.labels import has_label
+from featurestore.names import quote_name
 
 # Labels of a multi-label task that are rarer say more about luck than about heads.
 MIN_LABEL_ROWS = 20
@@ -33,6 +35,10 @@ class EmbeddingDataset:
         ``(n,)`` int64; rows of one group must never be on both sides of a split.
     missing
         How many labelled rows of the view are left out because a backbone has no embedding of them.
+    unlabelled
+        How many rows of the view have no label.
+    rare
+        How many rows of a multi-label task are left out because none of their labels has `MIN_LABEL_ROWS` rows.
     """
 
     X: NDArray[np.float32]
@@ -47,6 +53,8 @@ class EmbeddingDataset:
     state_id: str
     synthetic: bool
     missing: int = 0
+    unlabelled: int = 0
+    rare: int = 0
 
     @property
     def task(self) -> str:
@@ -68,6 +76,14 @@ class EmbeddingDataset:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def labels_hash(self) -> str:
+        """16 hex digits of ids, labels and classes, whatever the vectors: what all backbones of a run share."""
+        digest = hashlib.sha256(repr((self.y.shape, self.classes)).encode())
+        for array in (self.ids, self.y):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
     def only(self, ids: NDArray[np.int32]) -> "EmbeddingDataset":
         """The rows of these ids, which must all be there."""
         rows = np.searchsorted(self.ids, ids)
@@ -82,8 +98,8 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
     backbone
         A name, or several joined by ``+``: their vectors side by side, each at unit length.
     label
-        A column of the view. One that holds lists makes a multi-label task of it; its labels with fewer than
-        `MIN_LABEL_ROWS` rows are left out.
+        A column of the view; rows without a label (see `featurestore.labels`) are left out and counted. A column that
+        holds lists makes a multi-label task of it; its labels with fewer than `MIN_LABEL_ROWS` rows are left out.
 
     Raises
     ------
@@ -99,11 +115,10 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
         have = ", ".join(features.table.column_names)
         raise InputError(f"the view {view!r} has no column {label!r} (it has: {have}): name the label with --label")
     labels = features.table[label].to_pylist()
-    kept, y, classes = _coded(labels)
+    labelled = np.array([has_label(value) for value in labels], bool)
+    kept, y, classes = _coded(labels, labelled)
     if not kept.any():
-        raise InputError(
-            f"no row of the view {view!r} has both a {label} and an embedding of {backbone!r}: embed it first"
-        )
+        raise InputError(_nothing_left(view, label, backbone, embedded=len(labels), labelled=int(labelled.sum())))
     if len(classes) < 2:
         raise InputError(f"{label} has one class only in the view {view!r} ({classes[0]!r}): nothing to tell apart")
     if y.ndim == 1 and 2 * len(classes) > len(y):
@@ -112,6 +127,7 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
             "classes of many rows each: name another --label"
         )
     X = features.X if len(names) == 1 else _at_unit_length(features.X, [dim for _, dim in features.dims])
+    elsewhere = _unlabelled(store, features, view=view, label=label) if features.missing else 0
     return EmbeddingDataset(
         X=X if kept.all() else X[kept],
         y=y,
@@ -124,26 +140,57 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
         label=label,
         state_id=features.state_id,
         synthetic=features.synthetic,
-        missing=features.missing,
+        missing=features.missing - elsewhere,
+        unlabelled=int((~labelled).sum()) + elsewhere,
+        rare=int((labelled & ~kept).sum()),
     )
 
 
-def _coded(labels: list[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
-    """Which rows have a label, their codes, the classes in ascending order."""
+def _nothing_left(view: str, label: str, backbone: str, *, embedded: int, labelled: int) -> str:
+    """Why no row is left to learn from, and what to do."""
+    if labelled:
+        return (
+            f"each {label} of the view {view!r} has fewer than {MIN_LABEL_ROWS} rows with an embedding of "
+            f"{backbone!r}: name another --label, or embed more"
+        )
+    if embedded:
+        return (
+            f"none of the {embedded:,} rows of the view {view!r} that have an embedding of {backbone!r} has a {label} "
+            "(all are NULL, NaN or blank): name another --label"
+        )
+    return f"no row of the view {view!r} has both a {label} and an embedding of {backbone!r}: embed it first"
+
+
+def _unlabelled(store: FeatureStore, features: Features, *, view: str, label: str) -> int:
+    """How many rows of the view have neither an embedding nor a label."""
+    rows = store.sql(
+        f"SELECT v.ImgId, v.{quote_name(label)} AS label FROM {quote_name(view)} AS v "
+        "JOIN images_usable AS i ON i.ImgId = v.ImgId"
+    )
+    embedded = set(features.ids.tolist())
+    return sum(row["ImgId"] not in embedded and not has_label(row["label"]) for row in rows.to_pylist())
+
+
+def _coded(
+    labels: list[Any], labelled: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
+    """Which rows are kept, their codes, the classes in ascending order."""
     if any(isinstance(value, list) for value in labels):
         return _coded_lists(labels)
-    kept = np.array([value is not None for value in labels], bool)
-    classes, y = np.unique(np.array([str(value) for value in labels if value is not None]), return_inverse=True)
-    return kept, y.astype(np.int64), tuple(classes.tolist())
+    classes, y = np.unique(
+        np.array([str(value) for value, on in zip(labels, labelled, strict=True) if on]), return_inverse=True
+    )
+    return labelled, y.astype(np.int64), tuple(classes.tolist())
 
 
 def _coded_lists(labels: list[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
-    counts = Counter(str(name) for row in labels for name in set(row or ()))
+    rows = [{str(name) for name in row or () if has_label(name)} for row in labels]
+    counts = Counter(name for row in rows for name in row)
     classes = tuple(sorted(name for name, count in counts.items() if count >= MIN_LABEL_ROWS))
     place = {name: code for code, name in enumerate(classes)}
-    y = np.zeros((len(labels), len(classes)), np.int64)
-    for row, names in enumerate(labels):
-        y[row, [place[str(name)] for name in names or () if str(name) in place]] = 1
+    y = np.zeros((len(rows), len(classes)), np.int64)
+    for number, names in enumerate(rows):
+        y[number, [place[name] for name in names if name in place]] = 1
     kept = np.asarray(y.any(axis=1), bool)
     return kept, y[kept], classes
 
@@ -171,8 +218,9 @@ def aligned(datasets: Sequence[EmbeddingDataset]) -> list[EmbeddingDataset]:
     common = datasets[0].ids
     for dataset in datasets[1:]:
         common = np.intersect1d(common, dataset.ids)
-    rows = max(len(dataset.ids) + dataset.missing for dataset in datasets)
-    cut = [replace(dataset.only(common), missing=rows - len(common)) for dataset in datasets]
+    rare = min(dataset.rare for dataset in datasets)
+    labelled = max(len(dataset.ids) + dataset.missing + dataset.rare for dataset in datasets)
+    cut = [replace(dataset.only(common), missing=labelled - rare - len(common), rare=rare) for dataset in datasets]
     if not len(common) or any(one.classes != cut[0].classes for one in cut):
         names = ", ".join(dataset.backbone for dataset in datasets)
         raise InputError(f"the backbones {names} share no complete set of rows: embed the same images with each")

@@ -62,17 +62,25 @@ def spelled(metric: str) -> str:
 
 def headings(table: dict[str, Any]) -> list[str]:
     """The headings of a table, in order."""
-    share = ["share"] if table["protocol"] == "learning-curve" else []
-    return ["backbone", "head", *share, "", *(heading for _, heading, _ in COLUMNS[table["task"]])]
+    return ["backbone", "head", *extent(table), "", *(heading for _, heading, _ in COLUMNS[table["task"]])]
+
+
+def extent(table: dict[str, Any], row: dict[str, Any] | None = None) -> dict[str, str]:
+    """What a row rests on, by heading, where the rows of a table differ in it: share of the training part, cells."""
+    found = {}
+    if table["protocol"] == "learning-curve":
+        found["share"] = f"{row.get('size', 1.0):.0%}" if row else ""
+    if len({one["cells"] for one in table["rows"] if not one["published"]}) > 1:
+        found["cells"] = str(row["cells"]) if row and not row["published"] else ""
+    return found
 
 
 def cells(table: dict[str, Any], row: dict[str, Any]) -> list[str]:
     """The cells of a row as text; empty where there is no figure."""
-    share = [f"{row.get('size', 1.0):.0%}"] if table["protocol"] == "learning-curve" else []
     return [
         row["backbone"],
         row["head"],
-        *share,
+        *extent(table, row).values(),
         mark(row),
         *(value(row, c, form) for c, _, form in COLUMNS[table["task"]]),
     ]
@@ -138,7 +146,7 @@ def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None) ->
     """The table with as many columns as fit, at least one; published rows stand under a line of their own."""
     mine = [row for row in table["rows"] if not row["published"]]
     published = [row for row in table["rows"] if row["published"]]
-    names = _lined_up([("backbone", "head", "share", ""), *(_names(table, row) for row in mine)])
+    names = lined_up([("backbone", "head", *extent(table), ""), *(_names(table, row) for row in mine)])
     names += ["published, other films", *(row["head"] for row in published)] if published else []
     lines = [name.ljust(max(map(len, names))) for name in names]
     shown = 0
@@ -158,16 +166,16 @@ def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None) ->
     return "\n".join([texts[0], *(line.rstrip() for line in lines), *texts[1:]])
 
 
-def _names(table: dict[str, Any], row: dict[str, Any]) -> tuple[str, str, str, str]:
-    share = f"{row.get('size', 1.0):.0%}" if table["protocol"] == "learning-curve" else ""
-    return row["backbone"], row["head"], share, signs(row) + ("S" if row.get("synthetic") else "")
+def _names(table: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
+    mark = signs(row) + ("S" if row.get("synthetic") else "")
+    return row["backbone"], row["head"], *extent(table, row).values(), mark
 
 
-def _lined_up(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """The fields of all rows in columns one blank apart; a column in which only the heading stands is left out."""
+def lined_up(rows: Sequence[tuple[str, ...]], *, gap: int = 1) -> list[str]:
+    """The fields of all rows in columns ``gap`` blanks apart; a column in which only the heading stands is left out."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     padded = [[text.ljust(max(map(len, column))) for text in column] for column in columns]
-    return [" ".join(line).rstrip() for line in zip(*padded, strict=True)]
+    return [(gap * " ").join(line).rstrip() for line in zip(*padded, strict=True)]
 
 
 def _folded(text: str, width: int | None) -> str:
@@ -232,14 +240,15 @@ def _csv(tables: Sequence[dict[str, Any]]) -> str:
         "failed",
     ]
     names += ["reference", "different", "tied_with_best", "low", "high"]
+    left_out = ["n_rows", "n_missing", "n_unlabelled", "n_rare"]
     scores = [column for task in COLUMNS.values() for column, _, _ in task if column != "interval"]
     writer = csv.writer(sink, lineterminator="\n")
-    columns = list(dict.fromkeys([*names, *scores, *MORE]))
+    columns = list(dict.fromkeys([*names, *scores, *MORE, *left_out]))
     writer.writerow(columns)
     for table in tables:
         for row in table["rows"]:
             low, high = row["interval"] or (None, None)
-            full = row | {name: table[name] for name in ("protocol", "view", "label", "task")}
+            full = row | {name: table.get(name) for name in ("protocol", "view", "label", "task", *left_out)}
             full |= {"low": low, "high": high}
             full["synthetic"] = bool(table["synthetic"] or row.get("synthetic"))
             writer.writerow([full.get(name) for name in columns])

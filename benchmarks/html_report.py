@@ -9,8 +9,9 @@ from benchmarks import formats, plots
 from benchmarks.breakdown import Row, RowPredictions, rows_of, verdicts
 from benchmarks.claims import answer, floor_score
 from benchmarks.gallery import cards
-from benchmarks.queries import primary, runs
+from benchmarks.queries import primary
 from benchmarks.report import notes
+from benchmarks.selection import selected
 from featurestore import FeatureStore
 from featurestore._optional import import_extra
 from featurestore.state import write_atomic
@@ -25,12 +26,12 @@ TITLES = {
 }
 
 
-def write_html(store: FeatureStore, tables: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write `report.tables` of ``store`` with charts and posters as one page, whole or not at all."""
+def write_html(store: FeatureStore, tables: Sequence[dict[str, Any]], path: Path, *, run_id: str | None = None) -> None:
+    """Write `report.tables` of ``store``, all or those of one run, with charts and posters as one page."""
     jinja = import_extra("jinja2", "bench", needed_by="the HTML report")
     environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("benchmarks").joinpath("templates/report.html.j2").read_text("utf-8"))
-    by_id = {run["run_id"]: run for run in runs(store)}
+    by_id = {run["run_id"]: run for run in selected(store, run_id=run_id)}
     # The main task first, each in the order of TITLES.
     order = list(TITLES)
     shown = sorted(tables, key=lambda table: (table["view"] != "labeled", order.index(table["protocol"])))
@@ -46,6 +47,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
     mine = [row for row in whole if not row["published"]]
     floor = floor_score(table, mine, metric)
     title = TITLES[table["protocol"]] + ("" if table["view"] == "labeled" else f": {table['label']} of {table['view']}")
+    title += ", labels shuffled" if run["canary"] else ""
     curve = table["protocol"] == "learning-curve"
     predicted = {} if curve or run["task"] != "multiclass" else rows_of(store, run)
     warnings = [note for note in notes(table) if note in table["warnings"] or note.startswith("LEAK")]
@@ -87,13 +89,14 @@ def scored(table: dict[str, Any]) -> tuple[formats.Column, ...]:
 
 def _grid(table: dict[str, Any], columns: Sequence[formats.Column], *, title: str) -> dict[str, Any]:
     """A table ready to print, its rows named by head, backbone and marks; columns without a figure are left out."""
-    curve = table["protocol"] == "learning-curve"
     full = [_with_derived(row) for row in table["rows"]]
     columns = [column for column in columns if any(row.get(column[0]) is not None for row in full)]
     rows = []
     for row in full:
         cells = [formats.value(row, name, form) for name, _, form in columns]
-        share = f", {row.get('size', 1.0):.0%} of the training part" if curve else ""
+        extent = formats.extent(table, row)
+        share = f", {extent['share']} of the training part" if "share" in extent else ""
+        share += f", {extent['cells']} cells" if extent.get("cells") else ""
         mark = ", SYNTHETIC" if row.get("synthetic") else ""
         rows.append(
             {
@@ -198,7 +201,7 @@ def _lineage(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
     ]
     counts = ", ".join(f"{name} {n}" for name, n in zip(run["classes"], run["class_counts"], strict=True))
     return [
-        ("run", f"{run['run_id']}, {len(run['cells'])} cells, seed {run['seed']}, {run['seeds']} per split"),
+        ("run", f"{', '.join(run['runs'])}; {len(run['cells'])} cells, seed {run['seed']}, {run['seeds']} per split"),
         ("store state", str(run["state_id"])),
         ("view", f"{run['view']}, label {run['label']}: {counts}"),
         ("backbones, current revisions", "; ".join(backbones)),

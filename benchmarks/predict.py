@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import models
-from benchmarks.dataset import from_store
+from benchmarks.cells import model_key
+from benchmarks.dataset import EmbeddingDataset, from_store
 from benchmarks.heads.base import HeadSpec
 from benchmarks.metrics import wilson
-from benchmarks.queries import comparison, runs
+from benchmarks.queries import comparison
 from benchmarks.results import library_versions
+from benchmarks.selection import supporting
 from featurestore import FeatureStore
 from featurestore.errors import FeatureStoreError, InputError
+from featurestore.labels import has_label
 from featurestore.names import quote_name
 from featurestore.progress import Progress
 
@@ -80,7 +83,7 @@ def fit(
         "synthetic": dataset.synthetic,
         "libraries": library_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "scores": _scores(store, head.name, backbone, view, label),
+        "scores": _scores(store, head, dataset),
     }
     return classifier, card
 
@@ -89,20 +92,16 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _scores(store: FeatureStore, head: str, backbone: str, view: str, label: str) -> list[dict[str, Any]]:
-    """What the newest runs of each protocol say of this head, with intervals; empty when there are none."""
-    try:
-        newest = {run["protocol"]: run for run in reversed(runs(store)) if (run["view"], run["label"]) == (view, label)}
-    except InputError:  # no run yet: the card says so
-        return []
+def _scores(store: FeatureStore, head: HeadSpec, dataset: EmbeddingDataset) -> list[dict[str, Any]]:
+    """What stored runs say of this head, with intervals, the best supported first; empty when there are none."""
     found = []
-    for protocol, run in newest.items():
-        for row in comparison(store, run):
-            if (row["head"], row["backbone"], row["size"]) == (head, backbone, 1.0) and row["accuracy"] is not None:
-                interval = list(wilson(row["accuracy_pooled"] * row["n_test"], row["n_test"]))
-                scores = {name: row[name] for name in ("accuracy", "balanced_accuracy", "f1_macro", "log_loss")}
-                about = {"protocol": protocol, "protocol_text": run["protocol_text"], "run_id": run["run_id"]}
-                found.append({**about, **scores, "interval": interval})
+    row, model = (dataset.backbone, head.name), model_key(head, dataset)
+    for run in supporting(store, row, model, view=dataset.view, label=dataset.label):
+        for scored in comparison(store, run):
+            interval = list(wilson(scored["accuracy_pooled"] * scored["n_test"], scored["n_test"]))
+            scores = {name: scored[name] for name in ("accuracy", "balanced_accuracy", "f1_macro", "log_loss")}
+            about = {name: run[name] for name in ("protocol", "protocol_text", "run_id")}
+            found.append({**about, **scores, "interval": interval})
     return found
 
 
@@ -159,10 +158,13 @@ def _nearest(
         row["ImgId"]: row["label"] for row in store.sql(f"SELECT ImgId, {label} AS label FROM {view}").to_pylist()
     }
     where = f"ImgId IN (SELECT ImgId FROM {view})"
+    unlabelled = [str(img_id) for img_id, value in labels.items() if not has_label(value)]
+    if unlabelled:
+        where += f" AND ImgId NOT IN ({', '.join(unlabelled)})"
     found = store.similar(vectors, backbone=card["backbone"], k=k, where=where)
     return [
         [
-            {"ImgId": int(img_id), "score": float(score), "label": labels.get(int(img_id))}
+            {"ImgId": int(img_id), "score": float(score), "label": str(labels[int(img_id)])}
             for img_id, score in zip(ids, scores, strict=True)
             if img_id >= 0
         ]

@@ -1,5 +1,6 @@
 """The questions that are asked of stored results; every figure of a table or report is answered here, without a fit."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -15,23 +16,42 @@ from featurestore.errors import InputError
 COSTS = ("predict_ms_p50", "predict_ms_p95", "memory_mb", "model_bytes", "depends_on_batch")
 
 
-def _ask(store: FeatureStore, name: str, run_id: str) -> pa.Table:
-    return store.sql(files("benchmarks").joinpath(f"sql/{name}.sql").read_text("utf-8"), [run_id])
+# Runs from before `bench_run_details`: what is known of them without it.
+NO_DETAILS = "2 AS bench_version, NULL AS labels_hash, NULL AS n_unlabelled, NULL AS n_rare, false AS reference_named"
+DETAILS = """coalesce(bench_version, 2) AS bench_version, labels_hash, n_unlabelled, n_rare,
+    coalesce(reference_named, false) AS reference_named"""
 
 
-def runs(store: FeatureStore, *, protocol: str | None = None, canary: bool = False) -> list[dict[str, Any]]:
-    """The runs in the store, newest first; those with shuffled labels only when asked for.
+def ask(store: FeatureStore, name: str, parameters: Sequence[object] | None = None) -> pa.Table:
+    """The answer to the question in ``sql/<name>.sql``."""
+    return store.sql(files("benchmarks").joinpath(f"sql/{name}.sql").read_text("utf-8"), parameters)
+
+
+def stored_runs(
+    store: FeatureStore, *, protocol: str | None = None, canary: bool | None = False
+) -> list[dict[str, Any]]:
+    """The runs in the store, newest first; those with shuffled labels only when asked for, with None all."""
+    if not (store.has("bench_runs") and store.has("bench_cells")):
+        return []
+    detailed = store.has("bench_run_details")
+    rows = store.sql(
+        f"SELECT bench_runs.*, {DETAILS if detailed else NO_DETAILS} FROM bench_runs "
+        f"{'LEFT JOIN bench_run_details USING (run_id)' if detailed else ''} ORDER BY started_at DESC"
+    ).to_pylist()
+    return [row for row in rows if protocol in (None, row["protocol"]) and canary in (None, row["canary"])]
+
+
+def runs(store: FeatureStore, *, protocol: str | None = None, canary: bool | None = False) -> list[dict[str, Any]]:
+    """`stored_runs`, at least one.
 
     Raises
     ------
     InputError
         When there are none.
     """
-    if store.has("bench_runs") and store.has("bench_cells"):
-        rows = store.sql("SELECT * FROM bench_runs WHERE canary = ? ORDER BY started_at DESC", [canary]).to_pylist()
-        kept = [row for row in rows if protocol in (None, row["protocol"])]
-        if kept:
-            return kept
+    found = stored_runs(store, protocol=protocol, canary=canary)
+    if found:
+        return found
     what = f"run of the protocol {protocol!r}" if protocol else "run"
     raise InputError(f"the store {str(store.path)!r} holds no {what}: start one with `benchmarks run`")
 
@@ -51,7 +71,7 @@ def comparison(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]
     main = primary(run)
     rows = []
     costs = _costs(store)
-    for row in _ask(store, "comparison", run["run_id"]).to_pylist(maps_as_pydicts="strict"):
+    for row in ask(store, "comparison", [run["cells"]]).to_pylist(maps_as_pydicts="strict"):
         scores = row.pop("scores") or {}
         for name in (*TASKS[run["task"]], "fit_seconds", "predict_ms"):
             row[name] = _part(scores.get(name), 0)
@@ -84,14 +104,14 @@ def _costs(store: FeatureStore) -> dict[str, dict[str, Any]]:
     return {row["model"]: row for row in rows}
 
 
-def predictions(store: FeatureStore, run_id: str) -> pa.Table:
-    """Every out-of-fold probability: backbone, head, repeat, fold, size, seed, ImgId, y, labels, proba."""
-    return _ask(store, "predictions", run_id)
+def predictions(store: FeatureStore, run: dict[str, Any]) -> pa.Table:
+    """Every out-of-fold probability of a run: backbone, head, repeat, fold, size, seed, ImgId, y, labels, proba."""
+    return ask(store, "predictions", [run["cells"]])
 
 
-def scores(store: FeatureStore, run_id: str) -> pa.Table:
-    """Every score in long form: backbone, head, repeat, fold, size, seed, n_train, n_test, metric, score."""
-    return _ask(store, "scores", run_id)
+def scores(store: FeatureStore, run: dict[str, Any]) -> pa.Table:
+    """Every score of a run in long form: backbone, head, repeat, fold, size, seed, n_train, n_test, metric, score."""
+    return ask(store, "scores", [run["cells"]])
 
 
 def compared(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]:
@@ -104,20 +124,25 @@ def compared(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
-    """The primary scores of a run, by row and split, means over the seeds; rows that lack a split are left out."""
+    """The primary scores of a run, by row and split, means over the seeds; NaN where a row lacks a split.
+
+    Only whole repeats count: those of which every cell has been tried, and of a row those without a failure.
+    """
     import pandas as pd
 
-    table = scores(store, run["run_id"]).to_pandas()
-    table = table[(table["metric"] == primary(run)) & (table["size"] == 1.0)]
+    whole = _whole(store, run)
+    table = scores(store, run).to_pandas()
+    table = table[(table["metric"] == primary(run)) & (table["size"] == 1.0) & table["cell"].isin(whole)]
     wide = table.pivot_table(index=["backbone", "head"], columns=["repeat", "fold"], values="score", aggfunc="mean")
-    wide = wide.loc[:, wide.columns.get_level_values("repeat").isin(_whole_repeats(store, run))].dropna()
+    in_repeat = wide.T.groupby(level="repeat").transform("count").T
+    wide = wide.where(in_repeat.eq(1 if run["protocol"] == "study" else int(run["folds"])))
+    wide = wide.dropna(how="all").dropna(axis=1, how="all")
     if not wide.size:
         return Scores({}, right={}, test_share=1.0, repeats=1)
     repeats, folds = (wide.columns.unique(level) for level in ("repeat", "fold"))
-    # A fold in which every row failed has its place too.
     wide = wide.reindex(columns=pd.MultiIndex.from_product([repeats, folds]))
     shares = (table["n_test"] / table["n_train"]).groupby([table["repeat"], table["fold"]]).mean()
-    right, floor = _right(store, run, wide) if run["task"] == "multiclass" else ({}, None)
+    right, floor = _right(store, run, whole, wide) if run["task"] == "multiclass" else ({}, None)
     return Scores(
         dict(zip(wide.index, wide.to_numpy(float), strict=True)),
         right=right,
@@ -127,25 +152,22 @@ def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
     )
 
 
-def _whole_repeats(store: FeatureStore, run: dict[str, Any]) -> list[int]:
-    """The repeats of which every cell has been tried: of a run that was cut short only these count."""
-    rows = store.sql(
-        "SELECT repeat, count(DISTINCT cell) AS cells FROM bench_cells "
-        "SEMI JOIN (SELECT unnest(cells) AS cell FROM bench_runs WHERE run_id = ?) USING (cell) GROUP BY repeat",
-        [run["run_id"]],
-    ).to_pylist()
-    repeats = 1 if run["protocol"] == "study" else int(run["repeats"])
-    return [row["repeat"] for row in rows if row["cells"] == len(run["cells"]) / repeats]
+def _whole(store: FeatureStore, run: dict[str, Any]) -> list[str]:
+    """The cells of whole repeats: of a run that was cut short only these count."""
+    tried = ask(store, "whole", [run.get("peers", [run["run_id"]])])["cell"].to_pylist()
+    return sorted(set(tried).intersection(run["cells"]))
 
 
-def _right(store: FeatureStore, run: dict[str, Any], wide: Any) -> tuple[dict[Row, NDArray[np.float64]], Results]:
-    """What each row of ``wide`` had right, and what the most frequent class has, as `Scores` takes them.
+def _right(
+    store: FeatureStore, run: dict[str, Any], cells: Sequence[str], wide: Any
+) -> tuple[dict[Row, NDArray[np.float64]], Results]:
+    """What each row of ``wide`` had right on its splits, and what the most frequent class has, as `Scores` takes them.
 
     Means over the seeds; of a single split the first seed alone, since McNemar's test takes no shares.
     """
     import pandas as pd
 
-    table = _ask(store, "right", run["run_id"]).to_pandas()
+    table = ask(store, "right", [cells]).to_pandas()
     repeats = wide.columns.unique("repeat")
     table = table[table["repeat"].isin(repeats)]
     if wide.shape[1] == 1:
@@ -155,18 +177,22 @@ def _right(store: FeatureStore, run: dict[str, Any], wide: Any) -> tuple[dict[Ro
     both = pd.concat([table, floor]).astype({"correct": float})
     columns = pd.MultiIndex.from_product([repeats, np.unique(table["ImgId"])], names=["repeat", "ImgId"])
     grid = both.pivot_table(index=["backbone", "head"], columns=["repeat", "ImgId"], values="correct", aggfunc="mean")
-    right = {
-        row: grid.reindex(columns=columns).loc[row].to_numpy(float).reshape(len(repeats), -1) for row in grid.index
-    }
+    grid = grid.reindex(columns=columns)
     named = floor.astype({"correct": float}).groupby(["repeat", "fold"])["correct"].mean()
-    return right, (named.reindex(wide.columns).to_numpy(float), right.pop(("", "majority")))
+    most_frequent = grid.loc[("", "majority")].to_numpy(float).reshape(len(repeats), -1)
+    right = {}
+    for row, scored in wide.iterrows():
+        # A repeat in which a fold failed has no score, so that its other folds must not count either.
+        counts = scored.notna().to_numpy().reshape(len(repeats), -1).all(axis=1, keepdims=True)
+        right[row] = np.where(counts, grid.loc[row].to_numpy(float).reshape(len(repeats), -1), np.nan)
+    return right, (named.reindex(wide.columns).to_numpy(float), most_frequent)
 
 
 def backfill(store: FeatureStore, run: dict[str, Any]) -> int:
     """Score stored predictions by metrics that came later than they did; returns how many scores were added."""
     if run["task"] != "multiclass":
         return 0
-    table = scores(store, run["run_id"])
+    table = scores(store, run)
     have = {(row["cell"], row["metric"]) for row in table.select(["cell", "metric"]).to_pylist()}
     cells = sorted({cell for cell, _ in have})
     lacking = [(cell, name) for cell in cells for name in METRICS if (cell, name) not in have]

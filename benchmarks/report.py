@@ -12,7 +12,8 @@ from benchmarks import formats
 from benchmarks.claims import floor_note, floor_score, tie_note
 from benchmarks.difference import ROPE
 from benchmarks.metrics import TASKS, wilson
-from benchmarks.queries import compared, primary, runs
+from benchmarks.queries import compared, primary
+from benchmarks.selection import selected
 from featurestore import FeatureStore
 from featurestore.state import write_atomic
 
@@ -20,18 +21,15 @@ STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
 FORMATS = ("terminal", "markdown", "csv", "latex", "json")
 
 
-def tables(store: FeatureStore, *, protocols: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The newest run of each protocol, view and label with its comparison rows, ready for JSON.
+def tables(store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str | None = None) -> list[dict[str, Any]]:
+    """The comparison rows of each protocol, view and label, or of one run; see `selection.selected`. Ready for JSON.
 
     Raises
     ------
     InputError
         When the store holds no such run.
     """
-    newest: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for run in (run for name in protocols for run in runs(store, protocol=name)) if protocols else runs(store):
-        newest.setdefault((run["protocol"], run["view"], run["label"]), run)
-    return [_table(store, run) for run in newest.values()]
+    return [_table(store, run) for run in selected(store, protocols=protocols, run_id=run_id)]
 
 
 def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +46,7 @@ def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
         name: run[name]
         for name in ("classes", "class_counts", "task", "seed", "seeds", "synthetic", "n_rows", "n_missing", "leaks")
     }
+    described |= {name: run[name] for name in ("runs", "canary", "n_unlabelled", "n_rare")}
     described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"], "rope": ROPE}
     return {**described, "libraries": json.loads(run["libraries"]), "cells": len(run["cells"]), "rows": rows}
 
@@ -89,8 +88,9 @@ def notes(table: dict[str, Any]) -> list[str]:
     ]
     if table["synthetic"]:
         lines.append("SYNTHETIC data or weights: these figures say nothing about real posters")
-    if table["n_missing"]:
-        lines.append(f"{table['n_missing']} rows of the view are left out: a backbone has no embedding of them")
+    if table.get("canary"):
+        lines.append("the labels are shuffled (canary): no row can be better than chance")
+    lines += _left_out(table)
     metric = next(iter(TASKS[table["task"]]))
     whole = [row for row in table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
     whole = [row for row in whole if row.get(metric) is not None]
@@ -98,7 +98,7 @@ def notes(table: dict[str, Any]) -> list[str]:
     lines += [] if floor is None else [floor_note(table, whole, floor=floor)]
     tied = tie_note(whole)
     lines += [tied] if tied else []
-    lines += table["warnings"]
+    lines += [*_joined(table), *table["warnings"]]
     named = next((row for row in whole if row.get("reference")), None)
     if named and len(whole) > 1:
         tested = f"vs ref., p: against {named['backbone']} {named['head']} (R), corrected for the number of rows (Holm)"
@@ -117,6 +117,38 @@ def notes(table: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _left_out(table: dict[str, Any]) -> list[str]:
+    """Which rows of the view are not learned from, and why."""
+    lines = []
+    if table["n_missing"]:
+        lines.append(f"{table['n_missing']} rows of the view are left out: a backbone has no embedding of them")
+    if table.get("n_unlabelled"):
+        one = table["n_unlabelled"] == 1
+        lines.append(
+            f"{table['n_unlabelled']} {'row' if one else 'rows'} of the view {'has' if one else 'have'} no "
+            f"{table['label']} and {'is' if one else 'are'} left out"
+        )
+    if table.get("n_rare"):
+        lines.append(f"{table['n_rare']} rows of the view are left out: each {table['label']} of theirs is too rare")
+    return lines
+
+
+def _joined(table: dict[str, Any]) -> list[str]:
+    """Where the cells of a table come from when one run has not computed them all."""
+    lines = []
+    if len(table.get("runs", ())) > 1:
+        lines.append(
+            f"stored cells of {len(table['runs'])} runs over the same folds (`benchmarks runs`; --run shows one alone)"
+        )
+    splits = {row["splits"] for row in table["rows"] if not row["published"] and row.get("splits")}
+    if len(splits) > 1:
+        lines.append(
+            f"rows have results on {min(splits)} to {max(splits)} splits: two rows are compared over the splits that "
+            "both have"
+        )
+    return lines
+
+
 def render(tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None) -> str:
     """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text; see `formats.render`."""
     return formats.render(tables_, form, notes, width=width)
@@ -127,7 +159,7 @@ def write_report(tables_: Sequence[dict[str, Any]], path: Path) -> None:
     parts = ["# Comparison of classifier heads over frozen embeddings"]
     for table in tables_:
         lineage = [
-            f"- run `{table['run_id']}`, {table['cells']} cells, seed {table['seed']}, "
+            f"- run `{'`, `'.join(table['runs'])}`, {table['cells']} cells, seed {table['seed']}, "
             f"store state `{table['state_id']}`",
             f"- classes: {', '.join(table['classes'])}",
             f"- {table['machine']}; " + ", ".join(f"{name} {number}" for name, number in table["libraries"].items()),

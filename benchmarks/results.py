@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.cells import Cell, Outcome
+from benchmarks.cells import BENCH_VERSION, Cell, Outcome
 from benchmarks.cost import Cost
 from benchmarks.metrics import TASKS
 from benchmarks.protocols import Protocol
-from benchmarks.schemas import CELLS, COSTS, PREDICTIONS, RUNS, SCORES
+from benchmarks.schemas import CELLS, COSTS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
 from featurestore import FeatureStore
 
 LIBRARIES = ("numpy", "scikit-learn", "scipy", "xgboost", "lightgbm", "torch", "duckdb", "pyarrow")
@@ -32,6 +32,8 @@ class Plan:
     ----------
     reference
         ``backbone/head`` of the row that the others are tested against.
+    reference_named
+        Whether somebody asked for that row.
     canary
         Whether the labels are shuffled.
     warnings
@@ -43,6 +45,7 @@ class Plan:
     seed: int
     seeds: int
     reference: str
+    reference_named: bool
     canary: bool
     warnings: Sequence[str]
 
@@ -109,14 +112,16 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
     """
     dataset = plan.cells[0].dataset
     keys = [cell.key for cell in plan.cells]
-    if store.has("bench_runs"):
-        newest = store.sql(
-            "SELECT run_id, cells = ? AND view = ? AND label = ? AND reference = ? AS equal FROM bench_runs "
-            "WHERE protocol = ? AND canary = ? ORDER BY started_at DESC LIMIT 1",
-            [keys, dataset.view, dataset.label, plan.reference, plan.protocol.name, plan.canary],
-        ).to_pylist()
-        if newest and newest[0]["equal"]:
-            return str(newest[0]["run_id"])
+    details = {
+        "bench_version": BENCH_VERSION,
+        "labels_hash": dataset.labels_hash,
+        "n_unlabelled": dataset.unlabelled,
+        "n_rare": dataset.rare,
+        "reference_named": plan.reference_named,
+    }
+    same = _same_as_newest(store, plan, keys, details)
+    if same is not None:
+        return same
     started = datetime.now(UTC)
     run_id = f"{plan.protocol.name}-{started:%Y%m%dT%H%M%S%f}"
     counts = dataset.y.sum(axis=0) if dataset.y.ndim == 2 else np.bincount(dataset.y, minlength=len(dataset.classes))
@@ -146,8 +151,35 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
         "machine": machine(),
         "cells": keys,
     }
-    store.append({"bench_runs": pa.Table.from_pylist([row], schema=RUNS)})
+    store.append(
+        {
+            "bench_runs": pa.Table.from_pylist([row], schema=RUNS),
+            "bench_run_details": pa.Table.from_pylist([{"run_id": run_id, **details}], schema=RUN_DETAILS),
+        }
+    )
     return run_id
+
+
+def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], details: Mapping[str, Any]) -> str | None:
+    """The id of the newest run of the protocol where it is the very run that is planned."""
+    if not (store.has("bench_runs") and store.has("bench_run_details")):
+        return None
+    dataset = plan.cells[0].dataset
+    named = {
+        "cells": list(keys),
+        "view": dataset.view,
+        "label": dataset.label,
+        "reference": plan.reference,
+        "n_missing": dataset.missing,
+        **details,
+    }
+    newest = store.sql(
+        f"SELECT run_id, {' AND '.join(f'{name} = ?' for name in named)} AS equal "
+        "FROM bench_runs LEFT JOIN bench_run_details USING (run_id) "
+        "WHERE protocol = ? AND canary = ? ORDER BY started_at DESC LIMIT 1",
+        [*named.values(), plan.protocol.name, plan.canary],
+    ).to_pylist()
+    return str(newest[0]["run_id"]) if newest and newest[0]["equal"] else None
 
 
 def store_outcomes(store: FeatureStore, run_id: str, outcomes: Sequence[Finished], *, wait_seconds: float) -> None:

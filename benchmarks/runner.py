@@ -145,7 +145,14 @@ def _plan(
     cells.sort(key=lambda cell: cell.split.repeat)
     signs = [sign for dataset in datasets for sign in warnings_of(dataset, splits)]
     return results.Plan(
-        protocol, cells, seed, seeds, _reference(reference, heads, datasets), canary, list(dict.fromkeys(signs))
+        protocol,
+        cells,
+        seed=seed,
+        seeds=seeds,
+        reference=_reference(reference, heads, datasets),
+        reference_named=reference is not None,
+        canary=canary,
+        warnings=list(dict.fromkeys(signs)),
     )
 
 

@@ -32,6 +32,17 @@ RUNS = pa.schema(
         ("cells", pa.list_(pa.string())),
     ]
 )
+# What came later than stores that hold runs: a table keeps its columns, so these have one of their own.
+RUN_DETAILS = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("bench_version", pa.int32()),
+        ("labels_hash", pa.string()),
+        ("n_unlabelled", pa.int64()),
+        ("n_rare", pa.int64()),
+        ("reference_named", pa.bool_()),
+    ]
+)
 CELLS = pa.schema(
     [
         ("cell", pa.string()),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from featurestore import arrow
 from featurestore._optional import import_extra
 from featurestore.errors import InputError
+from featurestore.labels import has_label
 
 
 class Arrays(NamedTuple):
@@ -65,16 +66,16 @@ class Features:
         """The labels in the order of their codes; empty without a label."""
         if self.label is None:
             return ()
-        return tuple(sorted({str(value) for value in self.table[self.label].to_pylist() if value is not None}))
+        return tuple(sorted({str(value) for value in self.table[self.label].to_pylist() if has_label(value)}))
 
     @property
     def y(self) -> NDArray[np.int64] | None:
-        """``(n,)`` int64, places in `classes`; -1 where the label is missing; None without a label."""
+        """``(n,)`` int64, places in `classes`; -1 where the row has none, see `has_label`; None without a label."""
         if self.label is None:
             return None
         code = {name: number for number, name in enumerate(self.classes)}
         values = self.table[self.label].to_pylist()
-        return np.array([-1 if value is None else code[str(value)] for value in values], np.int64)
+        return np.array([code[str(value)] if has_label(value) else -1 for value in values], np.int64)
 
     @property
     def vector_columns(self) -> tuple[str, ...]:

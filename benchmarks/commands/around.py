@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ def canary(
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks canary")
-    from benchmarks.canary import watch
+    from benchmarks.canary import heard, watch
     from benchmarks.protocols import Protocol
     from benchmarks.runner import run
     from featurestore import open as open_store
@@ -51,13 +50,12 @@ def canary(
         )
     rows = watch(opened, report.run_id)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows]))
+        names = ("backbone", "head", "chance", "p_holm")
+        click.echo(json.dumps([{row.metric: row.score} | {name: getattr(row, name) for name in names} for row in rows]))
     else:
-        click.echo(f"labels shuffled; chance is {rows[0].chance:.3f}")
-        for row in rows:
-            told = "FAILED TO RUN" if row.accuracy is None else f"{row.accuracy:.3f}  p {row.p_holm:.3f}"
-            click.echo(f"{row.backbone:<24}{row.head:<24}{told}{'  LEAK: better than chance' if row.leaks else ''}")
-    if any(row.leaks or row.accuracy is None for row in rows):
+        for line in heard(rows):
+            click.echo(line)
+    if any(row.leaks or row.score is None for row in rows):
         raise click.exceptions.Exit(1)
 
 

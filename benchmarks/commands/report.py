@@ -1,5 +1,6 @@
-"""The commands `table` and `report`."""
+"""The commands `table`, `report` and `runs`."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,11 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.options import NAMES, PAGE, terminal_width, written
-from featurestore.commands.options import FOLDER, store_option
+from featurestore.commands.options import FOLDER, json_option, store_option
+
+run_option = click.option(
+    "--run", "run_id", metavar="ID", help="This run alone, by its id or how it begins; see `runs`."
+)
 
 
 @click.command()
@@ -22,19 +27,25 @@ from featurestore.commands.options import FOLDER, store_option
     help="What the table is printed as.",
 )
 @click.option("--wide", is_flag=True, help="On a terminal: all columns, however wide.")
-def table(store: Path, protocols: Sequence[str], form: str, wide: bool) -> None:
-    """Print the comparison table of the newest run of each protocol."""
+@run_option
+def table(store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: str | None) -> None:
+    """Print the comparison tables: of each protocol all stored results over the folds of its newest run."""
     from benchmarks.report import render, tables
     from featurestore import open as open_store
+    from featurestore.errors import InputError
 
-    click.echo(render(tables(open_store(store), protocols=protocols), form, width=None if wide else terminal_width()))
+    if run_id is not None and protocols:
+        raise InputError(f"got both --run {run_id} and --protocol: name one of them, a run has one protocol")
+    found = tables(open_store(store), protocols=protocols, run_id=run_id)
+    click.echo(render(found, form, width=None if wide else terminal_width()))
 
 
 @click.command()
 @store_option
 @click.option("-o", "--output", type=FOLDER, help="File to write, .html or .md.  [default: report.html in the store]")
-def report(store: Path, output: Path | None) -> None:
-    """Write the newest runs as one HTML page for people, or their tables as Markdown."""
+@run_option
+def report(store: Path, output: Path | None, run_id: str | None) -> None:
+    """Write the comparison tables with charts as one HTML page for people, or the tables alone as Markdown."""
     from featurestore._optional import import_extra
 
     import_extra("matplotlib", "bench", needed_by="benchmarks report")
@@ -47,6 +58,19 @@ def report(store: Path, output: Path | None) -> None:
     if path.suffix not in (".html", ".md"):
         raise InputError(f"got {str(path)!r} as the report, expected a name that ends with .html or .md")
     opened = open_store(store)
-    shown = tables(opened)
-    written(partial(write_html, opened, shown) if path.suffix == ".html" else partial(write_report, shown), path)
+    shown = tables(opened, run_id=run_id)
+    page = partial(write_html, opened, shown, run_id=run_id)
+    written(page if path.suffix == ".html" else partial(write_report, shown), path)
     click.echo(str(path))
+
+
+@click.command()
+@store_option
+@json_option
+def runs(store: Path, as_json: bool) -> None:
+    """List the runs, newest first; `table` and `report` show one alone with --run."""
+    from benchmarks.listing import lines, listed
+    from featurestore import open as open_store
+
+    found = listed(open_store(store))
+    click.echo(json.dumps(found, default=str) if as_json else "\n".join(lines(found)))

@@ -1,8 +1,8 @@
--- The comparison table of the run $1: a row per backbone, head and training size, with a map of its mean scores.
+-- The comparison table of the cells $1: a row per backbone, head and training size, with a map of its mean scores.
 WITH outcome AS (
     SELECT c.*
     FROM bench_cells AS c
-    SEMI JOIN (SELECT unnest(cells) AS cell FROM bench_runs WHERE run_id = ?) AS wanted USING (cell)
+    SEMI JOIN (SELECT unnest(?) AS cell) AS wanted USING (cell)
     QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.status = 'ok' DESC, c.finished_at DESC) = 1
 ), scored AS (
     SELECT DISTINCT o.backbone, o.head, o.size, o.repeat, o.fold, o.seed, o.cell, o.n_test, s.metric, s.score
@@ -29,6 +29,7 @@ WITH outcome AS (
         size,
         count(*) AS cells,
         count(*) FILTER (status = 'failed') AS failed,
+        count(DISTINCT (repeat, fold)) FILTER (status = 'ok') AS splits,
         max(message) FILTER (status = 'failed') AS failure,
         min(model) AS model,
         bool_or(synthetic) AS synthetic,

@@ -1,8 +1,8 @@
--- Every out-of-fold probability of the run $1, once.
+-- Every out-of-fold probability of the cells $1, once.
 WITH outcome AS (
     SELECT c.cell, c.backbone, c.head, c.repeat, c.fold, c.size, c.seed
     FROM bench_cells AS c
-    SEMI JOIN (SELECT unnest(cells) AS cell FROM bench_runs WHERE run_id = ?) AS wanted USING (cell)
+    SEMI JOIN (SELECT unnest(?) AS cell) AS wanted USING (cell)
     WHERE c.status = 'ok'
     QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.finished_at DESC) = 1
 )

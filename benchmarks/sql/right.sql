@@ -1,8 +1,8 @@
--- Whether each out-of-fold prediction of the run $1 from the whole training part was right, once.
+-- Whether each out-of-fold prediction of the cells $1 from the whole training part was right, once.
 WITH outcome AS (
     SELECT c.cell, c.backbone, c.head, c.repeat, c.fold, c.seed
     FROM bench_cells AS c
-    SEMI JOIN (SELECT unnest(cells) AS cell FROM bench_runs WHERE run_id = ?) AS wanted USING (cell)
+    SEMI JOIN (SELECT unnest(?) AS cell) AS wanted USING (cell)
     WHERE c.status = 'ok' AND c.size = 1.0
     QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.finished_at DESC) = 1
 )

@@ -1,8 +1,8 @@
--- Every score of the run $1 in long form: one row per cell and metric. A cell that two processes stored counts once.
+-- Every score of the cells $1 in long form: one row per cell and metric. A cell that two processes stored counts once.
 WITH outcome AS (
     SELECT c.cell, c.backbone, c.head, c.repeat, c.fold, c.size, c.seed, c.n_train, c.n_test, c.finished_at
     FROM bench_cells AS c
-    SEMI JOIN (SELECT unnest(cells) AS cell FROM bench_runs WHERE run_id = ?) AS wanted USING (cell)
+    SEMI JOIN (SELECT unnest(?) AS cell) AS wanted USING (cell)
     WHERE c.status = 'ok'
     QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.finished_at DESC) = 1
 )

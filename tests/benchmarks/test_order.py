@@ -67,10 +67,10 @@ def test_processes_print_equal_bytes(bench: FeatureStore) -> None:
 def test_scores_that_differ_by_rounding_errors_go_by_name(
     bench: FeatureStore, noise: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = queries._ask
+    asked = queries.ask
 
-    def noisy(store: FeatureStore, name: str, run_id: str):  # type: ignore[no-untyped-def]
-        table = asked(store, name, run_id)
+    def noisy(store: FeatureStore, name: str, parameters: object):  # type: ignore[no-untyped-def]
+        table = asked(store, name, parameters)
         rows = table.to_pylist(maps_as_pydicts="strict")
         for number, row in enumerate(rows):
             mean, *others = row["scores"]["accuracy"].values()
@@ -83,6 +83,6 @@ def test_scores_that_differ_by_rounding_errors_go_by_name(
         return Rows()
 
     expected = [(row["backbone"], row["head"]) for row in queries.comparison(bench, queries.runs(bench)[0])]
-    monkeypatch.setattr(queries, "_ask", noisy)
+    monkeypatch.setattr(queries, "ask", noisy)
     found = queries.comparison(bench, queries.runs(bench)[0])
     assert [(row["backbone"], row["head"]) for row in found] == expected

@@ -68,6 +68,7 @@ USES: dict[str, list[list[str]]] = {
     "bench_predictions": [["sql", "SELECT round(sum(list_sum(proba)), 6) FROM bench_predictions"]],
     "bench_scores": [["sql", "SELECT avg(score) FROM bench_scores"]],
     "bench_runs": [["sql", "SELECT max(seed) FROM bench_runs"]],
+    "bench_run_details": [["sql", "SELECT max(n_rare) FROM bench_run_details"]],
 }
 OTHERS: dict[str, list[list[str]]] = {
     "movies": [["sql", "SELECT count(*) FROM images"], ["sql", "SELECT count(*) FROM embeddings_other"]],
