@@ -66,7 +66,7 @@ def tie_note(rows: Sequence[TableRow]) -> str | None:
     tied = [row for row in rows if row["tied_with_best"]]
     test = next((row["test"] for row in rows if row.get("test")), None)
     if len(learned) > 1 and not test:
-        return "the differences are not tested: one split, and a score that is no mean over images"
+        return "differences are not tested: there is one split, and the score is no mean over images"
     corrected = ", Holm over all pairs" if len(learned) > 1 else ""
     if len(tied) > 1:
         return f"{len(tied)} rows (≈) are not significantly different from the best ({test}{corrected})"
@@ -93,7 +93,8 @@ def _first(table: dict[str, Any], mine: Sequence[TableRow], metric: str) -> str:
     if _is_clear(learned):
         which = "every other row that learns" if tied > 1 else "every other row"
         return f"{name} is significantly better than {which} on {rows}: {score}"
-    return f"{name} is the highest row on {rows}, {score}; not every difference from it could be tested"
+    some = "not every difference" if any(row.get("p_best") is not None for row in others) else "no difference"
+    return f"{name} is the highest row on {rows}, {score}; {some} from it could be tested"
 
 
 def _is_clear(learned: Sequence[TableRow]) -> bool:

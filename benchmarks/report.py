@@ -101,9 +101,7 @@ def notes(table: dict[str, Any]) -> list[str]:
     lines += [*_joined(table), *table["warnings"]]
     named = next((row for row in whole if row.get("reference")), None)
     if named and len(whole) > 1:
-        tested = f"vs ref., p: against {named['backbone']} {named['head']} (R), corrected for the number of rows (Holm)"
-        aside = ", the most frequent class by itself" if any(row["head"] == "majority" for row in whole) else ""
-        lines.append(tested + aside)
+        lines.append(_reference_note(whole, named))
     lines += [
         f"LEAK: what {row['head']} over {row['backbone']} predicts for a row depends on the other rows of its batch"
         for row in table["rows"]
@@ -147,6 +145,14 @@ def _joined(table: dict[str, Any]) -> list[str]:
             "both have"
         )
     return lines
+
+
+def _reference_note(rows: Sequence[dict[str, Any]], named: dict[str, Any]) -> str:
+    against = f"against {named['backbone']} {named['head']} (R)"
+    if all(row.get("p_holm") is None for row in rows):
+        return f"vs ref.: {against}"
+    aside = ", majority by itself" if any(row["head"] == "majority" for row in rows) else ""
+    return f"vs ref., p: {against}, corrected for the number of rows (Holm){aside}"
 
 
 def render(tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None) -> str:

@@ -1,7 +1,7 @@
 """Which rows of a table differ: from the reference, from the best row, from the most frequent class."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
 from typing import Any
 
@@ -42,8 +42,8 @@ FIELDS = tuple(field.name for field in fields(Comparison))
 class Scores:
     """The scores of a table's rows on the same splits, and what each had right: what all comparisons are made of.
 
-    Two rows are compared over the splits that both have. Rows of the head ``majority`` are no candidates: they count in
-    no correction for several comparisons, and each is tested by itself.
+    Two rows are compared over the splits that both have. Rows of the head ``majority`` are no candidates: however many
+    there are, no other comparison is corrected for them.
 
     Parameters
     ----------
@@ -96,31 +96,41 @@ class Scores:
         """The p value of every other row's difference from ``best``.
 
         The best of many is picked by the data, so its comparisons are corrected as all pairs are, not as those with one
-        row named beforehand.
+        row named beforehand; that with the most frequent class, as one of each candidate with it.
         """
-        pairs = list(combinations([row for row in self.splits if not is_majority(row)], 2))
+        pairs = list(combinations(self._candidates, 2))
         adjusted = holm([self._p_value(self._results(first), self._results(second)) for first, second in pairs])
         family = {frozenset(pair): p for pair, p in zip(pairs, adjusted, strict=True)}
         found = {}
         for row in self.splits:
             if row != best:
                 pair = frozenset((row, best))
-                found[row] = family[pair] if pair in family else self._p_value(self._results(best), self._results(row))
+                alone = self._picked(self._p_value(self._results(best), self._results(row)))
+                found[row] = family.get(pair, alone)
         return found
 
     def tied_with(self, best: Row, *, alpha: float = ALPHA) -> set[Row]:
         """The rows that are not significantly different from ``best``, itself included."""
         return {best} | {row for row, p in self.from_best(best).items() if p >= alpha}
 
-    def over_majority(self, row: Row) -> Comparison | None:
-        """``row`` against always naming the most frequent class; None where the table can't say what that scores."""
-        own = self._results(row)
+    def over_majority(self, best: Row) -> Comparison | None:
+        """The best row against always naming the most frequent class; None where it is not known what that scores."""
+        own = self._results(best)
         floors = [self._results(other) for other in self.splits if is_majority(other)]
         floors += [self.floor] if self.floor and not floors else []
         if not floors:
             return None
         # All of them name the same class; the one that was run on the most of the row's splits tells the most.
-        return self._compared(own, max(floors, key=lambda floor: int(_both(own, floor).sum())))
+        found = self._compared(own, max(floors, key=lambda floor: int(_both(own, floor).sum())))
+        return replace(found, p_value=self._picked(found.p_value))
+
+    @property
+    def _candidates(self) -> list[Row]:
+        return [row for row in self.splits if not is_majority(row)]
+
+    def _picked(self, p_value: float) -> float:
+        """A p value of the best candidate, corrected for how many it was picked from (Bonferroni)."""
+        return float(np.minimum(1.0, p_value * max(1, len(self._candidates))))
 
     def _results(self, row: Row) -> Results:
         return self.splits[row], self.right.get(row)

@@ -124,15 +124,23 @@ def test_a_head_far_below_in_short() -> None:
 
 
 def over_floor(*, runs: int, heads: int, repeats: int) -> float:
-    """How often the highest of heads that are as good as the most frequent class is called better than it."""
+    """How often the highest of heads that are as good as the most frequent class is called better than it.
+
+    ``repeats`` 0 is one split of 163 rows.
+    """
     rng = np.random.default_rng(9)
-    better = 0
+    better, n = 0, 811 if repeats else 163
     for _ in range(runs):
-        named = rng.random(811) < 0.44
-        found = drawn(rng, [np.where(named, 0.7, 0.2357)] * heads, luck=0.5, repeats=repeats)
-        # The splits are drawn inside: the floor's own are those of as many rows.
-        parts = [part for _ in range(repeats) for part in np.array_split(rng.permutation(named), FOLDS)]
-        found.floor = (np.array([part.mean() for part in parts]), np.tile(named, (repeats, 1)))
+        named = rng.random(n) < 0.44
+        found = drawn(rng, [np.where(named, 0.7, 0.2357)] * heads, luck=0.5, repeats=max(1, repeats), n=n)
+        if repeats:
+            # Parts of their own: which rows make a fold is no matter here.
+            parts = [part.mean() for _ in range(repeats) for part in np.array_split(rng.permutation(named), FOLDS)]
+            found.floor = (np.array(parts), np.tile(named, (repeats, 1)))
+        else:
+            one = {row: np.array([rows.mean()]) for row, rows in found.right.items()}
+            right = {row: rows[0] for row, rows in found.right.items()}
+            found = Scores(one, right=right, test_share=0.25, repeats=1, floor=(np.array([named.mean()]), named))
         comparison = found.over_majority(best_of(found))
         assert comparison is not None
         better += comparison.p_value < 0.05 and comparison.difference > 0
@@ -140,9 +148,15 @@ def over_floor(*, runs: int, heads: int, repeats: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("heads", "repeats", "runs"), [(12, 1, 400), (36, 1, 200), (12, 10, 100)])
+@pytest.mark.parametrize(
+    ("heads", "repeats", "runs"), [(12, 0, 400), (36, 0, 400), (12, 1, 400), (36, 1, 200), (12, 10, 100)]
+)
 def test_the_highest_of_many_is_rarely_better_than_the_floor_by_luck(heads: int, repeats: int, runs: int) -> None:
     assert over_floor(heads=heads, repeats=repeats, runs=runs) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)
+
+
+def test_the_highest_of_many_over_the_floor_in_short() -> None:
+    assert over_floor(heads=12, repeats=0, runs=40) <= 0.05
 
 
 def detected(*, runs: int, repeats: int, luck: float) -> float:
@@ -211,8 +225,11 @@ def test_the_most_frequent_class_is_in_no_correction() -> None:
         assert many.from_best(rows[0])[row] == p
     for row, (comparison, p) in alone.against(rows[1]).items():
         assert many.against(rows[1])[row] == (comparison, p)
-    one = many.compare(rows[0], copies[0]).p_value
-    assert [many.from_best(rows[0])[row] for row in copies] == [one] * len(copies)
+    # The best was picked from three.
+    picked = 3 * many.compare(rows[0], copies[0]).p_value
+    assert [many.from_best(rows[0])[row] for row in copies] == [picked] * len(copies)
+    assert many.over_majority(rows[0]).p_value == picked
+    assert many.against(rows[1])[copies[0]][1] == many.compare(rows[1], copies[0]).p_value, "named beforehand"
 
 
 def joined(found: Scores, row: tuple[str, str], kept: slice, repeats: int) -> Scores:
