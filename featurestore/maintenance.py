@@ -72,6 +72,7 @@ def gc(root: Path, *, dry_run: bool = False, wait_seconds: float = 0.0) -> GcRep
                 oldest = min(state.tables[table] for state in states(root) if table in state.tables)
                 trim_log(root / table, writer.state.tables.get(table), oldest)
         size = sum(path.stat().st_size for path in garbage)
+        writer.check()
         for path in garbage if not dry_run else ():
             path.unlink()
             _remove_empty(path.parent, root)
@@ -161,10 +162,10 @@ def _merge(folder: Path, group: Sequence[Part]) -> Part:
 
 
 def _data_files(root: Path) -> Iterator[Path]:
-    """Parts and staged batches, and whatever a killed writer left half-written; never logs, states or the lock."""
+    """Parts and what is staged, and whatever a killed writer left half-written; never logs, states or the lock."""
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root).parts
-        is_data = (
+        is_data = inside[0] == "staging" or (
             path.suffix == ".parquet" and inside[0] not in ("cache", snapshots.FOLDER) and "_delta_log" not in inside
         )
         if (is_data or (HALF_WRITTEN.search(path.name) and not _being_written(path, root))) and path.is_file():

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
-from featurestore.errors import InputError
+from featurestore.errors import InputError, IntegrityError
 from featurestore.schemas import CORE_TABLES
 
 # What `catalog` makes of each backbone.
@@ -55,6 +56,19 @@ def check_identifier(name: str, what: str) -> None:
 def _own() -> frozenset[str]:
     sql = files("featurestore").joinpath("sql/views.sql").read_text("utf-8")
     return frozenset({*CORE_TABLES, *re.findall(r"^CREATE OR REPLACE VIEW (\w+)", sql, flags=re.M)})
+
+
+def inside(root: Path, path: Path) -> Path:
+    """``path``, which must lie below ``root`` when every symbolic link on the way is followed.
+
+    Raises
+    ------
+    IntegrityError
+        When it leads elsewhere.
+    """
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise IntegrityError(f"{str(path)!r} leads out of {str(root)!r}: a store holds all of its files itself")
+    return path
 
 
 def quote_name(name: str) -> str:
