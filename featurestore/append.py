@@ -7,12 +7,9 @@ import pyarrow as pa
 
 from featurestore.errors import InputError
 from featurestore.layout import read_layout
-from featurestore.names import check_identifier
+from featurestore.names import RESERVED, check_identifier
 from featurestore.schemas import CORE_TABLES
 from featurestore.writer import open_writer
-
-# Folders of a store that hold no table.
-RESERVED = frozenset({"cache", "snapshots", "staging"})
 
 
 def append(root: Path, tables: Mapping[str, pa.Table], *, wait_seconds: float) -> None:

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from featurestore import snapshots
 from featurestore.errors import IntegrityError
+from featurestore.layout import read_layout
+from featurestore.names import inside
 from featurestore.parts import Part, check_part, read_part, write_part
 from featurestore.progress import Progress
-from featurestore.state import State, read_state
+from featurestore.state import STATE_FILE, State, read_state
 from featurestore.tables import list_parts, trim_log
 from featurestore.writer import Commit, Writer, open_writer, renew
 
@@ -64,13 +66,14 @@ def gc(root: Path, *, dry_run: bool = False, wait_seconds: float = 0.0) -> GcRep
     A reader that opened an older state before this has to `refresh`.
     """
     with open_writer(root, wait_seconds=wait_seconds, purpose="gc") as writer:
+        read_layout(root, writer.state)  # a state that shows what it has not names nothing that may be removed
         kept = referenced(root)
         tables = sorted({table for state in states(root) for table in state.tables})
         garbage = [path for path in _data_files(root) if str(path.relative_to(root)) not in kept]
         if not dry_run:
             for table in tables:
                 oldest = min(state.tables[table] for state in states(root) if table in state.tables)
-                trim_log(root / table, writer.state.tables.get(table), oldest)
+                trim_log(inside(root, root / table), writer.state.tables.get(table), oldest)
         size = sum(path.stat().st_size for path in garbage)
         writer.check()
         for path in garbage if not dry_run else ():
@@ -87,7 +90,7 @@ def gc(root: Path, *, dry_run: bool = False, wait_seconds: float = 0.0) -> GcRep
 
 
 def verify(root: Path, *, on_progress: Progress | None = None) -> VerifyReport:
-    """Recompute the checksum of every part that is referred to, and count its rows.
+    """Recompute the checksum of every part that is referred to, count its rows, and see what the state shows.
 
     Raises
     ------
@@ -107,6 +110,10 @@ def verify(root: Path, *, on_progress: Progress | None = None) -> VerifyReport:
             damaged[path] = str(error)
         if on_progress:
             on_progress(done, len(parts))
+    try:
+        read_layout(root, read_state(root))
+    except IntegrityError as error:
+        damaged[STATE_FILE] = str(error)
     return VerifyReport(len(parts), sum(part.size_bytes for part in parts.values()), damaged)
 
 

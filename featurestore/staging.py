@@ -41,8 +41,7 @@ class Staging:
     def __init__(self, writer: Writer, spec: BackboneSpec) -> None:
         self.writer = writer
         self.spec = spec
-        self.runs = writer.root / "staging" / f"{spec.name}-{spec.revision}"
-        self.folder = self.runs / uuid4().hex
+        self.folder = writer.root / "staging" / f"{spec.name}-{spec.revision}-{uuid4().hex}"
         self.hashes: set[str] = set()
         self._names: dict[str, None] = {}
         self._lock = FileLock(self.folder / LOCK_FILE, timeout=0)
@@ -58,12 +57,10 @@ class Staging:
 
     def adopt(self, wanted: set[str]) -> None:
         """Take over the batches that ended runs left; what is damaged or no longer wanted is removed."""
-        for path in sorted(self.runs.iterdir()) if self.runs.is_dir() else ():
-            if path.is_symlink() or not path.is_dir():
-                path.unlink()
-                continue
-            with suppress(Timeout), FileLock(path / LOCK_FILE, timeout=0):  # a run that lives keeps its batches
-                self._adopt(path, wanted)
+        for run in sorted(self.folder.parent.glob(f"{self.spec.name}-{self.spec.revision}*")):
+            if run != self.folder and run.is_dir() and not run.is_symlink():
+                with suppress(Timeout), FileLock(run / LOCK_FILE, timeout=0):  # a run that lives keeps its batches
+                    self._adopt(run, wanted)
 
     def _adopt(self, run: Path, wanted: set[str]) -> None:
         self._open()
@@ -101,7 +98,7 @@ class Staging:
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):  # another run's batches are there
-            self.runs.rmdir()
+            self.folder.parent.rmdir()
         self.hashes.clear()
         self._names.clear()
 

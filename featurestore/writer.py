@@ -13,7 +13,7 @@ from featurestore.catalog import write_shell_file
 from featurestore.errors import InputError, IntegrityError, StoreError, StoreNotFound, in_one_line
 from featurestore.layout import is_published, read_layout, write_cache
 from featurestore.lock import HOLDER_FILE, LOCK_FILE, locked, replaced
-from featurestore.names import check_names
+from featurestore.names import check_names, inside
 from featurestore.parts import Part, check_part, read_part, write_part
 from featurestore.schemas import CORE_TABLES, PARTITIONS
 from featurestore.state import STATE_FILE, State, read_state, write_atomic
@@ -56,6 +56,7 @@ class Commit:
         """Add ``rows`` to ``table``, which is created on first use; for embeddings, into one ``partition``."""
         if table not in self.state.tables:  # before anything is written, not at the end
             check_names([*self.state.tables, table], self.state.revisions, self._views)
+        inside(self.root, self.root / table)
         self._schemas[table] = CORE_TABLES.get(table, rows.schema)
         self._add.setdefault(table, []).append(write_part(rows, self.root / table, partition=partition))
 
@@ -104,7 +105,7 @@ class Commit:
         versions = dict(self.state.tables)
         for table, schema in self._schemas.items():
             versions[table] = commit_parts(
-                self.root / table,
+                inside(self.root, self.root / table),
                 schema=schema,
                 partition_by=PARTITIONS.get(table, ()),
                 version=self.state.tables.get(table),

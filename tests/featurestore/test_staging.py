@@ -41,7 +41,7 @@ HARM: dict[str, Callable[[list[Path]], object]] = {
     "one replaced by another": lambda found: shutil.copy(found[1], found[0]),
     "one became a folder": lambda found: to_folder(found[0]),
     "the run's folder removed": lambda found: shutil.rmtree(found[0].parent),
-    "the folder of all runs removed": lambda found: shutil.rmtree(found[0].parents[2]),
+    "the folder of all runs removed": lambda found: shutil.rmtree(found[0].parents[1]),
 }
 
 
@@ -108,9 +108,7 @@ def test_of_a_killed_run_only_whole_batches_are_adopted(
 def test_batches_of_another_revision_are_not_adopted(store: FeatureStore) -> None:
     (run,) = {path.parent for path in killed(store)}
     other = CountingBackbone(weights="blocks-2")
-    there = store.path / "staging" / f"{other.spec.name}-{other.spec.revision}"
-    there.mkdir()
-    run.rename(there / run.name)
+    run.rename(run.with_name(f"{other.spec.name}-{other.spec.revision}-left"))
     assert store.embed(other).computed == 24
 
 
