@@ -48,7 +48,7 @@ def read_layout(root: Path, state: State) -> Layout:
     """
     parts = _read_cache(root, state) or list_state(root, state)
     schemas = {
-        table: _schema(root / table, listed[0], state.tables[table])
+        table: _schema(root / table, listed, state.tables[table])
         for table, listed in parts.items()
         if table not in CORE_TABLES and listed
     }
@@ -114,14 +114,14 @@ def _digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def _schema(folder: Path, part: Part, version: int) -> pa.Schema:
-    """The schema of a table as a part tells, or, when that is damaged, the log: the other tables stay readable."""
-    try:
-        return pq.read_schema(folder / part.path)
-    except (OSError, pa.ArrowException):
-        from featurestore.tables import logged_schema
+def _schema(folder: Path, parts: Sequence[Part], version: int) -> pa.Schema:
+    """The schema of a table as a part tells, or, when all are damaged, the log: the other tables stay readable."""
+    for part in parts:
+        with suppress(OSError, pa.ArrowException):  # the next may be whole
+            return pq.read_schema(folder / part.path)
+    from featurestore.tables import logged_schema
 
-        return logged_schema(folder, version)
+    return logged_schema(folder, version)
 
 
 def _dims(root: Path, layout: Layout) -> dict[str, int]:

@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import Schema
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from featurestore.errors import IntegrityError, StoreError, in_one_line
+from featurestore.errors import InputError, IntegrityError, StoreError, in_one_line
 from featurestore.parts import Part, recorded_part
 from featurestore.state import sync_folder
 
@@ -59,6 +59,20 @@ def _reading(folder: Path, version: int) -> Iterator[None]:
         raise IntegrityError(
             f"the log of {folder} has no version {version} ({in_one_line(error)[:200]}): restore it from a copy"
         ) from error
+
+
+def check_logged(schema: pa.Schema) -> None:
+    """Refuse columns that a log can't name.
+
+    Raises
+    ------
+    InputError
+        With what the library says of them.
+    """
+    try:
+        Schema.from_arrow(schema)
+    except Exception as error:  # it has no type of error of its own for this
+        raise InputError(f"Delta Lake has no type for it: {in_one_line(error)[:160]}") from error
 
 
 def commit_parts(
