@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.errors import IntegrityError
-from featurestore.parts import Part, read_part, recorded_part
+from featurestore.parts import Part, digest, read_part, recorded_part
 from featurestore.schemas import CORE_TABLES
 from featurestore.state import State, write_atomic
 
@@ -57,10 +57,31 @@ def read_layout(root: Path, state: State) -> Layout:
 
 
 def list_state(root: Path, state: State) -> dict[str, list[Part]]:
-    """The parts of every table of ``state``, from the logs."""
+    """The parts of every table of ``state``, from the logs; raises as `list_table`."""
+    return {table: list_table(root, state, table) for table in state.tables}
+
+
+def list_table(root: Path, state: State, table: str) -> list[Part]:
+    """The parts of one table of ``state``, from its log.
+
+    Raises
+    ------
+    IntegrityError
+        When the log can't be read, or says something else than when the state was written.
+    """
     from featurestore.tables import list_parts  # its library starts threads: only where the cache does not do
 
-    return {table: list_parts(root / table, version) for table, version in state.tables.items()}
+    parts = list_parts(root / table, state.tables[table])
+    if not _agrees(state, table, parts):
+        raise IntegrityError(
+            f"the log of {root / table} is damaged: its version {state.tables[table]} no longer names the parts that "
+            f"the state {state.id} was made of; restore {table}/_delta_log from a copy"
+        )
+    return parts
+
+
+def _agrees(state: State, table: str, parts: Sequence[Part]) -> bool:
+    return state.digests.get(table) in (None, digest(parts))
 
 
 def write_cache(root: Path, layout: Layout) -> None:
@@ -90,9 +111,10 @@ def _read_cache(root: Path, state: State) -> dict[str, list[Part]] | None:
         return None
     try:
         where, parts = str(root / CACHE), record["parts"]
-        return {table: [recorded_part(where, *fields) for fields in parts[table]] for table in state.tables}
+        listed = {table: [recorded_part(where, *fields) for fields in parts[table]] for table in state.tables}
     except (IntegrityError, LookupError, TypeError):  # edited by hand: the logs tell
         return None
+    return listed if all(_agrees(state, table, parts) for table, parts in listed.items()) else None
 
 
 def _cached(root: Path) -> dict[str, Any] | None:

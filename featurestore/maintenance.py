@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 
 from featurestore import snapshots
 from featurestore.errors import IntegrityError
-from featurestore.layout import read_layout
+from featurestore.layout import list_table, read_layout
 from featurestore.names import inside
 from featurestore.parts import Part, check_part, read_part, write_part
 from featurestore.progress import Progress
 from featurestore.state import STATE_FILE, State, read_state
-from featurestore.tables import list_parts, trim_log
+from featurestore.tables import trim_log
 from featurestore.writer import Commit, Writer, open_writer, renew
 
 # Names under which this package, DuckDB (a log beside its file) and Delta (in its logs) write before they rename.
@@ -52,11 +52,16 @@ def states(root: Path) -> list[State]:
 
 def referenced(root: Path) -> dict[str, Part]:
     """Every part that the current state or a snapshot refers to, by its path below the store."""
-    versions = {(table, version) for state in states(root) for table, version in state.tables.items()}
+    # Of states that have a table alike, one does for all.
+    of = {
+        (table, number, state.digests.get(table, "")): state
+        for state in states(root)
+        for table, number in state.tables.items()
+    }
     return {
         f"{table}/{part.path}": part
-        for table, version in sorted(versions)
-        for part in list_parts(root / table, version)
+        for (table, *_), state in sorted(of.items(), key=lambda item: item[0])
+        for part in list_table(root, state, table)
     }
 
 

@@ -1,9 +1,10 @@
 """Immutable Parquet parts: written once under the hash of their bytes, read without copies, never changed."""
 
 import base64
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,12 @@ def recorded_part(where: str, path: object, rows: object, size_bytes: object, pa
             "restore it from a copy"
         )
     return Part(name, rows, size_bytes, folders)
+
+
+def digest(parts: Sequence[Part]) -> str:
+    """A checksum of what a log says of the parts of a table, in any order."""
+    said = sorted((part.path, part.rows, part.size_bytes) for part in parts)
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def write_part(table: pa.Table, folder: Path, *, partition: Mapping[str, str] | None = None) -> Part:

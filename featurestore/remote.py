@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from featurestore.errors import IntegrityError, StoreError, StoreNotFound
+from featurestore.layout import list_state
 from featurestore.names import RECORDED, inside
 from featurestore.parts import Part, check_part, is_file_of
 from featurestore.state import STATE_FILE, parse_state, read_record
@@ -65,8 +66,6 @@ def mirror(location: str) -> Path:
 
 def _bring(source: fs.FileSystem, base: str, local: Path, location: str) -> None:
     """State, snapshots, logs, parts; what one names is checked before the next is fetched."""
-    from featurestore.tables import list_parts
-
     new_state = local / f".{STATE_FILE}.{os.getpid()}.tmp"
     try:
         _copy(source, f"{base}/{STATE_FILE}", new_state, limit=RECORD_BYTES)
@@ -76,11 +75,12 @@ def _bring(source: fs.FileSystem, base: str, local: Path, location: str) -> None
         for removed in set((local / "snapshots").glob("*.json")).difference(kept):
             removed.unlink(missing_ok=True)
         states = [parse_state(read_record(path), location) for path in (new_state, *kept)]
-        versions = sorted({item for state in states for item in state.tables.items()})
-        logs = {name for table, _ in versions for name in _under(source, base, f"{table}/_delta_log")}
+        tables = sorted({table for state in states for table in state.tables})
+        logs = {name for table in tables for name in _under(source, base, f"{table}/_delta_log")}
         _fetch(source, base, local, sorted(filter(LOG.fullmatch, logs)), limit=LOG_BYTES)
-        for table, version in versions:
-            _fetch_parts(source, f"{base}/{table}", local / table, list_parts(local / table, version))
+        for state in states:
+            for table, parts in list_state(local, state).items():
+                _fetch_parts(source, f"{base}/{table}", local / table, parts)
         # Last, so that a reader of the copy never sees a state whose parts are still on their way.
         os.replace(new_state, local / STATE_FILE)
     finally:

@@ -12,7 +12,8 @@ from featurestore.errors import IntegrityError, StoreError, StoreNotFound, reaso
 from featurestore.names import check_recorded
 
 STATE_FILE = "state.json"
-FORMAT = 1
+# The second has digests; the first is read and, while a state has none, written.
+FORMATS = (1, 2)
 # Counts and versions of a record: what 63 bits hold, as the libraries behind take it.
 MAX_COUNT = 2**63 - 1
 # More than any collection has, and a number that SQL can hold.
@@ -35,6 +36,8 @@ class State:
         ``top_genres``: how many genres the view ``labeled`` keeps.
     views
         The SELECT of each view that a user made.
+    digests
+        For each table `parts.digest` of its parts at that version; empty of those that an older version wrote last.
     """
 
     number: int = 0
@@ -42,16 +45,21 @@ class State:
     revisions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, int] = field(default_factory=lambda: {"top_genres": 4})
     views: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
         """``NUMBER-HASH``: names this state in lineage."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(self._fields(), sort_keys=True).encode()).hexdigest()
         return f"{self.number}-{digest[:12]}"
 
     def to_json(self) -> str:
         """One JSON object; views keep their order, since one may stand on earlier ones."""
-        return json.dumps({"format": FORMAT, "id": self.id, **asdict(self)}, indent=1) + "\n"
+        version = FORMATS[1] if self.digests else FORMATS[0]
+        return json.dumps({"format": version, "id": self.id, **self._fields()}, indent=1) + "\n"
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "digests" or value}
 
     def next(self, **changes: Any) -> "State":
         """The state after this one, with ``changes``."""
@@ -75,7 +83,7 @@ def parse_state(text: str, where: str) -> State:
             raise ValueError(f"its format is no number but a {type(version).__name__}")
         record.pop("created_at", None)  # a snapshot's
         written = record.pop("id", None)
-        if version == FORMAT:
+        if version in FORMATS:
             state = _checked(State(**record), where)
             if written not in (None, state.id):
                 raise ValueError(f"it is not the state {written}")
@@ -84,7 +92,7 @@ def parse_state(text: str, where: str) -> State:
         raise IntegrityError(
             f"{where} is damaged: it is not a state record ({reason(error)[:100]}); restore it from a copy"
         ) from error
-    raise StoreError(f"{where} has format {str(version)[:20]}, this version reads {FORMAT}: upgrade the package")
+    raise StoreError(f"{where} has format {str(version)[:20]}, this version reads {FORMATS[-1]}: upgrade the package")
 
 
 def _checked(state: State, where: str) -> State:
@@ -100,6 +108,9 @@ def _checked(state: State, where: str) -> State:
     for backbone, revision in state.revisions.items():
         check_recorded("backbone", backbone, where)
         check_recorded("revision", revision, where)
+    for table, digest in state.digests.items():
+        if table not in state.tables or type(digest) is not str:
+            raise ValueError(f"the digest of {table} is {digest!r}")
     for setting, value in state.settings.items():
         if type(value) is not int or not 1 <= value <= MAX_GENRES:
             raise ValueError(f"the setting {setting} is {value!r}")

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from featurestore.catalog import write_shell_file
 from featurestore.errors import InputError, IntegrityError, StoreError, StoreNotFound, in_one_line
-from featurestore.layout import is_published, read_layout, write_cache
+from featurestore.layout import is_published, list_table, read_layout, write_cache
 from featurestore.lock import HOLDER_FILE, LOCK_FILE, locked, replaced
 from featurestore.names import check_names, inside
-from featurestore.parts import Part, check_part, read_part, write_part
+from featurestore.parts import Part, check_part, digest, read_part, write_part
 from featurestore.schemas import CORE_TABLES, PARTITIONS
 from featurestore.state import STATE_FILE, State, read_state, write_atomic
 
@@ -39,10 +39,7 @@ class Commit:
 
     def current(self, table: str) -> list[Part]:
         """The parts of ``table`` in the state this commit starts from."""
-        from featurestore.tables import list_parts
-
-        version = self.state.tables.get(table)
-        return [] if version is None else list_parts(self.root / table, version)
+        return list_table(self.root, self.state, table) if table in self.state.tables else []
 
     def replace(self, table: str, rows: pa.Table) -> None:
         """Make ``rows`` the whole of ``table``; where they are that already, whole and unharmed, nothing is written."""
@@ -102,8 +99,9 @@ class Commit:
         self._check()
         revisions = {**self.state.revisions, **self._revisions}
         check_names([*self.state.tables, *self._schemas], revisions, self._views)
-        versions = dict(self.state.tables)
+        versions, digests = dict(self.state.tables), dict(self.state.digests)
         for table, schema in self._schemas.items():
+            digests[table] = digest(self._after(table))
             versions[table] = commit_parts(
                 inside(self.root, self.root / table),
                 schema=schema,
@@ -114,12 +112,19 @@ class Commit:
             )
         settings = {**self.state.settings, **self._settings}
         changes = {"tables": versions, "revisions": revisions, "settings": settings, "views": self._views}
+        changes["digests"] = digests
         if all(dict(getattr(self.state, name)) == value for name, value in changes.items()):
             return self.state
         state = self.state.next(**changes)
         self._check()
         write_atomic(self.root / STATE_FILE, state.to_json().encode())
         return state
+
+    def _after(self, table: str) -> list[Part]:
+        """The parts of ``table`` once this commit is published."""
+        removed = {part.path for part in self._remove.get(table, ())}
+        parts = {part.path: part for part in self.current(table) if part.path not in removed}
+        return list((parts | {part.path: part for part in self._add.get(table, ())}).values())
 
 
 def _holds(folder: Path, part: Part, rows: pa.Table) -> bool:

@@ -87,7 +87,7 @@ STATES: list[tuple[str, dict[str, Any]]] = [
     ("state record", {"more": 1}),
     ("format", {"format": "1"}),
     ("format", {"format": None}),
-    ("upgrade the package", {"format": 2}),
+    ("upgrade the package", {"format": 3}),
 ]
 
 
@@ -173,7 +173,7 @@ def test_a_file_that_is_no_snapshot_is_refused_by_name(embedded: FeatureStore) -
 
 RECORDS: list[Any] = [{}, [], "x", None, {"parts": {}}]
 PARTS: list[Any] = [
-    *(None, 7, [[]], [7]),
+    *(None, {}, [], 7, [[]], [7]),
     *([fields] for fields in (["../../x.parquet", 1, 1, {}], [PART, -1, 1, {}], [PART, 1, HUGE, {}])),
     *([fields] for fields in ([PART, "1", 1, {}], [PART, 1, 1, []], [PART, 1, 1, {}, 1], [PART, True, 1, {}])),
 ]
@@ -291,3 +291,77 @@ def test_a_table_that_is_a_link_to_another_store_is_not_written(embedded: Featur
         with pytest.raises(IntegrityError, match="leads out of"):
             write()
     assert sorted(other.rglob("*")) == before
+
+
+LOGS = [
+    ("movies", '"add"', '"ade"'),
+    ("embeddings", '"add"', '"ade"'),
+    ("notes", '"add"', '"ade"'),
+    ("images", '"size":', '"size":1'),
+    ("notes", 'numRecords\\":', 'numRecords\\":1'),
+]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize(("table", "old", "new"), LOGS)
+def test_a_log_that_no_longer_says_what_it_said_loses_nothing(
+    embedded: FeatureStore, table: str, old: str, new: str, cached: bool
+) -> None:
+    (log,) = (embedded.path / table / "_delta_log").glob("*.json")
+    whole = log.read_text()
+    assert old in whole
+    log.write_text(whole.replace(old, new, 1))
+    if not cached:
+        (embedded.path / "cache" / "layout.json").unlink()
+    before = files(embedded.path)
+    for command in ("verify", "repair", "gc", "compact"):
+        with pytest.raises(IntegrityError, match=f"the log of .*{table} is damaged"):
+            COMMANDS[command](FeatureStore(embedded.path))
+    assert files(embedded.path) == before
+    log.write_text(whole)
+    assert maintenance.gc(embedded.path).removed == []
+    assert FeatureStore(embedded.path).embed(CountingBackbone()).present == 24
+
+
+def test_a_removal_that_a_log_forgot_shows_no_row_twice(embedded: FeatureStore) -> None:
+    embedded.append({"notes": pa.table({"x": [2]})})
+    maintenance.compact(embedded.path)
+    log = max((embedded.path / "notes" / "_delta_log").glob("*.json"))
+    log.write_text(log.read_text().replace('"remove"', '"semove"'))
+    (embedded.path / "cache" / "layout.json").unlink()
+    with pytest.raises(IntegrityError, match="notes is damaged"):
+        FeatureStore(embedded.path).sql("FROM notes")
+
+
+def test_what_only_a_snapshot_refers_to_is_kept_though_its_log_is_damaged(embedded: FeatureStore) -> None:
+    embedded.snapshot("kept")
+    (log,) = (embedded.path / "notes" / "_delta_log").glob("*.json")
+    embedded.append({"notes": pa.table({"x": [2]})})
+    maintenance.compact(embedded.path)
+    before = files(embedded.path)
+    log.write_text(log.read_text().replace('"add"', '"ade"'))
+    with pytest.raises(IntegrityError, match="notes"):
+        maintenance.gc(embedded.path)
+    assert files(embedded.path) == before
+
+
+def test_a_state_of_an_older_version_is_read_and_goes_on(embedded: FeatureStore) -> None:
+    path = embedded.path / "state.json"
+    record = json.loads(path.read_text())
+    old = {name: value for name, value in record.items() if name not in ("id", "digests")} | {"format": 1}
+    path.write_text(json.dumps(old))
+    store = FeatureStore(embedded.path)
+    assert store.state.digests == {}
+    assert json.loads(store.state.to_json())["format"] == 1
+    assert maintenance.verify(store.path).damaged == {}
+    store.append({"notes": pa.table({"x": [2]})})
+    assert list(store.state.digests) == ["notes"]
+    assert len(store.sql("FROM notes")) == 2
+
+
+@pytest.mark.parametrize("digests", [[], {"notes": 1}, {"other": "0"}, {"notes": "0" * 64}])
+def test_digests_that_were_edited_are_one_sentence(embedded: FeatureStore, digests: object) -> None:
+    record = json.loads((embedded.path / "state.json").read_text())
+    del record["id"]
+    (embedded.path / "state.json").write_text(json.dumps(record | {"digests": digests}))
+    refused(embedded, "damaged")
