@@ -125,23 +125,24 @@ def embed(
         sync_images(writer)
         replaced = replaced_revision(writer, spec)
         run = _plan(writer, spec)
-        with closing(Staging(writer, spec)) as staging:
-            try:
-                reused, compute = _reuse(writer, spec, staging, run)
-                pa.default_memory_pool().release_unused()  # what looking at the folders took
-                if on_progress:
-                    on_progress(0, len(compute))
-                _compute(
-                    writer,
-                    backbone,
-                    staging,
-                    run,
-                    compute,
-                    batch_size=batch_size,
-                    workers=workers,
-                    on_progress=on_progress,
-                )
-            finally:
+        staging = Staging(writer, spec)
+        try:
+            reused, compute = _reuse(writer, spec, staging, run)
+            pa.default_memory_pool().release_unused()  # what looking at the folders took
+            if on_progress:
+                on_progress(0, len(compute))
+            _compute(
+                writer,
+                backbone,
+                staging,
+                run,
+                compute,
+                batch_size=batch_size,
+                workers=workers,
+                on_progress=on_progress,
+            )
+        finally:
+            with closing(staging):
                 _publish(writer, spec, staging, run)
     return EmbedReport(
         backbone=spec.name,
