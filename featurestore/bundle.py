@@ -17,6 +17,7 @@ from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.export import write_parquet
 from featurestore.features import Features
 from featurestore.hashing import file_hash
+from featurestore.manifest import check_manifest
 from featurestore.state import write_atomic
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
     manifest = _parse(content, folder)
     if manifest.get("format") != FORMAT:
         raise InputError(
-            f"{folder} is a bundle of format {manifest.get('format')}, expected {FORMAT}: install a newer featurestore"
+            f"{folder} is a bundle of format {str(manifest.get('format'))[:20]}, expected {FORMAT}: "
+            "install a newer featurestore"
         )
     for name in (DATA, ROWS):
         file = folder / name
@@ -116,7 +118,7 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
             raise IntegrityError(f"{file} is not what the manifest names, its bytes changed: get the bundle again")
     try:
         return _features(folder, manifest)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, OSError, pa.ArrowException) as error:
         raise IntegrityError(f"{folder / MANIFEST} is no manifest of these files ({reason(error)[:160]})") from error
 
 
@@ -183,13 +185,17 @@ def _lineage(store: "FeatureStore", features: Features) -> list[dict[str, Any]]:
 
 
 def _features(folder: Path, manifest: dict[str, Any]) -> Features:
-    dims = tuple((str(name), int(dim)) for name, dim in manifest["dims"])
+    with pq.ParquetFile(folder / DATA) as file, pq.ParquetFile(folder / ROWS) as rows_file:
+        check_manifest(manifest, file, rows_file, size=(folder / DATA).stat().st_size)
+    dims = tuple((name, dim) for name, dim in manifest["dims"])
     columns = dict(zip(manifest["vectors"], (dim for _, dim in dims), strict=True))
     with pq.ParquetFile(folder / DATA) as file:
         X = _vectors(file, columns)
         table = file.read([name for name in file.schema_arrow.names if name not in columns])
     with pq.ParquetFile(folder / ROWS) as file:
         rows = file.read()
+    if not len(rows) == len(table) == len(X) or rows["ImgId"].null_count or rows["duplicate_group"].null_count:
+        raise ValueError(f"it says {len(X)} rows, {len(rows)} can be read")
     return Features(
         X=X,
         ids=arrow.to_numpy(rows["ImgId"]),
@@ -217,6 +223,8 @@ def _vectors(file: pq.ParquetFile, columns: dict[str, int]) -> NDArray[np.float3
             X[top : top + len(block), left : left + dim] = values.reshape(-1, dim)
             left += dim
         top += len(block)
+    if top != len(X):
+        raise ValueError(f"it says {len(X)} vectors, {top} can be read")
     return X
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,12 +11,12 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pyarrow as pa
 
-from featurestore.errors import IntegrityError, QueryError, reason
+from featurestore.errors import InputError, IntegrityError, QueryError, reason
 from featurestore.layout import Layout
 from featurestore.names import quote_name, quote_text
 from featurestore.parts import Part, check_once
 from featurestore.sandbox import guard, interruptible
-from featurestore.schemas import CORE_TABLES
+from featurestore.schemas import CORE_TABLES, EMBEDDINGS_LOG
 
 SHELL_FILE = "store.duckdb"
 # DuckDB does not look at checksums. Tables and backbones of up to so many bytes are compared with theirs before it
@@ -23,6 +24,16 @@ SHELL_FILE = "store.duckdb"
 CHECKED_BYTES = 64 * 2**20
 # The column that tells the part that a vector lies in.
 OF_PART = ", filename = 'part'"
+# Types of the store's own tables: for these DuckDB need not be asked, which takes a connection.
+OWN_TYPES = {
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.string(): "VARCHAR",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
+    EMBEDDINGS_LOG.field("embedding").type: "FLOAT[]",
+}
 
 
 @interruptible()
@@ -186,22 +197,36 @@ def _failing(schema: pa.Schema, why: str) -> str:
 
 
 def _columns(value: str, schema: pa.Schema) -> str:
-    return ", ".join(f"{value}::{_sql_type(field.type)} AS {quote_name(field.name)}" for field in schema)
+    return ", ".join(f"{value}::{_sql_type_or_text(field.type)} AS {quote_name(field.name)}" for field in schema)
 
 
-def _sql_type(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
-        return f"{_sql_type(kind.value_type)}[]"
-    names = {
-        pa.int32(): "INTEGER",
-        pa.int64(): "BIGINT",
-        pa.float32(): "FLOAT",
-        pa.float64(): "DOUBLE",
-        pa.bool_(): "BOOLEAN",
-        pa.string(): "VARCHAR",
-        pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
-    }
-    return names[kind]
+def _sql_type_or_text(kind: pa.DataType) -> str:
+    """A column that an older version let in, of a type that no view can have, leaves the other tables readable."""
+    try:
+        return sql_type(kind)
+    except InputError:
+        return "VARCHAR"
+
+
+@cache
+def sql_type(kind: pa.DataType) -> str:
+    """What DuckDB calls the type ``kind`` of an Arrow column.
+
+    Raises
+    ------
+    InputError
+        When it has none for it.
+    """
+    if kind in OWN_TYPES:
+        return OWN_TYPES[kind]
+    try:
+        with duckdb.connect(":memory:") as connection:
+            connection.register("empty", pa.schema([("x", kind)]).empty_table())
+            [(_, name, *_)] = connection.execute("DESCRIBE empty").fetchall()
+            connection.execute(f"SELECT NULL::{name} AS x WHERE false")
+    except (duckdb.Error, pa.ArrowException) as error:
+        raise InputError(f"DuckDB has no type for {kind} ({reason(error)})") from error
+    return str(name)
 
 
 @interruptible()

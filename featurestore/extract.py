@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class _Run:
     present: int
     computed: int = 0
     extraction: int | None = None
+    publishing: bool = False
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -123,7 +125,7 @@ def embed(
         sync_images(writer)
         replaced = replaced_revision(writer, spec)
         run = _plan(writer, spec)
-        staging = Staging(writer.root, spec)
+        staging = Staging(writer, spec)
         try:
             reused, compute = _reuse(writer, spec, staging, run)
             pa.default_memory_pool().release_unused()  # what looking at the folders took
@@ -140,7 +142,8 @@ def embed(
                 on_progress=on_progress,
             )
         finally:
-            _publish(writer, spec, staging, run)
+            with closing(staging):
+                _publish(writer, spec, staging, run)
     return EmbedReport(
         backbone=spec.name,
         revision=spec.revision,
@@ -224,6 +227,10 @@ def _compute(
 
 def _publish(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) -> None:
     """The one committer: staged batches become parts of the store, for every id that has the bytes."""
+    if run.publishing:  # it failed, and is not tried again at the end: the next run adopts the batches that are whole
+        return
+    run.publishing = True
+    writer.check()
     staged = pc.is_in(run.todo["content_hash"], value_set=pa.array(staging.hashes, pa.string()))
     rows = run.todo.filter(staged)
     # More than one part where many images have the same bytes, or an earlier run left much.
@@ -242,6 +249,7 @@ def _publish(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) ->
             extraction=run.extraction,
         )
     staging.clear()
+    run.publishing = False
 
 
 def forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -16,10 +16,9 @@ from featurestore.parts import read_part
 from featurestore.progress import Progress
 from featurestore.scan import Scan, in_order, keep, scan_folders
 from featurestore.schemas import IMAGES
+from featurestore.state import MAX_GENRES
 from featurestore.writer import Writer, check_room, open_writer
 
-# More than any collection has, and a number that SQL can hold.
-MAX_GENRES = 1_000_000
 CACHE = Path("cache", "images.parquet")
 
 

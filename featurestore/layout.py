@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.errors import IntegrityError
-from featurestore.parts import Part, read_part
+from featurestore.parts import Part, digest, read_part, recorded_part
 from featurestore.schemas import CORE_TABLES
 from featurestore.state import State, write_atomic
 
@@ -47,7 +48,7 @@ def read_layout(root: Path, state: State) -> Layout:
     """
     parts = _read_cache(root, state) or list_state(root, state)
     schemas = {
-        table: _schema(root / table, listed[0], state.tables[table])
+        table: _schema(root / table, listed, state.tables[table])
         for table, listed in parts.items()
         if table not in CORE_TABLES and listed
     }
@@ -56,10 +57,31 @@ def read_layout(root: Path, state: State) -> Layout:
 
 
 def list_state(root: Path, state: State) -> dict[str, list[Part]]:
-    """The parts of every table of ``state``, from the logs."""
+    """The parts of every table of ``state``, from the logs; raises as `list_table`."""
+    return {table: list_table(root, state, table) for table in state.tables}
+
+
+def list_table(root: Path, state: State, table: str) -> list[Part]:
+    """The parts of one table of ``state``, from its log.
+
+    Raises
+    ------
+    IntegrityError
+        When the log can't be read, or says something else than when the state was written.
+    """
     from featurestore.tables import list_parts  # its library starts threads: only where the cache does not do
 
-    return {table: list_parts(root / table, version) for table, version in state.tables.items()}
+    parts = list_parts(root / table, state.tables[table])
+    if not _agrees(state, table, parts):
+        raise IntegrityError(
+            f"the log of {root / table} is damaged: its version {state.tables[table]} no longer names the parts that "
+            f"the state {state.id} was made of; restore {table}/_delta_log from a copy"
+        )
+    return parts
+
+
+def _agrees(state: State, table: str, parts: Sequence[Part]) -> bool:
+    return state.digests.get(table) in (None, digest(parts))
 
 
 def write_cache(root: Path, layout: Layout) -> None:
@@ -79,15 +101,20 @@ def write_cache(root: Path, layout: Layout) -> None:
 def is_published(root: Path, state: State) -> bool:
     """Whether `write_cache`, the last step behind a commit, has been done for this state."""
     record = _cached(root)
-    return record is not None and bool(record["state"] == state.id)
+    return record is not None and record.get("state") == state.id
 
 
 def _read_cache(root: Path, state: State) -> dict[str, list[Part]] | None:
     """What `write_cache` kept, if it is of this very state; the logs are the truth, this is disposable."""
     record = _cached(root)
-    if record is None or record["tables"] != dict(state.tables):
+    if record is None or record.get("tables") != dict(state.tables):
         return None
-    return {table: [Part(*fields) for fields in parts] for table, parts in record["parts"].items()}
+    try:
+        where, parts = str(root / CACHE), record["parts"]
+        listed = {table: [recorded_part(where, *fields) for fields in parts[table]] for table in state.tables}
+    except (IntegrityError, LookupError, TypeError):  # edited by hand: the logs tell
+        return None
+    return listed if all(_agrees(state, table, parts) for table, parts in listed.items()) else None
 
 
 def _cached(root: Path) -> dict[str, Any] | None:
@@ -98,35 +125,51 @@ def _cached(root: Path) -> dict[str, Any] | None:
         return None
     if digest.decode("latin-1") != _digest(body):
         return None
-    record: dict[str, Any] = json.loads(body)
-    return record
+    try:
+        record = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def _schema(folder: Path, part: Part, version: int) -> pa.Schema:
-    """The schema of a table as a part tells, or, when that is damaged, the log: the other tables stay readable."""
-    try:
-        return pq.read_schema(folder / part.path)
-    except (OSError, pa.ArrowException):
-        from featurestore.tables import logged_schema
+def _schema(folder: Path, parts: Sequence[Part], version: int) -> pa.Schema:
+    """The schema of a table as a part tells, or, when all are damaged, the log: the other tables stay readable."""
+    for part in parts:
+        with suppress(OSError, pa.ArrowException):  # the next may be whole
+            return pq.read_schema(folder / part.path)
+    from featurestore.tables import logged_schema
 
-        return logged_schema(folder, version)
+    return logged_schema(folder, version)
 
 
 def _dims(root: Path, layout: Layout) -> dict[str, int]:
-    """The ``embed_dim`` of each current revision, from its record, or, when that is damaged, from its parts."""
-    dims = {}
-    try:
-        for part in layout.parts["backbones"] if layout.state.revisions else ():
+    """The ``embed_dim`` of each current revision, from its record, or, when that is damaged, from its parts.
+
+    Raises
+    ------
+    IntegrityError
+        When neither tells.
+    """
+    dims: dict[str, int] = {}
+    for part in layout.parts.get("backbones", ()) if layout.state.revisions else ():
+        with suppress(IntegrityError):  # its rows are looked for in the parts below
             rows = read_part(root / "backbones" / part.path, ["backbone", "revision", "embed_dim"]).to_pylist()
-            for row in rows:
-                if layout.state.revisions.get(row["backbone"]) == row["revision"]:
-                    dims[row["backbone"]] = row["embed_dim"]
-    except IntegrityError:
-        for backbone in layout.state.revisions:
-            schema = pq.read_schema(root / "embeddings" / layout.embedding_parts(backbone)[0].path)
-            dims[backbone] = schema.field("embedding").type.list_size
-    return dims
+            current = layout.state.revisions.items()
+            dims |= {row["backbone"]: row["embed_dim"] for row in rows if (row["backbone"], row["revision"]) in current}
+    return {
+        backbone: dims.get(backbone) or _dim_of_parts(root, layout, backbone) for backbone in layout.state.revisions
+    }
+
+
+def _dim_of_parts(root: Path, layout: Layout, backbone: str) -> int:
+    for part in layout.embedding_parts(backbone):
+        with suppress(OSError, pa.ArrowException):  # the next may be whole
+            return int(pq.read_schema(root / "embeddings" / part.path).field("embedding").type.list_size)
+    raise IntegrityError(
+        f"the store {str(root)!r} shows the revision {layout.state.revisions[backbone]} of {backbone!r}, "
+        "but has neither a record nor a vector of it: restore state.json from a copy"
+    )

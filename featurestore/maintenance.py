@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 
 from featurestore import snapshots
 from featurestore.errors import IntegrityError
+from featurestore.layout import list_table, read_layout
+from featurestore.names import inside
 from featurestore.parts import Part, check_part, read_part, write_part
 from featurestore.progress import Progress
-from featurestore.state import State, read_state
-from featurestore.tables import list_parts, trim_log
+from featurestore.state import STATE_FILE, State, read_state
+from featurestore.tables import trim_log
 from featurestore.writer import Commit, Writer, open_writer, renew
 
 # Names under which this package, DuckDB (a log beside its file) and Delta (in its logs) write before they rename.
@@ -50,11 +52,16 @@ def states(root: Path) -> list[State]:
 
 def referenced(root: Path) -> dict[str, Part]:
     """Every part that the current state or a snapshot refers to, by its path below the store."""
-    versions = {(table, version) for state in states(root) for table, version in state.tables.items()}
+    # Of states that have a table alike, one does for all.
+    of = {
+        (table, number, state.digests.get(table, "")): state
+        for state in states(root)
+        for table, number in state.tables.items()
+    }
     return {
         f"{table}/{part.path}": part
-        for table, version in sorted(versions)
-        for part in list_parts(root / table, version)
+        for (table, *_), state in sorted(of.items(), key=lambda item: item[0])
+        for part in list_table(root, state, table)
     }
 
 
@@ -64,14 +71,16 @@ def gc(root: Path, *, dry_run: bool = False, wait_seconds: float = 0.0) -> GcRep
     A reader that opened an older state before this has to `refresh`.
     """
     with open_writer(root, wait_seconds=wait_seconds, purpose="gc") as writer:
+        read_layout(root, writer.state)  # a state that shows what it has not names nothing that may be removed
         kept = referenced(root)
         tables = sorted({table for state in states(root) for table in state.tables})
         garbage = [path for path in _data_files(root) if str(path.relative_to(root)) not in kept]
         if not dry_run:
             for table in tables:
                 oldest = min(state.tables[table] for state in states(root) if table in state.tables)
-                trim_log(root / table, writer.state.tables.get(table), oldest)
+                trim_log(inside(root, root / table), writer.state.tables.get(table), oldest)
         size = sum(path.stat().st_size for path in garbage)
+        writer.check()
         for path in garbage if not dry_run else ():
             path.unlink()
             _remove_empty(path.parent, root)
@@ -86,7 +95,7 @@ def gc(root: Path, *, dry_run: bool = False, wait_seconds: float = 0.0) -> GcRep
 
 
 def verify(root: Path, *, on_progress: Progress | None = None) -> VerifyReport:
-    """Recompute the checksum of every part that is referred to, and count its rows.
+    """Recompute the checksum of every part that is referred to, count its rows, and see what the state shows.
 
     Raises
     ------
@@ -106,6 +115,10 @@ def verify(root: Path, *, on_progress: Progress | None = None) -> VerifyReport:
             damaged[path] = str(error)
         if on_progress:
             on_progress(done, len(parts))
+    try:
+        read_layout(root, read_state(root))
+    except IntegrityError as error:
+        damaged[STATE_FILE] = str(error)
     return VerifyReport(len(parts), sum(part.size_bytes for part in parts.values()), damaged)
 
 
@@ -161,10 +174,10 @@ def _merge(folder: Path, group: Sequence[Part]) -> Part:
 
 
 def _data_files(root: Path) -> Iterator[Path]:
-    """Parts and staged batches, and whatever a killed writer left half-written; never logs, states or the lock."""
+    """Parts and what is staged, and whatever a killed writer left half-written; never logs, states or the lock."""
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root).parts
-        is_data = (
+        is_data = inside[0] == "staging" or (
             path.suffix == ".parquet" and inside[0] not in ("cache", snapshots.FOLDER) and "_delta_log" not in inside
         )
         if (is_data or (HALF_WRITTEN.search(path.name) and not _being_written(path, root))) and path.is_file():

@@ -1,16 +1,29 @@
-"""Names of views: none may be taken twice, or nobody could open the store any more; and how SQL quotes one."""
+"""Names: which a table, backbone or view may have, which of a record are believed, and how SQL quotes one."""
 
 import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
-from featurestore.errors import InputError
+from featurestore.errors import InputError, IntegrityError
 from featurestore.schemas import CORE_TABLES
 
 # What `catalog` makes of each backbone.
 OF_BACKBONE = ("embeddings", "labeled", "_parts")
 MAX_LENGTH = 63
+# Folders of a store that hold no table.
+RESERVED = frozenset({"cache", "snapshots", "staging"})
+IDENTIFIER = rf"[a-z_][a-z0-9_]{{0,{MAX_LENGTH - 1}}}"
+# The names that this package gives: each becomes a part of a path, so that no record may hold any other.
+RECORDED = {
+    "table": re.compile(rf"(?!(?:{'|'.join(sorted(RESERVED))})\Z){IDENTIFIER}"),
+    "backbone": re.compile(IDENTIFIER),
+    "view": re.compile(IDENTIFIER),
+    "revision": re.compile(r"[0-9a-f]{16}"),
+    "part": re.compile(rf"(?:{IDENTIFIER}=[a-z0-9_]+/)*part-[0-9a-f]{{32}}\.parquet"),
+    "snapshot": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"),
+}
 
 
 def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str]) -> None:
@@ -55,6 +68,36 @@ def check_identifier(name: str, what: str) -> None:
 def _own() -> frozenset[str]:
     sql = files("featurestore").joinpath("sql/views.sql").read_text("utf-8")
     return frozenset({*CORE_TABLES, *re.findall(r"^CREATE OR REPLACE VIEW (\w+)", sql, flags=re.M)})
+
+
+def check_recorded(kind: str, name: object, where: str) -> str:
+    """``name``, read from the record ``where``, which must be one that this package gives to a ``kind``.
+
+    Whatever comes from a state, a snapshot, a log, a cache or a listing passes here before it becomes part of a path.
+
+    Raises
+    ------
+    IntegrityError
+        When it is none; it is quoted.
+    """
+    if not isinstance(name, str) or not RECORDED[kind].fullmatch(name):
+        raise IntegrityError(
+            f"{where} is damaged: it names the {kind} {str(name)[:100]!r}, which no store has; restore it from a copy"
+        )
+    return name
+
+
+def inside(root: Path, path: Path) -> Path:
+    """``path``, which must lie below ``root`` when every symbolic link on the way is followed.
+
+    Raises
+    ------
+    IntegrityError
+        When it leads elsewhere.
+    """
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise IntegrityError(f"{str(path)!r} leads out of {str(root)!r}: a store holds all of its files itself")
+    return path
 
 
 def quote_name(name: str) -> str:

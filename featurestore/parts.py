@@ -1,9 +1,10 @@
 """Immutable Parquet parts: written once under the hash of their bytes, read without copies, never changed."""
 
 import base64
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from featurestore.errors import IntegrityError
 from featurestore.hashing import file_hash
-from featurestore.state import sync_folder
+from featurestore.names import check_recorded
+from featurestore.state import is_count, sync_folder
 
 ROW_GROUP = 4096
 # The key in the footer under which a part with embeddings holds its `Vectors`.
@@ -43,6 +45,30 @@ class Part:
     rows: int
     size_bytes: int
     partition: Mapping[str, str]
+
+
+def recorded_part(where: str, path: object, rows: object, size_bytes: object, partition: object) -> Part:
+    """A part as the record ``where``, a log or a cache, tells of it.
+
+    Raises
+    ------
+    IntegrityError
+        When its path leads anywhere but to a part of the table, or its other fields don't fit.
+    """
+    name = check_recorded("part", path, where)
+    folders = dict(folder.split("=", 1) for folder in name.split("/")[:-1])
+    if not is_count(rows) or not is_count(size_bytes) or partition != folders:
+        raise IntegrityError(
+            f"{where} is damaged: it says {rows!r} rows, {size_bytes!r} bytes and {partition!r} of {name}; "
+            "restore it from a copy"
+        )
+    return Part(name, rows, size_bytes, folders)
+
+
+def digest(parts: Sequence[Part]) -> str:
+    """A checksum of what a log says of the parts of a table, in any order."""
+    said = sorted((part.path, part.rows, part.size_bytes) for part in parts)
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def write_part(table: pa.Table, folder: Path, *, partition: Mapping[str, str] | None = None) -> Part:
@@ -180,8 +206,13 @@ def check_part(part: Part, folder: Path) -> None:
     size = path.stat().st_size
     if size != part.size_bytes:
         raise IntegrityError(f"{path} has {size} bytes, the log says {part.size_bytes}: restore it from a copy")
-    if not path.name.startswith(f"part-{file_hash(path)[:HASH_DIGITS]}"):
+    if not is_file_of(part, path):
         raise IntegrityError(f"{path} is damaged: its bytes don't match its checksum; restore it from a copy")
+
+
+def is_file_of(part: Part, path: Path) -> bool:
+    """Whether ``path`` has the bytes that the name of ``part`` tells of."""
+    return part.path.endswith(f"part-{file_hash(path)[:HASH_DIGITS]}.parquet")
 
 
 # Paths, sizes and times of the parts that `check_once` found whole.

@@ -2,18 +2,33 @@
 
 import hashlib
 import os
-import shutil
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
-from featurestore.errors import StoreError, StoreNotFound
-from featurestore.state import STATE_FILE, parse_state, write_atomic
+from featurestore.errors import IntegrityError, StoreError, StoreNotFound
+from featurestore.layout import list_state
+from featurestore.names import RECORDED, inside
+from featurestore.parts import Part, check_part, is_file_of
+from featurestore.state import STATE_FILE, parse_state, read_record
 
+Item = TypeVar("Item")
 FETCHERS = 8
+# Bytes of a state or snapshot, and of one file of a log: many times those of the largest store.
+RECORD_BYTES = 64 * 2**20
+LOG_BYTES = 512 * 2**20
+# Of a listing nothing else is fetched: these are all the records that a store has.
+SNAPSHOT = re.compile(rf"snapshots/{RECORDED['snapshot'].pattern}\.json")
+LOG = re.compile(
+    rf"{RECORDED['table'].pattern}/_delta_log/(?:\d{{20}}(?:\.[0-9a-z-]+)*\.(?:json|parquet)|_last_checkpoint)"
+)
+# The time of change that a part of the copy gets once its bytes were compared with its name: any later one is another.
+CHECKED_TIME = 0
 
 
 def is_remote(location: str) -> bool:
@@ -33,28 +48,43 @@ def mirror(location: str) -> Path:
         When there is no store.
     StoreError
         When the address is not understood or can't be reached.
+    IntegrityError
+        When a record there names anything but files of a store, or an object is not the one that was written.
     """
-    from featurestore.tables import list_parts
-
     try:
         source, base = fs.FileSystem.from_uri(location)
-        found = source.get_file_info(f"{base}/{STATE_FILE}")
-        if not found.is_file:
+        if not source.get_file_info(f"{base}/{STATE_FILE}").is_file:
             raise StoreNotFound(f"there is no store at {location!r}: copy a store's folder there, whole")
         local = _cache() / hashlib.sha256(location.encode()).hexdigest()[:16]
-        state_bytes = _read(source, f"{base}/{STATE_FILE}")
-        _fetch(source, base, local, [*_under(source, base, "snapshots"), *_logs(source, base)], again=True)
-        states = [state_bytes, *((path.read_bytes()) for path in (local / "snapshots").glob("*.json"))]
-        versions = {item for text in states for item in parse_state(text.decode(), location).tables.items()}
-        parts = {f"{table}/{part.path}" for table, version in versions for part in list_parts(local / table, version)}
-        _fetch(source, base, local, parts, again=False)
-        # Last, so that a reader of the copy never sees a state whose parts are still on their way.
-        write_atomic(local / STATE_FILE, state_bytes)
+        _bring(source, base, local, location)
     except (pa.ArrowException, OSError) as error:
         raise StoreError(
             f"the store at {location!r} can't be read ({str(error)[:160]}): check address and rights"
         ) from error
     return local
+
+
+def _bring(source: fs.FileSystem, base: str, local: Path, location: str) -> None:
+    """State, snapshots, logs, parts; what one names is checked before the next is fetched."""
+    new_state = local / f".{STATE_FILE}.{os.getpid()}.tmp"
+    try:
+        _copy(source, f"{base}/{STATE_FILE}", new_state, limit=RECORD_BYTES)
+        snapshots = [name for name in _under(source, base, "snapshots") if SNAPSHOT.fullmatch(name)]
+        _fetch(source, base, local, snapshots, limit=RECORD_BYTES)
+        kept = [local / name for name in snapshots]
+        for removed in set((local / "snapshots").glob("*.json")).difference(kept):
+            removed.unlink(missing_ok=True)
+        states = [parse_state(read_record(path), location) for path in (new_state, *kept)]
+        tables = sorted({table for state in states for table in state.tables})
+        logs = {name for table in tables for name in _under(source, base, f"{table}/_delta_log")}
+        _fetch(source, base, local, sorted(filter(LOG.fullmatch, logs)), limit=LOG_BYTES)
+        for state in states:
+            for table, parts in list_state(local, state).items():
+                _fetch_parts(source, f"{base}/{table}", local / table, parts)
+        # Last, so that a reader of the copy never sees a state whose parts are still on their way.
+        os.replace(new_state, local / STATE_FILE)
+    finally:
+        new_state.unlink(missing_ok=True)
 
 
 def _cache() -> Path:
@@ -68,27 +98,70 @@ def _under(source: fs.FileSystem, base: str, folder: str) -> list[str]:
     return [info.path[len(base) + 1 :] for info in source.get_file_info(selector) if info.is_file]
 
 
-def _logs(source: fs.FileSystem, base: str) -> list[str]:
-    tables = [info.base_name for info in source.get_file_info(fs.FileSelector(base)) if not info.is_file]
-    return [path for table in tables for path in _under(source, base, f"{table}/_delta_log")]
+def _fetch(source: fs.FileSystem, base: str, local: Path, names: Sequence[str], *, limit: int) -> None:
+    """Copy records, which may have changed, a few at a time."""
+    _each(names, lambda name: _copy(source, f"{base}/{name}", inside(local, local / name), limit=limit))
 
 
-def _fetch(source: fs.FileSystem, base: str, local: Path, names: Iterable[str], *, again: bool) -> None:
-    """Copy files, a few at a time; those that are there only ``again`` when asked for."""
+def _fetch_parts(source: fs.FileSystem, base: str, folder: Path, parts: Sequence[Part]) -> None:
+    """Copy those parts of a table that are not there, or not as they were written."""
 
-    def copy(name: str) -> None:
-        target = local / name
-        if again or not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-            with source.open_input_stream(f"{base}/{name}") as stream, temporary.open("wb") as file:
-                shutil.copyfileobj(stream, file, 1 << 20)
-            os.replace(temporary, target)
+    def bring(part: Part) -> None:
+        target = inside(folder.parent, folder / part.path)
+        if _is_whole(part, folder):
+            return
+        target.unlink(missing_ok=True)
+        _copy(source, f"{base}/{part.path}", target, limit=part.size_bytes, part=part)
 
+    _each(parts, bring)
+
+
+def _each(items: Sequence[Item], work: Callable[[Item], None]) -> None:
     with ThreadPoolExecutor(FETCHERS) as pool:
-        list(pool.map(copy, sorted(set(names))))
+        list(pool.map(work, items))
 
 
-def _read(source: fs.FileSystem, path: str) -> bytes:
-    with source.open_input_stream(path) as stream:
-        return bytes(stream.read())
+def _is_whole(part: Part, folder: Path) -> bool:
+    """Whether a part of the copy is the one that its name tells of; its bytes are read once, not at every opening."""
+    path = folder / part.path
+    if not path.is_file():
+        return False
+    status = path.stat()
+    if (status.st_size, status.st_mtime_ns) == (part.size_bytes, CHECKED_TIME):
+        return True
+    try:
+        check_part(part, folder)
+    except IntegrityError:
+        return False
+    os.utime(path, ns=(CHECKED_TIME, CHECKED_TIME))
+    return True
+
+
+def _copy(source: fs.FileSystem, address: str, target: Path, *, limit: int, part: Part | None = None) -> None:
+    """Copy one object of at most ``limit`` bytes; one of a part takes its name when its bytes are those of the part.
+
+    Raises
+    ------
+    IntegrityError
+        When it is larger, or not that part; then there is no file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with source.open_input_stream(address) as stream, temporary.open("wb") as file:
+            while block := stream.read(1 << 20):
+                file.write(block)
+                if file.tell() > limit:
+                    raise IntegrityError(
+                        f"the object {address!r} has more than {limit:,} bytes, no store of this package wrote it: "
+                        "copy the store there again, whole"
+                    )
+        if part is not None:
+            if not is_file_of(part, temporary):
+                raise IntegrityError(
+                    f"the object {address!r} is damaged, its bytes don't match its checksum: copy it there again"
+                )
+            os.utime(temporary, ns=(CHECKED_TIME, CHECKED_TIME))
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from featurestore.maintenance import referenced, verify
 from featurestore.parts import Part
 from featurestore.progress import Progress
+from featurestore.state import STATE_FILE
 from featurestore.writer import Commit, Writer, open_writer
 
 # Tables whose rows another command makes again from images and metadata.
@@ -57,7 +58,7 @@ def repair(root: Path, *, wait_seconds: float = 0.0, on_progress: Progress | Non
             counts, name = (vectors, part.partition["backbone"]) if table == "embeddings" else (rows, table)
             counts[name] = counts.get(name, 0) + part.rows
         still = referenced(root)
-    return RepairReport(vectors, rows, {path: why for path, why in damaged.items() if path in still})
+    return RepairReport(vectors, rows, {path: why for path, why in damaged.items() if path in {*still, STATE_FILE}})
 
 
 def _current(writer: Writer) -> list[tuple[str, Part]]:

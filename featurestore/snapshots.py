@@ -1,7 +1,6 @@
 """Named, immutable states: creating, listing, comparing and removing them. A snapshot is a copy of the state record."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,11 +9,11 @@ from pathlib import Path
 from featurestore.catalog import connect, run_query
 from featurestore.errors import InputError, IntegrityError
 from featurestore.layout import read_layout
-from featurestore.state import State, parse_state, read_state, write_atomic
+from featurestore.names import RECORDED, check_recorded
+from featurestore.state import State, parse_state, read_record, read_state, write_atomic
 from featurestore.writer import open_writer
 
 FOLDER = "snapshots"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def create(root: Path, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
     InputError
         When the name is taken or can't be a file name.
     """
-    if not NAME.fullmatch(name):
+    if not RECORDED["snapshot"].fullmatch(name):
         raise InputError(f"got the snapshot name {name!r}, expected letters, digits and . _ - (100 at most)")
     read_state(root)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"snapshot {name}") as writer:
@@ -88,10 +87,10 @@ def read(root: Path, name: str) -> State:
         When there is none of that name.
     """
     path = _path(root, name)
-    if not NAME.fullmatch(name) or not path.is_file():
+    if not RECORDED["snapshot"].fullmatch(name) or not path.is_file():
         have = ", ".join(info.name for info in listing(root)) or "none"
         raise InputError(f"the store {str(root)!r} has no snapshot {name!r} (it has: {have})")
-    return parse_state(path.read_text("utf-8"), str(path))
+    return parse_state(read_record(path), str(path))
 
 
 def diff(root: Path, first: str, second: str | None = None) -> dict[str, TableDiff]:
@@ -137,9 +136,11 @@ def _path(root: Path, name: str) -> Path:
 
 
 def _info(path: Path) -> SnapshotInfo:
-    text = path.read_text("utf-8")
+    name = check_recorded("snapshot", path.stem, str(path.parent))
+    text = read_record(path)
     state = parse_state(text, str(path))
     try:
-        return SnapshotInfo(path.stem, state.id, datetime.fromisoformat(json.loads(text)["created_at"]))
-    except (KeyError, ValueError, TypeError) as error:
+        created_at = datetime.fromisoformat(json.loads(text)["created_at"])
+        return SnapshotInfo(name, state.id, created_at.astimezone(UTC))
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise IntegrityError(f"{path} is damaged: it does not say when it was made; restore it from a copy") from error

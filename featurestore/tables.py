@@ -14,8 +14,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import Schema
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from featurestore.errors import IntegrityError, StoreError, in_one_line
-from featurestore.parts import Part
+from featurestore.errors import InputError, IntegrityError, StoreError, in_one_line
+from featurestore.parts import Part, recorded_part
 from featurestore.state import sync_folder
 
 LOG_ENTRIES = 32
@@ -27,24 +27,52 @@ def list_parts(folder: Path, version: int) -> list[Part]:
     Raises
     ------
     IntegrityError
-        When the log of that version can't be read.
+        When the log of that version can't be read, or names files that are no parts of the table.
     """
-    try:
+    with _reading(folder, version):
         actions = pa.table(DeltaTable(str(folder), version=version).get_add_actions())
-    except (DeltaError, TableNotFoundError, OSError) as error:
-        raise IntegrityError(
-            f"the log of {folder} has no version {version} ({in_one_line(error)}): restore it from a copy"
-        ) from error
+    where = f"the log of {folder}"
     parts = [
-        Part(unquote(row["path"]), row["num_records"], row["size_bytes"], row.get("partition") or {})
+        recorded_part(
+            where, unquote(row["path"]), row.get("num_records"), row.get("size_bytes"), row.get("partition") or {}
+        )
         for row in actions.to_pylist()
     ]
     return sorted(parts, key=lambda part: part.path)
 
 
 def logged_schema(folder: Path, version: int) -> pa.Schema:
-    """The columns that the log of the table in ``folder`` names at ``version``."""
-    return pa.schema(DeltaTable(str(folder), version=version).schema().to_arrow())
+    """The columns that the log of the table in ``folder`` names at ``version``; raises as `list_parts`."""
+    with _reading(folder, version):
+        return pa.schema(DeltaTable(str(folder), version=version).schema().to_arrow())
+
+
+@contextmanager
+def _reading(folder: Path, version: int) -> Iterator[None]:
+    """Whatever is wrong with the log of ``folder`` at ``version`` becomes one sentence."""
+    try:
+        # The library counts up to any version that it is asked for, for years.
+        if version > max((_entry(path) for path in (folder / "_delta_log").iterdir()), default=-1.0):
+            raise FileNotFoundError("its newest is older")
+        yield
+    except (DeltaError, TableNotFoundError, OSError) as error:
+        raise IntegrityError(
+            f"the log of {folder} has no version {version} ({in_one_line(error)[:200]}): restore it from a copy"
+        ) from error
+
+
+def check_logged(schema: pa.Schema) -> None:
+    """Refuse columns that a log can't name.
+
+    Raises
+    ------
+    InputError
+        With what the library says of them.
+    """
+    try:
+        Schema.from_arrow(schema)
+    except Exception as error:  # it has no type of error of its own for this
+        raise InputError(f"Delta Lake has no type for it: {in_one_line(error)[:160]}") from error
 
 
 def commit_parts(
@@ -167,6 +195,6 @@ def trim_log(folder: Path, version: int | None, oldest: int) -> None:
 
 
 def _entry(path: Path) -> float:
-    """The version that a file of the log belongs to; infinity for files of none."""
+    """The version that a file of the log belongs to; NaN, which compares with nothing, for files of none."""
     number = path.name.split(".", 1)[0]
-    return int(number) if number.isdigit() else float("inf")
+    return int(number) if number.isdigit() else float("nan")

@@ -1,40 +1,35 @@
 """One writer at a time: the lock, and the commit that swaps the state once all its tables are on disk."""
 
-import json
-import os
-import socket
-import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from featurestore.catalog import write_shell_file
-from featurestore.errors import InputError, IntegrityError, StoreError, StoreLocked, StoreNotFound, in_one_line
-from featurestore.layout import is_published, read_layout, write_cache
-from featurestore.names import check_names
-from featurestore.parts import Part, check_part, read_part, write_part
+from featurestore.errors import InputError, IntegrityError, StoreError, StoreNotFound, in_one_line
+from featurestore.layout import is_published, list_table, read_layout, write_cache
+from featurestore.lock import HOLDER_FILE, LOCK_FILE, locked, replaced
+from featurestore.names import check_names, inside
+from featurestore.parts import Part, check_part, digest, read_part, write_part
 from featurestore.schemas import CORE_TABLES, PARTITIONS
 from featurestore.state import STATE_FILE, State, read_state, write_atomic
-
-LOCK_FILE = ".lock"
-HOLDER_FILE = ".lock.holder.json"
 
 
 class Commit:
     """Changes to several tables that become visible together, or not at all.
 
-    Parts are written at once, under names that nobody reads; `publish` makes them part of the state.
+    Parts are written at once, under names that nobody reads; `publish` makes them part of the state. ``check`` is
+    `Writer.check`; who only asks for the `current` parts needs none.
     """
 
-    def __init__(self, root: Path, state: State) -> None:
+    def __init__(self, root: Path, state: State, check: Callable[[], None] = lambda: None) -> None:
         self.root = root
         self.state = state
+        self._check = check
         self._add: dict[str, list[Part]] = {}
         self._remove: dict[str, list[Part]] = {}
         self._schemas: dict[str, pa.Schema] = {}
@@ -44,10 +39,7 @@ class Commit:
 
     def current(self, table: str) -> list[Part]:
         """The parts of ``table`` in the state this commit starts from."""
-        from featurestore.tables import list_parts
-
-        version = self.state.tables.get(table)
-        return [] if version is None else list_parts(self.root / table, version)
+        return list_table(self.root, self.state, table) if table in self.state.tables else []
 
     def replace(self, table: str, rows: pa.Table) -> None:
         """Make ``rows`` the whole of ``table``; where they are that already, whole and unharmed, nothing is written."""
@@ -61,6 +53,7 @@ class Commit:
         """Add ``rows`` to ``table``, which is created on first use; for embeddings, into one ``partition``."""
         if table not in self.state.tables:  # before anything is written, not at the end
             check_names([*self.state.tables, table], self.state.revisions, self._views)
+        inside(self.root, self.root / table)
         self._schemas[table] = CORE_TABLES.get(table, rows.schema)
         self._add.setdefault(table, []).append(write_part(rows, self.root / table, partition=partition))
 
@@ -98,15 +91,19 @@ class Commit:
         ------
         InputError
             When a new table, backbone or view is called what another is called; then nothing is changed.
+        StoreError
+            When the store is not the one that this commit started from.
         """
         from featurestore.tables import commit_parts
 
+        self._check()
         revisions = {**self.state.revisions, **self._revisions}
         check_names([*self.state.tables, *self._schemas], revisions, self._views)
-        versions = dict(self.state.tables)
+        versions, digests = dict(self.state.tables), dict(self.state.digests)
         for table, schema in self._schemas.items():
+            digests[table] = digest(self._after(table))
             versions[table] = commit_parts(
-                self.root / table,
+                inside(self.root, self.root / table),
                 schema=schema,
                 partition_by=PARTITIONS.get(table, ()),
                 version=self.state.tables.get(table),
@@ -115,11 +112,19 @@ class Commit:
             )
         settings = {**self.state.settings, **self._settings}
         changes = {"tables": versions, "revisions": revisions, "settings": settings, "views": self._views}
+        changes["digests"] = digests
         if all(dict(getattr(self.state, name)) == value for name, value in changes.items()):
             return self.state
         state = self.state.next(**changes)
+        self._check()
         write_atomic(self.root / STATE_FILE, state.to_json().encode())
         return state
+
+    def _after(self, table: str) -> list[Part]:
+        """The parts of ``table`` once this commit is published."""
+        removed = {part.path for part in self._remove.get(table, ())}
+        parts = {part.path: part for part in self.current(table) if part.path not in removed}
+        return list((parts | {part.path: part for part in self._add.get(table, ())}).values())
 
 
 def _holds(folder: Path, part: Part, rows: pa.Table) -> bool:
@@ -134,14 +139,27 @@ def _holds(folder: Path, part: Part, rows: pa.Table) -> bool:
 class Writer:
     """The right to write to the store in ``root``; get one from `open_writer`."""
 
-    def __init__(self, root: Path, state: State) -> None:
+    def __init__(self, root: Path, state: State, is_locked: Callable[[], bool]) -> None:
         self.root = root
         self.state = state
+        self._is_locked = is_locked
+
+    def check(self) -> None:
+        """Refuse to go on in another store than the one that was opened, or in another state than the one left.
+
+        Raises
+        ------
+        StoreError
+            When the folder was removed or replaced, or somebody put another state there.
+        """
+        if not self._is_locked() or _read_or_empty(self.root).id != self.state.id:
+            raise replaced(self.root)
 
     @contextmanager
     def commit(self) -> Iterator[Commit]:
         """Collect changes in the block and publish them at its end; an exception in the block publishes nothing."""
-        commit = Commit(self.root, self.state)
+        self.check()
+        commit = Commit(self.root, self.state, self.check)
         yield commit
         self.state = commit.publish()
 
@@ -172,24 +190,18 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
             root.mkdir(parents=True, exist_ok=True)
         elif not (root / STATE_FILE).is_file():
             read_state(root)
-        lock = _acquire(root, wait_seconds)
-        try:
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": time.ctime()}
-            write_atomic(root / HOLDER_FILE, json.dumps(holder).encode())
-            writer = Writer(root, _read_or_empty(root))
+        with locked(root, wait_seconds=wait_seconds, purpose=purpose) as is_locked:
+            writer = Writer(root, _read_or_empty(root), is_locked)
             try:
                 yield writer
             except BaseException:
-                with suppress(OSError, duckdb.Error):  # what went wrong before is what is told
+                with suppress(OSError, duckdb.Error, StoreError):  # what went wrong before is what is told
                     if _is_behind(root, writer.state):
+                        writer.check()
                         publish_layout(root, writer.state)
                 raise
             else:
-                _catch_up(root, writer.state)
-            finally:
-                (root / HOLDER_FILE).unlink(missing_ok=True)
-        finally:
-            lock.release()
+                _catch_up(writer)
 
 
 @contextmanager
@@ -211,10 +223,11 @@ def _is_behind(root: Path, state: State) -> bool:
     return state.number > 0 and not is_published(root, state)
 
 
-def _catch_up(root: Path, state: State) -> None:
+def _catch_up(writer: Writer) -> None:
     """Publish the layout where the writer, or one that died, has not: the commit stands without it."""
-    if _is_behind(root, state):
-        renew(root, state)
+    if _is_behind(writer.root, writer.state):
+        writer.check()
+        renew(writer.root, writer.state)
 
 
 def renew(root: Path, state: State) -> None:
@@ -233,21 +246,6 @@ def publish_layout(root: Path, state: State) -> None:
     (root / "cache").mkdir(exist_ok=True)
     write_shell_file(layout, root)
     write_cache(root, layout)
-
-
-def _acquire(root: Path, wait_seconds: float) -> FileLock:
-    if not wait_seconds >= 0:  # FileLock would wait for ever
-        raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
-    lock = FileLock(root / LOCK_FILE, timeout=wait_seconds)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise StoreLocked(
-            f"the store {str(root)!r} is being written by {_holder(root)}: try again when it has ended, or use --wait"
-        ) from None
-    except OSError as error:
-        raise StoreError(f"the store {str(root)!r} can't be written ({error.strerror}): make it writable") from error
-    return lock
 
 
 def check_room(root: Path) -> None:
@@ -282,11 +280,3 @@ def _read_or_empty(root: Path) -> State:
         return read_state(root)
     except StoreNotFound:
         return State()
-
-
-def _holder(root: Path) -> str:
-    try:
-        holder = json.loads((root / HOLDER_FILE).read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return "another process"
-    return f"process {holder['pid']} on {holder['host']} ({holder['purpose'] or 'writing'}, since {holder['since']})"
