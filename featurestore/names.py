@@ -1,7 +1,8 @@
-"""Names of views: none may be taken twice, or nobody could open the store any more; and how SQL quotes one."""
+"""Names of views: none may be taken twice; what was meant by one that there is not; and how SQL quotes one."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 
@@ -11,6 +12,8 @@ from featurestore.schemas import CORE_TABLES
 # What `catalog` makes of each backbone.
 OF_BACKBONE = ("embeddings", "labeled", "_parts")
 MAX_LENGTH = 63
+# So many names are listed to someone who used another.
+LISTED = 20
 
 
 def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str]) -> None:
@@ -37,6 +40,24 @@ def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable
         take(view, f"the view {view!r}")
 
 
+def misnamed(tables: Collection[str], backbones: Collection[str], views: Iterable[str]) -> dict[str, str]:
+    """Those of the users' ``views`` of a state that can't have their names, and why: a record was edited by hand."""
+    wrong = {}
+    for view in views:
+        try:
+            check_identifier(view, "view")
+            check_names(tables, backbones, [view])
+        except InputError as error:
+            wrong[view] = str(error)
+    return wrong
+
+
+def well_named(tables: Collection[str], backbones: Collection[str], views: Collection[str]) -> list[str]:
+    """``views`` without the `misnamed`, which are never made and so are in nobody's way."""
+    wrong = misnamed(tables, backbones, views)
+    return [view for view in views if view not in wrong]
+
+
 def check_identifier(name: str, what: str) -> None:
     """Refuse what can't be the name of ``what``: a backbone, a table or a view.
 
@@ -49,6 +70,17 @@ def check_identifier(name: str, what: str) -> None:
         raise InputError(
             f"got the {what} name {name[:80]!r}, expected lower-case letters, digits and _, at most {MAX_LENGTH}"
         )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to offer whoever asked for ``name``, which is not among ``known``: those that are spelt alike, or a list."""
+    listed = sorted(known)
+    spelt = {other.lower(): other for other in listed}
+    alike = get_close_matches(name[:MAX_LENGTH].lower(), spelt, cutoff=0.7)
+    if alike:
+        return f"did you mean {' or '.join(repr(spelt[other]) for other in alike)}?"
+    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+    return f"it has: {', '.join(listed[:LISTED]) or 'none'}{more}"
 
 
 @cache

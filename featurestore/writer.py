@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from featurestore.catalog import write_shell_file
 from featurestore.errors import InputError, IntegrityError, StoreError, StoreLocked, StoreNotFound, in_one_line
 from featurestore.layout import is_published, read_layout, write_cache
-from featurestore.names import check_names
+from featurestore.names import check_names, well_named
 from featurestore.parts import Part, check_part, read_part, write_part
 from featurestore.schemas import CORE_TABLES, PARTITIONS
 from featurestore.state import STATE_FILE, State, read_state, write_atomic
@@ -60,7 +60,7 @@ class Commit:
     def append(self, table: str, rows: pa.Table, *, partition: Mapping[str, str] | None = None) -> None:
         """Add ``rows`` to ``table``, which is created on first use; for embeddings, into one ``partition``."""
         if table not in self.state.tables:  # before anything is written, not at the end
-            check_names([*self.state.tables, table], self.state.revisions, self._views)
+            check_names([*self.state.tables, table], self.state.revisions, self._well_named())
         self._schemas[table] = CORE_TABLES.get(table, rows.schema)
         self._add.setdefault(table, []).append(write_part(rows, self.root / table, partition=partition))
 
@@ -91,6 +91,10 @@ class Commit:
         else:
             self._views[name] = query
 
+    def _well_named(self) -> list[str]:
+        """The views that can be made: what a record was made to say by hand must not stop the next commit."""
+        return well_named(self.state.tables, self.state.revisions, self._views)
+
     def publish(self) -> State:
         """Commit each table, then swap the state; a commit that changes nothing leaves the state as it is.
 
@@ -102,7 +106,7 @@ class Commit:
         from featurestore.tables import commit_parts
 
         revisions = {**self.state.revisions, **self._revisions}
-        check_names([*self.state.tables, *self._schemas], revisions, self._views)
+        check_names([*self.state.tables, *self._schemas], revisions, self._well_named())
         versions = dict(self.state.tables)
         for table, schema in self._schemas.items():
             versions[table] = commit_parts(
@@ -137,6 +141,18 @@ class Writer:
     def __init__(self, root: Path, state: State) -> None:
         self.root = root
         self.state = state
+
+    def check_backbone(self, name: str) -> None:
+        """Refuse a backbone whose views would be called what others are.
+
+        Raises
+        ------
+        InputError
+            With the name, and what has it.
+        """
+        state = self.state
+        views = well_named(state.tables, state.revisions, state.views)
+        check_names(state.tables, [*state.revisions, name], views)
 
     @contextmanager
     def commit(self) -> Iterator[Commit]:
