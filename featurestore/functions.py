@@ -89,7 +89,7 @@ now random today transaction_timestamp uuid uuidv4 uuidv7
 # The same without parentheses: to the parser these are columns.
 VARYING_COLUMNS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 
-REFUSED = frozenset(
+REFUSED = _names(
     # run, plan or take apart SQL
     """
 json_deserialize_sql json_serialize_plan json_serialize_sql

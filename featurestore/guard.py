@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache, partial
 from typing import Any
 
 import duckdb
@@ -20,7 +20,7 @@ from featurestore.functions import (
     VARYING_COLUMNS,
     among,
 )
-from featurestore.names import nearest
+from featurestore.names import alike, nearest
 
 # What SHOW may show.
 SHOWN = frozenset({"tables"})
@@ -49,8 +49,8 @@ def guard(connection: duckdb.DuckDBPyConnection, query: str, *, stored: bool = F
     tree = _parse(connection, query)
     views = list_views(connection)
     names = _cte_names(connection, tree)
-    macros = _Macros(connection)
-    in_from = {id(node["function"]) for node in _nodes(tree) if node.get("type") == "TABLE_FUNCTION"}
+    macros = cache(partial(_own_macros, connection))  # 20 ms, which most queries don't need
+    in_from = {id(node.get("function")) for node in _nodes(tree) if node.get("type") == "TABLE_FUNCTION"}
     for node in _nodes(tree):
         if node.get("type") == "BASE_TABLE":
             _refuse_table(node, views, names)
@@ -93,19 +93,12 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             left += value
 
 
-class _Macros:
-    """The names of the macros that the store made, in lower case; looked up once, when asked: that takes 20 ms."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-
-    @cached_property
-    def of(self) -> dict[str, set[str]]:
-        """For each type, ``macro`` and ``table_macro``, the names."""
-        rows = self._connection.execute(
-            "SELECT function_type, lower(function_name) FROM duckdb_functions() WHERE NOT internal"
-        ).fetchall()
-        return {kind: {name for of, name in rows if of == kind} for kind in ("macro", "table_macro")}
+def _own_macros(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+    """The macros that the store made: for each type, ``macro`` and ``table_macro``, their names in lower case."""
+    rows = connection.execute(
+        "SELECT function_type, lower(function_name) FROM duckdb_functions() WHERE NOT internal"
+    ).fetchall()
+    return {kind: {name for of, name in rows if of == kind} for kind in ("macro", "table_macro")}
 
 
 def _folded(name: object) -> str:
@@ -113,11 +106,13 @@ def _folded(name: object) -> str:
     return str(name).lower() if str(name).isascii() else str(name)
 
 
-def _refuse_function(node: dict[str, Any], macros: _Macros, *, in_from: bool, stored: bool) -> None:
+def _refuse_function(
+    node: dict[str, Any], macros: Callable[[], Mapping[str, Collection[str]]], *, in_from: bool, stored: bool
+) -> None:
     """Refuse a function by its name alone: one in another schema, or a method of a value, has the same rights."""
     name = _folded(node["function_name"])
     known, kind = (ALLOWED_TABLES, "table_macro") if in_from else (ALLOWED, "macro")
-    if among(name, known) or name in macros.of[kind]:
+    if among(name, known):
         return
     what = f"the query uses the {'table ' if in_from else ''}function {shortened(name, 80)!r}"
     if not in_from and name in VARYING:
@@ -126,8 +121,10 @@ def _refuse_function(node: dict[str, Any], macros: _Macros, *, in_from: bool, st
         return
     if among(name, REFUSED_TABLES if in_from else REFUSED):
         raise QueryError(f"{what}, which does more than compute: leave it out")
-    usable = [other for other in (*known, *macros.of[kind]) if other[0].isalpha() and not other.endswith("%")]
-    raise QueryError(f"{what}, which is none of those that a query can use: {nearest(name, usable)}")
+    if name in macros()[kind]:
+        return
+    usable = [other for other in (*known, *macros()[kind]) if other[0].isalpha() and not other.endswith("%")]
+    raise QueryError(f"{what}, which is none of those that a query can use: {alike(name, usable) or 'leave it out'}")
 
 
 def _refuse_varying(node: dict[str, Any]) -> None:
@@ -165,7 +162,10 @@ def _refuse_show(node: dict[str, Any], views: Mapping[str, Failure | None], name
     if node.get("query"):
         return
     name = str(node.get("table_name", "")).strip('"')
-    if node.get("catalog_name") or node.get("schema_name") or name.lower() not in SHOWN:
+    elsewhere = [str(node[key]) for key in ("catalog_name", "schema_name") if node.get(key)]
+    if elsewhere:
+        raise QueryError(f"the query shows {'.'.join(elsewhere)[:200]!r}: only SHOW TABLES can be used here")
+    if name.lower() not in SHOWN:
         _refuse_table({**node, "table_name": name}, views, names)
 
 

@@ -75,12 +75,15 @@ def check_identifier(name: str, what: str) -> None:
 def nearest(name: str, known: Iterable[str]) -> str:
     """What to offer whoever asked for ``name``, which is not among ``known``: those that are spelt alike, or a list."""
     listed = sorted(known)
-    spelt = {other.lower(): other for other in listed}
-    alike = get_close_matches(name[:MAX_LENGTH].lower(), spelt, cutoff=0.7)
-    if alike:
-        return f"did you mean {' or '.join(repr(spelt[other]) for other in alike)}?"
     more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-    return f"it has: {', '.join(listed[:LISTED]) or 'none'}{more}"
+    return alike(name, listed) or f"it has: {', '.join(listed[:LISTED]) or 'none'}{more}"
+
+
+def alike(name: str, known: Iterable[str]) -> str:
+    """``did you mean …?``, where one of ``known`` is spelt like ``name``."""
+    spelt = {other.lower(): other for other in known}
+    found = get_close_matches(name[:MAX_LENGTH].lower(), spelt, cutoff=0.7)
+    return f"did you mean {' or '.join(repr(spelt[other]) for other in found)}?" if found else ""
 
 
 @cache
