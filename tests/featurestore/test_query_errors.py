@@ -144,7 +144,7 @@ def test_nested_results_are_bytes_or_one_sentence(asked: FeatureStore, kind: str
         ("SELECT ['-inf'::DOUBLE, 2] AS x", {"x": [None, 2.0]}),
         ("SELECT {'a': ['nan'::DOUBLE]} AS x", {"x": {"a": [None]}}),
         ("SELECT map {'k': 'nan'::DOUBLE} AS x", {"x": [["k", None]]}),
-        ("SELECT ['inf', 1]::FLOAT[2] AS x, 'NaN' AS text", {"x": [None, 1.0], "text": "NaN"}),
+        ("SELECT ['inf'::FLOAT, 1]::FLOAT[2] AS x, 'NaN' AS text", {"x": [None, 1.0], "text": "NaN"}),
     ],
 )
 def test_json_is_json(asked: FeatureStore, query: str, expected: object) -> None:
