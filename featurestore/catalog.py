@@ -38,12 +38,12 @@ def connect(layout: Layout, root: Path, *, locked: bool = False) -> duckdb.DuckD
         For text that a user typed: with a limit of memory, without temporary files, and no setting can be changed.
     """
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
-    root = root.resolve()
+    home = root.resolve()
     try:
         # Before the first view: a user's view comes from whoever wrote the state, and is bound when it is created.
-        confine(connection, [f"{root}/{table}/" for table in layout.parts], spills=not locked)
+        confine(connection, [f"{home}/{table}/" for table in layout.parts], spills=not locked)
         connection.execute("SET errors_as_json = true")
-        create_views(connection, layout, root)
+        create_views(connection, layout, home)
         _create_users_views(connection, layout)
         connection.execute(f"SET errors_as_json = {'true' if locked else 'false'}")
         if locked:

@@ -25,10 +25,11 @@ class Failure:
     def sentence(self, name: str) -> str:
         """What to tell whoever uses the view ``name``."""
         on = "" if name == self.cause else f"it stands on the view {self.cause!r}, and "
-        return (
+        text = (
             f"the view {name!r} can't be used ({on}{self.reason}): make {self.cause!r} anew with `featurestore view "
             f"create {shlex.quote(self.cause)} --sql FILE --replace`, or `featurestore view remove {shlex.quote(name)}`"
         )
+        return str(QueryError(text))  # short, and without what moves a cursor: it is printed too, not only raised
 
 
 class FailingView(QueryError):

@@ -33,6 +33,8 @@ BROKEN = {
     "two": "SELECT 1 AS ImgId; SELECT 2 AS ImgId",
     "no SQL": "\x00 damaged",
     "nothing": "",
+    "what moves a cursor": f"SELECT ImgId, {chr(27)}[2J FROM collection",
+    "a column that moves a cursor": f'SELECT ImgId, "{chr(27)}[2J" FROM collection',
 }
 
 
@@ -108,6 +110,7 @@ def test_a_view_that_does_not_fit_fails_alone(theirs: FeatureStore, tmp_path: Pa
             assert f"the view {name!r} can't be used" in text
             assert f"`featurestore view remove {name}`" in text
     assert list(theirs.failing_views) == ["broken", "on_it"]
+    assert all(text.isprintable() for text in theirs.failing_views.values())
     assert "stands on the view 'broken'" in theirs.failing_views["on_it"] or query == BROKEN["on a later one"]
 
 
