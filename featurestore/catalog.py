@@ -11,11 +11,14 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pyarrow as pa
 
+from featurestore.duckdb_errors import interruptible, words
 from featurestore.errors import InputError, IntegrityError, QueryError, reason
+from featurestore.failing import FailingView, Failure, put_placeholder
+from featurestore.guard import guard
 from featurestore.layout import Layout
-from featurestore.names import quote_name, quote_text
+from featurestore.names import quote_name, quote_text, well_named
 from featurestore.parts import Part, check_once
-from featurestore.sandbox import guard, interruptible
+from featurestore.sandbox import confine, lock_down
 from featurestore.schemas import CORE_TABLES, EMBEDDINGS_LOG
 
 SHELL_FILE = "store.duckdb"
@@ -37,14 +40,28 @@ OWN_TYPES = {
 
 
 @interruptible()
-def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
-    """An in-memory connection with the views of ``layout`` over the store in ``root``."""
+def connect(layout: Layout, root: Path, *, locked: bool = False) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection with the views of ``layout`` over the store in ``root``; it reads no file but the parts.
+
+    Parameters
+    ----------
+    locked
+        For text that a user typed: with a limit of memory, without temporary files, and no setting can be changed.
+    """
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
+    home = root.resolve()
     try:
-        create_views(connection, layout, root.resolve())
+        # Before the first view: a user's view comes from whoever wrote the state, and is bound when it is created.
+        confine(connection, [f"{home}/{table}/" for table in layout.parts], spills=not locked)
+        connection.execute("SET errors_as_json = true")
+        create_views(connection, layout, home)
+        _create_users_views(connection, layout)
+        connection.execute(f"SET errors_as_json = {'true' if locked else 'false'}")
+        if locked:
+            lock_down(connection)
     except duckdb.Error as error:
         raise IntegrityError(
-            f"the store {str(root)!r} can't be read ({reason(error)}): another version of this package "
+            f"the store {str(root)!r} can't be read ({words(error)}): another version of this package "
             "wrote it, or its tables are damaged; see `featurestore verify`"
         ) from error
     return connection
@@ -52,8 +69,9 @@ def connect(layout: Layout, root: Path) -> duckdb.DuckDBPyConnection:
 
 @interruptible()
 def write_shell_file(layout: Layout, root: Path) -> None:
-    """Write ``store.duckdb``: the same views for the ``duckdb`` shell started in ``root``; disposable.
+    """Write ``store.duckdb``: the store's views for the ``duckdb`` shell started in ``root``; disposable.
 
+    It has no views of users: a shell has no fences, and opens files that somebody else may have written.
     It is made anew and renamed into place, so nobody who has the old one open is disturbed.
     """
     temporary = root / f".{SHELL_FILE}.{os.getpid()}.tmp"
@@ -111,10 +129,25 @@ def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, root: Pa
     connection.execute(views[labeled:].format(**layout.state.settings))
     for backbone in layout.state.revisions:
         _create_embedding_views(connection, layout, backbone, root)
-    # In the order in which they were made: a view may stand on earlier ones.
-    for name, query in layout.state.views.items():
-        guard(connection, query)  # again: the record may have been edited by hand
-        connection.execute(f"CREATE VIEW {quote_name(name)} AS {query}")
+
+
+def _create_users_views(connection: duckdb.DuckDBPyConnection, layout: Layout) -> None:
+    """The views that users made, in the order in which they made them: one may stand on earlier ones.
+
+    One that can't be made fails alone: a placeholder takes its place.
+    """
+    state = layout.state
+    for name in well_named(state.tables, state.revisions, state.views):
+        query = state.views[name]
+        try:
+            guard(connection, query, stored=True)  # again: the record may have been edited by hand
+            connection.execute(f"CREATE VIEW {quote_name(name)} AS {query}")
+        except FailingView as error:
+            put_placeholder(connection, name, error.failure)
+        except QueryError as error:
+            put_placeholder(connection, name, Failure(name, str(error)))
+        except duckdb.Error as error:
+            put_placeholder(connection, name, Failure(name, words(error)))
 
 
 def _create_embedding_views(
@@ -158,7 +191,7 @@ def _create_scan(
                 check_once(part, root / table)
         connection.execute(f"CREATE VIEW {name} AS {_scan(table, parts, schema, '' if root is None else f'{root}/')}")
     except (duckdb.Error, IntegrityError, OSError) as error:
-        why = quote_text(f"a part of {table} is damaged, see `featurestore verify`: {reason(error)}")
+        why = quote_text(f"a part of {table} is damaged, see `featurestore verify`: {words(error)}")
         connection.execute(f"CREATE VIEW {name} AS {_failing(_scanned(table, schema), why)}")
 
 
@@ -242,7 +275,7 @@ def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: obj
         result = connection.sql(query, params=parameters)
         return pa.table({}) if result is None else result.to_arrow_table()
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {reason(error)}") from error
+        raise QueryError(f"the query failed: {words(error)}") from error
 
 
 def release_unused(connection: duckdb.DuckDBPyConnection) -> None:

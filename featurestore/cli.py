@@ -156,6 +156,8 @@ def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
             f"the views of {report.backbone} show revision {report.revision} now, before it was {report.replaced}: "
             "that one stays in `embeddings` and in snapshots"
         )
+    for sentence in report.failing_views.values():
+        click.echo(sentence)
 
 
 @cli.command("import-embeddings")

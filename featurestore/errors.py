@@ -17,13 +17,23 @@ The message is one sentence: what was got, what was expected, what to do. It may
 (a file name, a field of a table), so it is shown without line breaks and without anything that moves a cursor.
 """
 
+# Bytes of a message; of a longer one the middle is left out, because what to do stands at its end.
+LONGEST = 1900
+
 
 class FeatureStoreError(Exception):
     """Root of the tree; the command line prints it in one line and exits with 1."""
 
     def __str__(self) -> str:
         """The message in one line; what can't be printed is escaped."""
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
+        text = super().__str__()
+        if len(text) > LONGEST:  # before it is escaped, which takes a second for ten million letters
+            text = f"{text[:LONGEST]} … {text[-LONGEST:]}"
+        content = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).encode()
+        if len(content) <= LONGEST:
+            return content.decode()
+        start, end = content[: LONGEST * 2 // 3], content[-LONGEST // 4 :]
+        return f"{start.decode(errors='ignore')} … {end.decode(errors='ignore')}"
 
 
 def reason(error: BaseException) -> str:

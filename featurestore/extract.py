@@ -18,10 +18,10 @@ from featurestore.backbones.registry import store_name
 from featurestore.batches import batches
 from featurestore.errors import BackboneError, FeatureStoreError, InputError
 from featurestore.ingest import images_of, sync_images
-from featurestore.names import check_names
 from featurestore.progress import Progress
 from featurestore.staging import Staging, known_vectors, present_rows, publish_vectors, replaced_revision
 from featurestore.vectors import faults
+from featurestore.views import failing_after
 from featurestore.writer import Writer, open_writer
 
 # Vectors of one part as it is published. It is held in memory a few times over while it is written (floats, levels,
@@ -45,6 +45,8 @@ class EmbedReport:
         For each image that got no vector, why.
     replaced
         The revision that the views of the backbone showed before; empty where it is the same or there was none.
+    failing_views
+        Why some of your views can't be used since then.
     """
 
     backbone: str
@@ -56,6 +58,7 @@ class EmbedReport:
     refused: Mapping[str, str]
     seconds: float
     replaced: str = ""
+    failing_views: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:
@@ -121,7 +124,7 @@ def embed(
     store_name(spec.name)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"embed {spec.name}") as writer:
         # Before the first forward pass: a clash at the first commit would be late.
-        check_names(writer.state.tables, [*writer.state.revisions, spec.name], writer.state.views)
+        writer.check_backbone(spec.name)
         sync_images(writer)
         replaced = replaced_revision(writer, spec)
         run = _plan(writer, spec)
@@ -144,6 +147,7 @@ def embed(
         finally:
             with closing(staging):
                 _publish(writer, spec, staging, run)
+    replaced = replaced if writer.state.revisions.get(spec.name) == spec.revision else ""
     return EmbedReport(
         backbone=spec.name,
         revision=spec.revision,
@@ -153,7 +157,8 @@ def embed(
         computed=run.computed,
         refused=run.refused,
         seconds=time.monotonic() - started,
-        replaced=replaced if writer.state.revisions.get(spec.name) == spec.revision else "",
+        replaced=replaced,
+        failing_views=failing_after(root, writer.state, replaced),
     )
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from featurestore import arrow
 from featurestore.catalog import release_unused
-from featurestore.errors import InputError
+from featurestore.errors import InputError, QueryError
+from featurestore.failing import list_views
 from featurestore.features import Features
-from featurestore.names import quote_name
+from featurestore.names import nearest, quote_name
 from featurestore.pull import read_vectors
 
 if TYPE_CHECKING:
@@ -124,16 +125,18 @@ def _view_rows(
         "SELECT table_name AS view, column_name AS name FROM duckdb_columns() WHERE NOT internal ORDER BY column_index"
     ).to_pylist()
     names = [column["name"] for column in listed if column["view"] == view]
+    if view in store.state.views:
+        _refuse_failing(store, view, there=bool(names))
     if not names:
-        views = sorted({column["view"] for column in listed if not column["view"].startswith("_")})
-        raise InputError(f"the store has no view {view!r} (it has: {', '.join(views)})")
+        views = {column["view"] for column in listed if not column["view"].startswith("_")}
+        raise InputError(f"the store has no view {view!r} ({nearest(view, views)})")
     wanted = [
         *(columns if columns is not None else (n for n in names if n != "embedding")),
         *([label] if label else []),
     ]
     for name in ["ImgId", *wanted]:
         if name not in names:
-            raise InputError(f"the view {view!r} has no column {name!r} (it has: {', '.join(names)})")
+            raise InputError(f"the view {view!r} has no column {name!r} ({nearest(name, names)})")
     kept = dict.fromkeys(["ImgId", *wanted])
     rows = store.query(
         f"SELECT {', '.join(f'v.{quote_name(name)}' for name in kept)}, i.content_hash AS {HASH} "
@@ -148,6 +151,13 @@ def _view_rows(
             f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row an image"
         )
     return rows
+
+
+def _refuse_failing(store: "FeatureStore", view: str, *, there: bool) -> None:
+    """Refuse a user's view that can't be made; one that has a name of the store's own is not what is meant by it."""
+    placeholder = list_views(store.connection).get(view)
+    if placeholder is not None or not there:
+        raise QueryError(store.failing_views[view])
 
 
 def _groups(ids: NDArray[np.int32], hashes: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Vectors that were computed elsewhere become rows of the store; `vector_files` reads them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 from featurestore.backbones.base import BackboneSpec, Preprocessing
 from featurestore.hashing import file_hash
 from featurestore.ingest import image_rows
-from featurestore.names import check_identifier, check_names
+from featurestore.names import check_identifier
 from featurestore.scan import images_table
 from featurestore.staging import present_rows, publish_vectors, replaced_revision
 from featurestore.vector_files import Vectors, read_vectors_file
+from featurestore.views import failing_after
 from featurestore.writer import Writer, open_writer
 
 
@@ -22,7 +24,7 @@ class ImportReport:
 
     ``rows`` vectors were in the file, ``added`` are new in the store, ``external`` belong to images that no folder
     has yet. ``replaced`` is the revision that the views of the backbone showed before, empty where it is the same or
-    there was none.
+    there was none; ``failing_views`` says of your views which can't be used then.
     """
 
     backbone: str
@@ -32,6 +34,7 @@ class ImportReport:
     added: int
     external: int
     replaced: str = ""
+    failing_views: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_embeddings(
@@ -67,7 +70,7 @@ def import_embeddings(
         synthetic=synthetic,
     )
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"import {backbone}") as writer:
-        check_names(writer.state.tables, [*writer.state.revisions, backbone], writer.state.views)
+        writer.check_backbone(backbone)
         replaced = replaced_revision(writer, spec)
         external = _add_external(writer, vectors)
         hash_of = {row["ImgId"]: row["content_hash"] for row in image_rows(writer) if row["status"] != "broken"}
@@ -75,7 +78,16 @@ def import_embeddings(
         order = [row for row in np.argsort(vectors.ids, kind="stable").tolist() if int(vectors.ids[row]) not in there]
         chosen = [int(vectors.ids[row]) for row in order]
         publish_vectors(writer, spec, ids=chosen, hashes=[hash_of.get(i, "") for i in chosen], vectors=vectors.X[order])
-    return ImportReport(backbone, spec.revision, spec.embed_dim, len(vectors.ids), len(chosen), external, replaced)
+    return ImportReport(
+        backbone=backbone,
+        revision=spec.revision,
+        embed_dim=spec.embed_dim,
+        rows=len(vectors.ids),
+        added=len(chosen),
+        external=external,
+        replaced=replaced,
+        failing_views=failing_after(root, writer.state, replaced),
+    )
 
 
 def _add_external(writer: Writer, vectors: Vectors) -> int:

@@ -1,7 +1,8 @@
-"""Names: which a table, backbone or view may have, which of a record are believed, and how SQL quotes one."""
+"""Names: which a table, backbone or view may have, which of a record are believed, what was meant, how SQL quotes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +25,8 @@ RECORDED = {
     "part": re.compile(rf"(?:{IDENTIFIER}=[a-z0-9_]+/)*part-[0-9a-f]{{32}}\.parquet"),
     "snapshot": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"),
 }
+# So many names are listed to someone who used another.
+LISTED = 20
 
 
 def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str]) -> None:
@@ -50,6 +53,24 @@ def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable
         take(view, f"the view {view!r}")
 
 
+def misnamed(tables: Collection[str], backbones: Collection[str], views: Iterable[str]) -> dict[str, str]:
+    """Those of the users' ``views`` of a state that can't have their names, and why: a record was edited by hand."""
+    wrong = {}
+    for view in views:
+        try:
+            check_identifier(view, "view")
+            check_names(tables, backbones, [view])
+        except InputError as error:
+            wrong[view] = str(error)
+    return wrong
+
+
+def well_named(tables: Collection[str], backbones: Collection[str], views: Collection[str]) -> list[str]:
+    """``views`` without the `misnamed`, which are never made and so are in nobody's way."""
+    wrong = misnamed(tables, backbones, views)
+    return [view for view in views if view not in wrong]
+
+
 def check_identifier(name: str, what: str) -> None:
     """Refuse what can't be the name of ``what``: a backbone, a table or a view.
 
@@ -62,6 +83,20 @@ def check_identifier(name: str, what: str) -> None:
         raise InputError(
             f"got the {what} name {name[:80]!r}, expected lower-case letters, digits and _, at most {MAX_LENGTH}"
         )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to offer whoever asked for ``name``, which is not among ``known``: those that are spelt alike, or a list."""
+    listed = sorted(known)
+    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+    return alike(name, listed) or f"it has: {', '.join(listed[:LISTED]) or 'none'}{more}"
+
+
+def alike(name: str, known: Iterable[str]) -> str:
+    """``did you mean …?``, where one of ``known`` is spelt like ``name``."""
+    spelt = {other.lower(): other for other in known}
+    found = get_close_matches(name[:MAX_LENGTH].lower(), spelt, cutoff=0.7)
+    return f"did you mean {' or '.join(repr(spelt[other]) for other in found)}?" if found else ""
 
 
 @cache

@@ -1,12 +1,15 @@
 """The result of a user's query in the format that a person or a script asks for."""
 
 import io
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.errors import QueryError, reason
+from featurestore.duckdb_errors import words
+from featurestore.errors import QueryError
 from featurestore.sandbox import SECONDS_LIMIT
 from featurestore.store import FeatureStore
 
@@ -31,7 +34,7 @@ def _table(table: pa.Table) -> bytes:
         with duckdb.connect(":memory:") as connection:
             return f"{connection.from_arrow(table)}\n".encode()
     except duckdb.Error as error:
-        raise QueryError(f"a table can't show this result ({reason(error)}): {CAST}") from error
+        raise QueryError(f"a table can't show this result ({words(error)}): {CAST}") from error
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -49,9 +52,25 @@ def _json(table: pa.Table) -> bytes:
     import json
 
     try:
-        return (json.dumps(table.to_pylist(), default=str, ensure_ascii=False) + "\n").encode()
+        rows = table.to_pylist()
     except (ValueError, OverflowError) as error:  # a date that Python has not
         raise QueryError(f"JSON can't hold this result ({error}): {CAST}") from error
+    try:
+        text = json.dumps(rows, default=str, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(rows), default=str, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with None for NaN and the infinities, which JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 def _parquet(table: pa.Table) -> bytes:
@@ -65,8 +84,11 @@ def _parquet(table: pa.Table) -> bytes:
 
 def _arrow(table: pa.Table) -> bytes:
     sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+    try:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    except pa.ArrowException as error:
+        raise QueryError(f"Arrow can't hold this result ({error}): {CAST}") from error
     return sink.getvalue()
 
 

@@ -10,12 +10,13 @@ import pyarrow as pa
 from featurestore import feature_rows, snapshots
 from featurestore.catalog import connect, run_query
 from featurestore.errors import StoreError
+from featurestore.failing import failing_views
 from featurestore.features import Features
 from featurestore.inventory import BackboneInfo, list_backbones
 from featurestore.layout import Layout, read_layout
 from featurestore.lineage import lineage
 from featurestore.remote import is_remote, mirror
-from featurestore.sandbox import SECONDS_LIMIT, lock_down, run_guarded
+from featurestore.sandbox import SECONDS_LIMIT, run_guarded
 from featurestore.stale import explained
 from featurestore.state import State, read_state
 
@@ -91,15 +92,13 @@ class FeatureStore:
 
     @cached_property
     def connection(self) -> "duckdb.DuckDBPyConnection":
-        """A DuckDB connection, in memory, with the views of this state."""
+        """A DuckDB connection, in memory, with the views of this state; it reads no file but the store's parts."""
         return connect(self.layout, self.path)
 
     @cached_property
     def _guarded(self) -> "duckdb.DuckDBPyConnection":
-        """Another connection, for text that a user typed: it can't reach anything but the parts."""
-        connection = connect(self.layout, self.path)
-        lock_down(connection, [f"{self.path.resolve()}/{table}/" for table in self.layout.parts])
-        return connection
+        """Another connection, for text that a user typed: its memory is limited, and its settings are locked."""
+        return connect(self.layout, self.path, locked=True)
 
     def refresh(self) -> "FeatureStore":
         """See the newest state; a snapshot stays as it is."""
@@ -142,7 +141,7 @@ class FeatureStore:
             return run_guarded(self._guarded, query, parameters, seconds=seconds)
 
     def query(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
-        """Run SQL of your own program, unguarded: never pass it what somebody typed.
+        """Run SQL of your own program over the views, unguarded: never pass it what somebody typed.
 
         Raises
         ------
@@ -166,6 +165,12 @@ class FeatureStore:
     def synthetic(self) -> bool:
         """True when any image is one that `featurestore sample` drew."""
         return self.query("SELECT coalesce(bool_or(synthetic), false) AS s FROM images")["s"][0].as_py()
+
+    @property
+    def failing_views(self) -> dict[str, str]:
+        """The views of your own that can't be used in this state, and why; all others can."""
+        found = failing_views(self.connection, self.state) if self.state.views else {}
+        return {name: failure.sentence(name) for name, failure in found.items()}
 
     def backbones(self) -> list[BackboneInfo]:
         """The backbones of this state, by name."""

@@ -16,6 +16,7 @@ def describe(store: FeatureStore) -> dict[str, Any]:
         "store": store.location,
         "snapshot": store.snapshot_name,
         "views": list(store.state.views),
+        "failing_views": store.failing_views,
         "state": store.state.id,
         "synthetic": store.synthetic,
         **counts,
@@ -65,5 +66,6 @@ def render(summary: dict[str, Any]) -> str:
         )
     if not summary["backbones"]:
         lines.append("backbone    none yet: featurestore embed --backbone descriptors")
+    lines += [f"view fails  {sentence}" for sentence in summary["failing_views"].values()]
     lines += [f"quarantined {row['name']!r}: {row['reason']}" for row in summary["quarantined"]]
     return "\n".join(lines)

@@ -1,16 +1,19 @@
 """Feature views that users make: a SELECT under a name, part of the state and so of every snapshot."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from featurestore.catalog import connect, run_query
-from featurestore.errors import FeatureStoreError, InputError
+from featurestore.errors import InputError
+from featurestore.failing import Failure, failing_views
+from featurestore.guard import guard
 from featurestore.layout import read_layout
-from featurestore.names import check_identifier, check_names, quote_name
-from featurestore.sandbox import guard
-from featurestore.state import read_state
+from featurestore.names import check_identifier, check_names, quote_name, well_named
+from featurestore.sandbox import explain
+from featurestore.state import State, read_state
 from featurestore.writer import open_writer
 
 
@@ -31,19 +34,19 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
         mine = name in writer.state.views
         if mine and not replace:
             raise InputError(f"there is a view {name!r} already: use --replace, or another name")
-        check_names(writer.state.tables, writer.state.revisions, [*writer.state.views, name])
-        with connect(read_layout(root, writer.state), root) as connection:
-            guard(connection, text)
-            run_query(connection, f"SELECT * FROM ({text}\n) LIMIT 0")
-        # Views are made in their order: one that stands on itself, or on a later one, would lock everybody out.
+        state = writer.state
+        check_names(state.tables, state.revisions, [*well_named(state.tables, state.revisions, state.views), name])
+        with connect(read_layout(root, writer.state), root, locked=True) as connection:
+            guard(connection, text, stored=True)
+            explain(connection, text)
+            before = failing_views(connection, writer.state)
+        # Views are made in their order: one can't stand on itself, or on a later one.
         trial = writer.state.next(views={**writer.state.views, name: text})
-        try:
-            connection = connect(read_layout(root, trial), root)
-        except FeatureStoreError as error:
-            raise InputError(
-                f"the view {name!r} can't be made so, others stand on it or it on itself ({error})"
-            ) from error
-        with connection:
+        with connect(read_layout(root, trial), root) as connection:
+            after = failing_views(connection, trial)
+            _refuse_new(
+                after, before.keys() - {name}, f"the view {name!r} can't be made so, others stand on it or it on itself"
+            )
             rows = _check(connection, name)
         with writer.commit() as commit:
             commit.set_view(name, text)
@@ -63,14 +66,32 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
         if name not in writer.state.views:
             have = ", ".join(writer.state.views) or "none"
             raise InputError(f"there is no view {name!r} of your own (there are: {have})")
-        rest = {other: query for other, query in writer.state.views.items() if other != name}
-        trial = writer.state.next(views=rest)
-        try:
-            connect(read_layout(root, trial), root).close()
-        except FeatureStoreError as error:
-            raise InputError(f"the view {name!r} can't be removed, another stands on it ({error})") from error
+        before = failing(root, writer.state)
+        trial = writer.state.next(
+            views={other: writer.state.views[other] for other in writer.state.views if other != name}
+        )
+        _refuse_new(failing(root, trial), before, f"the view {name!r} can't be removed, another stands on it")
         with writer.commit() as commit:
             commit.set_view(name, None)
+
+
+def failing(root: Path, state: State) -> dict[str, Failure]:
+    """The users' views of ``state`` that can't be used, and why."""
+    with connect(read_layout(root, state), root) as connection:
+        return failing_views(connection, state)
+
+
+def failing_after(root: Path, state: State, replaced: str) -> dict[str, str]:
+    """What to say of each view that fails, after a commit after which a backbone shows ``replaced`` no longer."""
+    failures = failing(root, state) if replaced and state.views else {}
+    return {name: failure.sentence(name) for name, failure in failures.items()}
+
+
+def _refuse_new(failures: Mapping[str, Failure], known: Collection[str], what: str) -> None:
+    """Refuse ``what`` when a view fails that is not among those ``known`` to fail."""
+    for name, failure in failures.items():
+        if name not in known:
+            raise InputError(f"{what} ({name!r} would fail: {failure.reason})")
 
 
 def _check(connection: duckdb.DuckDBPyConnection, name: str) -> int:

@@ -13,7 +13,7 @@ from featurestore.catalog import write_shell_file
 from featurestore.errors import InputError, IntegrityError, StoreError, StoreNotFound, in_one_line
 from featurestore.layout import is_published, list_table, read_layout, write_cache
 from featurestore.lock import HOLDER_FILE, LOCK_FILE, locked, replaced
-from featurestore.names import check_names, inside
+from featurestore.names import check_names, inside, well_named
 from featurestore.parts import Part, check_part, digest, read_part, write_part
 from featurestore.schemas import CORE_TABLES, PARTITIONS
 from featurestore.state import STATE_FILE, State, read_state, write_atomic
@@ -52,7 +52,7 @@ class Commit:
     def append(self, table: str, rows: pa.Table, *, partition: Mapping[str, str] | None = None) -> None:
         """Add ``rows`` to ``table``, which is created on first use; for embeddings, into one ``partition``."""
         if table not in self.state.tables:  # before anything is written, not at the end
-            check_names([*self.state.tables, table], self.state.revisions, self._views)
+            check_names([*self.state.tables, table], self.state.revisions, self._well_named())
         inside(self.root, self.root / table)
         self._schemas[table] = CORE_TABLES.get(table, rows.schema)
         self._add.setdefault(table, []).append(write_part(rows, self.root / table, partition=partition))
@@ -84,6 +84,10 @@ class Commit:
         else:
             self._views[name] = query
 
+    def _well_named(self) -> list[str]:
+        """The views that can be made: what a record was made to say by hand must not stop the next commit."""
+        return well_named(self.state.tables, self.state.revisions, self._views)
+
     def publish(self) -> State:
         """Commit each table, then swap the state; a commit that changes nothing leaves the state as it is.
 
@@ -98,7 +102,7 @@ class Commit:
 
         self._check()
         revisions = {**self.state.revisions, **self._revisions}
-        check_names([*self.state.tables, *self._schemas], revisions, self._views)
+        check_names([*self.state.tables, *self._schemas], revisions, self._well_named())
         versions, digests = dict(self.state.tables), dict(self.state.digests)
         for table, schema in self._schemas.items():
             digests[table] = digest(self._after(table))
@@ -154,6 +158,18 @@ class Writer:
         """
         if not self._is_locked() or _read_or_empty(self.root).id != self.state.id:
             raise replaced(self.root)
+
+    def check_backbone(self, name: str) -> None:
+        """Refuse a backbone whose views would be called what others are.
+
+        Raises
+        ------
+        InputError
+            With the name, and what has it.
+        """
+        state = self.state
+        views = well_named(state.tables, state.revisions, state.views)
+        check_names(state.tables, [*state.revisions, name], views)
 
     @contextmanager
     def commit(self) -> Iterator[Commit]:

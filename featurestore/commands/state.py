@@ -131,15 +131,19 @@ def view_create(store: Path, name: str, file: Path, replace: bool, wait_seconds:
 @location_option
 @json_option
 def view_list(store: str, as_json: bool) -> None:
-    """List your views with their SQL."""
+    """List your views with their SQL, and why one can't be used."""
     from featurestore.store import open_store
 
-    found = dict(open_store(store).state.views)
-    if as_json:
-        click.echo(json.dumps(found))
-        return
+    with open_store(store) as opened:
+        found = dict(opened.state.views)
+        if as_json:
+            click.echo(json.dumps(found))
+            return
+        failing = opened.failing_views
     for name, query in found.items():
         click.echo(f"{name}: {' '.join(query.split())}")
+        if name in failing:
+            click.echo(f"  fails: {failing[name]}")
     if not found:
         click.echo("no view of your own yet: featurestore view create NAME --sql FILE")
 

@@ -10,6 +10,7 @@ import pytest
 from support import CountingBackbone
 
 from featurestore import FeatureStore, sandbox
+from featurestore.duckdb_errors import interruptible
 from featurestore.errors import InputError, QueryError
 
 ALLOWED = [
@@ -217,7 +218,7 @@ def test_ctrl_c_stops_a_query(shared: FeatureStore) -> None:
 def test_ctrl_c_is_ctrl_c_where_duckdb_works_in_this_thread(shared: FeatureStore) -> None:
     timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
-    with pytest.raises(KeyboardInterrupt), sandbox.interruptible():
+    with pytest.raises(KeyboardInterrupt), interruptible():
         shared.connection.execute(ENDLESS)
     assert shared.query("SELECT 1 AS one")["one"][0].as_py() == 1
 
@@ -268,5 +269,5 @@ def test_a_state_edited_by_hand_runs_no_code(tmp_path: Path, shared: FeatureStor
     state["views"] = {"evil": f"SELECT 1; COPY (SELECT 1) TO '{tmp_path}/evil.csv'"}
     (copy / "state.json").write_text(json.dumps(state))
     with pytest.raises(QueryError, match="only SELECT"):
-        FeatureStore(copy).sql("SELECT 1")
+        FeatureStore(copy).sql("FROM evil")
     assert not (tmp_path / "evil.csv").exists()
