@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.dataset import EmbeddingDataset
 from benchmarks.heads.base import Classifier, HeadSpec
+from benchmarks.probabilities import on_all_classes
 from benchmarks.protocols import Split
 from benchmarks.tuning import choose
 from featurestore.errors import reason
@@ -184,7 +185,10 @@ def _fit_and_predict(task: Task) -> Outcome:
     done = time.perf_counter()
     proba = model.predict_proba(rows_of(task, task.test))
     ended = time.perf_counter()
-    proba = _on_all_classes(np.asarray(proba), model.classes_, task) if y.ndim == 1 else _as_labels(proba, task)
+    if y.ndim == 1:
+        proba = on_all_classes(model, proba, n_rows=len(task.test), n_classes=task.n_classes)
+    else:
+        proba = _as_labels(proba, task)
     chosen = {**settings, **getattr(model, "chosen_", {})}
     text = json.dumps(chosen, default=float) if chosen else ""
     return Outcome("ok", "", proba, done - started, (ended - done) * 1000 / len(task.test), text, inner_score)
@@ -218,24 +222,6 @@ def _one_torch_thread() -> None:
 def _worth_telling(warning: Any) -> bool:
     """Notes on how well the fit went; not those on how libraries are to be called tomorrow."""
     return not issubclass(warning.category, (FutureWarning, DeprecationWarning, PendingDeprecationWarning))
-
-
-def _on_all_classes(raw: Any, classes: Any, task: Task) -> NDArray[np.float32]:
-    """Probabilities over all classes; one that the training part lacked gets zero.
-
-    Raises
-    ------
-    ValueError
-        When the head's answer is no set of probabilities.
-    """
-    n_rows = len(task.test)
-    if raw.shape != (n_rows, len(classes)):
-        raise ValueError(f"predict_proba gave {raw.shape}, expected ({n_rows}, {len(classes)})")
-    if not np.isfinite(raw).all() or raw.min() < -1e-6 or np.abs(raw.sum(axis=1) - 1).max() > 1e-3:
-        raise ValueError("predict_proba gave rows that are no probabilities")
-    proba = np.zeros((n_rows, task.n_classes), np.float32)
-    proba[:, np.asarray(classes, np.int64)] = raw
-    return proba
 
 
 def _as_labels(raw: Any, task: Task) -> NDArray[np.float32]:

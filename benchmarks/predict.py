@@ -16,7 +16,7 @@ from benchmarks.metrics import wilson
 from benchmarks.queries import comparison, runs
 from benchmarks.results import library_versions
 from featurestore import FeatureStore
-from featurestore.errors import FeatureStoreError, InputError
+from featurestore.errors import BackboneError, FeatureStoreError, InputError
 from featurestore.names import quote_name
 from featurestore.progress import Progress
 
@@ -106,6 +106,44 @@ def _scores(store: FeatureStore, head: str, backbone: str, view: str, label: str
     return found
 
 
+def backbone_of(
+    model: models.Model,
+    *,
+    reference: str | None = None,
+    weights: Path | None = None,
+    tensor: str | int | None = None,
+) -> "Backbone":
+    """The backbone that a model's vectors are made by.
+
+    Parameters
+    ----------
+    reference, weights, tensor
+        As the user named them, see `featurestore.backbones.registry.load`. Without a reference it is the backbone that
+        the card names, which must be an installed one: a model from elsewhere does not choose a file to run.
+
+    Raises
+    ------
+    InputError
+        When the model learned from several backbones, or its card names none that is installed.
+    BackboneError
+        When it can't be loaded, or its weights are others than the card's.
+    """
+    from featurestore.backbones.registry import by_name, load
+
+    name, made_with = model.card["backbone"], model.card["weights"]
+    if "+" in name or len(made_with) != 1:
+        raise InputError(f"the model learned from {name}, several backbones: embed with each and use it from Python")
+    if reference is None:
+        try:
+            reference = by_name(name)
+        except BackboneError as error:
+            raise InputError(
+                f"the model's card names a backbone that can't be loaded by its name ({error}): name the network that "
+                "the model learned from with --model-backbone"
+            ) from error
+    return load(reference, weights=weights, tensor=tensor, expected_weights=made_with[0])
+
+
 def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone") -> NDArray[np.float32]:
     """The vectors ``(n, d)`` of image files, made as those were that the model learned from.
 
@@ -114,6 +152,7 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
     InputError
         When a file is no usable image, or the backbone is of another revision than the model's.
     """
+    from featurestore.extract import forward
     from featurestore.images import decode
 
     card = model.card
@@ -132,7 +171,7 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
             raise InputError(f"the image {str(path)!r} can't be read ({error.strerror}): name a file") from error
         except FeatureStoreError as error:
             raise InputError(f"{str(path)!r} is no usable image: {error}") from error
-        vectors.append(np.asarray(backbone.embed(how.apply(image[None])), np.float32)[0])
+        vectors.append(forward(backbone, image[None])[0])
     return np.stack(vectors)
 
 

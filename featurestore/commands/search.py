@@ -62,10 +62,12 @@ def similar(
     with open_store(store, snapshot=snapshot) as opened:
         model = None
         if reference or weights or tensor:
-            from featurestore.backbones.registry import load
+            from featurestore.backbones.registry import by_name, load
+            from featurestore.search import weights_of
 
             number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
-            model = load(reference or backbone, weights=weights, tensor=number)
+            expected = weights_of(opened, backbone)
+            model = load(reference or by_name(backbone), weights=weights, tensor=number, expected_weights=expected)
         found = opened.similar(query, backbone=backbone, k=k, where=where, metric=metric, model=model)
         if page is not None:
             from featurestore.contact_sheet import render

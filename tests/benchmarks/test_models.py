@@ -104,7 +104,7 @@ def test_changed_bytes_are_refused(tmp_path: Path) -> None:
         ({"sha256": None}, "lacks or garbles sha256"),
         ({"sha256": {}}, "is not the file that was written"),
         ({"classes": None, "synthetic": "no"}, "lacks or garbles classes, synthetic"),
-        ({"classes": ["a"]}, "names 1 classes, fewer than the model tells apart"),
+        ({"classes": ["a"]}, "names 1 classes, which are not those of the model"),
         ({"format": 99}, "is no card of format 1"),
     ],
 )
