@@ -17,11 +17,13 @@ from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.probabilities import on_all_classes
 from benchmarks.protocols import Split
 from benchmarks.tuning import choose
-from featurestore.errors import reason
+from featurestore.errors import printable, reason
 from featurestore.hashing import file_hash
 
 # Raise it when a change of the bench changes results that are already stored.
 BENCH_VERSION = 2
+# Characters that are kept of what a head says.
+LONGEST_MESSAGE = 200
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,10 @@ def run_cell(task: Task) -> Outcome:
         warnings.simplefilter("always")
         try:
             outcome = _fit_and_predict(task)
-        except Exception as error:  # a head is anybody's code: it fails alone
+        except BaseException as error:  # a head is anybody's code, in a process of its own: it fails alone
             return Outcome("failed", named_reason(error))
-    notes = sorted({str(warning.message).splitlines()[0][:200] for warning in caught if _worth_telling(warning)})
+    told = [warning.message for warning in caught if _worth_telling(warning)]
+    notes = sorted({_short(reason(message)) for message in told if isinstance(message, Warning)})
     return Outcome(**{**vars(outcome), "message": "; ".join(notes[:3])})
 
 
@@ -208,8 +211,13 @@ def fitted(task: Task, settings: dict[str, Any] | None = None) -> Classifier:
 
 
 def named_reason(error: BaseException) -> str:
-    """Name and first line of an error."""
-    return f"{type(error).__name__}: {reason(error)}"
+    """Name and first line of an error, short enough for a table."""
+    name, said = type(error).__name__, reason(error)
+    return _short(name if said == name else f"{name}: {said}")
+
+
+def _short(text: str) -> str:
+    return printable(text[:LONGEST_MESSAGE])
 
 
 def _one_torch_thread() -> None:

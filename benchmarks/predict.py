@@ -1,5 +1,8 @@
 """Using a head: fitted on all rows of a view for good, and asked about image files."""
 
+import math
+import pickle
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import models
-from benchmarks.dataset import from_store
-from benchmarks.heads.base import HeadSpec
+from benchmarks import models, worker
+from benchmarks.cells import Task, named_reason, rows_of
+from benchmarks.dataset import EmbeddingDataset, from_store
+from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.metrics import wilson
+from benchmarks.pool import computed
+from benchmarks.probabilities import on_all_classes
 from benchmarks.queries import comparison, runs
 from benchmarks.results import library_versions
 from featurestore import FeatureStore
@@ -22,6 +28,9 @@ from featurestore.progress import Progress
 
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone
+
+# Rows that a head is asked about before it is kept.
+ASKED = 8
 
 
 @dataclass(frozen=True)
@@ -50,15 +59,12 @@ def fit(
     Raises
     ------
     InputError
-        When the view, label or backbone don't fit, or rows have several labels.
+        When the view, label or backbone don't fit, rows have several labels, or the head fails.
     """
     dataset = from_store(store, backbone, view=view, label=label)
     if dataset.y.ndim == 2:
         raise InputError(f"{label} holds several labels a row: fit one that holds one")
-    classifier = head.build(seed=seed)
-    if on_progress is not None and hasattr(classifier, "on_progress"):
-        classifier.on_progress = on_progress
-    classifier.fit(dataset.X, dataset.y)
+    classifier = _fitted_apart(head, dataset, seed, on_progress)
     parts = [info for info in store.backbones() if info.name in backbone.split("+")]
     card = {
         "head": head.name,
@@ -83,6 +89,48 @@ def fit(
         "scores": _scores(store, head.name, backbone, view, label),
     }
     return classifier, card
+
+
+def _fitted_apart(head: HeadSpec, dataset: EmbeddingDataset, seed: int, on_progress: Progress | None) -> Classifier:
+    """``head`` fitted in a process of its own: it may be anybody's code, and end the process that it runs in."""
+    head.function()  # what its classifier is made of is known here too
+    with tempfile.TemporaryDirectory(prefix="fit-") as folder:
+        matrix = Path(folder, "X.npy")
+        np.save(matrix, dataset.X)
+        rows = np.arange(len(dataset.y))
+        task = Task(head, matrix, dataset.y, dataset.groups, rows, rows[:ASKED], len(dataset.classes), seed)
+        found = computed(
+            _fit,
+            [task],
+            workers=1,
+            failed=lambda sentence: (sentence, b""),
+            time_limit=math.inf,
+            one_thread=False,
+            on_progress=on_progress,
+        )
+        ((_, (sentence, fitted)),) = found
+    if sentence:
+        raise InputError(f"the head {head.name!r} can't be fitted: {sentence}")
+    return pickle.loads(fitted)
+
+
+def _fit(task: Task) -> tuple[str, bytes]:
+    """Why the head of ``task`` can't be fitted, or the fitted classifier, pickled."""
+    try:
+        classifier = task.head.build(seed=task.seed)
+        watched = hasattr(classifier, "on_progress")
+        if watched:
+            classifier.on_progress = worker.report
+        classifier.fit(rows_of(task, task.train), task.y)
+        if watched:
+            classifier.on_progress = None
+        asked = classifier.predict_proba(rows_of(task, task.test))
+        on_all_classes(classifier, asked, n_rows=len(task.test), n_classes=task.n_classes)
+        return "", pickle.dumps(classifier)
+    except FeatureStoreError as error:
+        return str(error), b""
+    except BaseException as error:  # a head is anybody's code
+        return named_reason(error), b""
 
 
 def _plain(value: Any) -> Any:

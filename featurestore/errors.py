@@ -23,12 +23,20 @@ class FeatureStoreError(Exception):
 
     def __str__(self) -> str:
         """The message in one line; what can't be printed is escaped."""
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """``text`` in one line; what can't be printed is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def reason(error: BaseException) -> str:
-    """The first line of somebody else's error, or its type where it says nothing."""
-    lines = str(error).strip().splitlines()
+    """The first line of somebody else's error, or its type where it says nothing, or fails to."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a class of somebody else's may do anything there
+        lines = []
     return lines[0] if lines else type(error).__name__
 
 
