@@ -79,44 +79,60 @@ def computed(
     on_progress
         Called with what a task gives to `worker.report`.
     """
+    with _one_thread() if one_thread else contextlib.nullcontext():
+        said = _messages(function, tasks, workers, time_limit, memory_limit_mb, fresh, one_thread)
+        with contextlib.closing(said):  # else the workers would go on when nobody asks for more
+            for number, kind, content in said:
+                if kind != worker.PROGRESS:
+                    yield number, content if kind == worker.DONE else failed(content)
+                elif on_progress:
+                    on_progress(*content)
+
+
+def _messages(
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    workers: int,
+    time_limit: float,
+    memory_limit_mb: int | None,
+    fresh: bool,
+    forked: bool,
+) -> Generator[tuple[int, str, Any]]:
+    """What each task sends, with its number: its progress, and at last its result or why there is none."""
     waiting = deque(enumerate(tasks))
     crew: list[_Worker] = []
-    with _one_thread() if one_thread else contextlib.nullcontext():
-        try:
-            while waiting or crew:
-                while waiting and len(crew) < workers:
-                    number, task = waiting.popleft()
-                    with interrupted_later():
-                        crew.append(_started(_context(forked=one_thread), number, memory_limit_mb))
-                    _send(crew[-1], function, task, last=fresh)
-                for one in _changed(crew):
-                    kind, content = _heard(one, time_limit)
-                    if kind == worker.STARTED:
-                        one.deadline = time.monotonic() + time_limit
-                    elif kind == worker.PROGRESS:
-                        if on_progress:
-                            on_progress(*content)
+    try:
+        while waiting or crew:
+            while waiting and len(crew) < workers:
+                number, task = waiting.popleft()
+                with interrupted_later():
+                    crew.append(_started(_context(forked=forked), number, memory_limit_mb))
+                _send(crew[-1], function, task, last=fresh)
+            for one in _changed(crew):
+                number, (kind, content) = one.task, _heard(one, time_limit)
+                if kind == worker.STARTED:
+                    one.deadline = time.monotonic() + time_limit
+                    continue
+                if kind != worker.PROGRESS:
+                    content, last = content
+                    if last or not waiting:
+                        _stop([one])
+                        crew.remove(one)
                     else:
-                        (answer, last), number = content, one.task
-                        if last or not waiting:
-                            _stop([one])
-                            crew.remove(one)
-                        else:
-                            one.task, task = waiting.popleft()
-                            _send(one, function, task, last=fresh)
-                        yield number, answer if kind == worker.DONE else failed(answer)
-        finally:
-            with _handled(signal.SIG_IGN):
-                _stop(crew)
+                        one.task, task = waiting.popleft()
+                        _send(one, function, task, last=fresh)
+                yield number, kind, content
+    finally:
+        with _handled(signal.SIG_IGN):
+            _stop(crew)
 
 
 def _started(context: Any, task: int, memory_limit_mb: int | None) -> _Worker:
     ours, theirs = context.Pipe()
     # A daemon: multiprocessing would wait for another one, should the program end before it is stopped.
     process = context.Process(target=worker.main, args=(theirs, memory_limit_mb), daemon=True)
-    with _handled(signal.SIG_IGN):  # the process inherits it: else Ctrl-C while it imports is a traceback
+    with _handled(signal.SIG_IGN), theirs:  # inherited: else Ctrl-C while the process imports is a traceback
         process.start()
-    theirs.close()
     return _Worker(process, ours, task)
 
 

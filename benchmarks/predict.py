@@ -117,7 +117,7 @@ def _fitted_apart(head: HeadSpec, dataset: EmbeddingDataset, seed: int, on_progr
 def _fit(task: Task) -> tuple[str, bytes]:
     """Why the head of ``task`` can't be fitted, or the fitted classifier, pickled."""
     try:
-        classifier = task.head.build(seed=task.seed)
+        classifier: Any = task.head.build(seed=task.seed)
         watched = hasattr(classifier, "on_progress")
         if watched:
             classifier.on_progress = worker.report
