@@ -159,15 +159,19 @@ def load(
         threads=threads,
         expected_weights=expected_weights,
     )
-    if weights is not None and not record.handle:
-        raise BackboneError(f"the backbone {scheme!r} takes no --weights: leave it out")
-    if tensor is not None and record.name != "tflite":
-        raise BackboneError(f"the backbone {scheme!r} takes no --tensor: leave it out")
-    if threads is not None and threads < 1:
-        raise BackboneError(f"got threads={threads}, expected 1 or more")
+    _check_options(record, options)
     backbone = _loader(record)(record, options)
     check_weights(reference, backbone.spec.weights, expected=expected_weights)
     return backbone
+
+
+def _check_options(record: BackboneRecord, options: LoadOptions) -> None:
+    if options.weights is not None and not record.handle:
+        raise BackboneError(f"the backbone {record.name!r} takes no --weights: leave it out")
+    if options.tensor is not None and record.name != "tflite":
+        raise BackboneError(f"the backbone {record.name!r} takes no --tensor: leave it out")
+    if options.threads is not None and options.threads < 1:
+        raise BackboneError(f"got threads={options.threads}, expected 1 or more")
 
 
 def by_name(name: str) -> str:

@@ -59,7 +59,9 @@ def sleep_on() -> None:
 
 
 def start(*, session: bool) -> None:
-    subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: sys._getframe(1).f_code.co_name}, start_new_session=session)
+    subprocess.Popen(
+        ["sleep", "600"], env={**os.environ, MARK: sys._getframe(1).f_code.co_name}, start_new_session=session
+    )
 
 
 def daemonise() -> None:
