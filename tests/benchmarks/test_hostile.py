@@ -10,7 +10,7 @@ from pathlib import Path
 
 import hostile_heads
 import pytest
-from support import CountingBackbone, jpeg, movie, write_metadata
+from support import CountingBackbone, carrying, jpeg, movie, write_metadata
 
 from benchmarks import runner
 from benchmarks.cli import cli
@@ -46,18 +46,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     store.ingest(metadata=write_metadata(folder / "m.csv", rows), images=images)
     store.embed(CountingBackbone())
     return store
-
-
-def carrying(mark: str) -> list[int]:
-    """Living processes that have ``mark`` in their environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 def failures(store: FeatureStore, heads: list[HeadSpec], **options: object) -> dict[str, str | None]:
