@@ -189,7 +189,8 @@ def _fit_and_predict(task: Task) -> Outcome:
     proba = model.predict_proba(rows_of(task, task.test))
     ended = time.perf_counter()
     if y.ndim == 1:
-        proba = on_all_classes(model, proba, n_rows=len(task.test), n_classes=task.n_classes)
+        answer = on_all_classes(model, proba, n_rows=len(task.test), n_classes=task.n_classes)
+        proba = answer.astype(np.float32)
     else:
         proba = _as_labels(proba, task)
     chosen = {**settings, **getattr(model, "chosen_", {})}

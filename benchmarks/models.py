@@ -92,9 +92,10 @@ class Model:
             raise InputError(f"got vectors of shape {X.shape}, expected (n, {self.card['embed_dim']})")
         try:
             answer = self.classifier.predict_proba(X)
-            return on_all_classes(self.classifier, answer, n_rows=len(X), n_classes=len(self.classes))
+            proba = on_all_classes(self.classifier, answer, n_rows=len(X), n_classes=len(self.classes))
         except Exception as error:  # whoever wrote the model chose its parts
             raise InputError(f"the model can't be used ({reason(error)[:200]}): get the model folder again") from error
+        return proba.astype(np.float32)
 
 
 def dumps(classifier: Any, *, trust: Sequence[str] = ()) -> bytes:

@@ -177,20 +177,21 @@ def _stop(crew: Sequence[_Worker]) -> None:
         one.pipe.close()
         if one.process.is_alive():
             one.process.terminate()
-            _signal(os.kill, one, "SIGCONT")  # a head may have stopped the one that cleans up
+            _signal("kill", one, "SIGCONT")  # a head may have stopped the one that cleans up
     limit = time.monotonic() + END_SECONDS
     for one in crew:
         one.process.join(max(limit - time.monotonic(), 0.0))
-        _signal(os.killpg, one, "SIGKILL")
+        _signal("killpg", one, "SIGKILL")
         if one.process.is_alive():
             one.process.kill()
         one.process.join()
 
 
-def _signal(send: Callable[[int, int], None], one: _Worker, name: str) -> None:
-    if one.process.pid is not None:
+def _signal(send: str, one: _Worker, name: str) -> None:
+    """Where the system has such a call, and the process is there."""
+    if hasattr(os, send) and hasattr(signal, name) and one.process.pid is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            send(one.process.pid, getattr(signal, name))
+            getattr(os, send)(one.process.pid, getattr(signal, name))
 
 
 def _cause(exitcode: int | None) -> str:

@@ -28,12 +28,12 @@ def class_codes(model: Any, n_classes: int) -> NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
-def on_all_classes(model: Any, answer: Any, *, n_rows: int, n_classes: int) -> NDArray[np.float32]:
+def on_all_classes(model: Any, answer: Any, *, n_rows: int, n_classes: int) -> NDArray[np.float64]:
     """``answer`` of ``model.predict_proba`` with a column for each class: one that ``model`` has not seen gets zero.
 
     Returns
     -------
-    ``(n_rows, n_classes)`` float32.
+    ``(n_rows, n_classes)`` float64.
 
     Raises
     ------
@@ -49,6 +49,6 @@ def on_all_classes(model: Any, answer: Any, *, n_rows: int, n_classes: int) -> N
     raw = raw.astype(np.float64)
     if not np.isfinite(raw).all() or raw.min() < -BELOW_ZERO or np.abs(raw.sum(axis=1) - 1).max() > FROM_ONE:
         raise ValueError("predict_proba gave rows that are no probabilities")
-    proba = np.zeros((n_rows, n_classes), np.float32)
+    proba = np.zeros((n_rows, n_classes))
     proba[:, codes] = raw
     return proba
