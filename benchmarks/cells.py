@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from benchmarks.dataset import EmbeddingDataset
 from benchmarks.heads.base import Classifier, HeadSpec
+from benchmarks.probabilities import on_all_classes
 from benchmarks.protocols import Split
 from benchmarks.tuning import choose
-from featurestore.errors import reason
+from featurestore.errors import printable, reason
 from featurestore.hashing import file_hash
 
 # Raise it when a change of the bench changes results that are already stored.
 BENCH_VERSION = 2
+# Characters that are kept of what a head says.
+LONGEST_MESSAGE = 200
 
 
 @dataclass(frozen=True)
@@ -169,9 +172,10 @@ def run_cell(task: Task) -> Outcome:
         warnings.simplefilter("always")
         try:
             outcome = _fit_and_predict(task)
-        except Exception as error:  # a head is anybody's code: it fails alone
+        except BaseException as error:  # a head is anybody's code, in a process of its own: it fails alone
             return Outcome("failed", named_reason(error))
-    notes = sorted({str(warning.message).splitlines()[0][:200] for warning in caught if _worth_telling(warning)})
+    told = [warning.message for warning in caught if _worth_telling(warning)]
+    notes = sorted({_short(reason(message)) for message in told if isinstance(message, Warning)})
     return Outcome(**{**vars(outcome), "message": "; ".join(notes[:3])})
 
 
@@ -189,7 +193,11 @@ def _fit_and_predict(task: Task) -> Outcome:
     done = time.perf_counter()
     proba = model.predict_proba(rows_of(task, task.test))
     ended = time.perf_counter()
-    proba = _on_all_classes(np.asarray(proba), model.classes_, task) if y.ndim == 1 else _as_labels(proba, task)
+    if y.ndim == 1:
+        answer = on_all_classes(model, proba, n_rows=len(task.test), n_classes=task.n_classes)
+        proba = answer.astype(np.float32)
+    else:
+        proba = _as_labels(proba, task)
     chosen = {**settings, **getattr(model, "chosen_", {})}
     text = json.dumps(chosen, default=float) if chosen else ""
     return Outcome("ok", "", proba, done - started, (ended - done) * 1000 / len(task.test), text, inner_score)
@@ -209,8 +217,13 @@ def fitted(task: Task, settings: dict[str, Any] | None = None) -> Classifier:
 
 
 def named_reason(error: BaseException) -> str:
-    """Name and first line of an error."""
-    return f"{type(error).__name__}: {reason(error)}"
+    """Name and first line of an error, short enough for a table."""
+    name, said = type(error).__name__, reason(error)
+    return _short(name if said == name else f"{name}: {said}")
+
+
+def _short(text: str) -> str:
+    return printable(text[:LONGEST_MESSAGE])
 
 
 def _one_torch_thread() -> None:
@@ -223,24 +236,6 @@ def _one_torch_thread() -> None:
 def _worth_telling(warning: Any) -> bool:
     """Notes on how well the fit went; not those on how libraries are to be called tomorrow."""
     return not issubclass(warning.category, (FutureWarning, DeprecationWarning, PendingDeprecationWarning))
-
-
-def _on_all_classes(raw: Any, classes: Any, task: Task) -> NDArray[np.float32]:
-    """Probabilities over all classes; one that the training part lacked gets zero.
-
-    Raises
-    ------
-    ValueError
-        When the head's answer is no set of probabilities.
-    """
-    n_rows = len(task.test)
-    if raw.shape != (n_rows, len(classes)):
-        raise ValueError(f"predict_proba gave {raw.shape}, expected ({n_rows}, {len(classes)})")
-    if not np.isfinite(raw).all() or raw.min() < -1e-6 or np.abs(raw.sum(axis=1) - 1).max() > 1e-3:
-        raise ValueError("predict_proba gave rows that are no probabilities")
-    proba = np.zeros((n_rows, task.n_classes), np.float32)
-    proba[:, np.asarray(classes, np.int64)] = raw
-    return proba
 
 
 def _as_labels(raw: Any, task: Task) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """The command `benchmarks`: gathers the commands and turns errors into one line and an exit code."""
 
+import signal
 import sys
 
 import click
@@ -23,7 +24,9 @@ for command in (run, runs, table, report, heads, power, canary, fit, predict):
 
 def main() -> None:
     """Entry point: one line on stderr and an exit code instead of a traceback."""
-    sys.exit(run_command(cli, "benchmarks"))
+    code = run_command(cli, "benchmarks")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: a second Ctrl-C has nothing left to stop
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def measure(task: Task) -> Cost:
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _measure(task)
-    except Exception as error:  # a head is anybody's code
+    except BaseException as error:  # a head is anybody's code, in a process of its own
         return Cost(named_reason(error))
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.probabilities import class_codes, on_all_classes
 from featurestore._optional import import_extra
 from featurestore.errors import InputError, IntegrityError, reason
 
@@ -30,17 +31,30 @@ TRUSTED = frozenset(
     }
 )
 OWN_TYPES = "benchmarks.heads."
-# What is read of a card, beside what is only shown.
-FIELDS: dict[str, type] = {
-    "sha256": dict,
-    "classes": list,
-    "backbone": str,
-    "revision": str,
-    "sources": list,
-    "embed_dim": int,
-    "view": str,
-    "label": str,
-    "synthetic": bool,
+# Bytes of the largest card that is read: a hundred thousand classes fit.
+LARGEST_CARD = 16 * 2**20
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# What is read of a card besides what is only shown, and what it must be.
+FIELDS: dict[str, Callable[[Any], bool]] = {
+    "sha256": lambda value: isinstance(value, dict),
+    "classes": lambda value: _names(value) and 0 < len(value) == len(set(value)),
+    "backbone": _text,
+    "revision": _text,
+    "weights": _names,
+    "sources": _names,
+    "embed_dim": lambda value: type(value) is int and value > 0,
+    "view": _text,
+    "label": _text,
+    "synthetic": lambda value: isinstance(value, bool),
 }
 
 
@@ -70,14 +84,18 @@ class Model:
         Raises
         ------
         InputError
-            When the vectors have another length than those it learned from.
+            When the vectors have another length than those it learned from, or the classifier fails or answers with
+            anything but probabilities.
         """
         X = np.asarray(X, np.float32)
         if X.ndim != 2 or X.shape[1] != self.card["embed_dim"]:
             raise InputError(f"got vectors of shape {X.shape}, expected (n, {self.card['embed_dim']})")
-        proba = np.zeros((len(X), len(self.classes)), np.float32)
-        proba[:, np.asarray(self.classifier.classes_, np.int64)] = self.classifier.predict_proba(X)
-        return proba
+        try:
+            answer = self.classifier.predict_proba(X)
+            proba = on_all_classes(self.classifier, answer, n_rows=len(X), n_classes=len(self.classes))
+        except Exception as error:  # whoever wrote the model chose its parts
+            raise InputError(f"the model can't be used ({reason(error)[:200]}): get the model folder again") from error
+        return proba.astype(np.float32)
 
 
 def dumps(classifier: Any, *, trust: Sequence[str] = ()) -> bytes:
@@ -156,11 +174,7 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
         When a file's bytes are not those that were written.
     """
     folder = Path(path)
-    try:
-        card = json.loads((folder / CARD).read_text("utf-8"))
-        content = (folder / MODEL).read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {error}") from error
+    card, content = _read(folder)
     _check_card(folder / CARD, card)
     if hashlib.sha256(content).hexdigest() != card["sha256"].get(MODEL):
         raise IntegrityError(f"{str(folder / MODEL)!r} is not the file that was written: get the model folder again")
@@ -174,17 +188,35 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
         ) from error
     if foreign:
         raise InputError(f"{str(folder)!r} holds the types {', '.join(foreign)}: name those you trust with --trust")
-    if max(classifier.classes_) >= len(card["classes"]):
+    try:
+        class_codes(classifier, len(card["classes"]))
+    except Exception as error:  # any part may be anything
         raise InputError(
-            f"{str(folder / CARD)!r} names {len(card['classes'])} classes, fewer than the model tells apart"
-        )
+            f"{str(folder / CARD)!r} names {len(card['classes'])} classes, which are not those of the model "
+            f"({reason(error)[:200]}): get the model folder again"
+        ) from error
     return Model(classifier, card)
+
+
+def _read(folder: Path) -> tuple[Any, bytes]:
+    """What a model folder holds, unchecked; only regular files, since a pipe or a device has no end."""
+    try:
+        for path, most in ((folder / CARD, LARGEST_CARD), (folder / MODEL, float("inf"))):
+            if path.exists() and not path.is_file():
+                raise ValueError(f"{path.name} is no regular file")
+            if path.stat().st_size > most:
+                raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, expected {most:,} or fewer")
+        return json.loads((folder / CARD).read_text("utf-8")), (folder / MODEL).read_bytes()
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(
+            f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {reason(error)[:200]}"
+        ) from error
 
 
 def _check_card(path: Path, card: Any) -> None:
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise InputError(f"{str(path)!r} is no card of format {FORMAT}")
-    bad = [name for name, kind in FIELDS.items() if not isinstance(card.get(name), kind)]
+    bad = [name for name, fits in FIELDS.items() if not fits(card.get(name))]
     if bad:
         raise InputError(f"the card {str(path)!r} lacks or garbles {', '.join(bad)}: get the model folder again")
 

@@ -3,16 +3,26 @@
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
-import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import CancelledError, TimeoutError, as_completed
-from multiprocessing import forkserver
-from pathlib import Path
+from dataclasses import dataclass
+from multiprocessing import connection, forkserver
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+from benchmarks import worker
+from featurestore.progress import Progress
+
 TIME_LIMIT_SECONDS = 600.0
+# What a worker may take to be ready for its task, which is no part of the time limit.
+START_SECONDS = 120.0
+# How long a worker may take to end what it left running.
+END_SECONDS = 2.0
+LONGEST_WAIT_SECONDS = 3600.0
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # What nearly every task needs; imported once, before workers are forked from the server.
 _PRELOAD = [
@@ -28,6 +38,16 @@ Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 
+@dataclass
+class _Worker:
+    """A process with a task, its number, and when it is stopped (`time.monotonic`)."""
+
+    process: BaseProcess
+    pipe: connection.Connection
+    task: int
+    deadline: float = 0.0
+
+
 def computed(
     function: Callable[[Given], Result],
     tasks: Sequence[Given],
@@ -37,13 +57,15 @@ def computed(
     time_limit: float = TIME_LIMIT_SECONDS,
     memory_limit_mb: int | None = None,
     fresh: bool = False,
+    one_thread: bool = True,
+    on_progress: Progress | None = None,
 ) -> Generator[tuple[int, Result]]:
     """Number and result of each task, in the order in which they end.
 
     Parameters
     ----------
     function
-        Importable by name; called with one task, on one thread.
+        Importable by name; called with one task.
     failed
         Makes a result of a sentence, for a task that ran too long or whose process died.
     time_limit
@@ -52,55 +74,140 @@ def computed(
         What a worker may allocate beyond what it holds at its start; Linux only.
     fresh
         Run each task in a process that has run no other: one that has keeps memory for the next.
+    one_thread
+        Let libraries run on one thread; else on as many as they like, in processes that are started anew.
+    on_progress
+        Called with what a task gives to `worker.report`.
     """
-    if not tasks:
-        return
-    from pebble import ProcessExpired, ProcessPool
+    with _one_thread() if one_thread else contextlib.nullcontext():
+        said = _messages(function, tasks, workers, time_limit, memory_limit_mb, fresh, one_thread)
+        with contextlib.closing(said):  # else the workers would go on when nobody asks for more
+            for number, kind, content in said:
+                if kind != worker.PROGRESS:
+                    yield number, content if kind == worker.DONE else failed(content)
+                elif on_progress:
+                    on_progress(*content)
 
-    with (
-        _one_thread(),
-        ProcessPool(
-            max_workers=min(workers, len(tasks)),
-            max_tasks=1 if fresh else 0,
-            context=_context(),
-            initializer=_start_worker,
-            initargs=(memory_limit_mb,),
-        ) as pool,
-    ):
-        try:
-            with interrupted_later():
-                futures = {
-                    pool.schedule(function, args=(task,), timeout=time_limit): number
-                    for number, task in enumerate(tasks)
-                }
-            for future in as_completed(futures):
-                try:
-                    yield futures[future], future.result()
-                except TimeoutError:
-                    yield futures[future], failed(f"stopped: it ran longer than {time_limit:g} s")
-                except MemoryError:
-                    yield futures[future], failed(f"stopped: it needed more than {memory_limit_mb} MB")
-                except ProcessExpired as death:
-                    yield futures[future], failed(f"its process died ({_cause(death.exitcode)})")
-        finally:
-            with contextlib.suppress(CancelledError):
-                pool.stop()
-                pool.join()
+
+def _messages(
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    workers: int,
+    time_limit: float,
+    memory_limit_mb: int | None,
+    fresh: bool,
+    forked: bool,
+) -> Generator[tuple[int, str, Any]]:
+    """What each task sends, with its number: its progress, and at last its result or why there is none."""
+    waiting = deque(enumerate(tasks))
+    crew: list[_Worker] = []
+    try:
+        while waiting or crew:
+            while waiting and len(crew) < workers:
+                number, task = waiting.popleft()
+                with interrupted_later():
+                    crew.append(_started(_context(forked=forked), number, memory_limit_mb))
+                _send(crew[-1], function, task, last=fresh)
+            for one in _changed(crew):
+                number, (kind, content) = one.task, _heard(one, time_limit)
+                if kind == worker.STARTED:
+                    one.deadline = time.monotonic() + time_limit
+                    continue
+                if kind != worker.PROGRESS:
+                    content, last = content
+                    if last or not waiting:
+                        _stop([one])
+                        crew.remove(one)
+                    else:
+                        one.task, task = waiting.popleft()
+                        _send(one, function, task, last=fresh)
+                yield number, kind, content
+    finally:
+        with _handled(signal.SIG_IGN):
+            _stop(crew)
+
+
+def _started(context: Any, task: int, memory_limit_mb: int | None) -> _Worker:
+    ours, theirs = context.Pipe()
+    # A daemon: multiprocessing would wait for another one, should the program end before it is stopped.
+    process = context.Process(target=worker.main, args=(theirs, memory_limit_mb), daemon=True)
+    with _handled(signal.SIG_IGN), theirs:  # inherited: else Ctrl-C while the process imports is a traceback
+        process.start()
+    return _Worker(process, ours, task)
+
+
+def _send(one: _Worker, function: Callable[[Any], Any], task: Any, *, last: bool) -> None:
+    try:
+        work = pickle.dumps((function, task))
+    except Exception as error:  # an own head may be given anything
+        work = pickle.dumps((worker.refuse, f"it can't be sent to a process of its own ({type(error).__name__})"))
+    one.deadline = time.monotonic() + START_SECONDS
+    with contextlib.suppress(OSError):  # it has died, which is seen next
+        one.pipe.send((work, last))
+
+
+def _changed(crew: Sequence[_Worker]) -> list[_Worker]:
+    """Wait for a message, the end of a process or of a task's time, and return whose."""
+    left = min(one.deadline for one in crew) - time.monotonic()
+    known = [one.pipe for one in crew], [one.process.sentinel for one in crew]
+    ready = connection.wait([*known[0], *known[1]], timeout=min(max(left, 0.0), LONGEST_WAIT_SECONDS))
+    now = time.monotonic()
+    return [one for one in crew if one.pipe in ready or one.process.sentinel in ready or one.deadline <= now]
+
+
+def _heard(one: _Worker, time_limit: float) -> tuple[str, Any]:
+    """The next message of a worker; one that can't send any more, or has no time left, has failed."""
+    try:
+        if one.pipe.poll():
+            return one.pipe.recv()
+    except (EOFError, OSError):
+        one.process.join(END_SECONDS)
+    except Exception as error:  # whoever runs in that process can write to the pipe
+        return worker.FAILED, (f"its process sent what can't be read ({type(error).__name__})", True)
+    if not one.process.is_alive():
+        return worker.FAILED, (f"its process died ({_cause(one.process.exitcode)})", True)
+    if one.deadline > time.monotonic():
+        return worker.FAILED, ("its process cut the connection to the run", True)
+    return worker.FAILED, (f"stopped: it ran longer than {time_limit:g} s", True)
+
+
+def _stop(crew: Sequence[_Worker]) -> None:
+    """End workers and all that they started; nothing of them runs when this returns."""
+    for one in crew:
+        one.pipe.close()
+        if one.process.is_alive():
+            one.process.terminate()
+            _signal("kill", one, "SIGCONT")  # a head may have stopped the one that cleans up
+    limit = time.monotonic() + END_SECONDS
+    for one in crew:
+        one.process.join(max(limit - time.monotonic(), 0.0))
+        _signal("killpg", one, "SIGKILL")
+        if one.process.is_alive():
+            one.process.kill()
+        one.process.join()
+
+
+def _signal(send: str, one: _Worker, name: str) -> None:
+    """Where the system has such a call, and the process is there."""
+    if hasattr(os, send) and hasattr(signal, name) and one.process.pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            getattr(os, send)(one.process.pid, getattr(signal, name))
 
 
 def _cause(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        return f"signal {signal.Signals(-exitcode).name}"
-    return f"exit code {exitcode}"
+    if exitcode is None or exitcode >= 0:
+        return f"exit code {exitcode}"
+    known = {number.value: number.name for number in signal.Signals}  # not those of real time
+    return f"signal {known.get(-exitcode, -exitcode)}"
 
 
-def _context() -> Any:
-    """Forked from a server that has the libraries loaded and runs no threads; elsewhere started anew."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+def _context(*, forked: bool) -> Any:
+    """Processes are forked from a server that has the libraries loaded and runs no threads; else started anew."""
+    if not forked or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
-    with _handled(signal.SIG_IGN):  # the server inherits it; else Ctrl-C while it imports is a traceback
+    with _handled(signal.SIG_IGN):  # as above, for the server
         forkserver.ensure_running()
     return context
 
@@ -141,24 +248,3 @@ def _one_thread() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _start_worker(memory_limit_mb: int | None) -> None:
-    """Ctrl-C reaches every process of the terminal; a worker would answer with a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_runner, daemon=True).start()
-    if memory_limit_mb is not None and sys.platform == "linux":
-        import resource
-
-        status = Path("/proc/self/status").read_text().splitlines()
-        held = int(next(line.split()[1] for line in status if line.startswith("VmData"))) * 1024
-        limit = held + memory_limit_mb * 2**20
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-def _end_with_runner() -> None:
-    """Else a head that hangs would go on when the runner was killed: nobody is left to keep its time limit."""
-    runner = multiprocessing.parent_process()
-    if runner is not None:
-        runner.join()
-        os._exit(1)

@@ -1,5 +1,8 @@
 """Using a head: fitted on all rows of a view for good, and asked about image files."""
 
+import math
+import pickle
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,22 +12,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import models
-from benchmarks.cells import model_key
+from benchmarks import models, worker
+from benchmarks.cells import Task, model_key, named_reason, rows_of
 from benchmarks.dataset import EmbeddingDataset, from_store
-from benchmarks.heads.base import HeadSpec
+from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.metrics import wilson
+from benchmarks.pool import computed
+from benchmarks.probabilities import on_all_classes
 from benchmarks.queries import comparison
 from benchmarks.results import library_versions
 from benchmarks.selection import supporting
 from featurestore import FeatureStore
-from featurestore.errors import FeatureStoreError, InputError
+from featurestore.errors import BackboneError, FeatureStoreError, InputError
 from featurestore.labels import has_label
 from featurestore.names import quote_name
 from featurestore.progress import Progress
 
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone
+
+# Rows that a head is asked about before it is kept.
+ASKED = 8
 
 
 @dataclass(frozen=True)
@@ -53,15 +61,12 @@ def fit(
     Raises
     ------
     InputError
-        When the view, label or backbone don't fit, or rows have several labels.
+        When the view, label or backbone don't fit, rows have several labels, or the head fails.
     """
     dataset = from_store(store, backbone, view=view, label=label)
     if dataset.y.ndim == 2:
         raise InputError(f"{label} holds several labels a row: fit one that holds one")
-    classifier = head.build(seed=seed)
-    if on_progress is not None and hasattr(classifier, "on_progress"):
-        classifier.on_progress = on_progress
-    classifier.fit(dataset.X, dataset.y)
+    classifier = _fitted_apart(head, dataset, seed, on_progress)
     parts = [info for info in store.backbones() if info.name in backbone.split("+")]
     card = {
         "head": head.name,
@@ -88,6 +93,48 @@ def fit(
     return classifier, card
 
 
+def _fitted_apart(head: HeadSpec, dataset: EmbeddingDataset, seed: int, on_progress: Progress | None) -> Classifier:
+    """``head`` fitted in a process of its own: it may be anybody's code, and end the process that it runs in."""
+    head.function()  # what its classifier is made of is known here too
+    with tempfile.TemporaryDirectory(prefix="fit-") as folder:
+        matrix = Path(folder, "X.npy")
+        np.save(matrix, dataset.X)
+        rows = np.arange(len(dataset.y))
+        task = Task(head, matrix, dataset.y, dataset.groups, rows, rows[:ASKED], len(dataset.classes), seed)
+        found = computed(
+            _fit,
+            [task],
+            workers=1,
+            failed=lambda sentence: (sentence, b""),
+            time_limit=math.inf,
+            one_thread=False,
+            on_progress=on_progress,
+        )
+        ((_, (sentence, fitted)),) = found
+    if sentence:
+        raise InputError(f"the head {head.name!r} can't be fitted: {sentence}")
+    return pickle.loads(fitted)
+
+
+def _fit(task: Task) -> tuple[str, bytes]:
+    """Why the head of ``task`` can't be fitted, or the fitted classifier, pickled."""
+    try:
+        classifier: Any = task.head.build(seed=task.seed)
+        watched = hasattr(classifier, "on_progress")
+        if watched:
+            classifier.on_progress = worker.report
+        classifier.fit(rows_of(task, task.train), task.y)
+        if watched:
+            classifier.on_progress = None
+        asked = classifier.predict_proba(rows_of(task, task.test))
+        on_all_classes(classifier, asked, n_rows=len(task.test), n_classes=task.n_classes)
+        return "", pickle.dumps(classifier)
+    except FeatureStoreError as error:
+        return str(error), b""
+    except BaseException as error:  # a head is anybody's code
+        return named_reason(error), b""
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
@@ -105,6 +152,44 @@ def _scores(store: FeatureStore, head: HeadSpec, dataset: EmbeddingDataset) -> l
     return found
 
 
+def backbone_of(
+    model: models.Model,
+    *,
+    reference: str | None = None,
+    weights: Path | None = None,
+    tensor: str | int | None = None,
+) -> "Backbone":
+    """The backbone that a model's vectors are made by.
+
+    Parameters
+    ----------
+    reference, weights, tensor
+        As the user named them, see `featurestore.backbones.registry.load`. Without a reference it is the backbone that
+        the card names, which must be an installed one: a model from elsewhere does not choose a file to run.
+
+    Raises
+    ------
+    InputError
+        When the model learned from several backbones, or its card names none that is installed.
+    BackboneError
+        When it can't be loaded, or its weights are others than the card's.
+    """
+    from featurestore.backbones.registry import by_name, load
+
+    name, made_with = model.card["backbone"], model.card["weights"]
+    if "+" in name or len(made_with) != 1:
+        raise InputError(f"the model learned from {name}, several backbones: embed with each and use it from Python")
+    if reference is None:
+        try:
+            reference = by_name(name)
+        except BackboneError as error:
+            raise InputError(
+                f"the model's card names a backbone that can't be loaded by its name ({error}): name the network that "
+                "the model learned from with --model-backbone"
+            ) from error
+    return load(reference, weights=weights, tensor=tensor, expected_weights=made_with[0])
+
+
 def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone") -> NDArray[np.float32]:
     """The vectors ``(n, d)`` of image files, made as those were that the model learned from.
 
@@ -113,6 +198,7 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
     InputError
         When a file is no usable image, or the backbone is of another revision than the model's.
     """
+    from featurestore.extract import forward
     from featurestore.images import decode
 
     card = model.card
@@ -131,7 +217,7 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
             raise InputError(f"the image {str(path)!r} can't be read ({error.strerror}): name a file") from error
         except FeatureStoreError as error:
             raise InputError(f"{str(path)!r} is no usable image: {error}") from error
-        vectors.append(np.asarray(backbone.embed(how.apply(image[None])), np.float32)[0])
+        vectors.append(forward(backbone, image[None])[0])
     return np.stack(vectors)
 
 

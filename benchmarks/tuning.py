@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.metrics import METRICS
+from benchmarks.probabilities import on_all_classes
 
 INNER_FOLDS = 3
 
@@ -43,7 +44,7 @@ def choose(
         for train, held in folds:
             model = _fitted(head, fixed, values, X[train], y[train], seed)
             for place, found in enumerate(_predictions(head, model, X[held], values)):
-                proba[place][np.ix_(held, np.asarray(model.classes_, np.int64))] = found
+                proba[place][held] = on_all_classes(model, found, n_rows=len(held), n_classes=classes)
         for value, found in zip(values, proba, strict=True):
             settings: dict[str, Any] = {**fixed, head.path: value} if head.path else dict(fixed)
             tried.append((METRICS["log_loss"].function(y, found), METRICS["accuracy"].function(y, found), settings))

@@ -29,16 +29,24 @@ class FeatureStoreError(Exception):
         text = super().__str__()
         if len(text) > LONGEST:  # before it is escaped, which takes a second for ten million letters
             text = f"{text[:LONGEST]} … {text[-LONGEST:]}"
-        content = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).encode()
+        content = printable(text).encode()
         if len(content) <= LONGEST:
             return content.decode()
         start, end = content[: LONGEST * 2 // 3], content[-LONGEST // 4 :]
         return f"{start.decode(errors='ignore')} … {end.decode(errors='ignore')}"
 
 
+def printable(text: str) -> str:
+    """``text`` in one line; what can't be printed is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def reason(error: BaseException) -> str:
-    """The first line of somebody else's error, or its type where it says nothing."""
-    lines = str(error).strip().splitlines()
+    """The first line of somebody else's error, or its type where it says nothing, or fails to."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a class of somebody else's may do anything there
+        lines = []
     return lines[0] if lines else type(error).__name__
 
 

@@ -161,7 +161,7 @@ def _embed_file(store: "FeatureStore", path: Path, backbone: str, model: "Backbo
     from featurestore.extract import forward
     from featurestore.images import decode
 
-    model = model or _by_name(backbone)
+    model = model or _by_name(store, backbone)
     shown = store.state.revisions[backbone]
     if model.spec.revision != shown:
         raise InputError(
@@ -181,11 +181,17 @@ def _embed_file(store: "FeatureStore", path: Path, backbone: str, model: "Backbo
     return vector
 
 
-def _by_name(backbone: str) -> "Backbone":
-    from featurestore.backbones.registry import load
+def weights_of(store: "FeatureStore", backbone: str) -> str | None:
+    """What the store says that the weights of ``backbone`` are; None when it has no such backbone."""
+    found = store.query("SELECT weights FROM backbones WHERE backbone = ?", [backbone])["weights"].to_pylist()
+    return found[0] if found else None
+
+
+def _by_name(store: "FeatureStore", backbone: str) -> "Backbone":
+    from featurestore.backbones.registry import by_name, load
 
     try:
-        return load(backbone)
+        return load(by_name(backbone), expected_weights=weights_of(store, backbone))
     except BackboneError as error:
         raise InputError(
             f"a query by image needs the backbone that embeds it ({error}): name it with model=, --model"

@@ -140,14 +140,17 @@ def heads(files: Sequence[Path], check: bool, names: Sequence[str], as_json: boo
     """List the heads, or check them."""
     from benchmarks.heads.registry import find
 
-    rows = []
-    for spec in find(names, files=files):
-        row: dict[str, Any] = {"name": spec.name, "about": spec.about, "protocols": list(spec.sets)}
-        if check:
-            from benchmarks.heads.contract import violations
+    specs = find(names, files=files)
+    rows: list[dict[str, Any]] = [
+        {"name": spec.name, "about": spec.about, "protocols": list(spec.sets)} for spec in specs
+    ]
+    if check:
+        from benchmarks.heads.contract import violations
+        from benchmarks.pool import computed
 
-            row["violations"] = violations(spec)
-        rows.append(row)
+        found = computed(violations, specs, workers=1, failed=lambda sentence: {"process": sentence})
+        for number, broken in found:
+            rows[number]["violations"] = broken
     if as_json:
         click.echo(json.dumps(rows))
     else:

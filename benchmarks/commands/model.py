@@ -73,17 +73,12 @@ def predict(
 ) -> None:
     """Say what MODEL thinks of IMAGES: probabilities, and the nearest labelled images of a store."""
     from benchmarks.models import load
-    from benchmarks.predict import answer
+    from benchmarks.predict import answer, backbone_of
     from featurestore import open as open_store
-    from featurestore.backbones.registry import load as load_backbone
-    from featurestore.errors import InputError
 
     found = load(model, trust=trust)
-    name = found.card["backbone"]
-    if "+" in name:
-        raise InputError(f"the model learned from {name}, several backbones: embed with each and use it from Python")
     number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
-    backbone = load_backbone(reference or name, weights=weights, tensor=number)
+    backbone = backbone_of(found, reference=reference, weights=weights, tensor=number)
     opened = open_store(store) if store is not None else None
     answers = answer(images, found, backbone, store=opened, k=k)
     if as_json:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.heads.base import HeadSpec
+from featurestore.errors import reason
 
 Check = Callable[[HeadSpec], None]
 
@@ -104,6 +105,7 @@ def violations(spec: HeadSpec) -> dict[str, str]:
             warnings.simplefilter("ignore")
             try:
                 check(spec)
-            except Exception as error:  # a head is anybody's code
-                found[name] = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            except (Exception, SystemExit) as error:  # a head is anybody's code
+                said = reason(error)
+                found[name] = said if isinstance(error, AssertionError) else f"{type(error).__name__}: {said}"
     return found

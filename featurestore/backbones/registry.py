@@ -19,7 +19,8 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 class LoadOptions:
     """What a loader gets besides its record.
 
-    ``target`` is what stands behind the colon of ``tflite:FILE``; the rest is as in `load`.
+    ``target`` is what stands behind the colon of ``tflite:FILE``; the rest is as in `load`. A loader of weights gives
+    their hash to `check_weights` before it loads them.
     """
 
     name: str
@@ -29,6 +30,7 @@ class LoadOptions:
     preprocessing: Preprocessing | None = None
     synthetic: bool = False
     threads: int | None = None
+    expected_weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def load(
     preprocessing: Preprocessing | None = None,
     synthetic: bool = False,
     threads: int | None = None,
+    expected_weights: str | None = None,
 ) -> Backbone:
     """Load the backbone that ``reference`` names.
 
@@ -131,11 +134,13 @@ def load(
         The weights are random or made up.
     threads
         Threads of the model; the number of cores when None.
+    expected_weights
+        The ``weights`` of the spec that is wanted, such as ``sha256:…``: others are refused before they are loaded.
 
     Raises
     ------
     BackboneError
-        When the name is unknown or the weights can't be loaded.
+        When the name is unknown, or the weights can't be loaded or are others than expected.
     """
     scheme, colon, path = reference.partition(":")
     record = _find(scheme, reference)
@@ -152,14 +157,51 @@ def load(
         preprocessing=preprocessing,
         synthetic=synthetic,
         threads=threads,
+        expected_weights=expected_weights,
     )
-    if weights is not None and not record.handle:
-        raise BackboneError(f"the backbone {scheme!r} takes no --weights: leave it out")
-    if tensor is not None and record.name != "tflite":
-        raise BackboneError(f"the backbone {scheme!r} takes no --tensor: leave it out")
-    if threads is not None and threads < 1:
-        raise BackboneError(f"got threads={threads}, expected 1 or more")
-    return _loader(record)(record, options)
+    _check_options(record, options)
+    backbone = _loader(record)(record, options)
+    check_weights(reference, backbone.spec.weights, expected=expected_weights)
+    return backbone
+
+
+def _check_options(record: BackboneRecord, options: LoadOptions) -> None:
+    if options.weights is not None and not record.handle:
+        raise BackboneError(f"the backbone {record.name!r} takes no --weights: leave it out")
+    if options.tensor is not None and record.name != "tflite":
+        raise BackboneError(f"the backbone {record.name!r} takes no --tensor: leave it out")
+    if options.threads is not None and options.threads < 1:
+        raise BackboneError(f"got threads={options.threads}, expected 1 or more")
+
+
+def by_name(name: str) -> str:
+    """``name``, where it is all that `load` needs: only such a name is taken from a store or a model.
+
+    Those may come from elsewhere. If one could name a file, it would choose the code that runs here.
+
+    Raises
+    ------
+    BackboneError
+        When no backbone has that name, or one has that must be given a path.
+    """
+    if _find(name, name).takes_path:
+        raise BackboneError(f"the backbone {name!r} is nothing without a path")
+    return name
+
+
+def check_weights(place: str | Path, weights: str, *, expected: str | None) -> None:
+    """Refuse weights that are others than ``expected``; all are taken when that is None.
+
+    Raises
+    ------
+    BackboneError
+        When they differ.
+    """
+    if expected not in (None, weights):
+        raise BackboneError(
+            f"{str(place)!r} has other weights than the vectors were made with (got {weights[:80]}, expected "
+            f"{expected[:80]}): name the same ones"
+        )
 
 
 def store_name(text: str, *, given: bool = True) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from featurestore._optional import import_extra
 from featurestore.backbones import kaggle
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
-from featurestore.backbones.registry import BackboneRecord, LoadOptions
+from featurestore.backbones.registry import BackboneRecord, LoadOptions, check_weights
 from featurestore.errors import BackboneError, reason
 from featurestore.hashing import file_hash
 
@@ -33,6 +33,8 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         raise BackboneError(
             f"{str(folder)!r} is no SavedModel (it has no saved_model.pb): name the unpacked folder with --weights DIR"
         )
+    weights = f"sha256:{folder_digest(folder)}"
+    check_weights(folder, weights, expected=options.expected_weights)
     preprocessing = options.preprocessing or record.preprocessing or Preprocessing(224, 224, "unit")
     tensorflow = _tensorflow(options.threads)
     model = _load_folder(tensorflow, folder)
@@ -47,7 +49,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         name=options.name,
         embed_dim=embed_dim,
         preprocessing=preprocessing,
-        weights=f"sha256:{folder_digest(folder)}",
+        weights=weights,
         source=f"local folder {folder.name}, not compared with the published weights" if local else record.handle,
         synthetic=options.synthetic,
         licence="" if local else record.licence,

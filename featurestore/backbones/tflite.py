@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
-from featurestore.backbones.registry import BackboneRecord, LoadOptions
+from featurestore.backbones.registry import BackboneRecord, LoadOptions, check_weights
 from featurestore.errors import BackboneError
 from featurestore.hashing import file_hash
 
@@ -32,6 +32,8 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         raise BackboneError(f"the backbone {record.name!r} needs a file: tflite:FILE")
     if not path.is_file():
         raise BackboneError(f"there is no file {str(path)!r}: name a .tflite model")
+    weights = f"sha256:{file_hash(path)}"
+    check_weights(path, weights, expected=options.expected_weights)
     interpreters = [_interpreter(path, options.tensor) for _ in range(options.threads or os.cpu_count() or 1)]
     first = interpreters[0]
     model_input = first.get_input_details()[0]
@@ -43,7 +45,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         name=options.name,
         embed_dim=int(np.prod(output["shape"])),
         preprocessing=preprocessing,
-        weights=f"sha256:{file_hash(path)}",
+        weights=weights,
         source=path.name,
         options={"tensor": str(output["index"])},
         synthetic=options.synthetic,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from featurestore.backbones.base import Backbone
+    from featurestore.store import FeatureStore
+
 
 @click.command()
 @location_option
@@ -62,10 +65,7 @@ def similar(
     with open_store(store, snapshot=snapshot) as opened:
         model = None
         if reference or weights or tensor:
-            from featurestore.backbones.registry import load
-
-            number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
-            model = load(reference or backbone, weights=weights, tensor=number)
+            model = _loaded(opened, backbone, reference, weights, tensor)
         found = opened.similar(query, backbone=backbone, k=k, where=where, metric=metric, model=model)
         if page is not None:
             from featurestore.contact_sheet import render
@@ -86,6 +86,18 @@ def similar(
         click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {genre:<12} {title}")
     if page is not None:
         click.echo(f"contact sheet {page}")
+
+
+def _loaded(
+    store: "FeatureStore", backbone: str, reference: str | None, weights: Path | None, tensor: str | None
+) -> "Backbone":
+    """The backbone that embeds an image as those of ``store`` were; a path to it is taken from the user alone."""
+    from featurestore.backbones.registry import by_name, load
+    from featurestore.search import weights_of
+
+    number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
+    expected = weights_of(store, backbone)
+    return load(reference or by_name(backbone), weights=weights, tensor=number, expected_weights=expected)
 
 
 def _read_vectors(path: Path) -> "NDArray[np.floating]":

@@ -1,6 +1,7 @@
 """Models in folders: every head comes back with the same answers, nothing is unpickled, changed bytes are refused."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from support import CountingBackbone, jpeg, movie, write_metadata
 
 from benchmarks import models
@@ -104,8 +106,17 @@ def test_changed_bytes_are_refused(tmp_path: Path) -> None:
         ({"sha256": None}, "lacks or garbles sha256"),
         ({"sha256": {}}, "is not the file that was written"),
         ({"classes": None, "synthetic": "no"}, "lacks or garbles classes, synthetic"),
-        ({"classes": ["a"]}, "names 1 classes, fewer than the model tells apart"),
+        ({"classes": ["a"]}, "names 1 classes, which are not those of the model"),
         ({"format": 99}, "is no card of format 1"),
+        ({"classes": ["a", "b", "b"]}, "lacks or garbles classes"),
+        ({"classes": ["a", "b", 3]}, "lacks or garbles classes"),
+        ({"classes": 10**9}, "lacks or garbles classes"),
+        ({"backbone": ["descriptors"]}, "lacks or garbles backbone"),
+        ({"sources": [1], "weights": [None]}, "lacks or garbles weights, sources"),
+        ({"embed_dim": True}, "lacks or garbles embed_dim"),
+        ({"embed_dim": float("nan"), "view": ["v"]}, "lacks or garbles embed_dim, view"),
+        ({"embed_dim": -60}, "lacks or garbles embed_dim"),
+        ({"sha256": {models.MODEL: ["x"]}}, "is not the file that was written"),
     ],
 )
 def test_a_damaged_card_is_one_sentence(change: dict[str, object], sentence: str, tmp_path: Path) -> None:
@@ -115,6 +126,66 @@ def test_a_damaged_card_is_one_sentence(change: dict[str, object], sentence: str
     (tmp_path / "model" / models.CARD).write_text(json.dumps(card | change))
     with pytest.raises((InputError, IntegrityError), match=sentence):
         models.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("card", "sentence"),
+    [
+        (b"[" * 100_000, "is no model folder"),
+        (b'{"format": NaN}', "is no card of format 1"),
+        (b"\xff\xfe", "is no model folder"),
+        (b'{"format": 1' + b"0" * 5000 + b"}", "is no model folder"),
+        (b" " * (models.LARGEST_CARD + 1), "expected 16,777,216 or fewer"),
+        (None, "card.json is no regular file"),
+    ],
+    ids=["nested", "nan", "bytes", "digits", "large", "pipe"],
+)
+def test_what_is_no_card(card: bytes | None, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / models.MODEL).write_bytes(b"")
+    if card is None:
+        os.mkfifo(tmp_path / models.CARD)
+    else:
+        (tmp_path / models.CARD).write_bytes(card)
+    with pytest.raises(InputError, match=sentence):
+        models.load(tmp_path)
+
+
+def _edited(how: str) -> object:
+    """A classifier of three classes and 60 columns, with one thing changed by hand."""
+    X, y = example(90, 60)
+    if how == "no classifier":
+        return StandardScaler().fit(X)
+    if how == "no object":
+        return {"classes_": [0, 1, 2]}
+    if how == "other width":
+        return find(["ridge"])[0].build(seed=0).fit(X[:, :50], y)
+    model = LogisticRegression().fit(X, y)
+    if how == "nan":
+        model.coef_ = model.coef_ * np.nan
+    elif how == "no coefficients":
+        del model.coef_
+    else:
+        model.classes_ = {"floats": np.arange(3.0), "twice": np.zeros(3, int), "negative": np.array([0, 1, -1])}[how]
+    return model
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("no classifier", "the head has no classes_"),
+        ("no object", "the head has no classes_"),
+        ("floats", r"classes_ is \[0. 1. 2.\]"),
+        ("twice", r"classes_ is \[0 0 0\]"),
+        ("negative", r"classes_ is \[ 0 1 -1\]"),
+        ("other width", "the model can't be used"),
+        ("nan", "no probabilities"),
+        ("no coefficients", "the model can't be used"),
+    ],
+)
+def test_a_model_that_was_edited_is_one_sentence(how: str, sentence: str, tmp_path: Path) -> None:
+    models.save(_edited(how), CARD, tmp_path / "model")
+    with pytest.raises(InputError, match=sentence):
+        models.load(tmp_path / "model").predict_proba(example(90, 60)[0])
 
 
 class Foreign:
@@ -193,6 +264,32 @@ def test_a_poster_is_told_and_has_neighbours(bench: FeatureStore, tmp_path: Path
         answer([tmp_path / "text.jpg"], model, CountingBackbone())
     with pytest.raises(InputError, match="can't be read"):
         answer([tmp_path / "none.jpg"], model, CountingBackbone())
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        *("tflite:{file}", "savedmodel:{folder}", "tflite:net.tflite", "savedmodel:../model", "{file}"),
+        *("tflite", "TFLITE", "Descriptors", "descriptors:{file}", "descriptors\n", "", "counting"),
+        *("benchmarks.heads.base:load_file", "featurestore.backbones.tflite:load"),
+    ],
+)
+def test_a_card_chooses_no_file(
+    named: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    card = {**CARD, "weights": ["w"], "backbone": named.format(file=folder / "net.tflite", folder=folder)}
+    models.save(LogisticRegression().fit(*example(90, 60)), card, folder)
+    for file in ("net.tflite", "saved_model.pb"):
+        (folder / file).write_bytes(b"a graph")
+    monkeypatch.chdir(folder)
+    for loader in ("tflite", "tfhub"):
+        monkeypatch.setattr(f"featurestore.backbones.{loader}.load", lambda *given: pytest.fail("it was loaded"))
+    monkeypatch.setattr("sys.argv", ["benchmarks", "predict", ".", "104.jpg"])
+    assert run_command(cli, "benchmarks") == 1
+    err = capfd.readouterr().err
+    assert "the model's card names a backbone that can't be loaded by its name" in err
+    assert err.count("\n") == 1
 
 
 def test_the_commands(bench: FeatureStore, tmp_path: Path, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]

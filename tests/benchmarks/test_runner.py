@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from failing_heads import process_of
-from support import Collection, CountingBackbone, jpeg, members, movie, write_metadata
+from support import Collection, CountingBackbone, carrying, jpeg, movie, write_metadata
 
 from benchmarks import pool, runner
 from benchmarks.canary import watch
@@ -357,16 +357,18 @@ def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_pa
     )
     command = [sys.executable, "-m", "benchmarks.cli", "run", "--store", str(bench.path), "--quick"]
     command += ["--head-file", str(tmp_path / "own.py"), "--head", "hanging"]
-    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+    runs = f"KILLED_{os.getpid()}"  # workers have sessions of their own, and the environment of the run
+    with subprocess.Popen(command, env={**os.environ, runs: "1"}, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
         while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         assert mark.exists()
+        assert len(carrying(runs)) >= 4, "the run, the server of workers, a worker of two processes"
         process.kill()
         process.wait()
-        while members(process.pid) and time.monotonic() < deadline:
+        while carrying(runs) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert members(process.pid) == []
+        assert carrying(runs) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory limits are Linux's")

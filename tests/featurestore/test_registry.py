@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from featurestore.backbones import registry
-from featurestore.backbones.registry import BackboneRecord, known, load, store_name
+from featurestore.backbones.registry import BackboneRecord, by_name, known, load, store_name
 from featurestore.errors import BackboneError
 
 
@@ -26,6 +26,41 @@ def test_wrong_references(reference: str, options: dict[str, object], sentence: 
     with pytest.raises(BackboneError) as caught:
         load(reference, **options)  # type: ignore[arg-type]
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tflite", "savedmodel", "tflite:/x", "savedmodel:../x", "/x", "INCEPTION_V3", ""])
+def test_data_names_installed_backbones_only(name: str) -> None:
+    assert by_name("inception_v3") == "inception_v3"
+    with pytest.raises(BackboneError, match=r"there is no backbone|is nothing without a path"):
+        by_name(name)
+
+
+@pytest.mark.parametrize(
+    ("reference", "load_network"),
+    [
+        ("savedmodel:{}", "tfhub._load_folder"),
+        ("inception_v3", "tfhub._load_folder"),
+        ("tflite:{}/net.tflite", "tflite._interpreter"),
+    ],
+)
+def test_weights_are_compared_before_they_are_loaded(
+    reference: str, load_network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("saved_model.pb", "net.tflite"):
+        (tmp_path / file).write_bytes(b"a graph")
+    loaded: list[object] = []
+    monkeypatch.setattr(f"featurestore.backbones.{load_network}", lambda *given: loaded.append(given))
+    monkeypatch.setattr("featurestore.backbones.kaggle.model", lambda handle: tmp_path)
+    with pytest.raises(BackboneError, match=r"has other weights than .* expected sha256:0123"):
+        load(reference.format(tmp_path), expected_weights="sha256:0123")
+    assert loaded == []
+
+
+def test_weights_of_code_are_compared_too() -> None:
+    weights = load("descriptors").spec.weights
+    assert load("descriptors", expected_weights=weights).spec.weights == weights
+    with pytest.raises(BackboneError, match="'descriptors' has other weights"):
+        load("descriptors", expected_weights="descriptors-0")
 
 
 @pytest.mark.parametrize(("stem", "name"), [("MobileNet-v1.0", "mobilenet_v1_0"), ("3d", "model_3d"), ("é", "model")])

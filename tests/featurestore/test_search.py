@@ -82,6 +82,16 @@ def test_a_backbone_that_needs_no_more_than_its_name_is_loaded(store: FeatureSto
     assert found.queries == (None,)
 
 
+def test_a_store_chooses_no_weights(store: FeatureStore, collection: Collection) -> None:
+    claims = CountingBackbone(name="descriptors", weights="sha256:others")
+    store.embed(claims)
+    with pytest.raises(InputError, match="'descriptors' has other weights"):
+        store.similar(collection.images / "107.jpg", backbone="descriptors")
+    store.embed(CountingBackbone(name="tflite"))
+    with pytest.raises(InputError, match="is nothing without a path"):
+        store.similar(collection.images / "107.jpg", backbone="tflite")
+
+
 def test_a_vector_and_an_image_are_queries_too(embedded: FeatureStore, collection: Collection, tmp_path: Path) -> None:
     by_id = embedded.similar(107, backbone="counting", k=3, include_self=True)
     assert by_id.ids[0, 0] == 107
