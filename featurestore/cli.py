@@ -208,13 +208,13 @@ def sql(store: str, query: str, form: str, output: Path | None, seconds: float, 
     from featurestore.query import run_to_bytes
     from featurestore.store import open_store
 
+    if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
+        raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")
     with open_store(store, snapshot=snapshot) as opened:
         content = run_to_bytes(opened, query, form, seconds=seconds)
     if output is not None:
         write_output(output, content)
         click.echo(f"{output}: {len(content):,} bytes", err=True)
-    elif form in ("parquet", "arrow") and sys.stdout.isatty():
-        raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")
     else:
         sys.stdout.buffer.write(content)
 

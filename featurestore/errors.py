@@ -17,13 +17,15 @@ The message is one sentence: what was got, what was expected, what to do. It may
 (a file name, a field of a table), so it is shown without line breaks and without anything that moves a cursor.
 """
 
+from featurestore.terminal import visible
+
 
 class FeatureStoreError(Exception):
     """Root of the tree; the command line prints it in one line and exits with 1."""
 
     def __str__(self) -> str:
         """The message in one line; what can't be printed is escaped."""
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
+        return visible(super().__str__())
 
 
 def reason(error: BaseException) -> str:

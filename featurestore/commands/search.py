@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurestore.commands.options import FOLDER, json_option, location_option, snapshot_option, write_output
+from featurestore.terminal import visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +83,7 @@ def similar(
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        title, genre = row["Title"] or "", row["Genre1"] or ""
+        title, genre = visible(row["Title"] or ""), visible(row["Genre1"] or "")
         click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {genre:<12} {title}")
     if page is not None:
         click.echo(f"contact sheet {page}")
