@@ -16,6 +16,7 @@ from featurestore import arrow
 from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.export import write_parquet
 from featurestore.features import Features
+from featurestore.files import MEGABYTE, read_file
 from featurestore.hashing import file_hash
 from featurestore.state import write_atomic
 
@@ -93,8 +94,8 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
     """
     folder = Path(path)
     try:
-        content = (folder / MANIFEST).read_bytes()
-        pinned = (folder / LOCK).read_bytes().decode("ascii", "replace").strip() if lock is None else lock
+        content = read_file(folder / MANIFEST, limit=64 * MEGABYTE)
+        pinned = _read_lock(folder) if lock is None else lock
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"there is no bundle in {str(folder)!r}: make one with `featurestore export --format bundle`"
@@ -218,6 +219,10 @@ def _vectors(file: pq.ParquetFile, columns: dict[str, int]) -> NDArray[np.float3
             left += dim
         top += len(block)
     return X
+
+
+def _read_lock(folder: Path) -> str:
+    return read_file(folder / LOCK, limit=MEGABYTE).decode("ascii", "replace").strip()
 
 
 def _lock(manifest: bytes) -> str:

@@ -9,6 +9,7 @@ import click
 
 from featurestore import terminal
 from featurestore.errors import FeatureStoreError, InputError
+from featurestore.files import refuse_target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
@@ -84,8 +85,7 @@ def write_output(path: Path, content: bytes) -> None:
     """
     from featurestore.state import write_atomic
 
-    if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder: name a file")
+    refuse_target(path)
     try:
         write_atomic(path, content)
     except OSError as error:

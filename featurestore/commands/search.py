@@ -1,5 +1,6 @@
 """The command `similar`."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,11 +95,12 @@ def _read_vectors(path: Path) -> "NDArray[np.floating]":
     import numpy as np
 
     from featurestore.errors import InputError
+    from featurestore.files import MEGABYTE, read_file, why
 
     try:
-        vectors = np.load(path, allow_pickle=False)
+        vectors = np.load(io.BytesIO(read_file(path, limit=1024 * MEGABYTE, pipes=True)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{str(path)!r} holds no vectors ({error}): name an .npy file of floats") from error
+        raise InputError(f"{str(path)!r} holds no vectors ({why(error)}): name an .npy file of floats") from error
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
         raise InputError(f"{str(path)!r} holds no floats: name an .npy file with one vector, or a row for each")
     return vectors
