@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from featurestore import arrow
 from featurestore.errors import InputError, IntegrityError, reason
-from featurestore.export import write_parquet
+from featurestore.export import SUFFIXES, write_parquet
 from featurestore.features import Features
 from featurestore.files import MEGABYTE, read_file
 from featurestore.hashing import file_hash
 from featurestore.state import write_atomic
+from featurestore.suffixes import format_of
 
 if TYPE_CHECKING:
     from featurestore.progress import Progress
@@ -48,8 +49,9 @@ def write_bundle(
     Raises
     ------
     InputError
-        When ``path`` exists, or can't be written.
+        When ``path`` exists, is named like a file, or can't be written.
     """
+    format_of(path, "bundle", SUFFIXES)
     _check_free(path, force)
     building, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}.tmp") for word in ("new", "old"))
     try:

@@ -55,7 +55,10 @@ def similar(
 ) -> None:
     """Find the images nearest to an image, exactly."""
     from featurestore.store import open_store
+    from featurestore.suffixes import PAGE, format_of
 
+    if page is not None:
+        format_of(page, None, PAGE)
     if (len(ids) > 0) + (image is not None) + (vectors is not None) != 1:
         raise click.UsageError("name either --id, --image or --vector")
     if image is None and (reference or weights or tensor):

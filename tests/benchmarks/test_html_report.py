@@ -193,6 +193,7 @@ def test_a_page_without_images_keeps_their_places(bench: FeatureStore, page: str
     ("arguments", "sentence"),
     [
         (["-o", "page.pdf"], "ends with .html or .md"),
+        (["-o", "page.md.gz"], "ends with .html or .md"),
         (["-o", "/dev/null"], "is a pipe, socket or device: name a file"),
         (["-o", "no/such/folder/page.html"], "can't be written"),
     ],
