@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
 from featurestore.errors import InputError, IntegrityError, reason
+from featurestore.files import open_file
 
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
 FORMAT = 1
@@ -157,8 +158,10 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
     """
     folder = Path(path)
     try:
-        card = json.loads((folder / CARD).read_text("utf-8"))
-        content = (folder / MODEL).read_bytes()
+        with open_file(folder / CARD) as file:
+            card = json.loads(file.read())
+        with open_file(folder / MODEL) as file:
+            content = file.read()
     except (OSError, ValueError) as error:
         raise InputError(f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {error}") from error
     _check_card(folder / CARD, card)

@@ -207,7 +207,7 @@ def sql(store: str, query: str, form: str | None, output: Path | None, seconds: 
     from featurestore.store import open_store
     from featurestore.suffixes import format_of
 
-    form = form or "table" if output is None else format_of(output, form, SUFFIXES)
+    form = (form or "table") if output is None else format_of(output, form, SUFFIXES)
     if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
         raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")
     with open_store(store, snapshot=snapshot) as opened:

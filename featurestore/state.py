@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.errors import IntegrityError, StoreError, StoreNotFound
+from featurestore.files import open_file
 
 STATE_FILE = "state.json"
 FORMAT = 1
@@ -102,7 +103,8 @@ def read_state(root: Path) -> State:
     """
     path = root / STATE_FILE
     try:
-        return parse_state(path.read_text("utf-8"), str(path))
+        with open_file(path) as file:
+            return parse_state(file.read().decode("utf-8"), str(path))
     except (FileNotFoundError, NotADirectoryError):
         raise StoreNotFound(
             f"there is no store in {str(root)!r}: make one with `featurestore ingest`, or name another with --store"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support import CountingBackbone, jpeg, movie, write_metadata
+from support import CountingBackbone, huge_png, jpeg, movie, write_metadata
 
 from benchmarks import runner
 from benchmarks.breakdown import ImageVerdict, rows_of, verdicts
@@ -122,7 +122,6 @@ def test_what_is_synthetic_says_so_everywhere(bench: FeatureStore, tmp_path: Pat
     assert text.count("SYNTHETIC") >= 5
 
 
-HUGE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00u0\x00\x00u0\x08\x00\x00\x00\x00CL\xa7f"
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n%%EOF\n"
 
 
@@ -145,14 +144,15 @@ def replaced(store: FeatureStore, aside: Path, replace: Callable[[Path], object]
     ("replace", "reason"),
     [
         (lambda path: None, "the file can't be read: No such file or directory"),
-        (lambda path: path.write_bytes(HUGE), "more pixels than the limit of 64000000"),
+        (lambda path: path.write_bytes(huge_png()), "more pixels than the limit of 64000000"),
+        (lambda path: path.write_bytes(huge_png(9_000, 9_000)), "9000 × 9000 pixels are over the limit of 64000000"),
         (lambda path: path.write_bytes(POSTSCRIPT), "no image format is known that begins with b'%!PS-Ado'"),
         (lambda path: path.write_bytes(jpeg(1)[:300]), "the image can't be decoded"),
         (os.mkfifo, "the file can't be read: a pipe, socket or device, not a file"),
         (Path.mkdir, "the file can't be read: a folder, not a file"),
         (lambda path: path.symlink_to("/dev/zero"), "the file can't be read: a pipe, socket or device, not a file"),
     ],
-    ids=["gone", "huge", "PostScript", "cut short", "pipe", "folder", "device"],
+    ids=["gone", "huge", "large", "PostScript", "cut short", "pipe", "folder", "device"],
 )
 def test_an_image_that_cannot_be_shown_says_why(
     bench: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: Callable[[Path], object], reason: str

@@ -12,17 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import Collection, CountingBackbone, jpeg
+from support import Collection, CountingBackbone, huge_png, jpeg
 
+from benchmarks import models
 from featurestore import FeatureStore, files, metadata
+from featurestore.bundle import MANIFEST, open_bundle
 from featurestore.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.contact_sheet import render
-from featurestore.errors import ImageError, InputError, MetadataError
+from featurestore.errors import ImageError, InputError, MetadataError, StoreError
 from featurestore.files import read_file
 from featurestore.hashing import file_hash
 from featurestore.images import FORMATS, thumbnail
 from featurestore.metadata import read_metadata
+from featurestore.state import STATE_FILE, read_state
 
 
 def _socket(path: Path) -> None:
@@ -125,12 +128,22 @@ def test_a_pipe_without_end_is_cut_off() -> None:
     writer.join()
 
 
-@pytest.fixture
-def run(store: FeatureStore, tmp_path: Path, capfd, monkeypatch):  # type: ignore[no-untyped-def]
-    """A command over an embedded store, in the folder of the test."""
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """A store that nothing here changes."""
+    folder = tmp_path_factory.mktemp("embedded")
+    collection = Collection(folder, 24)
+    store = FeatureStore(folder / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
     store.embed(CountingBackbone())
+    return store.refresh()
+
+
+@pytest.fixture
+def run(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch):  # type: ignore[no-untyped-def]
+    """A command over that store, in the folder of the test."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FEATURESTORE_STORE", str(store.path))
+    monkeypatch.setenv("FEATURESTORE_STORE", str(embedded.path))
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["featurestore", *arguments])
@@ -141,7 +154,8 @@ def run(store: FeatureStore, tmp_path: Path, capfd, monkeypatch):  # type: ignor
 
 
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
-def test_every_command_says_so_in_one_sentence(run, make: Callable[[Path], None], collection: Collection) -> None:  # type: ignore[no-untyped-def]
+def test_every_command_says_so_in_one_sentence(run, make: Callable[[Path], None], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    collection = Collection(tmp_path, 1)
     make(Path("x"))
     make(Path("x.csv"))
     np.save("v.npy", np.zeros((1, 16), np.float32))
@@ -178,6 +192,16 @@ def test_a_pipe_that_the_user_named(run, kind: str) -> None:  # type: ignore[no-
     assert code == 0, err
 
 
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_records_that_are_no_files(make: Callable[[Path], None], tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Of a store, a bundle and a model, which may come from anywhere."""
+    monkeypatch.chdir(tmp_path)
+    for name, open_it in ((STATE_FILE, read_state), (MANIFEST, open_bundle), (models.CARD, models.load)):
+        make(tmp_path / name)
+        with pytest.raises((InputError, StoreError)):
+            open_it(tmp_path)
+
+
 def test_metadata_that_unpacks_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "MAX_BYTES", 1000)
     path = tmp_path / "m.csv.gz"
@@ -186,12 +210,11 @@ def test_metadata_that_unpacks_without_end(tmp_path: Path, monkeypatch: pytest.M
         read_metadata(path)
 
 
-BOMB = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00u0\x00\x00u0\x08\x00\x00\x00\x00CL\xa7f"
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n%%EOF\n"
 BAD_POSTERS: dict[str, Callable[[Path], object]] = {
     **NO_FILES,
     "gone": lambda path: None,
-    "30000 x 30000 pixels": lambda path: path.write_bytes(BOMB),
+    "30000 x 30000 pixels": lambda path: path.write_bytes(huge_png()),
     "PostScript": lambda path: path.write_bytes(POSTSCRIPT),
     "cut short": lambda path: path.write_bytes(jpeg(1)[:200]),
     "text": lambda path: path.write_bytes(b"<script>"),
@@ -201,14 +224,19 @@ BAD_POSTERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("make", BAD_POSTERS.values(), ids=BAD_POSTERS)
 def test_a_bad_poster_leaves_its_reason_on_the_sheet(
-    store: FeatureStore, collection: Collection, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+    embedded: FeatureStore, tmp_path: Path, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.embed(CountingBackbone())
-    monkeypatch.chdir(collection.images)
-    poster = collection.images / "101.jpg"
-    poster.unlink()
-    make(poster)
-    page = render(store, store.similar([101], backbone="counting", k=2), title="t")
+    folder = Path(embedded.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    monkeypatch.chdir(folder)
+    poster = folder / "101.jpg"
+    poster.rename(tmp_path / "kept")
+    try:
+        make(poster)
+        page = render(embedded, embedded.similar([101], backbone="counting", k=2), title="t")
+    finally:
+        if poster.is_dir():
+            poster.rmdir()
+        (tmp_path / "kept").rename(poster)
     assert page.count("data:image/jpeg;base64,") == 2
     assert re.search(r'<div class="none">no image file \([^<]{10,}\)</div>', page)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support import CountingBackbone
+from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore, export, query
 from featurestore.bundle import write_bundle
@@ -67,13 +67,23 @@ def test_the_first_format_is_the_default() -> None:
     assert set(export.SUFFIXES) == {*export.WRITERS, *export.LAYOUTS, "bundle"}
 
 
-@pytest.fixture
-def run(store: FeatureStore, tmp_path: Path, capfd, monkeypatch):  # type: ignore[no-untyped-def]
-    """A command over an embedded store, in an empty folder: exit code, stdout, stderr."""
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """A store that nothing here changes."""
+    folder = tmp_path_factory.mktemp("embedded")
+    collection = Collection(folder, 24)
+    store = FeatureStore(folder / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
     store.embed(CountingBackbone())
+    return store.refresh()
+
+
+@pytest.fixture
+def run(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch):  # type: ignore[no-untyped-def]
+    """A command over that store, in an empty folder: exit code, stdout, stderr."""
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
-    monkeypatch.setenv("FEATURESTORE_STORE", str(store.path))
+    monkeypatch.setenv("FEATURESTORE_STORE", str(embedded.path))
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["featurestore", *arguments])
@@ -129,13 +139,12 @@ def test_other_names_are_refused_and_nothing_is_written(run, command: list[str])
     assert os.listdir() == []
 
 
-def test_python_refuses_the_same(store: FeatureStore, tmp_path: Path) -> None:
-    store.embed(CountingBackbone())
-    features = store.refresh().features("counting")
+def test_python_refuses_the_same(embedded: FeatureStore, tmp_path: Path) -> None:
+    features = embedded.features("counting")
     with pytest.raises(InputError, match=r"ends with .npz"):
         export.write(features, tmp_path / "x.parquet", "npz")
     with pytest.raises(InputError, match="the name of a folder"):
-        write_bundle(store, features, tmp_path / "x.parquet", view="labeled")
+        write_bundle(embedded, features, tmp_path / "x.parquet", view="labeled")
     assert export.write(features, tmp_path / "x.npz") == [tmp_path / "x.npz"]
     assert sorted(path.name for path in tmp_path.glob("x*")) == ["x.npz"]
 
