@@ -17,8 +17,9 @@ from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.probabilities import on_all_classes
 from benchmarks.protocols import Split
 from benchmarks.tuning import choose
-from featurestore.errors import printable, reason
+from featurestore.errors import reason
 from featurestore.hashing import file_hash
+from featurestore.terminal import visible
 
 # Raise it when a change of the bench changes results that are already stored.
 BENCH_VERSION = 2
@@ -223,7 +224,7 @@ def named_reason(error: BaseException) -> str:
 
 
 def _short(text: str) -> str:
-    return printable(text[:LONGEST_MESSAGE])
+    return visible(text[:LONGEST_MESSAGE])
 
 
 def _one_torch_thread() -> None:

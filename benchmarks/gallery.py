@@ -1,7 +1,5 @@
-"""Thumbnails of single images for a report, as data in the page; what can't be read is left out and counted."""
+"""Thumbnails of single images for a report, as data in the page; what can't be read leaves its reason there."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,41 +7,36 @@ from typing import Any
 
 from benchmarks.breakdown import ImageVerdict
 from featurestore import FeatureStore
-from featurestore._optional import import_extra
+from featurestore.errors import ImageError
+from featurestore.images import thumbnail
 
 WIDTH = 110
 
 
 @dataclass(frozen=True)
 class Card:
-    """A thumbnail with what is known of it; ``image`` is a data URI."""
+    """A thumbnail with what is known of it; ``image`` is a data URI, else ``fault`` says why there is none."""
 
     img_id: int
     title: str
     image: str
+    fault: str
     truth: str
     told: str
     right: float
 
 
-def cards(
-    store: FeatureStore, verdicts: Sequence[ImageVerdict], classes: Sequence[str], *, most: int
-) -> tuple[list[Card], int]:
-    """The first ``most`` images that can be read, and how many before them could not."""
+def cards(store: FeatureStore, verdicts: Sequence[ImageVerdict], classes: Sequence[str], *, most: int) -> list[Card]:
+    """The first ``most`` images."""
     known = _files(store)
-    found: list[Card] = []
-    lost = 0
-    for verdict in verdicts:
-        if len(found) == most or lost > 3 * most:
-            break
+    found = []
+    for verdict in verdicts[:most]:
         row = known.get(verdict.img_id)
-        image = _thumbnail(Path(row["folder"], row["ImgName"])) if row else None
-        if row is None or image is None:
-            lost += 1
-            continue
-        title = row["Title"] or str(verdict.img_id)
-        found.append(Card(verdict.img_id, title, image, classes[verdict.truth], classes[verdict.told], verdict.right))
-    return found, lost
+        image, fault = _thumbnail(row)
+        title = (row or {}).get("Title") or str(verdict.img_id)
+        truth, told = classes[verdict.truth], classes[verdict.told]
+        found.append(Card(verdict.img_id, title, image, fault, truth, told, verdict.right))
+    return found
 
 
 def _files(store: FeatureStore) -> dict[int, dict[str, Any]]:
@@ -54,17 +47,11 @@ def _files(store: FeatureStore) -> dict[int, dict[str, Any]]:
     return {row["ImgId"]: row for row in rows.to_pylist()}
 
 
-def _thumbnail(path: Path) -> str | None:
-    """A small JPEG as a data URI; None where the file is gone or is no image any more."""
-    pillow = import_extra("PIL.Image", "bench", needed_by="the thumbnails of a report")
-    from featurestore.images import to_rgb
-
+def _thumbnail(row: dict[str, Any] | None) -> tuple[str, str]:
+    """A small JPEG as a data URI, or why there is none."""
+    if row is None:
+        return "", "no usable image in the store"
     try:
-        with pillow.open(path) as opened:
-            image = to_rgb(opened)
-    except OSError:  # Pillow's own error for what is no image is one too
-        return None
-    image.thumbnail((WIDTH, 2 * WIDTH))
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=72)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+        return thumbnail(Path(row["folder"], row["ImgName"]), width=WIDTH, height=2 * WIDTH), ""
+    except ImageError as error:
+        return "", str(error)

@@ -182,11 +182,9 @@ def _chart(title: str, caption: str, panels: Sequence[str]) -> dict[str, Any]:
 
 def _galleries(store: FeatureStore, run: dict[str, Any], predicted: dict[Row, RowPredictions]) -> list[dict[str, Any]]:
     judged = verdicts(predicted)
-    hard, hard_lost = cards(store, judged, run["classes"], most=SHOWN)
-    easy, easy_lost = cards(store, judged[::-1], run["classes"], most=SHOWN)
     return [
-        {"title": "Predicted wrongly by most heads", "cards": hard, "lost": hard_lost},
-        {"title": "Predicted correctly by most heads", "cards": easy, "lost": easy_lost},
+        {"title": "Predicted wrongly by most heads", "cards": cards(store, judged, run["classes"], most=SHOWN)},
+        {"title": "Predicted correctly by most heads", "cards": cards(store, judged[::-1], run["classes"], most=SHOWN)},
     ]
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.probabilities import class_codes, on_all_classes
 from featurestore._optional import import_extra
 from featurestore.errors import InputError, IntegrityError, reason
+from featurestore.files import open_file, read_file
 
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
 FORMAT = 1
@@ -201,12 +202,9 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
 def _read(folder: Path) -> tuple[Any, bytes]:
     """What a model folder holds, unchecked; only regular files, since a pipe or a device has no end."""
     try:
-        for path, most in ((folder / CARD, LARGEST_CARD), (folder / MODEL, float("inf"))):
-            if path.exists() and not path.is_file():
-                raise ValueError(f"{path.name} is no regular file")
-            if path.stat().st_size > most:
-                raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, expected {most:,} or fewer")
-        return json.loads((folder / CARD).read_text("utf-8")), (folder / MODEL).read_bytes()
+        card = json.loads(read_file(folder / CARD, limit=LARGEST_CARD))
+        with open_file(folder / MODEL) as file:
+            return card, file.read()
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(
             f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {reason(error)[:200]}"

@@ -199,7 +199,7 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
         When a file is no usable image, or the backbone is of another revision than the model's.
     """
     from featurestore.extract import forward
-    from featurestore.images import decode
+    from featurestore.images import decode, read_image
 
     card = model.card
     if backbone.spec.revision != card["revision"]:
@@ -212,7 +212,7 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
     vectors = []
     for path in paths:
         try:
-            image = decode(path.read_bytes(), height=how.height, width=how.width)
+            image = decode(read_image(path, pipes=True), height=how.height, width=how.width)
         except OSError as error:
             raise InputError(f"the image {str(path)!r} can't be read ({error.strerror}): name a file") from error
         except FeatureStoreError as error:

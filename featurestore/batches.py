@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from featurestore.backbones.base import Preprocessing
 from featurestore.errors import ImageError
-from featurestore.images import content_hash, decode
+from featurestore.images import content_hash, decode, read_image
 
 
 def batches(
@@ -55,7 +55,7 @@ def _ahead(
 
 def _decode(digest: str, path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     try:
-        content = path.read_bytes()
+        content = read_image(path)
     except OSError as error:
         raise ImageError(f"the file can't be read: {error.strerror}") from error
     if content_hash(content) != digest:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from featurestore import arrow
 from featurestore.errors import InputError, IntegrityError, reason
-from featurestore.export import write_parquet
+from featurestore.export import SUFFIXES, write_parquet
 from featurestore.features import Features
+from featurestore.files import MEGABYTE, read_file
 from featurestore.hashing import file_hash
 from featurestore.manifest import check_manifest
 from featurestore.state import write_atomic
+from featurestore.suffixes import format_of
 
 if TYPE_CHECKING:
     from featurestore.progress import Progress
@@ -48,8 +50,9 @@ def write_bundle(
     Raises
     ------
     InputError
-        When ``path`` exists, or can't be written.
+        When ``path`` exists, is named like a file, or can't be written.
     """
+    format_of(path, "bundle", SUFFIXES)
     _check_free(path, force)
     building, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}.tmp") for word in ("new", "old"))
     try:
@@ -94,8 +97,8 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
     """
     folder = Path(path)
     try:
-        content = (folder / MANIFEST).read_bytes()
-        pinned = (folder / LOCK).read_bytes().decode("ascii", "replace").strip() if lock is None else lock
+        content = read_file(folder / MANIFEST, limit=64 * MEGABYTE)
+        pinned = _read_lock(folder) if lock is None else lock
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"there is no bundle in {str(folder)!r}: make one with `featurestore export --format bundle`"
@@ -226,6 +229,10 @@ def _vectors(file: pq.ParquetFile, columns: dict[str, int]) -> NDArray[np.float3
     if top != len(X):
         raise ValueError(f"it says {len(X)} vectors, {top} can be read")
     return X
+
+
+def _read_lock(folder: Path) -> str:
+    return read_file(folder / LOCK, limit=MEGABYTE).decode("ascii", "replace").strip()
 
 
 def _lock(manifest: bytes) -> str:

@@ -198,25 +198,25 @@ def import_embeddings(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "json", "parquet", "arrow"]),
-    default="table",
-    show_default=True,
-    help="What the result is printed as.",
+    help="What the result is shown as.  [default: what --output ends with, else table]",
 )
 @click.option("-o", "--output", type=FOLDER, help="Write to this file instead of the screen.")
 @click.option("--timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds that it may take.")
 @snapshot_option
-def sql(store: str, query: str, form: str, output: Path | None, seconds: float, snapshot: str | None) -> None:
+def sql(store: str, query: str, form: str | None, output: Path | None, seconds: float, snapshot: str | None) -> None:
     """Run one SELECT over the store's views; it can read nothing else and change nothing."""
-    from featurestore.query import run_to_bytes
+    from featurestore.query import SUFFIXES, run_to_bytes
     from featurestore.store import open_store
+    from featurestore.suffixes import format_of
 
+    form = (form or "table") if output is None else format_of(output, form, SUFFIXES)
+    if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
+        raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")
     with open_store(store, snapshot=snapshot) as opened:
         content = run_to_bytes(opened, query, form, seconds=seconds)
     if output is not None:
         write_output(output, content)
         click.echo(f"{output}: {len(content):,} bytes", err=True)
-    elif form in ("parquet", "arrow") and sys.stdout.isatty():
-        raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")
     else:
         sys.stdout.buffer.write(content)
 

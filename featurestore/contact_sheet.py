@@ -1,12 +1,9 @@
 """An HTML page of posters that a person can look at: queries and their neighbours, in one offline file."""
 
-import base64
 import html
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featurestore._optional import import_extra
 from featurestore.errors import ImageError
 from featurestore.search import Neighbours
 
@@ -75,20 +72,19 @@ def _card(fact: dict[str, Any], lead: str, kind: str) -> str:
     words = [lead, str(fact.get("ImgId", "")), fact.get("Title") or "", fact.get("Genre1") or ""]
     caption = "<br>".join(html.escape(word) for word in words if word)
     title = html.escape(fact.get("Title") or str(fact.get("ImgId", "")), quote=True)
-    source = _thumbnail(Path(fact["folder"], fact["ImgName"])) if fact.get("folder") else None
-    picture = f'<img alt="{title}" src="{source}">' if source else '<div class="none">no image file</div>'
+    picture = _picture(Path(fact["folder"], fact["ImgName"]), title) if fact.get("folder") else _none("no image file")
     return f'<figure class="{kind}">{picture}<figcaption>{caption}</figcaption></figure>'
 
 
-def _thumbnail(path: Path) -> str | None:
-    """The image as a data address; None when the file is gone or unusable."""
-    from featurestore.images import decode
+def _picture(path: Path, title: str) -> str:
+    from featurestore.images import thumbnail
 
-    pillow = import_extra("PIL.Image", "embed", needed_by="thumbnails")
     try:
-        pixels = decode(path.read_bytes(), height=THUMBNAIL[1], width=THUMBNAIL[0])
-    except (OSError, ImageError):
-        return None
-    buffer = io.BytesIO()
-    pillow.fromarray(pixels).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return f'<img alt="{title}" src="{thumbnail(path, width=THUMBNAIL[0], height=THUMBNAIL[1])}">'
+    except ImageError as error:
+        return _none(f"no image file ({error})")
+
+
+def _none(reason: str) -> str:
+    """What stands where a picture would."""
+    return f'<div class="none">{html.escape(reason)}</div>'

@@ -17,6 +17,8 @@ The message is one sentence: what was got, what was expected, what to do. It may
 (a file name, a field of a table), so it is shown without line breaks and without anything that moves a cursor.
 """
 
+from featurestore.terminal import visible
+
 # Bytes of a message; of a longer one the middle is left out, because what to do stands at its end.
 LONGEST = 1900
 
@@ -29,16 +31,11 @@ class FeatureStoreError(Exception):
         text = super().__str__()
         if len(text) > LONGEST:  # before it is escaped, which takes a second for ten million letters
             text = f"{text[:LONGEST]} … {text[-LONGEST:]}"
-        content = printable(text).encode()
+        content = visible(text).encode()
         if len(content) <= LONGEST:
             return content.decode()
         start, end = content[: LONGEST * 2 // 3], content[-LONGEST // 4 :]
         return f"{start.decode(errors='ignore')} … {end.decode(errors='ignore')}"
-
-
-def printable(text: str) -> str:
-    """``text`` in one line; what can't be printed is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def reason(error: BaseException) -> str:

@@ -1,9 +1,11 @@
 """One image: what a usable one is, its facts, and its pixels as RGB; it owns no folders and no store."""
 
+import base64
 import hashlib
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
 from featurestore.errors import ImageError
+from featurestore.files import read_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,6 +22,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 # What these suffixes promise, and no more: Pillow would hand a PostScript file to another program to draw it.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 64_000_000
+# The largest picture within that limit, uncompressed at 64 bits each pixel, is half of this.
+MAX_BYTES = 1 << 30
 # The EXIF tag that says which way up; 1 is upright.
 ORIENTATION = 0x0112
 # Every poster that `featurestore sample` draws carries this JPEG comment, so that its origin is never lost.
@@ -39,6 +44,11 @@ class ImageFacts:
     mode: str
     synthetic: bool
     phash: str
+
+
+def read_image(path: Path, *, pipes: bool = False) -> bytes:
+    """The bytes of an image file; ``pipes`` and errors as those of `files.read_file`."""
+    return read_file(path, limit=MAX_BYTES, pipes=pipes)
 
 
 def content_hash(content: bytes) -> str:
@@ -92,6 +102,25 @@ def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
     if image.size != (width, height):
         image = image.resize((width, height), pillow.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8)
+
+
+def thumbnail(path: Path, *, width: int, height: int) -> str:
+    """The image in ``path``, made to fit ``width`` × ``height`` pixels, as a data URI of a JPEG.
+
+    Raises
+    ------
+    ImageError
+        When the file can't be read, or as `inspect`.
+    """
+    try:
+        content = read_image(path)
+    except OSError as error:
+        raise ImageError(f"the file can't be read: {error.strerror}") from error
+    _, image = _open(content)
+    image.thumbnail((width, height))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def to_rgb(image: "Image") -> "Image":

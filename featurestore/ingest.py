@@ -1,5 +1,6 @@
 """Metadata file and image folders become the tables `movies` and `images`; it decides no rule of either."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def ingest(
     check_room(root)
     # The folders are read once before the store is touched: a typo must not leave an empty store behind.
     cache = root / CACHE if root.is_dir() else None
-    folders = dict.fromkeys(folder.resolve() for folder in images)  # one that is named twice is one
+    folders = dict.fromkeys(Path(os.path.realpath(folder)) for folder in images)  # one that is named twice is one
     scan = scan_folders(folders, cache=cache, on_progress=on_progress)
     with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
         before = writer.state.id

@@ -1,6 +1,7 @@
 """The metadata file: read, checked and cleaned by the study's rules; it owns no store."""
 
 import gzip
+import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,13 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from featurestore.errors import MetadataError
+from featurestore.files import read_file
 from featurestore.schemas import MOVIES
 
 # Columns as in the file, spaces and all.
 COLUMNS = ("imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster")
+# Of the file, and of what is packed in it; the study's has 10 MB.
+MAX_BYTES = 1 << 30
 STORED_NAMES = ("imdbId", "ImdbLink", "Title", "IMDBScore", "Genre", "Poster")
 
 
@@ -66,7 +70,7 @@ def read_metadata(path: Path) -> Metadata:
 def _read_text(path: Path) -> tuple[bytes, str]:
     """The file as UTF-8 bytes without a byte-order mark, and the encoding it had."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, limit=MAX_BYTES, pipes=True)
     except FileNotFoundError:
         raise MetadataError(f"there is no metadata file {str(path)!r}: name the MovieGenre.csv or .csv.gz") from None
     except IsADirectoryError:
@@ -75,9 +79,12 @@ def _read_text(path: Path) -> tuple[bytes, str]:
         raise MetadataError(f"{str(path)!r} can't be read ({error.strerror}): name a readable file") from error
     if content[:2] == b"\x1f\x8b":
         try:
-            content = gzip.decompress(content)
+            with gzip.open(io.BytesIO(content)) as packed:
+                content = packed.read(MAX_BYTES + 1)
         except (EOFError, OSError, zlib.error) as error:
             raise MetadataError(f"{str(path)!r} is a damaged gzip file ({error}): get it again") from error
+        if len(content) > MAX_BYTES:
+            raise MetadataError(f"{str(path)!r} unpacks to more than {MAX_BYTES:,} bytes: expected the film metadata")
     # Arrow takes no header without a line end, and only the first line for the header.
     content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n") + b"\n"
     if content.isspace():

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import click
 
+from featurestore.terminal import unguarded, visible
+
 SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -50,10 +52,10 @@ class ConsoleProgress:
         if self._bar is None:
             self._bar = click.progressbar(
                 length=total,
-                label=self.label,
+                label=visible(self.label),
                 show_pos=True,
                 item_show_func=lambda item: item,
-                file=sys.stderr,
+                file=unguarded(sys.stderr),
             )
         self._bar.update(done - self._bar.pos, speed)
         if done >= total:

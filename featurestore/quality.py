@@ -11,6 +11,7 @@ from featurestore.errors import InputError
 from featurestore.features import Features
 from featurestore.parts import read_part
 from featurestore.staging import to_matrix
+from featurestore.terminal import visible
 from featurestore.vectors import faults
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def render(report: QualityReport) -> str:
         f"images                  {report.images:,} usable, {len(report.quarantined)} quarantined",
         f"without metadata        {len(report.without_metadata)}" + _some(report.without_metadata),
         f"movies without image    {report.movies_without_image:,}",
-        "labels                  " + ", ".join(f"{name} {count}" for name, count in report.labels.items()),
+        "labels                  " + ", ".join(f"{visible(name)} {count}" for name, count in report.labels.items()),
         f"exact duplicates        {_count(report.exact_duplicates, 'group')}",
     ]
     if report.without_file:

@@ -12,7 +12,15 @@ from featurestore.duckdb_errors import words
 from featurestore.errors import QueryError
 from featurestore.sandbox import SECONDS_LIMIT
 from featurestore.store import FeatureStore
+from featurestore.suffixes import Suffixes
 
+SUFFIXES: Suffixes = {
+    "table": (".txt",),
+    "csv": (".csv",),
+    "json": (".json",),
+    "parquet": (".parquet",),
+    "arrow": (".arrow", ".arrows"),
+}
 CAST = "cast that column in the query, for example to VARCHAR"
 
 

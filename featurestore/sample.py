@@ -58,7 +58,7 @@ def write_sample(directory: Path, *, seed: int = 0, on_progress: Progress | None
         When ``directory`` is a file, the current folder, a mount point, holds something else than a sample, or
         can't be written to.
     """
-    directory = directory.resolve()
+    directory = Path(os.path.realpath(directory))
     try:
         _check_target(directory)
         _build(directory, seed, on_progress)

@@ -1,7 +1,6 @@
 """A folder of `<ImgId>.jpg` becomes rows of the table `images`; a disposable cache spares unchanged files."""
 
 import os
-import stat
 import time
 from array import array
 from collections.abc import Iterable, Sequence
@@ -19,13 +18,11 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.errors import ImageError, InputError
-from featurestore.images import SUFFIXES, inspect
+from featurestore.images import SUFFIXES, inspect, read_image
 from featurestore.progress import Progress
 from featurestore.schemas import IMAGES, MAX_ID
 from featurestore.state import write_atomic
 
-# The largest picture within the limit of pixels, uncompressed at 64 bits each, is half of this.
-MAX_BYTES = 1 << 30
 # A file changed in the same instant as it was last read could look unchanged: such entries are not trusted.
 RACY_NS = 2_000_000_000
 FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
@@ -236,24 +233,12 @@ def _row(entry: os.DirEntry[str], mark: Sequence[int]) -> dict[str, Any]:
             _refuse_escape(entry)
         if row["ImgId"] is None:
             raise ImageError("the name is not a number from 0 to 2147483647, so it names no ImgId")
-        row |= vars(inspect(_content(Path(entry.path))))
+        row |= vars(inspect(read_image(Path(entry.path))))
     except ImageError as error:
         row |= {"status": "broken", "reason": str(error)}
     except OSError as error:
         row |= {"status": "broken", "reason": f"the file can't be read: {error.strerror}"}
     return row
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a regular file: reading a pipe or a device might never end."""
-    status = os.stat(path)
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError("a folder, not a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError("a pipe, socket or device, not a file")
-    if status.st_size > MAX_BYTES:
-        raise ImageError(f"{status.st_size} bytes are over the limit of {MAX_BYTES}")
-    return path.read_bytes()
 
 
 def _refuse_escape(entry: os.DirEntry[str]) -> None:

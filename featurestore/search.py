@@ -159,7 +159,7 @@ def _vectors(
 def _embed_file(store: "FeatureStore", path: Path, backbone: str, model: "Backbone | None") -> NDArray[np.float32]:
     """The vector of an image file, ``(1, embed_dim)``, made exactly as those in the store were."""
     from featurestore.extract import forward
-    from featurestore.images import decode
+    from featurestore.images import decode, read_image
 
     model = model or _by_name(store, backbone)
     shown = store.state.revisions[backbone]
@@ -170,7 +170,7 @@ def _embed_file(store: "FeatureStore", path: Path, backbone: str, model: "Backbo
         )
     size = model.spec.preprocessing
     try:
-        image = decode(path.read_bytes(), height=size.height, width=size.width)
+        image = decode(read_image(path, pipes=True), height=size.height, width=size.width)
     except OSError as error:
         raise InputError(f"the image {str(path)!r} can't be read ({error.strerror}): name a file") from error
     except ImageError as error:

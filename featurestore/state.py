@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from featurestore.errors import IntegrityError, StoreError, StoreNotFound, reason
+from featurestore.files import open_file
 from featurestore.names import check_recorded
 
 STATE_FILE = "state.json"
@@ -156,7 +157,8 @@ def read_record(path: Path) -> str:
         When it can't be read.
     """
     try:
-        return path.read_text("utf-8")
+        with open_file(path) as file:
+            return file.read().decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise
     except UnicodeDecodeError as error:

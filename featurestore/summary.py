@@ -4,6 +4,7 @@ from typing import Any
 
 from featurestore.inventory import BackboneInfo
 from featurestore.store import FeatureStore
+from featurestore.terminal import visible
 
 
 def describe(store: FeatureStore) -> dict[str, Any]:
@@ -51,7 +52,9 @@ def render(summary: dict[str, Any]) -> str:
         f"movies      {summary['movies']:,}",
         f"images      {summary['images']:,}  ({summary['joined']:,} usable with metadata, "
         f"{len(summary['quarantined'])} quarantined)",
-        f"labelled    {summary['labeled']:,}  (" + ", ".join(f"{g['genre']} {g['n']}" for g in summary["genres"]) + ")",
+        f"labelled    {summary['labeled']:,}  ("
+        + ", ".join(f"{visible(g['genre'])} {g['n']}" for g in summary["genres"])
+        + ")",
     ]
     if summary["synthetic"]:
         lines.insert(1, "SYNTHETIC   holds images drawn by `featurestore sample`")

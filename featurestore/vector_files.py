@@ -43,7 +43,8 @@ def read_vectors_file(file: Path, ids: Path | None = None) -> Vectors:
         When a vector or an id can't be stored.
     """
     if not file.is_file():
-        raise InputError(f"there is no file {str(file)!r}: name the embeddings to import")
+        what = f"{str(file)!r} is a folder, pipe or device" if file.exists() else f"there is no file {str(file)!r}"
+        raise InputError(f"{what}: name the embeddings to import")
     lower = file.name.lower()
     try:
         if lower.endswith((".csv", ".csv.gz")):
@@ -159,7 +160,7 @@ def _from_npy(file: Path, ids: Path | None) -> Vectors:
     if ids is None or not ids.is_file():
         raise InputError(f"{file} holds no ids: name them with --ids FILE (.npy, or one a line), got {ids}")
     X = _load_array(file)
-    if ids.suffix == ".npy":
+    if ids.suffix.lower() == ".npy":
         column = _load_array(ids)
         if column.dtype.kind not in "iuU" or column.ndim != 1:  # 1.5 would pass for the file name of image 1
             raise InputError(

@@ -9,6 +9,7 @@ import click
 
 from featurestore.commands.options import FOLDER, SEED, json_option, store_option
 from featurestore.progress import ConsoleProgress
+from featurestore.terminal import visible
 
 
 @click.command()
@@ -87,6 +88,7 @@ def predict(
     if found.card["synthetic"]:
         click.echo("SYNTHETIC data or weights: this says nothing about real images")
     for one in answers:
-        click.echo(f"{one.image}  " + "  ".join(f"{label} {proba:.3f}" for label, proba in one.proba.items()))
+        probabilities = "  ".join(f"{visible(label)} {proba:.3f}" for label, proba in one.proba.items())
+        click.echo(f"{visible(one.image)}  {probabilities}")
         for neighbour in one.neighbours:
-            click.echo(f"    {neighbour['ImgId']:>8}  {neighbour['score']:.4f}  {neighbour['label']}")
+            click.echo(f"    {neighbour['ImgId']:>8}  {neighbour['score']:.4f}  {visible(str(neighbour['label']))}")

@@ -11,6 +11,7 @@ import click
 
 from featurestore.commands.options import FOLDER, SEED
 from featurestore.errors import InputError
+from featurestore.files import refuse_target
 
 REPORT, PAGE = "report.md", "report.html"
 NAMES = ("cv", "study", "nested", "learning-curve")
@@ -122,6 +123,7 @@ def written(write: Callable[[Path], None], path: Path) -> None:
     InputError
         When ``path`` can't be written.
     """
+    refuse_target(path)
     try:
         write(path)
     except OSError as error:

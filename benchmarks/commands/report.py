@@ -42,7 +42,12 @@ def table(store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: 
 
 @click.command()
 @store_option
-@click.option("-o", "--output", type=FOLDER, help="File to write, .html or .md.  [default: report.html in the store]")
+@click.option(
+    "-o",
+    "--output",
+    type=FOLDER,
+    help="File to write, .html (or no ending) or .md.  [default: report.html in the store]",
+)
 @run_option
 def report(store: Path, output: Path | None, run_id: str | None) -> None:
     """Write the comparison tables with charts as one HTML page for people, or the tables alone as Markdown."""
@@ -52,15 +57,15 @@ def report(store: Path, output: Path | None, run_id: str | None) -> None:
     from benchmarks.html_report import write_html
     from benchmarks.report import tables, write_report
     from featurestore import open as open_store
-    from featurestore.errors import InputError
+    from featurestore.suffixes import PAGE as HTML
+    from featurestore.suffixes import format_of
 
     path = output or store / PAGE
-    if path.suffix not in (".html", ".md"):
-        raise InputError(f"got {str(path)!r} as the report, expected a name that ends with .html or .md")
+    form = format_of(path, None, {**HTML, "markdown": (".md",)})
     opened = open_store(store)
     shown = tables(opened, run_id=run_id)
     page = partial(write_html, opened, shown, run_id=run_id)
-    written(page if path.suffix == ".html" else partial(write_report, shown), path)
+    written(page if form == "html" else partial(write_report, shown), path)
     click.echo(str(path))
 
 

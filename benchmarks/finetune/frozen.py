@@ -13,7 +13,7 @@ import torch
 from benchmarks.finetune.packs import Packs, Rows
 from benchmarks.finetune.weights import Weights
 from featurestore.errors import ImageError, InputError
-from featurestore.images import content_hash, decode
+from featurestore.images import content_hash, decode, read_image
 from featurestore.progress import Progress
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _folder(cache_dir: Path, stage: str, weights: Weights) -> Path:
 
 def _read(path: Path, expected: str) -> np.ndarray:
     try:
-        content = path.read_bytes()
+        content = read_image(path)
     except OSError as error:
         raise InputError(
             f"the image {str(path)!r} can't be read ({error.strerror}): bring it back, or run `featurestore ingest` "

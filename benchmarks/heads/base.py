@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,7 +130,7 @@ def load_file(path: Path) -> ModuleType:
     InputError
         When there is no such file, or running it fails.
     """
-    name = f"own_heads_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    name = f"own_heads_{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     if path.suffix != ".py" or not path.is_file():

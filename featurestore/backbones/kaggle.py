@@ -1,11 +1,14 @@
 """Kaggle's models and data sets through kagglehub and its cache; it owns the words for what can't be had."""
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
 from featurestore._optional import import_extra
 from featurestore.errors import BackboneError, InputError
+from featurestore.terminal import unguarded
 
 
 def model(handle: str) -> Path:
@@ -52,7 +55,8 @@ def _kagglehub() -> Any:
 
 def _get(download: Callable[[str], str], handle: str) -> Path:
     try:
-        return Path(download(handle))
+        with redirect_stderr(unguarded(sys.stderr)):  # its bars move the cursor
+            return Path(download(handle))
     except Exception as error:  # kagglehub raises whatever its HTTP stack, archive reader or disk raises
         raise _Unavailable(_reason(error)) from error
 

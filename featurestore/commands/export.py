@@ -20,7 +20,10 @@ FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled",
 @click.option("--columns", help="Columns of the view to keep, separated by commas.  [default: all]")
 @click.option("--label", help="The column that becomes y.")
 @click.option(
-    "--format", "form", type=click.Choice(FORMS), default="parquet", show_default=True, help="What is written."
+    "--format",
+    "form",
+    type=click.Choice(FORMS),
+    help="What is written.  [default: what --output ends with, parquet without an ending]",
 )
 @click.option("-o", "--output", type=FOLDER, required=True, help="File, or for a bundle the new folder.")
 @click.option("--force", is_flag=True, help="Replace the file, or the bundle, that is there.")
@@ -34,7 +37,7 @@ def export(
     view: str,
     columns: str | None,
     label: str | None,
-    form: str,
+    form: str | None,
     output: Path,
     force: bool,
     as_json: bool,
@@ -43,8 +46,10 @@ def export(
     from featurestore import export as files
     from featurestore.bundle import write_bundle
     from featurestore.store import open_store
+    from featurestore.suffixes import format_of
 
-    lock = None
+    form = format_of(output, form, files.SUFFIXES)
+    lock, written = None, [output]
     with open_store(store, snapshot=snapshot) as opened, ConsoleProgress(f"export {form}", "rows") as progress:
         if form in files.LAYOUTS:
             _check_layout(context, form, backbones)
@@ -56,7 +61,7 @@ def export(
             lock = write_bundle(opened, features, output, view=view, force=force, on_progress=progress)
         else:
             kind = "csv.gz" if form in files.LAYOUTS else form
-            files.write(features, output, kind, force=force, on_progress=progress)
+            written = files.write(features, output, kind, force=force, on_progress=progress)
     rows, embed_dim = features.X.shape
     if as_json:
         report = {"output": str(output), "rows": rows, "embed_dim": embed_dim, "missing": features.missing}
@@ -64,7 +69,7 @@ def export(
         return
     left_out = f", {features.missing:,} without embedding left out" if features.missing else ""
     what = f"{rows:,} rows{left_out}, lock {lock}" if lock else f"{rows:,} rows of {embed_dim:,} values{left_out}"
-    click.echo(f"{output}: {what}")
+    click.echo(f"{', '.join(map(str, written))}: {what}")
     if features.synthetic:
         click.echo("SYNTHETIC: images or weights of these features are made up", err=True)
 

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from featurestore import terminal
 from featurestore.errors import FeatureStoreError, InputError
+from featurestore.files import refuse_target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
@@ -83,8 +85,7 @@ def write_output(path: Path, content: bytes) -> None:
     """
     from featurestore.state import write_atomic
 
-    if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder: name a file")
+    refuse_target(path)
     try:
         write_atomic(path, content)
     except OSError as error:
@@ -92,7 +93,11 @@ def write_output(path: Path, content: bytes) -> None:
 
 
 def run_command(command: click.Command, name: str) -> int:
-    """Run a click command; errors of this package become one line, Ctrl-C exit code 130."""
+    """Run a click command; errors of this package become one line, Ctrl-C exit code 130.
+
+    The terminal stays guarded after it returns: a traceback may quote what somebody else chose, too.
+    """
+    terminal.guard()
     try:
         code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:

@@ -1,6 +1,7 @@
 """The command `quality`."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -52,11 +53,12 @@ def quality(
 
 def _read_split(path: Path) -> dict[int, str]:
     from featurestore.errors import InputError
+    from featurestore.files import MEGABYTE, read_file, why
 
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {int(row["ImgId"]): row["side"] for row in csv.DictReader(file)}
+        text = read_file(path, limit=256 * MEGABYTE, pipes=True).decode("utf-8")
+        return {int(row["ImgId"]): row["side"] for row in csv.DictReader(io.StringIO(text, newline=""))}
     except (OSError, KeyError, ValueError, TypeError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            f"{str(path)!r} is no split ({error}): expected a CSV with the columns ImgId and side"
+            f"{str(path)!r} is no split ({why(error)}): expected a CSV with the columns ImgId and side"
         ) from error

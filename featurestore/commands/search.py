@@ -1,5 +1,6 @@
 """The command `similar`."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurestore.commands.options import FOLDER, json_option, location_option, snapshot_option, write_output
+from featurestore.terminal import visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +58,10 @@ def similar(
 ) -> None:
     """Find the images nearest to an image, exactly."""
     from featurestore.store import open_store
+    from featurestore.suffixes import PAGE, format_of
 
+    if page is not None:
+        format_of(page, None, PAGE)
     if (len(ids) > 0) + (image is not None) + (vectors is not None) != 1:
         raise click.UsageError("name either --id, --image or --vector")
     if image is None and (reference or weights or tensor):
@@ -82,7 +87,7 @@ def similar(
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        title, genre = row["Title"] or "", row["Genre1"] or ""
+        title, genre = visible(row["Title"] or ""), visible(row["Genre1"] or "")
         click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {genre:<12} {title}")
     if page is not None:
         click.echo(f"contact sheet {page}")
@@ -105,11 +110,12 @@ def _read_vectors(path: Path) -> "NDArray[np.floating]":
     import numpy as np
 
     from featurestore.errors import InputError
+    from featurestore.files import MEGABYTE, read_file, why
 
     try:
-        vectors = np.load(path, allow_pickle=False)
+        vectors = np.load(io.BytesIO(read_file(path, limit=1024 * MEGABYTE, pipes=True)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{str(path)!r} holds no vectors ({error}): name an .npy file of floats") from error
+        raise InputError(f"{str(path)!r} holds no vectors ({why(error)}): name an .npy file of floats") from error
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
         raise InputError(f"{str(path)!r} holds no floats: name an .npy file with one vector, or a row for each")
     return vectors

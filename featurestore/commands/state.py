@@ -118,11 +118,14 @@ def view_create(store: Path, name: str, file: Path, replace: bool, wait_seconds:
     """Make the view NAME of a SELECT over the store's views."""
     from featurestore import views
     from featurestore.errors import InputError
+    from featurestore.files import MEGABYTE, read_file, why
 
     try:
-        query = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+        query = sys.stdin.read() if str(file) == "-" else read_file(file, limit=MEGABYTE, pipes=True).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{str(file)!r} can't be read as SQL ({error}): name a text file with one SELECT") from error
+        raise InputError(
+            f"{str(file)!r} can't be read as SQL ({why(error)}): name a text file with one SELECT"
+        ) from error
     rows = views.create(store, name, query, replace=replace, wait_seconds=wait_seconds)
     click.echo(json.dumps({"name": name, "rows": rows}) if as_json else f"view {name}: {rows:,} rows")
 

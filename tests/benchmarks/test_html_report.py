@@ -1,17 +1,22 @@
 """The page: offline, honest about what is synthetic, escaped, and with the figures that are stored."""
 
+import os
 import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support import CountingBackbone, jpeg, movie, write_metadata
+from support import CountingBackbone, huge_png, jpeg, movie, write_metadata
 
 from benchmarks import runner
-from benchmarks.breakdown import rows_of, verdicts
+from benchmarks.breakdown import ImageVerdict, rows_of, verdicts
 from benchmarks.cli import cli
+from benchmarks.gallery import cards
 from benchmarks.heads.registry import find
-from benchmarks.html_report import write_html
+from benchmarks.html_report import SHOWN, write_html
 from benchmarks.metrics import METRICS
 from benchmarks.protocols import Protocol
 from benchmarks.queries import comparison, runs
@@ -123,23 +128,81 @@ def test_what_is_synthetic_says_so_everywhere(bench: FeatureStore, tmp_path: Pat
     assert text.count("SYNTHETIC") >= 5
 
 
-def test_images_that_are_gone_are_counted(bench: FeatureStore, tmp_path: Path) -> None:
-    folder = Path(bench.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
-    kept = {path: path.read_bytes() for path in folder.iterdir()}
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@contextmanager
+def replaced(store: FeatureStore, aside: Path, replace: Callable[[Path], object]) -> Iterator[None]:
+    """Every poster of ``store`` is what ``replace`` makes in its place."""
+    folder = Path(store.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    folder.rename(aside)
     try:
-        for path in kept:
-            path.unlink()
-        write_html(bench, tables(bench), tmp_path / "page.html")
+        folder.mkdir()
+        for path in aside.iterdir():
+            replace(folder / path.name)
+        yield
     finally:
-        for path, content in kept.items():
-            path.write_bytes(content)
+        shutil.rmtree(folder)
+        aside.rename(folder)
+
+
+@pytest.mark.parametrize(
+    ("replace", "reason"),
+    [
+        (lambda path: None, "the file can't be read: No such file or directory"),
+        (lambda path: path.write_bytes(huge_png()), "more pixels than the limit of 64000000"),
+        (lambda path: path.write_bytes(huge_png(9_000, 9_000)), "9000 × 9000 pixels are over the limit of 64000000"),
+        (lambda path: path.write_bytes(POSTSCRIPT), "no image format is known that begins with b'%!PS-Ado'"),
+        (lambda path: path.write_bytes(jpeg(1)[:300]), "the image can't be decoded"),
+        (os.mkfifo, "the file can't be read: a pipe, socket or device, not a file"),
+        (Path.mkdir, "the file can't be read: a folder, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "the file can't be read: a pipe, socket or device, not a file"),
+    ],
+    ids=["gone", "huge", "large", "PostScript", "cut short", "pipe", "folder", "device"],
+)
+def test_an_image_that_cannot_be_shown_says_why(
+    bench: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: Callable[[Path], object], reason: str
+) -> None:
+    """And no other program is started to draw it."""
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    judged = [ImageVerdict(100, 0.0, 0, 1), ImageVerdict(101, 1.0, 0, 0), ImageVerdict(102, 1.0, 1, 1)]
+    with replaced(bench, tmp_path / "aside", replace):
+        shown = cards(bench, judged, ["Drama", "Comedy"], most=2)
+    assert [(card.img_id, card.image, card.fault.startswith(reason)) for card in shown] == [
+        (100, "", True),
+        (101, "", True),
+    ]
+    assert not (tmp_path / "started").exists()
+
+
+def test_an_image_that_the_store_does_not_have(bench: FeatureStore) -> None:
+    (card,) = cards(bench, [ImageVerdict(7, 0.0, 0, 1)], ["Drama", "Comedy"], most=2)
+    assert (card.title, card.image, card.fault) == ("7", "", "no usable image in the store")
+
+
+def test_a_page_without_images_keeps_their_places(bench: FeatureStore, page: str, tmp_path: Path) -> None:
+    posters = page.count('src="data:image/jpeg')
+    assert posters > 2 * SHOWN
+    assert 'class="none"' not in page
+    with replaced(bench, tmp_path / "aside", lambda path: path.write_bytes(b"<script>")):
+        write_html(bench, tables(bench), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
-    assert "images before these can&#39;t be read any more" in text or "images before these can't be read" in text
+    assert text.count('<div class="none">no image file (no image format is known that begins with ') == posters
+    assert "data:image/jpeg" not in text
+    assert "<script>" not in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [(["-o", "page.pdf"], "ends with .html or .md"), (["-o", "no/such/folder/page.html"], "can't be written")],
+    [
+        (["-o", "page.pdf"], "ends with .html or .md"),
+        (["-o", "page.md.gz"], "ends with .html or .md"),
+        (["-o", "/dev/null"], "is a pipe, socket or device: name a file"),
+        (["-o", "no/such/folder/page.html"], "can't be written"),
+    ],
 )
 def test_bad_places(bench: FeatureStore, arguments, sentence, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("sys.argv", ["benchmarks", "report", "--store", str(bench.path), *arguments])

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -67,6 +69,17 @@ class CountingBackbone:
         self.batches += 1
         self.images += len(images)
         return images.reshape(len(images), 4, 4, 4, 4, 3).mean(axis=(2, 4, 5)).reshape(len(images), 16)
+
+
+def huge_png(width: int = 30_000, height: int = 30_000) -> bytes:
+    """A small file that says it has ``width`` × ``height`` grey pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def members(session: int) -> list[int]:

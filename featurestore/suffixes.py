@@ -1,0 +1,31 @@
+"""What the name of a file promises: the format that its ending stands for, so that no file holds another."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from featurestore.errors import InputError
+
+# A format and the endings of its files, the usual one first; without any, the format is a folder.
+Suffixes = Mapping[str, Sequence[str]]
+PAGE: Suffixes = {"html": (".html", ".htm")}
+
+
+def format_of(path: Path, form: str | None, suffixes: Suffixes) -> str:
+    """The format to write to ``path``: ``form`` where it is given, else by the ending, else the first of ``suffixes``.
+
+    Raises
+    ------
+    InputError
+        When the ending is that of another format than ``form``, or of none. A name without one fits every format.
+    """
+    name = path.name.lower()
+    promised = [one for one, endings in suffixes.items() if name.endswith(tuple(endings))]
+    is_folder = form is not None and not suffixes[form]
+    fits = form in (None, *promised) if promised else not path.suffix or is_folder
+    if fits:
+        return form or next(iter(promised or suffixes))
+    known = " or ".join(dict.fromkeys(ending for endings in suffixes.values() for ending in endings[:1]))
+    if form is None:
+        raise InputError(f"got {str(path)!r}, expected a name that ends with {known}")
+    expected = f"a name that ends with {suffixes[form][0]}" if suffixes[form] else "the name of a folder"
+    raise InputError(f"got {str(path)!r} for the format {form}, expected {expected}; the endings are {known}")

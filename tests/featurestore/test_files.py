@@ -1,0 +1,263 @@
+"""What only looks like a file never blocks and never fills the memory, whoever named it."""
+
+import gzip
+import io
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import Collection, CountingBackbone, huge_png, jpeg
+
+from benchmarks import models
+from featurestore import FeatureStore, files, metadata
+from featurestore.bundle import MANIFEST, open_bundle
+from featurestore.cli import cli
+from featurestore.commands.options import run_command
+from featurestore.contact_sheet import render
+from featurestore.errors import ImageError, InputError, MetadataError, StoreError
+from featurestore.files import read_file
+from featurestore.hashing import file_hash
+from featurestore.images import FORMATS, thumbnail
+from featurestore.metadata import read_metadata
+from featurestore.state import STATE_FILE, read_state
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(os.path.relpath(path))  # an address of a socket is short
+
+
+NO_FILES: dict[str, Callable[[Path], None]] = {
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "socket": _socket,
+    "folder": Path.mkdir,
+    "link to nothing": lambda path: path.symlink_to("nowhere"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+}
+
+
+ANYTHING = re.compile(".+")
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PIPE_SECONDS", 0.1)
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_what_is_no_file_is_refused_at_once(make: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    make(path)
+    for pipes in (False, True):
+        with pytest.raises(OSError, match=ANYTHING):
+            read_file(path, limit=1000, pipes=pipes)
+    with pytest.raises(OSError, match=ANYTHING):
+        file_hash(path)
+    with pytest.raises(ImageError, match="the file can't be read: "):
+        thumbnail(path, width=10, height=10)
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1000])
+def test_a_file_within_the_limit(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(size))
+    assert read_file(path, limit=1000) == bytes(size)
+
+
+def test_a_file_over_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(1001))
+    with pytest.raises(OSError, match="more than the limit of 1,000 bytes"):
+        read_file(path, limit=1000)
+    os.truncate(path, 1 << 40)  # takes no room on the disk, and would take a terabyte of memory
+    with pytest.raises(OSError, match="more than the limit"):
+        read_file(path, limit=1000)
+
+
+def test_a_file_of_the_system_that_is_larger_than_it_says() -> None:
+    assert os.stat("/proc/self/status").st_size == 0
+    assert read_file(Path("/proc/self/status"), limit=1 << 20).startswith(b"Name:")
+
+
+@pytest.mark.parametrize("size", [1, 1000, 3_000_000])
+def test_a_pipe_that_is_written_to(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(bytes(size),))
+    writer.start()
+    assert read_file(path, limit=size, pipes=True) == bytes(size)
+    writer.join()
+
+
+def test_a_pipe_whose_writer_is_slow(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as pipe:
+            pause.wait(0.3)  # longer than a pipe without a writer is waited for
+            pipe.write(b"late")
+
+    pause = threading.Event()
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert read_file(path, limit=10, pipes=True) == b"late"
+    writer.join()
+
+
+def test_a_pipe_without_end_is_cut_off() -> None:
+    ours, theirs = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(theirs, "wb", buffering=0) as pipe, suppress(BrokenPipeError):
+            while True:
+                pipe.write(bytes(1 << 16))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with pytest.raises(OSError, match="more than the limit of 200,000 bytes"):
+        read_file(Path(f"/dev/fd/{ours}"), limit=200_000, pipes=True)
+    os.close(ours)
+    writer.join()
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """A store that nothing here changes."""
+    folder = tmp_path_factory.mktemp("embedded")
+    collection = Collection(folder, 24)
+    store = FeatureStore(folder / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    store.embed(CountingBackbone())
+    return store.refresh()
+
+
+@pytest.fixture
+def run(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch):  # type: ignore[no-untyped-def]
+    """A command over that store, in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEATURESTORE_STORE", str(embedded.path))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["featurestore", *arguments])
+        code = run_command(cli, "featurestore")
+        return code, *capfd.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_every_command_says_so_in_one_sentence(run, make: Callable[[Path], None], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    collection = Collection(tmp_path, 1)
+    make(Path("x"))
+    make(Path("x.csv"))
+    np.save("v.npy", np.zeros((1, 16), np.float32))
+    for command in (
+        ["ingest", "--metadata", "x", "--images", str(collection.images)],
+        ["ingest", "--metadata", str(collection.metadata), "--images", "x"],
+        ["similar", "--backbone", "counting", "--vector", "x"],
+        ["similar", "--backbone", "descriptors", "--image", "x"],
+        ["view", "create", "v", "--sql", "x"],
+        ["quality", "--split", "x"],
+        ["import-embeddings", "x.csv", "--backbone", "b"],
+        ["import-embeddings", "v.npy", "--ids", "x", "--backbone", "b"],
+        ["embed", "--backbone", "tflite:x"],
+    ):
+        code, out, err = run(*command)
+        assert (code, out) == (1, ""), command
+        assert re.fullmatch(r"featurestore: [^\n]+\n", err), command
+
+
+@pytest.mark.parametrize("kind", ["--sql", "--split", "--vector"])
+def test_a_pipe_that_the_user_named(run, kind: str) -> None:  # type: ignore[no-untyped-def]
+    vector = io.BytesIO()
+    np.save(vector, np.zeros(16, np.float32))
+    content, command = {
+        "--sql": (b"SELECT ImgId FROM collection", ["view", "create", "v"]),
+        "--split": (b"ImgId,side\n101,train\n102,test\n", ["quality"]),
+        "--vector": (vector.getvalue(), ["similar", "--backbone", "counting"]),
+    }[kind]
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=Path("pipe").write_bytes, args=(content,))
+    writer.start()
+    code, _, err = run(*command, kind, "pipe")
+    writer.join()
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_records_that_are_no_files(make: Callable[[Path], None], tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Of a store, a bundle and a model, which may come from anywhere."""
+    monkeypatch.chdir(tmp_path)
+    for name, open_it in ((STATE_FILE, read_state), (MANIFEST, open_bundle), (models.CARD, models.load)):
+        make(tmp_path / name)
+        with pytest.raises((InputError, StoreError)):
+            open_it(tmp_path)
+
+
+def test_metadata_that_unpacks_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "MAX_BYTES", 1000)
+    path = tmp_path / "m.csv.gz"
+    path.write_bytes(gzip.compress(bytes(1001)))
+    with pytest.raises(MetadataError, match="unpacks to more than 1,000 bytes"):
+        read_metadata(path)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n%%EOF\n"
+BAD_POSTERS: dict[str, Callable[[Path], object]] = {
+    **NO_FILES,
+    "gone": lambda path: None,
+    "30000 x 30000 pixels": lambda path: path.write_bytes(huge_png()),
+    "PostScript": lambda path: path.write_bytes(POSTSCRIPT),
+    "cut short": lambda path: path.write_bytes(jpeg(1)[:200]),
+    "text": lambda path: path.write_bytes(b"<script>"),
+    "sparse": lambda path: (path.touch(), os.truncate(path, 1 << 40)),
+}
+
+
+@pytest.mark.parametrize("make", BAD_POSTERS.values(), ids=BAD_POSTERS)
+def test_a_bad_poster_leaves_its_reason_on_the_sheet(
+    embedded: FeatureStore, tmp_path: Path, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(embedded.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    monkeypatch.chdir(folder)
+    poster = folder / "101.jpg"
+    poster.rename(tmp_path / "kept")
+    try:
+        make(poster)
+        page = render(embedded, embedded.similar([101], backbone="counting", k=2), title="t")
+    finally:
+        if poster.is_dir():
+            poster.rmdir()
+        (tmp_path / "kept").rename(poster)
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert re.search(r'<div class="none">no image file \([^<]{10,}\)</div>', page)
+
+
+def test_no_format_is_drawn_by_another_program() -> None:
+    assert not {"EPS", "PS", "WMF", "MPEG"} & set(FORMATS)
+
+
+def test_a_thumbnail_fits_and_keeps_its_shape(tmp_path: Path) -> None:
+    import base64
+
+    from PIL import Image
+
+    path = tmp_path / "wide.png"
+    Image.new("RGBA", (400, 100)).save(path)
+    content = base64.b64decode(thumbnail(path, width=100, height=100).partition(",")[2])
+    assert Image.open(io.BytesIO(content)).size == (100, 25)
+
+
+def test_nothing_takes_the_place_of_a_device(tmp_path: Path) -> None:
+    for path in (Path("/dev/null"), tmp_path):
+        with pytest.raises(InputError, match="name a file"):
+            files.refuse_target(path)
+    files.refuse_target(tmp_path / "new")
