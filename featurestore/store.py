@@ -16,11 +16,13 @@ from featurestore.layout import Layout, read_layout
 from featurestore.lineage import lineage
 from featurestore.remote import is_remote, mirror
 from featurestore.sandbox import SECONDS_LIMIT, lock_down, run_guarded
+from featurestore.selection import selection
 from featurestore.stale import explained
 from featurestore.state import State, read_state
 
 if TYPE_CHECKING:
     import duckdb
+    from numpy.typing import ArrayLike
 
     from featurestore.backbones.base import Backbone
     from featurestore.extract import EmbedReport
@@ -178,8 +180,11 @@ class FeatureStore:
         view: str = "labeled",
         columns: Sequence[str] | None = None,
         label: str | None = None,
+        where: str | None = None,
+        ids: "ArrayLike | None" = None,
+        limit: int | None = None,
     ) -> Features:
-        """The embeddings of one or several backbones for the rows of a view that has the column ``ImgId``.
+        """The embeddings of one or several backbones for rows of a view that has the column ``ImgId``.
 
         Parameters
         ----------
@@ -189,14 +194,31 @@ class FeatureStore:
             Columns of the view to keep; all when None.
         label
             The column that becomes ``y``.
+        where
+            An SQL condition over the columns of the view; only rows for which it is true.
+        ids
+            ``(m,)`` whole numbers, a sequence or an array of NumPy, Arrow, pandas or Polars: only the rows of these,
+            in this order; an id that stands there twice gives its row twice, as ``np.take`` does. One for which
+            ``where`` is not true is left out.
+        limit
+            Only the first so many of the rows that the rest gives.
+
+        Returns
+        -------
+        Features
+            Ascending by ``ImgId``, or in the order of ``ids``. Only the vectors of its rows are read.
 
         Raises
         ------
         InputError
-            When there is no such backbone, view or column.
+            When there is no such backbone, view or column; when one of ``ids`` is no whole number, not in the view, or
+            has no embedding of a backbone; when ``limit`` is negative.
+        QueryError
+            When ``where`` is refused or fails.
         """
+        chosen = selection(where, ids, limit)
         with explained(self):
-            return feature_rows.read(self, backbone, view=view, columns=columns, label=label)
+            return feature_rows.read(self, backbone, view=view, columns=columns, label=label, selection=chosen)
 
     def ingest(
         self,
