@@ -60,7 +60,9 @@ def read(
         found &= index.places[name].file[rows.images] >= 0
     if selection.ids is not None:
         remedy = "leave them out, or run `featurestore embed` first"
-        refuse_absent(rows.ids, found, what=f"have no embedding of {' or '.join(map(repr, names))}", remedy=remedy)
+        refuse_absent(
+            rows.ids, found, what=f"no embedding of {' and '.join(map(repr, names))} is there for", remedy=remedy
+        )
     kept = np.flatnonzero(found)[: selection.limit]
     if len(kept) < len(found):
         rows = rows.take(kept)
@@ -123,7 +125,7 @@ def _chosen_rows(
     rows = _view_rows(store, index, view, kept, only=np.unique(ids))
     place, there = find_sorted(rows.ids, ids)
     remedy = "leave them out, or name a view that has them, as `images_usable` has every image"
-    refuse_absent(ids, there, what=f"are not in the view {view!r}", remedy=remedy)
+    refuse_absent(ids, there, what=f"the view {view!r} lacks", remedy=remedy)
     return rows.take(place if allowed is None else place[find_sorted(allowed, ids)[1]])
 
 

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.errors import IntegrityError
+from featurestore.errors import InputError, IntegrityError
 from featurestore.parts import Part, read_part
 from featurestore.schemas import CORE_TABLES
 from featurestore.state import State, write_atomic
@@ -35,6 +36,28 @@ class Layout:
         """The parts of the current revision of ``backbone``."""
         wanted = {"backbone": backbone, "revision": self.state.revisions[backbone]}
         return [part for part in self.parts.get("embeddings", ()) if part.partition == wanted]
+
+    def files(self, root: Path, name: str) -> list[str]:
+        """The absolute paths of the parts of the table ``name``, or of the backbone ``name`` or ``embeddings_NAME``.
+
+        Raises
+        ------
+        InputError
+            When there is neither.
+        """
+        tables = {*CORE_TABLES, *self.state.tables}
+        backbones = {f"embeddings_{backbone}": backbone for backbone in self.state.revisions}
+        backbones |= {backbone: backbone for backbone in self.state.revisions}
+        if name in tables:  # as in SQL, where the backbone of the same name is `embeddings_NAME`
+            folder, parts = root / name, self.parts.get(name, ())
+        elif name in backbones:
+            folder, parts = root / "embeddings", self.embedding_parts(backbones[name])
+        else:
+            known = sorted({*tables, *self.state.revisions})
+            close = get_close_matches(name, known, n=2)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
+            raise InputError(f"the store has no table or backbone {name!r}: {hint}")
+        return [str((folder / part.path).resolve()) for part in parts]
 
 
 def read_layout(root: Path, state: State) -> Layout:

@@ -131,7 +131,7 @@ def refuse_absent(ids: NDArray[np.int32], there: NDArray[np.bool_], *, what: str
     """
     if not there.all():
         absent = list(dict.fromkeys(ids[~there].tolist()))
-        raise InputError(f"{len(absent):,} of the {len(ids):,} ids {what} ({named(absent)}): {remedy}")
+        raise InputError(f"{what} {len(absent):,} of the {len(ids):,} ids ({named(absent)}): {remedy}")
 
 
 def named(values: Iterable[int]) -> str:
