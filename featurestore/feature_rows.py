@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 
 class _Rows(NamedTuple):
-    """Rows of a view, their ids, and the number of each image in the `ImageIndex`."""
+    """Rows of a view, the number of the image of each in the `ImageIndex`, and the `ids` of `Features`.
+
+    Those that are kept for the next call hold its `groups` too, which take as long as a quarter of the vectors.
+    """
 
     table: pa.Table
     ids: NDArray[np.int32]
     images: NDArray[np.intp]
+    groups: NDArray[np.int64] | None = None
 
     def take(self, chosen: NDArray[np.intp]) -> "_Rows":
         return _Rows(self.table.take(arrow.from_numpy(chosen)), self.ids[chosen], self.images[chosen])
@@ -71,7 +75,7 @@ def read(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
         ids=rows.ids,
         table=rows.table,
-        groups=index.groups(rows.images),
+        groups=index.groups(rows.images) if rows.groups is None else rows.groups.copy(),  # the caller's own
         missing=int((~found).sum()),
         backbone="+".join(names),
         revision="+".join(store.state.revisions[name] for name in names),
@@ -102,6 +106,7 @@ def _all_rows(
         return last[1]
     rows = _view_rows(store, index, view, _columns(store, view, columns, label))
     rows.ids.flags.writeable = False  # shared with every later answer
+    rows = rows._replace(groups=index.groups(rows.images))
     pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
     release_unused(store.connection)
     _LAST[store] = (key, rows)
@@ -161,7 +166,7 @@ def _view_rows(
     table = store.query(
         f"SELECT {', '.join(f'v.{quote_name(name)}' for name in columns)} FROM {quote_name(view)} AS v {join}"
         f"WHERE v.ImgId BETWEEN 0 AND {MAX_ID} ORDER BY v.ImgId",
-        None if only is None else [only],
+        None if only is None else [only.tolist()],
     )
     # In memory of its own: else DuckDB's buffers live as long as the rows.
     table = table.set_column(0, "ImgId", table["ImgId"].cast(pa.int32())).combine_chunks()
