@@ -104,7 +104,7 @@ def _all_rows(
     last = _LAST.get(store)
     if last is not None and last[0] == key:
         return last[1]
-    rows = _view_rows(store, index, view, _columns(store, view, columns, label))
+    rows = _view_rows(store, index, view, _columns(index, view, columns, label))
     rows.ids.flags.writeable = False  # shared with every later answer
     rows = rows._replace(groups=index.groups(rows.images))
     pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
@@ -122,7 +122,7 @@ def _chosen_rows(
     selection: Selection,
 ) -> _Rows:
     """The rows of a view that satisfy the condition, or those of the ids, in their order, that do."""
-    kept = _columns(store, view, columns, label)
+    kept = _columns(index, view, columns, label)
     allowed = None if selection.where is None else matching(store, view, selection.where)
     ids = selection.ids
     if ids is None:
@@ -134,14 +134,11 @@ def _chosen_rows(
     return rows.take(place if allowed is None else place[find_sorted(allowed, ids)[1]])
 
 
-def _columns(store: "FeatureStore", view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
+def _columns(index: ImageIndex, view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
     """The columns of ``view`` to read: `ImgId`, then what was asked for."""
-    listed = store.query(
-        "SELECT table_name AS view, column_name AS name FROM duckdb_columns() WHERE NOT internal ORDER BY column_index"
-    ).to_pylist()
-    names = [column["name"] for column in listed if column["view"] == view]
-    if not names:
-        views = sorted({column["view"] for column in listed if not column["view"].startswith("_")})
+    names = index.columns.get(view)
+    if names is None:
+        views = sorted(name for name in index.columns if not name.startswith("_"))
         raise InputError(f"the store has no view {view!r} (it has: {', '.join(views)})")
     wanted = [
         *(columns if columns is not None else (n for n in names if n != "embedding")),

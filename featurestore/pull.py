@@ -20,6 +20,8 @@ from featurestore.errors import IntegrityError
 from featurestore.parts import ROW_GROUP, Part, Vectors, check_once, vector_sums
 
 READERS = 4
+# A thread more than two must have so many bytes to read: else starting it and waiting for it cost more than it brings.
+THREAD_BYTES = 2**25
 # Vectors decoded at a time: few enough to be still in the cache when they are copied.
 BATCH_ROWS = 128
 # Vectors read at a time where nothing is to be decoded.
@@ -116,7 +118,7 @@ def read_vectors(places: Places, images: NDArray[np.intp], embed_dim: int) -> ND
             else:
                 _read(path, task, X)
 
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(min(READERS, 2 + X.nbytes // THREAD_BYTES)) as pool:
         list(pool.map(fill, _tasks(places, images)))
     return X
 
