@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def write_bundle(
     path: Path,
     *,
     view: str,
+    chosen: Mapping[str, object] | None = None,
     force: bool = False,
     on_progress: "Progress | None" = None,
 ) -> str:
@@ -44,6 +46,8 @@ def write_bundle(
 
     Parameters
     ----------
+    chosen
+        How the rows were chosen among those of the view, for the manifest: ``where``, ``ids`` (how many), ``limit``.
     force
         Replace a bundle that is there; anything else is left alone.
 
@@ -59,7 +63,9 @@ def write_bundle(
         building.mkdir(parents=True)
         write_parquet(features.to_arrow(), building / DATA, on_progress or (lambda done, total: None))
         pq.write_table(_rows(store, features), building / ROWS)
-        content = (json.dumps(_manifest(store, features, building, view), indent=1, sort_keys=True) + "\n").encode()
+        content = (
+            json.dumps(_manifest(store, features, building, view, chosen or {}), indent=1, sort_keys=True) + "\n"
+        ).encode()
         lock = _lock(content)
         write_atomic(building / MANIFEST, content)
         write_atomic(building / LOCK, f"{lock}\n".encode())
@@ -160,17 +166,24 @@ def _rows(store: "FeatureStore", features: Features) -> pa.Table:
     )
 
 
-def _manifest(store: "FeatureStore", features: Features, folder: Path, view: str) -> dict[str, Any]:
-    return features.about | {
-        "format": FORMAT,
-        "view": view,
-        "view_sql": store.state.views.get(view),
-        "rows": len(features),
-        "vectors": list(features.vector_columns),
-        "dims": [list(item) for item in features.dims],
-        "backbones": _lineage(store, features),
-        "files": {name: file_hash(folder / name) for name in (DATA, ROWS)},
-    }
+def _manifest(
+    store: "FeatureStore", features: Features, folder: Path, view: str, chosen: Mapping[str, object]
+) -> dict[str, Any]:
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return (
+        features.about
+        | ({"chosen": given} if given else {})
+        | {
+            "format": FORMAT,
+            "view": view,
+            "view_sql": store.state.views.get(view),
+            "rows": len(features),
+            "vectors": list(features.vector_columns),
+            "dims": [list(item) for item in features.dims],
+            "backbones": _lineage(store, features),
+            "files": {name: file_hash(folder / name) for name in (DATA, ROWS)},
+        }
+    )
 
 
 def _lineage(store: "FeatureStore", features: Features) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from featurestore.commands.options import (
     wait_option,
     write_output,
 )
+from featurestore.commands.parts import parts
 from featurestore.commands.quality import quality
 from featurestore.commands.search import similar
 from featurestore.commands.state import compact, gc, lineage, repair, snapshot, verify, view
@@ -285,7 +286,7 @@ def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-for command in (lineage, snapshot, view, gc, verify, repair, compact, similar, quality, export):
+for command in (lineage, snapshot, view, gc, verify, repair, compact, similar, quality, parts, export):
     cli.add_command(command)
 
 

@@ -20,6 +20,8 @@ from featurestore.files import refuse_target
 from featurestore.suffixes import Suffixes, format_of
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from featurestore.progress import Progress
     from featurestore.store import FeatureStore
 
@@ -84,10 +86,21 @@ def write(
         ) from error
 
 
-def layout(store: "FeatureStore", backbone: str, name: str) -> Features:
-    """The features of one of the study's two CSV layouts, ``study-embeddings`` or ``study-labeled``."""
+def layout(
+    store: "FeatureStore",
+    backbone: str,
+    name: str,
+    *,
+    where: str | None = None,
+    ids: "ArrayLike | None" = None,
+    limit: int | None = None,
+) -> Features:
+    """The features of one of the study's two CSV layouts, ``study-embeddings`` or ``study-labeled``.
+
+    View and columns are the layout's own; ``where``, ``ids`` and ``limit`` choose rows, see `FeatureStore.features`.
+    """
     view, columns = LAYOUTS[name]
-    features = store.features(backbone, view=view, columns=columns)
+    features = store.features(backbone, view=view, columns=columns, where=where, ids=ids, limit=limit)
     return replace(features, table=features.table.select(columns))
 
 

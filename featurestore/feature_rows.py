@@ -6,7 +6,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from featurestore import arrow
@@ -14,24 +13,29 @@ from featurestore.catalog import release_unused
 from featurestore.errors import InputError, QueryError
 from featurestore.failing import list_views
 from featurestore.features import Features
+from featurestore.image_index import ImageIndex, image_index
 from featurestore.names import nearest, quote_name
 from featurestore.pull import read_vectors
+from featurestore.schemas import MAX_ID
+from featurestore.selection import Selection, find_sorted, matching, refuse_absent
 
 if TYPE_CHECKING:
     from featurestore.store import FeatureStore
 
-# The column that `_view_rows` adds to those of the view.
-HASH = "_content_hash"
-# Rows moved at a time where some are left out: a second matrix would double the memory.
-MOVE_ROWS = 4096
-
 
 class _Rows(NamedTuple):
-    """The rows of a view with their content hashes, and the `ids` and `groups` of `Features`."""
+    """Rows of a view, the number of the image of each in the `ImageIndex`, and the `ids` of `Features`.
+
+    Those that are kept for the next call hold its `groups` too, which take as long as a quarter of the vectors.
+    """
 
     table: pa.Table
     ids: NDArray[np.int32]
-    groups: NDArray[np.int64]
+    images: NDArray[np.intp]
+    groups: NDArray[np.int64] | None = None
+
+    def take(self, chosen: NDArray[np.intp]) -> "_Rows":
+        return _Rows(self.table.take(arrow.from_numpy(chosen)), self.ids[chosen], self.images[chosen])
 
 
 # What each open store was asked for last: asked for again, as bench and search do, the query costs as much as the read.
@@ -45,45 +49,42 @@ def read(
     view: str,
     columns: Sequence[str] | None = None,
     label: str | None = None,
+    selection: Selection,
 ) -> Features:
     """See `FeatureStore.features`."""
     names = [backbones] if isinstance(backbones, str) else list(dict.fromkeys(backbones))
     columns = [columns] if isinstance(columns, str) else columns
     _check_backbones(store, names)
-    rows, ids, groups = _rows(store, view, columns, label)
-    hashes = arrow.one_chunk(rows[HASH])
-    matrices, found = [], np.ones(len(ids), bool)
+    index = image_index(store, names)
+    if selection.where is None and selection.ids is None:
+        rows = _all_rows(store, index, view, columns, label)
+    else:
+        rows = _chosen_rows(store, index, view, columns, label, selection)
+    found = np.ones(len(rows.ids), bool)
     for name in names:
-        parts = store.layout.embedding_parts(name)
-        X, there = read_vectors(store.path / "embeddings", parts, ids, hashes, store.layout.dims[name])
-        matrices.append(X)
-        found &= there
-    if not found.all():
-        matrices = [_kept(X, found) for X in matrices]
-        rows, ids = rows.filter(arrow.from_numpy(found)), ids[found]
-        groups = _groups(ids, rows[HASH])
+        found &= index.places[name].file[rows.images] >= 0
+    if selection.ids is not None:
+        remedy = "leave them out, or run `featurestore embed` first"
+        refuse_absent(
+            rows.ids, found, what=f"no embedding of {' and '.join(map(repr, names))} is there for", remedy=remedy
+        )
+    kept = np.flatnonzero(found)[: selection.limit]
+    if len(kept) < len(found):
+        rows = rows.take(kept)
+    matrices = [read_vectors(index.places[name], rows.images, store.layout.dims[name]) for name in names]
     return Features(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
-        ids=ids,
-        table=rows.drop_columns([HASH]),
-        groups=groups.copy(),  # the caller's own: what is kept for the next call must not change
+        ids=rows.ids,
+        table=rows.table,
+        groups=index.groups(rows.images) if rows.groups is None else rows.groups.copy(),  # the caller's own
         missing=int((~found).sum()),
         backbone="+".join(names),
         revision="+".join(store.state.revisions[name] for name in names),
         state_id=store.state.id,
-        synthetic=store.synthetic or _made_up(store, names),
+        synthetic=index.synthetic or not index.made_up.isdisjoint(names),
         dims=tuple((name, store.layout.dims[name]) for name in names),
         label=label,
     )
-
-
-def _kept(X: NDArray[np.float32], found: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The rows of ``X`` that were found, moved up in place: a row never moves down, so none is overwritten unread."""
-    rows = np.flatnonzero(found)
-    for start in range(0, len(rows), MOVE_ROWS):
-        chunk = rows[start : start + MOVE_ROWS]
-        X[start : start + len(chunk)] = X[chunk]
-    return X[: len(rows)]
 
 
 def _check_backbones(store: "FeatureStore", names: Sequence[str]) -> None:
@@ -96,39 +97,53 @@ def _check_backbones(store: "FeatureStore", names: Sequence[str]) -> None:
             raise InputError(f"the store has no backbone {name!r} (it has: {listed}): run `featurestore embed` first")
 
 
-def _made_up(store: "FeatureStore", names: Sequence[str]) -> bool:
-    rows = store.query("SELECT backbone, revision FROM backbones WHERE synthetic").to_pylist()
-    return any(store.state.revisions[row["backbone"]] == row["revision"] for row in rows if row["backbone"] in names)
-
-
-def _rows(store: "FeatureStore", view: str, columns: Sequence[str] | None, label: str | None) -> _Rows:
-    """The rows of `_view_rows`, those of the last call where it was the same on the same state."""
+def _all_rows(
+    store: "FeatureStore", index: ImageIndex, view: str, columns: Sequence[str] | None, label: str | None
+) -> _Rows:
+    """All rows of a view, those of the last call where it was the same on the same state."""
     key = (store.state.id, view, None if columns is None else tuple(columns), label)
     last = _LAST.get(store)
     if last is not None and last[0] == key:
         return last[1]
-    table = _view_rows(store, view, columns, label)
-    ids = arrow.to_numpy(table["ImgId"])
-    ids.flags.writeable = False  # shared with every later answer
-    rows = _Rows(table, ids, _groups(ids, table[HASH]))
+    rows = _view_rows(store, index, view, _columns(store, index, view, columns, label))
+    rows.ids.flags.writeable = False  # shared with every later answer
+    rows = rows._replace(groups=index.groups(rows.images))
     pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
     release_unused(store.connection)
     _LAST[store] = (key, rows)
     return rows
 
 
-def _view_rows(
-    store: "FeatureStore", view: str, columns: Sequence[str] | None = None, label: str | None = None
-) -> pa.Table:
-    """The rows of ``view``, one an id, ascending, with the content hash at the end."""
-    listed = store.query(
-        "SELECT table_name AS view, column_name AS name FROM duckdb_columns() WHERE NOT internal ORDER BY column_index"
-    ).to_pylist()
-    names = [column["name"] for column in listed if column["view"] == view]
+def _chosen_rows(
+    store: "FeatureStore",
+    index: ImageIndex,
+    view: str,
+    columns: Sequence[str] | None,
+    label: str | None,
+    selection: Selection,
+) -> _Rows:
+    """The rows of a view that satisfy the condition, or those of the ids, in their order, that do."""
+    kept = _columns(store, index, view, columns, label)
+    allowed = None if selection.where is None else matching(store, view, selection.where)
+    ids = selection.ids
+    if ids is None:
+        return _view_rows(store, index, view, kept, only=allowed)
+    rows = _view_rows(store, index, view, kept, only=np.unique(ids))
+    place, there = find_sorted(rows.ids, ids)
+    remedy = "leave them out, or name a view that has them, as `images_usable` has every image"
+    refuse_absent(ids, there, what=f"the view {view!r} lacks", remedy=remedy)
+    return rows.take(place if allowed is None else place[find_sorted(allowed, ids)[1]])
+
+
+def _columns(
+    store: "FeatureStore", index: ImageIndex, view: str, columns: Sequence[str] | None, label: str | None
+) -> list[str]:
+    """The columns of ``view`` to read: `ImgId`, then what was asked for."""
+    names = index.columns.get(view)
     if view in store.state.views:
-        _refuse_failing(store, view, there=bool(names))
-    if not names:
-        views = {column["view"] for column in listed if not column["view"].startswith("_")}
+        _refuse_failing(store, view, there=names is not None)
+    if names is None:
+        views = {name for name in index.columns if not name.startswith("_")}
         raise InputError(f"the store has no view {view!r} ({nearest(view, views)})")
     wanted = [
         *(columns if columns is not None else (n for n in names if n != "embedding")),
@@ -137,15 +152,32 @@ def _view_rows(
     for name in ["ImgId", *wanted]:
         if name not in names:
             raise InputError(f"the view {view!r} has no column {name!r} ({nearest(name, names)})")
-    kept = dict.fromkeys(["ImgId", *wanted])
-    rows = store.query(
-        f"SELECT {', '.join(f'v.{quote_name(name)}' for name in kept)}, i.content_hash AS {HASH} "
-        f"FROM {quote_name(view)} AS v JOIN images_usable AS i ON i.ImgId = v.ImgId ORDER BY v.ImgId"
+    return list(dict.fromkeys(["ImgId", *wanted]))
+
+
+def _view_rows(
+    store: "FeatureStore",
+    index: ImageIndex,
+    view: str,
+    columns: Sequence[str],
+    *,
+    only: NDArray[np.integer] | None = None,
+) -> _Rows:
+    """The rows of ``view`` that are of a usable image, ascending; ``only`` those of some ids."""
+    join = "" if only is None else "SEMI JOIN (SELECT unnest(?::BIGINT[]) AS ImgId) AS w ON w.ImgId = v.ImgId "
+    table = store.query(
+        f"SELECT {', '.join(f'v.{quote_name(name)}' for name in columns)} FROM {quote_name(view)} AS v {join}"
+        f"WHERE v.ImgId BETWEEN 0 AND {MAX_ID} ORDER BY v.ImgId",
+        None if only is None else [only.tolist()],
     )
-    # In memory of its own: else DuckDB's buffers live as long as the rows, beside the hashes in one piece.
-    rows = rows.set_column(0, "ImgId", rows["ImgId"].cast(pa.int32())).combine_chunks()
-    ids = arrow.to_numpy(rows["ImgId"])
-    twice = ids[1:][ids[1:] == ids[:-1]]
+    # In memory of its own: else DuckDB's buffers live as long as the rows.
+    table = table.set_column(0, "ImgId", table["ImgId"].cast(pa.int32())).combine_chunks()
+    ids = arrow.to_numpy(table["ImgId"])
+    images, usable = find_sorted(index.ids, ids)
+    rows = _Rows(table, ids, images)
+    if not usable.all():
+        rows = rows.take(np.flatnonzero(usable))
+    twice = rows.ids[1:][rows.ids[1:] == rows.ids[:-1]]
     if len(twice):
         raise InputError(
             f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row an image"
@@ -158,16 +190,3 @@ def _refuse_failing(store: "FeatureStore", view: str, *, there: bool) -> None:
     placeholder = list_views(store.connection).get(view)
     if placeholder is not None or not there:
         raise QueryError(store.failing_views[view])
-
-
-def _groups(ids: NDArray[np.int32], hashes: pa.ChunkedArray) -> NDArray[np.int64]:
-    """The smallest of the ``ids`` (ascending) that have the same content; without content each is its own."""
-    encoded = arrow.one_chunk(hashes).dictionary_encode()
-    if len(encoded.dictionary) == len(ids):
-        return ids.astype(np.int64)
-    codes = arrow.to_numpy(encoded.indices)
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    groups = ids[first][inverse].astype(np.int64)
-    alone = arrow.to_numpy(pc.binary_length(hashes)) == 0
-    groups[alone] = ids[alone]
-    return groups

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.errors import IntegrityError
+from featurestore.errors import InputError, IntegrityError
+from featurestore.names import nearest
 from featurestore.parts import Part, digest, read_part, recorded_part
 from featurestore.schemas import CORE_TABLES
 from featurestore.state import State, write_atomic
@@ -36,6 +37,26 @@ class Layout:
         """The parts of the current revision of ``backbone``."""
         wanted = {"backbone": backbone, "revision": self.state.revisions[backbone]}
         return [part for part in self.parts.get("embeddings", ()) if part.partition == wanted]
+
+    def files(self, root: Path, name: str) -> list[str]:
+        """The absolute paths of the parts of the table ``name``, or of the backbone ``name`` or ``embeddings_NAME``.
+
+        Raises
+        ------
+        InputError
+            When there is neither.
+        """
+        tables = {*CORE_TABLES, *self.state.tables}
+        backbones = {f"embeddings_{backbone}": backbone for backbone in self.state.revisions}
+        backbones |= {backbone: backbone for backbone in self.state.revisions}
+        if name in tables:  # as in SQL, where the backbone of the same name is `embeddings_NAME`
+            folder, parts = root / name, self.parts.get(name, ())
+        elif name in backbones:
+            folder, parts = root / "embeddings", self.embedding_parts(backbones[name])
+        else:
+            known = {*tables, *self.state.revisions}
+            raise InputError(f"the store has no table or backbone {name!r} ({nearest(name, known)})")
+        return [str((folder / part.path).resolve()) for part in parts]
 
 
 def read_layout(root: Path, state: State) -> Layout:

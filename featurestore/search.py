@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from featurestore.errors import BackboneError, ImageError, InputError, QueryError
+from featurestore.errors import BackboneError, ImageError, InputError
+from featurestore.selection import matching
 from featurestore.vectors import faults
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def similar(
         vectors = _embed_file(store, Path(query), backbone, model)
     else:
         numbers, vectors = _vectors(query, index, backbone)
-    allowed = None if where is None else _allowed(store, where, index)
+    allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(store, "collection", where)))
     k = min(k, max(len(index.ids), 1))
     ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
     return Neighbours(ids, scores, tuple(numbers), backbone, metric)
@@ -196,15 +197,6 @@ def _by_name(store: "FeatureStore", backbone: str) -> "Backbone":
         raise InputError(
             f"a query by image needs the backbone that embeds it ({error}): name it with model=, --model"
         ) from error
-
-
-def _allowed(store: "FeatureStore", where: str, index: _Index) -> NDArray[np.intp]:
-    """The rows of the matrix that satisfy ``where``."""
-    try:
-        ids = store.sql(f"SELECT ImgId FROM collection WHERE ({where}\n)")["ImgId"].to_numpy()
-    except QueryError as error:
-        raise QueryError(f"the condition {where!r} can't be used: {error}") from error
-    return np.flatnonzero(np.isin(index.ids, ids))
 
 
 def _search(

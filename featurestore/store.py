@@ -13,15 +13,17 @@ from featurestore.errors import StoreError
 from featurestore.failing import failing_views
 from featurestore.features import Features
 from featurestore.inventory import BackboneInfo, list_backbones
-from featurestore.layout import Layout, read_layout
+from featurestore.layout import Layout, is_published, read_layout
 from featurestore.lineage import lineage
 from featurestore.remote import is_remote, mirror
 from featurestore.sandbox import SECONDS_LIMIT, run_guarded
+from featurestore.selection import selection
 from featurestore.stale import explained
 from featurestore.state import State, read_state
 
 if TYPE_CHECKING:
     import duckdb
+    from numpy.typing import ArrayLike
 
     from featurestore.backbones.base import Backbone
     from featurestore.extract import EmbedReport
@@ -176,6 +178,20 @@ class FeatureStore:
         """The backbones of this state, by name."""
         return list_backbones(self)
 
+    def parts(self, name: str) -> list[str]:
+        """The absolute paths of the Parquet files of a table, or of the current revision of a backbone.
+
+        A table goes before a backbone of its name, which is also ``embeddings_NAME``. The files of a backbone hold what
+        its view hides, vectors of images that were replaced or removed: join `images` on ``ImgId``, and keep rows whose
+        ``content_hash`` is that of the image, or empty, and whose image's ``status`` is not ``broken``.
+
+        Raises
+        ------
+        InputError
+            When there is neither.
+        """
+        return self.layout.files(self.path, name)
+
     def features(
         self,
         backbone: str | Sequence[str],
@@ -183,8 +199,11 @@ class FeatureStore:
         view: str = "labeled",
         columns: Sequence[str] | None = None,
         label: str | None = None,
+        where: str | None = None,
+        ids: "ArrayLike | None" = None,
+        limit: int | None = None,
     ) -> Features:
-        """The embeddings of one or several backbones for the rows of a view that has the column ``ImgId``.
+        """The embeddings of one or several backbones for rows of a view that has the column ``ImgId``.
 
         Parameters
         ----------
@@ -194,42 +213,39 @@ class FeatureStore:
             Columns of the view to keep; all when None.
         label
             The column that becomes ``y``.
+        where
+            An SQL condition over the columns of the view.
+        ids
+            ``(m,)`` whole numbers, a sequence or an array: their rows, in this order instead of ascending. One given
+            twice gives its row twice, as ``np.take`` does; one that ``where`` excludes is left out.
+        limit
+            How many of these rows, the first ones.
 
         Raises
         ------
         InputError
-            When there is no such backbone, view or column.
+            When an argument is of a wrong kind, there is no such backbone, view or column, or no embedding of an id.
+        QueryError
+            When ``where`` is refused or fails.
         """
+        chosen = selection(where, ids, limit)
         with explained(self):
-            return feature_rows.read(self, backbone, view=view, columns=columns, label=label)
+            return feature_rows.read(self, backbone, view=view, columns=columns, label=label, selection=chosen)
 
     def ingest(
-        self,
-        *,
-        metadata: str | Path,
-        images: str | Path | Sequence[str | Path],
-        top_genres: int | None = None,
+        self, *, metadata: str | Path, images: str | Path | Sequence[str | Path], top_genres: int | None = None
     ) -> "IngestReport":
         """Make the store mirror a metadata file and image folders; see `featurestore.ingest.ingest`."""
         from featurestore.ingest import ingest
 
         self._refuse_writing()
-        folders = [images] if isinstance(images, (str, Path)) else list(images)
-        report = ingest(
-            self.path,
-            metadata=Path(metadata),
-            images=[Path(folder) for folder in folders],
-            top_genres=top_genres,
-        )
+        folders = [Path(folder) for folder in ([images] if isinstance(images, (str, Path)) else images)]
+        report = ingest(self.path, metadata=Path(metadata), images=folders, top_genres=top_genres)
         self.refresh()
         return report
 
     def embed(
-        self,
-        backbone: "Backbone | str",
-        *,
-        batch_size: int = 32,
-        on_progress: "Progress | None" = None,
+        self, backbone: "Backbone | str", *, batch_size: int = 32, on_progress: "Progress | None" = None
     ) -> "EmbedReport":
         """Embed every usable image that has no embedding of ``backbone`` yet; see `featurestore.extract.embed`."""
         from featurestore.backbones.registry import load
@@ -281,8 +297,6 @@ class FeatureStore:
 
     def catch_up(self) -> None:
         """Renew ``store.duckdb`` where a writer that was killed behind its commit has left it as it was before."""
-        from featurestore.layout import is_published
-
         if self.snapshot_name is None and self.state.number and not is_published(self.path, self.state):
             self.append({})
 

@@ -1,4 +1,4 @@
-"""Files of vectors that were computed elsewhere, read and checked: CSV, Parquet, NumPy; it owns no store."""
+"""Files of ids, and of vectors computed elsewhere, read and checked: CSV, Parquet, NumPy; it owns no store."""
 
 import gzip
 import os
@@ -60,14 +60,52 @@ def read_vectors_file(file: Path, ids: Path | None = None) -> Vectors:
     raise InputError(f"{file}: got the suffix {file.suffix!r}, expected .csv, .csv.gz, .parquet or .npy")
 
 
-def _read_parquet(file: Path) -> pa.Table:
+def read_ids_file(file: Path) -> NDArray[np.int64]:
+    """The ids ``(n,)`` that a file lists, in its order.
+
+    It is an ``.npy`` file, or a CSV, CSV.gz or Parquet file with a column ImgId or ImgName; any other has one a line.
+
+    Raises
+    ------
+    InputError
+        When it can't be read as one of these.
+    """
+    if not file.is_file():
+        raise InputError(f"there is no file {str(file)!r}: name a list of ids")
+    lower = file.name.lower()
+    try:
+        if lower.endswith((".csv", ".csv.gz")):
+            return _listed_ids(_read_csv(file), file)
+        if lower.endswith(".parquet"):
+            return _listed_ids(_read_parquet(file, ["ImgId", "ImgName"]), file)
+        return np.array([_id_of(name, file) for name in _read_names(file)], np.int64)
+    except DAMAGE as error:
+        raise InputError(
+            f"{file} can't be read ({reason(error)[:200]}): expected ids in csv, csv.gz, parquet, npy or one a line"
+        ) from error
+
+
+def _listed_ids(table: pa.Table, file: Path) -> NDArray[np.int64]:
+    _refuse_twice(table.column_names, file)
+    if "ImgId" in table.column_names:
+        return _whole_numbers(table["ImgId"], file)
+    if "ImgName" in table.column_names:
+        return np.array([_id_of(str(name), file) for name in table["ImgName"].to_pylist()], np.int64)
+    raise InputError(f"{file} has no column ImgId or ImgName: name a list of ids")
+
+
+def _read_parquet(file: Path, columns: list[str] | None = None) -> pa.Table:
     """All rows, in batches: the rows that a damaged file only claims to have would all be allocated before one is read.
 
     Nothing here asks for the metadata of a column: where these are damaged pyarrow ends the process.
     """
     with pq.ParquetFile(file) as parquet:
-        table = pa.Table.from_batches(parquet.iter_batches(), parquet.schema_arrow)
-        if len(table) != parquet.metadata.num_rows:
+        schema = parquet.schema_arrow
+        if columns is not None:
+            schema = pa.schema([field for field in schema if field.name in columns])
+            columns = schema.names
+        table = pa.Table.from_batches(parquet.iter_batches(columns=columns), schema)
+        if table.num_columns and len(table) != parquet.metadata.num_rows:
             raise InputError(
                 f"{file} is damaged: it is said to have {parquet.metadata.num_rows:,} rows, and {len(table):,} can be "
                 "read: write it anew"
@@ -160,20 +198,23 @@ def _from_npy(file: Path, ids: Path | None) -> Vectors:
     if ids is None or not ids.is_file():
         raise InputError(f"{file} holds no ids: name them with --ids FILE (.npy, or one a line), got {ids}")
     X = _load_array(file)
-    if ids.suffix.lower() == ".npy":
-        column = _load_array(ids)
-        if column.dtype.kind not in "iuU" or column.ndim != 1:  # 1.5 would pass for the file name of image 1
-            raise InputError(
-                f"{ids} holds {column.dtype} of the shape {column.shape}, "
-                "expected whole numbers or file names in one row"
-            )
-        names = [str(value) for value in column.tolist()]
-    else:
-        names = ids.read_text("utf-8-sig").split()
+    names = _read_names(ids)
     if X.ndim != 2 or len(X) != len(names):
         raise InputError(f"{file} has the shape {X.shape} and {ids} {len(names)} ids; expected (n, d) and n ids")
     numbers = np.array([_id_of(name, ids) for name in names], np.int64)
     return Vectors(numbers, [name if "." in name else f"{name}.jpg" for name in names], X)
+
+
+def _read_names(ids: Path) -> list[str]:
+    """The ids, or file names of images, in an ``.npy`` file or one a line."""
+    if ids.suffix.lower() != ".npy":
+        return ids.read_text("utf-8-sig").split()
+    column = _load_array(ids)
+    if column.dtype.kind not in "iuU" or column.ndim != 1:  # 1.5 would pass for the file name of image 1
+        raise InputError(
+            f"{ids} holds {column.dtype} of the shape {column.shape}, expected whole numbers or file names in one row"
+        )
+    return [str(value) for value in column.tolist()]
 
 
 def _load_array(file: Path) -> NDArray[Any]:

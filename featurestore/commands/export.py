@@ -19,6 +19,14 @@ FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled",
 @click.option("--view", default="labeled", show_default=True, help="A view with ImgId.")
 @click.option("--columns", help="Columns of the view to keep, separated by commas.  [default: all]")
 @click.option("--label", help="The column that becomes y.")
+@click.option("--where", metavar="SQL", help="Only rows of the view that satisfy this condition.")
+@click.option(
+    "--ids",
+    "id_file",
+    type=FOLDER,
+    help="Only the ids in this file, in its order: csv or parquet with ImgId, npy, lines.",
+)
+@click.option("--limit", type=click.IntRange(0), help="Only the first so many rows.")
 @click.option(
     "--format",
     "form",
@@ -37,6 +45,9 @@ def export(
     view: str,
     columns: str | None,
     label: str | None,
+    where: str | None,
+    id_file: Path | None,
+    limit: int | None,
     form: str | None,
     output: Path,
     force: bool,
@@ -47,18 +58,23 @@ def export(
     from featurestore.bundle import write_bundle
     from featurestore.store import open_store
     from featurestore.suffixes import format_of
+    from featurestore.vector_files import read_ids_file
 
     form = format_of(output, form, files.SUFFIXES)
     lock, written = None, [output]
+    ids = None if id_file is None else read_ids_file(id_file)
     with open_store(store, snapshot=snapshot) as opened, ConsoleProgress(f"export {form}", "rows") as progress:
         if form in files.LAYOUTS:
             _check_layout(context, form, backbones)
-            features = files.layout(opened, backbones[0], form)
+            features = files.layout(opened, backbones[0], form, where=where, ids=ids, limit=limit)
         else:
             names = [name.strip() for name in columns.split(",")] if columns else None
-            features = opened.features(list(backbones), view=view, columns=names, label=label)
+            features = opened.features(
+                list(backbones), view=view, columns=names, label=label, where=where, ids=ids, limit=limit
+            )
         if form == "bundle":
-            lock = write_bundle(opened, features, output, view=view, force=force, on_progress=progress)
+            chosen = {"where": where, "ids": None if ids is None else len(ids), "limit": limit}
+            lock = write_bundle(opened, features, output, view=view, chosen=chosen, force=force, on_progress=progress)
         else:
             kind = "csv.gz" if form in files.LAYOUTS else form
             written = files.write(features, output, kind, force=force, on_progress=progress)

@@ -26,6 +26,7 @@ from perf.table import Row, compare, markdown, render, save, table  # noqa: E402
 JOBS = {
     "start": "perf.jobs.start:run",
     "pull": "perf.jobs.pull:run",
+    "subset": "perf.jobs.subset:run",
     "search": "perf.jobs.search:run",
     "pairs": "perf.jobs.search:pairs",
     "ingest": "perf.jobs.ingest:run",

@@ -45,6 +45,12 @@ def queries(options: Options) -> Callable[[], Any]:
     return once
 
 
+def random_ids(options: Options) -> Callable[[], Any]:
+    """``count`` ids of the ``rows`` images of a store, in random order, none twice."""
+    order = np.random.default_rng(2).permutation(options["rows"])
+    return lambda: np.save(options["ids"], (order[: options["count"]] + 1).astype(np.int32))
+
+
 def store(options: Options) -> Callable[[], Any]:
     """A store of the vectors of ``matrix``, in parts as `embed` writes them, without image files."""
     import pyarrow as pa

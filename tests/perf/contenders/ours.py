@@ -45,6 +45,34 @@ def pull_again(options: Options) -> Callable[[], Any]:
     return once
 
 
+def subset(options: Options) -> Callable[[], Any]:
+    """The rows of ``ids`` out of a store that this process has not opened yet."""
+    from featurestore import open as open_store
+
+    importlib.import_module("featurestore.feature_rows")
+    ids = np.load(options["ids"])
+
+    def once() -> Any:
+        X = open_store(options["store"]).features(BACKBONE, view="images_usable", columns=[], ids=ids).X
+        return lambda: digest(X)
+
+    return once
+
+
+def subset_again(options: Options) -> Callable[[], Any]:
+    """The rows of ``ids`` out of a store that is open, and that other rows were pulled from before."""
+    import featurestore
+
+    store, ids = featurestore.open(options["store"]), np.load(options["ids"])
+    store.features(BACKBONE, view="images_usable", columns=[], ids=ids[::-1] % len(ids) + 1)
+
+    def once() -> Any:
+        X = store.features(BACKBONE, view="images_usable", columns=[], ids=ids).X
+        return lambda: digest(X)
+
+    return once
+
+
 def similar(options: Options) -> Callable[[], Any]:
     """The ten nearest of each of ``queries`` vectors, with the index in memory."""
     import featurestore

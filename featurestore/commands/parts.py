@@ -1,0 +1,24 @@
+"""The command `parts`."""
+
+import json
+
+import click
+
+from featurestore.commands.options import json_option, location_option, snapshot_option
+
+
+@click.command()
+@location_option
+@snapshot_option
+@click.argument("name")
+@json_option
+def parts(store: str, snapshot: str | None, name: str, as_json: bool) -> None:
+    """Print the Parquet files of the table, or the backbone, NAME, for Polars, DuckDB and others.
+
+    Those of a backbone also hold vectors of images that were replaced or removed since: see README, "Reuse".
+    """
+    from featurestore.store import open_store
+
+    with open_store(store, snapshot=snapshot) as opened:
+        found = opened.parts(name)
+    click.echo(json.dumps(found) if as_json else "\n".join(found), nl=as_json or bool(found))
