@@ -54,6 +54,10 @@ $(FUZZ)/.installed: pyproject.toml constraints.txt
 	$(FUZZ)/bin/python -m pip install --quiet --constraint constraints.txt --editable . pillow hypothesis atheris==3.0.0
 	@touch $@
 
+.PHONY: resolve
+resolve: $(STAMP) ## Ask pip's resolver what each extra brings on each Python; installs nothing
+	$(BIN)/python tests/resolve.py
+
 .PHONY: fuzz
 fuzz: $(FUZZ)/.installed ## Coverage-guided fuzzing of readers, importers and SQL; SECONDS=3600 for each target
 	$(FUZZ)/bin/python tests/fuzz/run.py --seconds $(SECONDS)
