@@ -11,6 +11,16 @@ SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
 
+# An environment keeps its Python: another one that is asked for would be ignored without a word.
+ifneq ($(origin PYTHON),file)
+SAY := import sys; print("%d.%d" % sys.version_info[:2])
+ASKED := $(shell $(PYTHON) -c '$(SAY)')
+HELD := $(if $(wildcard $(BIN)/python),$(shell $(BIN)/python -c '$(SAY)'))
+ifneq ($(HELD),$(if $(HELD),$(ASKED)))
+$(error $(VENV) holds Python $(HELD), PYTHON=$(PYTHON) is another: name a folder for it, as in VENV=.venv-other, or leave PYTHON out)
+endif
+endif
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
