@@ -27,6 +27,7 @@ def needs(*packages: str) -> None:
     """Skip a test, or the rest of a module, that needs packages that are not installed, and name them."""
     import pytest  # the processes that tests start need no test runner
 
+    __tracebackhide__ = True  # the line that skips is the caller's
     if reason := missing(*packages):
         pytest.skip(reason, allow_module_level=True)
 
