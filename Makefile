@@ -11,6 +11,16 @@ SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
 
+# An environment keeps its Python: another one that is asked for would be ignored without a word.
+ifneq ($(origin PYTHON),file)
+SAY := import sys; print("%d.%d" % sys.version_info[:2])
+ASKED := $(shell $(PYTHON) -c '$(SAY)')
+HELD := $(if $(wildcard $(BIN)/python),$(shell $(BIN)/python -c '$(SAY)'))
+ifneq ($(HELD),$(if $(HELD),$(ASKED)))
+$(error $(VENV) holds Python $(HELD), PYTHON=$(PYTHON) is another: name a folder for it, as in VENV=.venv-other, or leave PYTHON out)
+endif
+endif
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -53,6 +63,10 @@ $(FUZZ)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FUZZ)
 	$(FUZZ)/bin/python -m pip install --quiet --constraint constraints.txt --editable . pillow hypothesis atheris==3.0.0
 	@touch $@
+
+.PHONY: resolve
+resolve: $(STAMP) ## Ask pip's resolver what each extra brings on each Python; installs nothing
+	$(BIN)/python tests/resolve.py
 
 .PHONY: fuzz
 fuzz: $(FUZZ)/.installed ## Coverage-guided fuzzing of readers, importers and SQL; SECONDS=3600 for each target

@@ -9,11 +9,12 @@ from benchmarks.commands.around import canary, heads, power
 from benchmarks.commands.model import fit, predict
 from benchmarks.commands.report import report, runs, table
 from benchmarks.commands.run import run
+from featurestore import __version__
 from featurestore.commands.options import run_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="featurestore")
+@click.version_option(__version__)
 def cli() -> None:
     """Compare classifier heads over the embeddings of a feature store."""
 

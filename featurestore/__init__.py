@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from featurestore.store import FeatureStore
     from featurestore.store import open_store as open
 
+__version__ = "0.1.0"  # pyproject.toml and `--version` read it here
+
 __all__ = ["Arrays", "BackboneInfo", "FeatureStore", "Features", "errors", "open", "open_bundle"]
 
 # NumPy, Arrow and DuckDB take a quarter of a second: they come with the first name that is used, not with the import,

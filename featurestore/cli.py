@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featurestore import __version__
 from featurestore.commands.export import export
 from featurestore.commands.options import (
     FOLDER,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="featurestore")
+@click.version_option(__version__)
 def cli() -> None:
     """Keep cleaned metadata and frozen image embeddings in one store, and query them in SQL."""
 

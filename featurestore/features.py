@@ -141,7 +141,7 @@ class Features:
 
     def to_tf(self) -> Any:
         """A tf.data.Dataset of ``(vector, label)``, or of vectors alone."""
-        tensorflow = import_extra("tensorflow", "embed", needed_by="to_tf")
+        tensorflow = import_extra("tensorflow", "embed", needed_by="to_tf", instead="to_torch, or the matrix X")
         return tensorflow.data.Dataset.from_tensor_slices(self.X if self.y is None else (self.X, self.y))
 
     def to_huggingface(self) -> Any:

@@ -18,6 +18,10 @@ from featurestore.backbones.registry import BackboneRecord, LoadOptions, check_w
 from featurestore.errors import BackboneError, reason
 from featurestore.hashing import file_hash
 
+WITHOUT = (
+    "what does not need it: the backbones descriptors and tflite:FILE, vectors by `featurestore import-embeddings`"
+)
+
 
 def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     """Load a published backbone, or ``savedmodel:DIR``.
@@ -28,6 +32,8 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         When the weights can't be had, or the model doesn't turn images into vectors of the record's length.
     """
     local = options.weights or options.target
+    if local is None:
+        _tensorflow()  # before anything is downloaded for it
     folder = local if local is not None else kaggle.model(record.handle)
     if not (folder / "saved_model.pb").is_file():
         raise BackboneError(
@@ -80,12 +86,12 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _tensorflow(threads: int | None) -> Any:
+def _tensorflow(threads: int | None = None) -> Any:
     # TensorFlow reads this when it is imported. 3 silences even its error lines: it prints one on every machine
     # without a GPU, and real errors arrive as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent():
-        tensorflow = import_extra("tensorflow", "embed", needed_by="a SavedModel backbone")
+        tensorflow = import_extra("tensorflow", "embed", needed_by="a SavedModel backbone", instead=WITHOUT)
     if threads is not None:
         try:
             tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
@@ -116,7 +122,7 @@ def _silent() -> Iterator[None]:
 def _load_folder(tensorflow: Any, folder: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it imports pkg_resources, which announces its own end
-        hub = import_extra("tensorflow_hub", "embed", needed_by="a SavedModel backbone")
+        hub = import_extra("tensorflow_hub", "embed", needed_by="a SavedModel backbone", instead=WITHOUT)
     try:
         return hub.load(str(folder))
     except (OSError, ValueError, AttributeError, KeyError, RuntimeError, tensorflow.errors.OpError) as error:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support import needs
 
 from benchmarks import models
 from benchmarks.heads import vgg
@@ -156,7 +157,9 @@ def test_what_is_no_number_is_refused(file: str) -> None:
 
 
 def test_keras_weights_are_the_same_network(network: torch.nn.Sequential, file: str, tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
+    needs("h5py")
+    import h5py
+
     layers = [f"block{b + 1}_conv{c + 1}" for b, block in enumerate(vgg.BLOCKS) for c in range(len(block))]
     convs = [layer for layer in network if isinstance(layer, torch.nn.Conv2d)]
     path = tmp_path / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"

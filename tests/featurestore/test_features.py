@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support import Collection, CountingBackbone, jpeg
+from support import Collection, CountingBackbone, jpeg, needs
 
 from featurestore import Features, FeatureStore, arrow, pull, views
 from featurestore.backbones.base import Preprocessing
@@ -75,7 +75,7 @@ def test_pandas(features: Features) -> None:
 
 
 def test_polars(features: Features) -> None:
-    pytest.importorskip("polars")
+    needs("polars")
     frame = features.to_polars()
     assert frame["ImgId"].to_list() == features.ids.tolist()
     np.testing.assert_array_equal(frame["embedding"].to_numpy(), features.X)
@@ -92,6 +92,7 @@ def test_torch(features: Features) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_tensorflow(features: Features) -> None:
+    needs("tensorflow")
     batches = list(features.to_tf().batch(8).as_numpy_iterator())
     np.testing.assert_array_equal(np.concatenate([X for X, _ in batches]), features.X)
     np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), features.y)
@@ -99,7 +100,7 @@ def test_tensorflow(features: Features) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_huggingface(features: Features) -> None:
-    pytest.importorskip("datasets")
+    needs("datasets")
     dataset = features.to_huggingface()
     assert dataset["ImgId"][:] == features.ids.tolist()
     assert dataset.features["Genre1"].names == list(features.classes)
@@ -109,7 +110,7 @@ def test_huggingface(features: Features) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_huggingface_takes_labels_that_are_numbers(store: FeatureStore) -> None:
     """A decade is a class, not the code of one; and a view without rows is a data set without rows."""
-    pytest.importorskip("datasets")
+    needs("datasets")
     store.embed(CountingBackbone())
     views.create(store.path, "decades", "SELECT ImgId, ImgId // 10 * 10 AS decade FROM collection")
     views.create(store.path, "nobody", "SELECT ImgId, Genre1 FROM collection WHERE ImgId < 0")

@@ -85,7 +85,7 @@ def test_a_table_goes_before_a_backbone_of_its_name(store: FeatureStore) -> None
 )
 def test_an_unknown_name_is_one_sentence(store: FeatureStore, name: str, hint: str) -> None:
     store.embed(CountingBackbone())
-    with pytest.raises(InputError, match=f"has no table or backbone '{name}': {hint}"):
+    with pytest.raises(InputError, match=f"has no table or backbone '{name}' .{hint}"):
         store.parts(name)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyarrow import fs
-from support import Collection, CountingBackbone, jpeg
+from support import Collection, CountingBackbone, jpeg, needs
 
 from featurestore import FeatureStore, remote
 from featurestore import open as open_store
@@ -18,8 +18,10 @@ from featurestore.errors import StoreError, StoreNotFound
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The address of a fresh S3 server on this machine."""
-    moto = pytest.importorskip("moto.server")
-    running = moto.ThreadedMotoServer(port=0, verbose=False)
+    needs("moto")
+    import moto.server
+
+    running = moto.server.ThreadedMotoServer(port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()
     yield f"{host}:{port}"

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from savedmodels import hub_module, keras_export, signature_only
+from support import needs
 
 from featurestore import FeatureStore
 from featurestore.backbones.registry import load
 from featurestore.backbones.tfhub import folder_digest
 from featurestore.errors import BackboneError
 
+needs("tensorflow", "tensorflow_hub")
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own warnings are not ours to mend
 
 

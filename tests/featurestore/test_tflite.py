@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from savedmodels import tflite_files
+from support import needs
 
 from featurestore.backbones.base import Preprocessing
 from featurestore.backbones.registry import load
 from featurestore.errors import BackboneError
 from featurestore.images import decode
+
+needs("ai_edge_litert")
 
 
 def posters(folder: Path, count: int) -> np.ndarray:

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from support import needs
 
 
 def hub_module(folder: Path, *, embed_dim: int = 2048, seed: int = 0, pooled: bool = True) -> Path:
     """A module as the hub's feature vectors are: callable with images, `trainable` variables, four dimensions in."""
+    needs("tensorflow")
     import tensorflow as tf
 
     class Module(tf.Module):
@@ -33,6 +35,7 @@ def hub_module(folder: Path, *, embed_dim: int = 2048, seed: int = 0, pooled: bo
 
 def signature_only(folder: Path) -> Path:
     """A model that has nothing but a signature, with whole-number scores sorting before its 8-d embedding."""
+    needs("tensorflow")
     import tensorflow as tf
 
     class Module(tf.Module):
@@ -48,6 +51,7 @@ def signature_only(folder: Path) -> Path:
 
 def tflite_files(folder: Path) -> dict[str, Path]:
     """One tiny 32 × 32 model with 16-d vectors as TFLite, its input and output ``float32``, ``uint8`` and ``int8``."""
+    needs("tensorflow")
     import tensorflow as tf
 
     class Module(tf.Module):
@@ -75,6 +79,7 @@ def tflite_files(folder: Path) -> dict[str, Path]:
 
 def keras_export(folder: Path, *, embed_dim: int = 32) -> Path:
     """A Keras model written by ``export``: not callable, but it has ``serve``."""
+    needs("tensorflow", "keras")
     import keras
 
     keras.utils.set_random_seed(0)

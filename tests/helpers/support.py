@@ -1,7 +1,9 @@
 """What the tests of both packages build with: small collections and a backbone that counts."""
 
 import csv
+import importlib.util
 import io
+import platform
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,6 +17,21 @@ from featurestore.backbones.base import BackboneSpec, Preprocessing
 
 HEADER = ["imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster"]
 GENRES = ["Drama", "Comedy|Romance", "Crime|Drama", "Adventure|Family|Fantasy", "Short|Drama|Romance", "Horror"]
+
+
+def missing(*packages: str) -> str:
+    """Which of the packages is not installed, as a reason; empty when all are. Nothing is imported."""
+    absent = [package for package in packages if importlib.util.find_spec(package) is None]
+    return f"not installed for Python {platform.python_version()}: {', '.join(absent)}" if absent else ""
+
+
+def needs(*packages: str) -> None:
+    """Skip a test, or the rest of a module, that needs packages that are not installed, and name them."""
+    import pytest  # the processes that tests start need no test runner
+
+    __tracebackhide__ = True  # the line that skips is the caller's
+    if reason := missing(*packages):
+        pytest.skip(reason, allow_module_level=True)
 
 
 def jpeg(seed: int, *, size: tuple[int, int] = (46, 67), mode: str = "RGB") -> bytes:

@@ -4,14 +4,18 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from support import missing
 
 from featurestore import FeatureStore
 from featurestore.bundle import write_bundle
 from torture.inputs import Kind, Refused, Work
 
 BENCH = ("benchmarks", "run", "--head", "majority", "--folds", "2", "--quick")
+TENSORFLOW = missing("tensorflow", "tensorflow_hub")
 PICKLE = pickle.dumps({"classes_": [0, 1]})
 
 
@@ -58,7 +62,7 @@ def _images(tensorflow: Any, function: Callable[[Any], Any], *, kind: str = "flo
 
 def _backbones() -> list[Kind]:
     tflite, saved = "tflite:DIR/model/m.tflite", "savedmodel:DIR/model"
-    no_model, other = "can't be loaded as TFLite", "can't embed an image"
+    no_model = "can't be loaded as TFLite"
     return [
         _embed("no TFLite file", tflite, lambda folder: None, "there is no file"),
         _embed("an empty TFLite file", tflite, _folder({"m.tflite": b""}), no_model),
@@ -73,8 +77,6 @@ def _backbones() -> list[Kind]:
         _embed("a folder named .tflite", "tflite:DIR/model", _folder({}), "there is no file"),
         _embed("no SavedModel", saved, lambda folder: None, "is no SavedModel"),
         _embed("an empty SavedModel folder", saved, _folder({}), "is no SavedModel"),
-        _embed("a SavedModel of no bytes", saved, _folder({"saved_model.pb": b""}), "can't be loaded|has no function"),
-        _embed("a SavedModel that is a pickle", saved, _folder({"saved_model.pb": PICKLE}), "can't be loaded"),
         _embed(
             "weights that are not there",
             "inception_v3",
@@ -85,6 +87,15 @@ def _backbones() -> list[Kind]:
         ),
         _embed("a path for one that takes none", "descriptors:DIR", lambda folder: None, "takes no path"),
         _embed("no path", "tflite:", lambda folder: None, "expected a path"),
+    ]
+
+
+def _saved_models() -> list[Kind]:
+    """What TensorFlow has to look at."""
+    saved, other = "savedmodel:DIR/model", "can't embed an image"
+    kinds = [
+        _embed("a SavedModel of no bytes", saved, _folder({"saved_model.pb": b""}), "can't be loaded|has no function"),
+        _embed("a SavedModel that is a pickle", saved, _folder({"saved_model.pb": PICKLE}), "can't be loaded"),
         _embed(
             "a SavedModel of other images",
             saved,
@@ -118,6 +129,7 @@ def _backbones() -> list[Kind]:
             "DIR/model",
         ),
     ]
+    return [replace(kind, needs=TENSORFLOW) for kind in kinds]
 
 
 def _head(name: str, card: object, content: bytes | None, sentence: str) -> Kind:
@@ -225,6 +237,7 @@ WEIGHTS: Sequence[tuple[str, dict[str, bytes], str]] = (
 
 KINDS = [
     *_backbones(),
+    *_saved_models(),
     *_heads(),
     Kind("models", "an unknown recipe", lambda work: [*BENCH, "--finetune", "resnet18"], Refused("resnet18")),
 ]
