@@ -73,12 +73,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     NaN is a comparison that was not made: it stays NaN and does not count.
     """
-    known = ~np.isnan(np.array(p_values, float))
-    adjusted = np.full(len(p_values), np.nan)
-    if known.any():
-        from statsmodels.stats.multitest import multipletests
-
-        adjusted[known] = multipletests(np.array(p_values, float)[known], method="holm")[1]
+    adjusted = np.array(p_values, float)
+    known = np.flatnonzero(~np.isnan(adjusted))
+    ascending = known[np.argsort(adjusted[known], kind="stable")]
+    steps = np.arange(len(ascending), 0, -1) * adjusted[ascending]
+    adjusted[ascending] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return [float(p) for p in adjusted]
 
 

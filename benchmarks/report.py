@@ -100,7 +100,7 @@ def notes(table: dict[str, Any]) -> list[str]:
     lines += [tied] if tied else []
     lines += [*_joined(table), *table["warnings"]]
     named = next((row for row in whole if row.get("reference")), None)
-    if named and len(whole) > 1:
+    if named and any(row.get("difference") is not None for row in whole):
         lines.append(_reference_note(whole, named))
     lines += [
         f"LEAK: what {row['head']} over {row['backbone']} predicts for a row depends on the other rows of its batch"

@@ -133,6 +133,14 @@ def test_a_row_that_is_not_compared_makes_no_winner() -> None:
     assert "no difference from it could be tested" in said(made)
 
 
+@pytest.mark.parametrize(("field", "note"), [("p_holm", "vs ref.: against b knn (R)"), ("difference", None)])
+def test_the_reference_is_explained_as_far_as_it_was_compared(field: str, note: str | None) -> None:
+    made = table({("b", "knn"): right(share=0.8, seed=1), ("b", "ridge"): right(share=0.3, seed=2)})
+    assert any(line.startswith("vs ref., p: against b knn (R), corrected") for line in notes(made))
+    made["rows"][1]["p_holm"] = made["rows"][1][field] = None
+    assert next((line for line in notes(made) if line.startswith("vs ref.")), None) == note
+
+
 def test_the_most_frequent_class_alone_is_no_head() -> None:
     made = table(dict([FLOOR]))
     assert said(made) == "Only the most frequent class was tried: accuracy 0.440 (95 % interval 0.100 to 0.900)."

@@ -49,6 +49,15 @@ def test_holm_is_that_of_the_paper() -> None:
     assert holm([]) == []
 
 
+def test_holm_is_that_of_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    for count in (1, 2, 66):
+        p_values = np.random.default_rng(count).random(count) ** 4
+        p_values[: count // 3] = p_values[0]
+        assert holm(p_values.tolist()) == multipletests(p_values, method="holm")[1].tolist()
+
+
 def test_a_comparison_that_was_not_made_does_not_count() -> None:
     adjusted = holm([0.04, float("nan"), 0.01])
     assert adjusted[::2] == pytest.approx([0.04, 0.02])
