@@ -104,7 +104,7 @@ def _all_rows(
     last = _LAST.get(store)
     if last is not None and last[0] == key:
         return last[1]
-    rows = _view_rows(store, index, view, _columns(index, view, columns, label))
+    rows = _view_rows(store, index, view, _columns(store, view, columns, label))
     rows.ids.flags.writeable = False  # shared with every later answer
     rows = rows._replace(groups=index.groups(rows.images))
     pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
@@ -122,7 +122,7 @@ def _chosen_rows(
     selection: Selection,
 ) -> _Rows:
     """The rows of a view that satisfy the condition, or those of the ids, in their order, that do."""
-    kept = _columns(index, view, columns, label)
+    kept = _columns(store, view, columns, label)
     allowed = None if selection.where is None else matching(store, view, selection.where)
     ids = selection.ids
     if ids is None:
@@ -134,12 +134,15 @@ def _chosen_rows(
     return rows.take(place if allowed is None else place[find_sorted(allowed, ids)[1]])
 
 
-def _columns(index: ImageIndex, view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
+def _columns(store: "FeatureStore", view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
     """The columns of ``view`` to read: `ImgId`, then what was asked for."""
-    names = index.columns.get(view)
-    if names is None:
-        views = sorted(name for name in index.columns if not name.startswith("_"))
-        raise InputError(f"the store has no view {view!r} (it has: {', '.join(views)})")
+    listed = "FROM duckdb_columns() WHERE NOT internal"
+    found = store.query(f"SELECT column_name {listed} AND table_name = ? ORDER BY column_index", [view])
+    names = found["column_name"].to_pylist()
+    if not names:
+        views = store.query(f"SELECT DISTINCT table_name {listed} ORDER BY table_name")["table_name"].to_pylist()
+        have = ", ".join(name for name in views if not name.startswith("_"))
+        raise InputError(f"the store has no view {view!r} (it has: {have})")
     wanted = [
         *(columns if columns is not None else (n for n in names if n != "embedding")),
         *([label] if label else []),
