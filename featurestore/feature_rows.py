@@ -105,7 +105,7 @@ def _all_rows(
     last = _LAST.get(store)
     if last is not None and last[0] == key:
         return last[1]
-    rows = _view_rows(store, index, view, _columns(store, index, view, columns, label))
+    rows = _view_rows(store, index, view, _columns(store, view, columns, label))
     rows.ids.flags.writeable = False  # shared with every later answer
     rows = rows._replace(groups=index.groups(rows.images))
     pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
@@ -123,7 +123,7 @@ def _chosen_rows(
     selection: Selection,
 ) -> _Rows:
     """The rows of a view that satisfy the condition, or those of the ids, in their order, that do."""
-    kept = _columns(store, index, view, columns, label)
+    kept = _columns(store, view, columns, label)
     allowed = None if selection.where is None else matching(store, view, selection.where)
     ids = selection.ids
     if ids is None:
@@ -135,16 +135,17 @@ def _chosen_rows(
     return rows.take(place if allowed is None else place[find_sorted(allowed, ids)[1]])
 
 
-def _columns(
-    store: "FeatureStore", index: ImageIndex, view: str, columns: Sequence[str] | None, label: str | None
-) -> list[str]:
+def _columns(store: "FeatureStore", view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
     """The columns of ``view`` to read: `ImgId`, then what was asked for."""
-    names = index.columns.get(view)
+    listed = "FROM duckdb_columns() WHERE NOT internal"
+    found = store.query(f"SELECT column_name {listed} AND table_name = ? ORDER BY column_index", [view])
+    names = found["column_name"].to_pylist()
     if view in store.state.views:
-        _refuse_failing(store, view, there=names is not None)
-    if names is None:
-        views = {name for name in index.columns if not name.startswith("_")}
-        raise InputError(f"the store has no view {view!r} ({nearest(view, views)})")
+        _refuse_failing(store, view, there=bool(names))
+    if not names:
+        views = store.query(f"SELECT DISTINCT table_name {listed}")["table_name"].to_pylist()
+        hint = nearest(view, [name for name in views if not name.startswith("_")])
+        raise InputError(f"the store has no view {view!r} ({hint})")
     wanted = [
         *(columns if columns is not None else (n for n in names if n != "embedding")),
         *([label] if label else []),

@@ -1,6 +1,6 @@
-"""What an open store keeps in memory of its state, so that rows are picked without asking for the same again."""
+"""What an open store keeps in memory of the images of its state, so that rows are picked without asking again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -29,8 +29,6 @@ class ImageIndex:
         ``(n,)`` strings: the content hash of each image, empty where it has no file.
     synthetic, made_up
         Whether any image is made up, and the backbones whose weights are.
-    columns
-        The names of the columns of each view.
     places
         Where the vectors of a backbone lie.
     """
@@ -40,7 +38,6 @@ class ImageIndex:
     hashes: pa.Array
     synthetic: bool
     made_up: frozenset[str]
-    columns: Mapping[str, Sequence[str]]
     places: dict[str, Places] = field(default_factory=dict)
 
     def groups(self, images: NDArray[np.intp]) -> NDArray[np.int64]:
@@ -71,7 +68,7 @@ def image_index(store: "FeatureStore", backbones: Sequence[str]) -> ImageIndex:
         images = store.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL ORDER BY ImgId")
         images = images.combine_chunks()  # in memory of its own: DuckDB's buffers take more
         ids, hashes = arrow.to_numpy(images["ImgId"]), arrow.one_chunk(images["content_hash"])
-        index = ImageIndex(store.state.id, ids, hashes, store.synthetic, _made_up(store), _columns(store))
+        index = ImageIndex(store.state.id, ids, hashes, store.synthetic, _made_up(store))
     for name in new:
         parts = store.layout.embedding_parts(name)
         index.places[name] = find_vectors(store.path / "embeddings", parts, index.ids, index.hashes)
@@ -82,11 +79,3 @@ def image_index(store: "FeatureStore", backbones: Sequence[str]) -> ImageIndex:
 def _made_up(store: "FeatureStore") -> frozenset[str]:
     rows = store.query("SELECT backbone, revision FROM backbones WHERE synthetic").to_pylist()
     return frozenset(row["backbone"] for row in rows if store.state.revisions.get(row["backbone"]) == row["revision"])
-
-
-def _columns(store: "FeatureStore") -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    query = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal ORDER BY column_index"
-    for row in store.query(query).to_pylist():
-        found.setdefault(row["table_name"], []).append(row["column_name"])
-    return found
