@@ -62,13 +62,27 @@ def guard(connection: duckdb.DuckDBPyConnection, query: str, *, stored: bool = F
             _refuse_varying(node)
 
 
+@interruptible()
+def check_condition(connection: duckdb.DuckDBPyConnection, condition: str) -> None:
+    """Refuse text that is more than one expression, such as one that closes the bracket it will stand in.
+
+    Raises
+    ------
+    QueryError
+        When it is none, or more than one.
+    """
+    given, plain = (_parse(connection, f"SELECT ({text}\n)")["statements"][0]["node"] for text in (condition, "true"))
+    if len(given.pop("select_list", ())) != 1 or given != {name: plain[name] for name in plain if name != "select_list"}:
+        raise QueryError("it is not one condition: write what may stand behind WHERE, and no other part of a query")
+
+
 def _parse(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
     try:
-        text = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
+        [(text,)] = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
     except duckdb.Error as error:
         raise QueryError(f"the query failed: {words(error)}") from error
     try:
-        tree = json.loads(text[0]) if text else {}
+        tree = json.loads(text)
     except RecursionError as error:
         raise QueryError("the query is nested too deeply: break it up with WITH") from error
     if tree.get("error"):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from featurestore import arrow
 from featurestore.errors import InputError, QueryError
+from featurestore.guard import check_condition
 from featurestore.names import quote_name
 from featurestore.schemas import MAX_ID
 
@@ -107,6 +108,7 @@ def matching(store: "FeatureStore", view: str, where: str) -> NDArray[np.int64]:
     """
     query = f"SELECT ImgId FROM {quote_name(view)} WHERE ({where}\n)"
     try:
+        check_condition(store.connection, where)
         ids = store.sql(query)["ImgId"]
     except QueryError as error:
         raise QueryError(f"the condition {where!r} can't be used: {error}") from error

@@ -266,6 +266,11 @@ def test_conditions(embedded: FeatureStore) -> None:
         "ImgId IN (SELECT ImgId FROM '/tmp/x.parquet')",
         "count(*) > 1",
         "ImgId = ?",
+        "false) UNION ALL (SELECT 101",
+        "true) ORDER BY (ImgId",
+        "true) LIMIT (3",
+        "true), (false",
+        "true) AS x FROM (SELECT 1",
     ],
 )
 def test_bad_conditions_are_one_sentence(kept: FeatureStore, where: str) -> None:
