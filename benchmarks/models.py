@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.probabilities import class_codes, on_all_classes
 from featurestore._optional import import_extra
 from featurestore.errors import InputError, IntegrityError, reason
-from featurestore.files import open_file, read_file
+from featurestore.files import open_file, read_file, why
 
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
 FORMAT = 1
@@ -207,7 +207,7 @@ def _read(folder: Path) -> tuple[Any, bytes]:
             return card, file.read()
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(
-            f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {reason(error)[:200]}"
+            f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {why(error)[:200]}"
         ) from error
 
 

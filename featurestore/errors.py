@@ -31,7 +31,7 @@ class FeatureStoreError(Exception):
         text = super().__str__()
         if len(text) > LONGEST:  # before it is escaped, which takes a second for ten million letters
             text = f"{text[:LONGEST]} … {text[-LONGEST:]}"
-        content = visible(text).encode()
+        content = visible(text, spaces=False).encode()
         if len(content) <= LONGEST:
             return content.decode()
         start, end = content[: LONGEST * 2 // 3], content[-LONGEST // 4 :]

@@ -72,7 +72,9 @@ def check_condition(connection: duckdb.DuckDBPyConnection, condition: str) -> No
         When it is none, or more than one.
     """
     given, plain = (_parse(connection, f"SELECT ({text}\n)")["statements"][0]["node"] for text in (condition, "true"))
-    if len(given.pop("select_list", ())) != 1 or given != {name: plain[name] for name in plain if name != "select_list"}:
+    if len(given.pop("select_list", ())) != 1 or given != {
+        name: plain[name] for name in plain if name != "select_list"
+    }:
         raise QueryError("it is not one condition: write what may stand behind WHERE, and no other part of a query")
 
 

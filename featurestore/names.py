@@ -20,7 +20,6 @@ IDENTIFIER = rf"[a-z_][a-z0-9_]{{0,{MAX_LENGTH - 1}}}"
 RECORDED = {
     "table": re.compile(rf"(?!(?:{'|'.join(sorted(RESERVED))})\Z){IDENTIFIER}"),
     "backbone": re.compile(IDENTIFIER),
-    "view": re.compile(IDENTIFIER),
     "revision": re.compile(r"[0-9a-f]{16}"),
     "part": re.compile(rf"(?:{IDENTIFIER}=[a-z0-9_]+/)*part-[0-9a-f]{{32}}\.parquet"),
     "snapshot": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"),

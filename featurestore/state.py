@@ -116,9 +116,9 @@ def _checked(state: State, where: str) -> State:
         if type(value) is not int or not 1 <= value <= MAX_GENRES:
             raise ValueError(f"the setting {setting} is {value!r}")
     for view, query in state.views.items():
-        check_recorded("view", view, where)
-        if type(query) is not str or not query.encode():  # raises ValueError for what is no text
+        if type(query) is not str:
             raise ValueError(f"the view {view} has no query")
+        f"{view}{query}".encode()  # raises ValueError for what is no text; a bad name or query fails alone
     return state
 
 

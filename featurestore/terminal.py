@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 LAYOUT = "\n\t"
 
 
-def visible(text: str, *, keep: str = "") -> str:
-    """``text`` with all that is not printable escaped, except the characters in ``keep``; spaces of any width stay."""
+def visible(text: str, *, keep: str = "", spaces: bool = True) -> str:
+    """``text`` with what is not printable escaped, except the characters in ``keep`` and ``spaces`` of any width."""
     if text.isprintable():
         return text
-    return "".join(
-        c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text
-    )
+
+    def stays(c: str) -> bool:
+        return c.isprintable() or c in keep or (spaces and unicodedata.category(c) == "Zs")
+
+    return "".join(c if stays(c) else ascii(c)[1:-1] for c in text)
 
 
 def guard() -> None:

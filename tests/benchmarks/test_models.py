@@ -135,8 +135,8 @@ def test_a_damaged_card_is_one_sentence(change: dict[str, object], sentence: str
         (b'{"format": NaN}', "is no card of format 1"),
         (b"\xff\xfe", "is no model folder"),
         (b'{"format": 1' + b"0" * 5000 + b"}", "is no model folder"),
-        (b" " * (models.LARGEST_CARD + 1), "expected 16,777,216 or fewer"),
-        (None, "card.json is no regular file"),
+        (b" " * (models.LARGEST_CARD + 1), "more than the limit of 16,777,216 bytes"),
+        (None, "a pipe, socket or device, not a file"),
     ],
     ids=["nested", "nan", "bytes", "digits", "large", "pipe"],
 )

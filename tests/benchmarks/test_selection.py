@@ -237,7 +237,7 @@ def test_runs_from_before_the_table_of_details(store: FeatureStore) -> None:
 def forget_details(store: FeatureStore) -> None:
     path = store.path / "state.json"
     state = json.loads(path.read_text())
-    del state["id"], state["tables"]["bench_run_details"]
+    del state["id"], state["tables"]["bench_run_details"], state["digests"]["bench_run_details"]
     path.write_text(json.dumps(state))
     store.refresh()
 

@@ -157,7 +157,7 @@ def test_a_state_that_may_not_be_read_is_one_sentence(store: FeatureStore, monke
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr("featurestore.state.open_file", refuse)
     with pytest.raises(StoreError, match=r"state\.json can't be read \(Permission denied\)"):
         _ = FeatureStore(store.path).state
 

@@ -80,8 +80,6 @@ STATES: list[tuple[str, dict[str, Any]]] = [
     ("revision '../../x'", {"revisions": {"counting": "../../x"}}),
     ("revision '7'", {"revisions": {"counting": 7}}),
     ("backbone '../x'", {"revisions": {"../x": "0" * 16}}),
-    ("view 'a b'", {"views": {"a b": "SELECT 1 AS ImgId"}}),
-    ("view", {"views": {"v": ""}}),
     ("view", {"views": {"v": 7}}),
     ("state record", {"views": {"v": "SELECT '\ud800' AS ImgId"}}),
     ("state record", {"more": 1}),

@@ -193,7 +193,8 @@ def test_parameters_are_bound_not_pasted(shared: FeatureStore) -> None:
     assert shared.sql("SELECT count(*) AS n FROM labeled WHERE Genre1 = ?", ["Drama"])["n"][0].as_py() == 8
 
 
-ENDLESS = "SELECT count(*) FROM range(100000) a, range(100000) b, range(100) c WHERE a.range * b.range % 7 = c.range"
+# DuckDB looks at signals between tasks: of this query they are short.
+ENDLESS = "SELECT sum(a.range * b.range) FROM range(1_000_000) a, range(1_000_000) b"
 
 
 def test_a_query_has_a_time_limit(shared: FeatureStore) -> None:

@@ -178,7 +178,7 @@ def _contents() -> Iterator[Kind]:
     yield _entry(
         "2 GiB of nothing",
         lambda folder: os.truncate(_touch(folder / "777.jpg"), 2 << 30),
-        Quarantined("bytes are over the limit"),
+        Quarantined("more than the limit of .* bytes"),
     )
 
 

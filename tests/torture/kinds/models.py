@@ -156,6 +156,7 @@ CARD = {
     "embed_dim": 16,
     "backbone": "descriptors",
     "revision": "r",
+    "weights": [],
     "sources": [],
     "view": "labeled",
     "label": "Genre1",

@@ -1,6 +1,7 @@
 """Values on the command line, paths, bundles and locks that are not what they should be."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torture.inputs import Accepted, Kind, Refused, Work
 
@@ -9,6 +10,7 @@ SQL = ("featurestore", "sql")
 EXPORT = ("featurestore", "export", "--backbone", "counting")
 BENCH = ("benchmarks", "run", "--head", "majority")
 HUGE = "9" * 400
+VIEW_THAT_WRITES = b'{"format": 1, "views": {"a": "COPY (SELECT 1) TO \'x\'"}}'
 
 
 def _command(name: str, command: Sequence[str], expect: Accepted | Refused) -> Kind:
@@ -189,6 +191,13 @@ def _texts() -> list[Kind]:
     ]
 
 
+def _there(work: Work) -> list[str]:
+    """An export to a file of its own ending that is there already."""
+    file = work.folder / "there.parquet"
+    file.write_bytes(b"something else")
+    return [*EXPORT, "-o", str(file)]
+
+
 def _paths() -> list[Kind]:
     def store(name: str, place: str, sentence: str) -> Kind:
         """``place`` is taken below the folder of the kind."""
@@ -243,10 +252,9 @@ def _paths() -> list[Kind]:
             b'{"format": 1, "tables": {"movies": 99}}',
             "has no version 99",
         ),
-        corrupt(
-            "a state with a view that runs code",
-            b'{"format": 1, "views": {"a": "COPY (SELECT 1) TO \'x\'"}}',
-            "only SELECT",
+        replace(
+            corrupt("a state with a view that runs code", VIEW_THAT_WRITES, ""),
+            expect=Accepted(printed="only SELECT can be run here"),
         ),
         _command(
             "an output in a folder that is not there", [*EXPORT, "-o", "OUT/none/f"], Refused("there is no folder")
@@ -257,7 +265,7 @@ def _paths() -> list[Kind]:
             lambda work: [*EXPORT, "-o", str(work.images)],
             Refused("is a folder"),
         ),
-        Kind("values", "an output that is there", lambda work: [*EXPORT, "-o", str(work.metadata)], Refused("exists")),
+        Kind("values", "an output that is there", _there, Refused("exists")),
         Kind(
             "values",
             "a query's output that is a folder",

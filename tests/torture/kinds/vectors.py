@@ -312,7 +312,7 @@ def _npy_kinds() -> list[Kind]:
         _npy("a header that is no Python", saved(X).replace(b"}", b"("), ids, Refused("can't be read")),
         _csv("another suffix", "x", Refused("expected .csv"), file="f.xlsx"),
         _kind("a file that is not there", lambda folder: [folder / "none.csv"], Refused("there is no file")),
-        _kind("a folder", lambda folder: [folder], Refused("there is no file")),
+        _kind("a folder", lambda folder: [folder], Refused("is a folder")),
     ]
 
 
