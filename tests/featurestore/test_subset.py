@@ -354,7 +354,7 @@ def test_a_remote_store(kept: FeatureStore, tmp_path: Path, monkeypatch: pytest.
         ("ids", b"\xef\xbb\xbf120.jpg\r\n101.jpg\r\n120.jpg"),
         ("ids.csv", b"side,ImgId\ntest,120\ntrain,101\ntrain,120\n"),
         ("names.CSV", b"ImgName,0\n120.jpg,1\n101.jpg,2\n120.jpg,3\n"),
-        ("ids.csv.gz", gzip.compress(b'"ImgId"\n120\n101\n120\n')),
+        ("ids.csv.gz", gzip.compress(b'"ImgId"\n120\n101\n120\n', mtime=0)),
         ("ids.npy", np.array([120, 101, 120])),
         ("names.npy", np.array(["120.jpg", "101", "120"])),
         ("ids.parquet", pa.table({"x": ["a", "b", "c"], "ImgId": pa.array([120, 101, 120], pa.uint16())})),
