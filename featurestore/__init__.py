@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from featurestore import errors
 
 if TYPE_CHECKING:
-    from featurestore.bundle import open_bundle
-    from featurestore.features import Arrays, Features
-    from featurestore.inventory import BackboneInfo
+    from featurestore.explore.inventory import BackboneInfo
+    from featurestore.features.bundle import open_bundle
+    from featurestore.features.features import Arrays, Features
     from featurestore.store import FeatureStore
     from featurestore.store import open_store as open
 
@@ -24,12 +24,12 @@ __all__ = ["Arrays", "BackboneInfo", "FeatureStore", "Features", "errors", "open
 # NumPy, Arrow and DuckDB take a quarter of a second: they come with the first name that is used, not with the import,
 # so that every `--help`, and every program that may not need the store, starts at once.
 _PLACES = {
-    "Arrays": ("featurestore.features", "Arrays"),
-    "BackboneInfo": ("featurestore.inventory", "BackboneInfo"),
+    "Arrays": ("featurestore.features.features", "Arrays"),
+    "BackboneInfo": ("featurestore.explore.inventory", "BackboneInfo"),
     "FeatureStore": ("featurestore.store", "FeatureStore"),
-    "Features": ("featurestore.features", "Features"),
+    "Features": ("featurestore.features.features", "Features"),
     "open": ("featurestore.store", "open_store"),
-    "open_bundle": ("featurestore.bundle", "open_bundle"),
+    "open_bundle": ("featurestore.features.bundle", "open_bundle"),
 }
 
 

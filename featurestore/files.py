@@ -1,6 +1,7 @@
-"""A file as it was named by a user or by a store, read within a limit; what only looks like a file never blocks."""
+"""Files: read within a limit, so that what only looks like one never blocks; written whole or not at all; hashed."""
 
 import errno
+import hashlib
 import os
 import stat
 import time
@@ -106,3 +107,32 @@ def _first(descriptor: int, path: Path) -> bytes:
             return first
         time.sleep(PAUSE)
     raise OSError(errno.EPIPE, f"a pipe that nothing writes to for {PIPE_SECONDS:.0f} seconds", str(path))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the bytes of ``path``, 64 hex digits."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader, or a crash, sees the old bytes or the new, never a mix."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

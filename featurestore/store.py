@@ -7,30 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from featurestore import feature_rows, snapshots
-from featurestore.catalog import connect, run_query
+from featurestore.catalog import snapshots
+from featurestore.catalog.connection import connect, run_query
+from featurestore.catalog.failing import failing_views
+from featurestore.catalog.sandbox import SECONDS_LIMIT, run_guarded
+from featurestore.catalog.stale import explained
 from featurestore.errors import StoreError
-from featurestore.failing import failing_views
-from featurestore.features import Features
-from featurestore.inventory import BackboneInfo, list_backbones
-from featurestore.layout import Layout, is_published, read_layout
-from featurestore.lineage import lineage
-from featurestore.remote import is_remote, mirror
-from featurestore.sandbox import SECONDS_LIMIT, run_guarded
-from featurestore.selection import selection
-from featurestore.stale import explained
-from featurestore.state import State, read_state
+from featurestore.explore.inventory import BackboneInfo, list_backbones
+from featurestore.explore.lineage import lineage
+from featurestore.features import rows as feature_rows
+from featurestore.features.features import Features
+from featurestore.features.selection import selection
+from featurestore.storage.layout import Layout, is_published, read_layout
+from featurestore.storage.remote import is_remote, mirror
+from featurestore.storage.state import State, read_state
 
 if TYPE_CHECKING:
     import duckdb
     from numpy.typing import ArrayLike
 
     from featurestore.backbones.base import Backbone
-    from featurestore.extract import EmbedReport
-    from featurestore.importer import ImportReport
-    from featurestore.ingest import IngestReport
+    from featurestore.collections.ingest import IngestReport
+    from featurestore.embedding.extract import EmbedReport
+    from featurestore.embedding.importer import ImportReport
+    from featurestore.explore.search import Neighbours, Query
     from featurestore.progress import Progress
-    from featurestore.search import Neighbours, Query
 
 
 class FeatureStore:
@@ -235,8 +236,8 @@ class FeatureStore:
     def ingest(
         self, *, metadata: str | Path, images: str | Path | Sequence[str | Path], top_genres: int | None = None
     ) -> "IngestReport":
-        """Make the store mirror a metadata file and image folders; see `featurestore.ingest.ingest`."""
-        from featurestore.ingest import ingest
+        """Make the store mirror a metadata file and image folders; see `featurestore.collections.ingest.ingest`."""
+        from featurestore.collections.ingest import ingest
 
         self._refuse_writing()
         folders = [Path(folder) for folder in ([images] if isinstance(images, (str, Path)) else images)]
@@ -247,9 +248,9 @@ class FeatureStore:
     def embed(
         self, backbone: "Backbone | str", *, batch_size: int = 32, on_progress: "Progress | None" = None
     ) -> "EmbedReport":
-        """Embed every usable image that has no embedding of ``backbone`` yet; see `featurestore.extract.embed`."""
+        """Embed every usable image that has no embedding of ``backbone`` yet; see `embedding.extract.embed`."""
         from featurestore.backbones.registry import load
-        from featurestore.extract import embed
+        from featurestore.embedding.extract import embed
 
         self._refuse_writing()
         loaded = load(backbone) if isinstance(backbone, str) else backbone
@@ -259,8 +260,8 @@ class FeatureStore:
             self.refresh()
 
     def import_embeddings(self, file: str | Path, *, backbone: str, ids: str | Path | None = None) -> "ImportReport":
-        """Store vectors that were computed elsewhere; see `featurestore.importer.import_embeddings`."""
-        from featurestore.importer import import_embeddings
+        """Store vectors that were computed elsewhere; see `featurestore.embedding.importer.import_embeddings`."""
+        from featurestore.embedding.importer import import_embeddings
 
         self._refuse_writing()
         report = import_embeddings(self.path, Path(file), backbone=backbone, ids=None if ids is None else Path(ids))
@@ -268,17 +269,17 @@ class FeatureStore:
         return report
 
     def lineage(self, img_id: int) -> dict[str, Any]:
-        """Where the vectors of one image came from; see `featurestore.lineage.lineage`."""
+        """Where the vectors of one image came from; see `featurestore.explore.lineage.lineage`."""
         return lineage(self, img_id)
 
     def similar(self, query: "Query", *, backbone: str, k: int = 10, **options: Any) -> "Neighbours":
-        """The nearest images of each query; see `featurestore.search.similar`."""
-        from featurestore.search import similar
+        """The nearest images of each query; see `featurestore.explore.search.similar`."""
+        from featurestore.explore.search import similar
 
         return similar(self, query, backbone=backbone, k=k, **options)
 
     def snapshot(self, name: str) -> snapshots.SnapshotInfo:
-        """Keep the current state under ``name``; see `featurestore.snapshots`."""
+        """Keep the current state under ``name``; see `featurestore.catalog.snapshots`."""
         return snapshots.create(self.path, name)
 
     def append(self, tables: Mapping[str, pa.Table], *, wait_seconds: float = 60.0) -> None:
@@ -289,7 +290,7 @@ class FeatureStore:
         InputError
             When a name is taken or no lower-case identifier, or the columns are not those of earlier rows.
         """
-        from featurestore.append import append
+        from featurestore.catalog.append import append
 
         self._refuse_writing()
         append(self.path, tables, wait_seconds=wait_seconds)

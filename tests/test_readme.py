@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import cli as benchmarks_cli
-from featurestore.cli import cli as featurestore_cli
+from benchmarks.commands.cli import cli as benchmarks_cli
+from featurestore.commands.cli import cli as featurestore_cli
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 TEXT = README.read_text("utf-8")
@@ -53,7 +53,7 @@ def test_the_examples_run_and_print_what_they_say(tmp_path: Path, monkeypatch: p
             assert runner.run(test).failed == 0
         for command, expected in commands(block) if kind == "console" else ():
             program, *arguments = shlex.split(command)
-            module = {"featurestore": "featurestore.cli", "benchmarks": "benchmarks.cli"}[program]
+            module = {"featurestore": "featurestore.commands.cli", "benchmarks": "benchmarks.commands.cli"}[program]
             result = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
             assert result.returncode == 0, f"{command}\n{result.stderr}"
             assert matches(expected, result.stdout), f"{command}\nprinted\n{result.stdout}\nexpected\n{expected}"

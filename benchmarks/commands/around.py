@@ -29,9 +29,9 @@ def canary(
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks canary")
-    from benchmarks.canary import heard, watch
-    from benchmarks.protocols import Protocol
-    from benchmarks.runner import run
+    from benchmarks.plan.protocols import Protocol
+    from benchmarks.results.canary import heard, watch
+    from benchmarks.run.runner import run
     from featurestore import open as open_store
 
     opened = open_store(store)
@@ -94,10 +94,10 @@ def power(
     from featurestore._optional import import_extra
 
     import_extra("scipy", "bench", needed_by="benchmarks power")
-    from benchmarks.difference import detectable
     from benchmarks.heads.registry import find
+    from benchmarks.scores.difference import detectable
     from featurestore import open as open_store
-    from featurestore.names import quote_name  # not above: it would make every --help load pyarrow
+    from featurestore.storage.names import quote_name  # not above: it would make every --help load pyarrow
 
     opened = open_store(store)
     rows = n_rows or len(opened.sql(f"SELECT ImgId FROM {quote_name(view)}"))
@@ -146,7 +146,7 @@ def heads(files: Sequence[Path], check: bool, names: Sequence[str], as_json: boo
     ]
     if check:
         from benchmarks.heads.contract import violations
-        from benchmarks.pool import computed
+        from benchmarks.run.pool import computed
 
         found = computed(violations, specs, workers=1, failed=lambda sentence: {"process": sentence})
         for number, broken in found:

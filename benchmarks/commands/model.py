@@ -38,8 +38,8 @@ def fit(
 
     import_extra("sklearn", "bench", needed_by="benchmarks fit")
     from benchmarks.heads.registry import find
-    from benchmarks.models import save
-    from benchmarks.predict import fit as fit_head
+    from benchmarks.models.folder import save
+    from benchmarks.run.fit import fit as fit_head
     from featurestore import open as open_store
 
     (spec,) = find([head], files=files)
@@ -73,8 +73,8 @@ def predict(
     as_json: bool,
 ) -> None:
     """Say what MODEL thinks of IMAGES: probabilities, and the nearest labelled images of a store."""
-    from benchmarks.models import load
-    from benchmarks.predict import answer, backbone_of
+    from benchmarks.models.folder import load
+    from benchmarks.models.predict import answer, backbone_of
     from featurestore import open as open_store
 
     found = load(model, trust=trust)

@@ -30,7 +30,7 @@ run_option = click.option(
 @run_option
 def table(store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: str | None) -> None:
     """Print the comparison tables: of each protocol all stored results over the folds of its newest run."""
-    from benchmarks.report import render, tables
+    from benchmarks.report.tables import render, tables
     from featurestore import open as open_store
     from featurestore.errors import InputError
 
@@ -54,8 +54,8 @@ def report(store: Path, output: Path | None, run_id: str | None) -> None:
     from featurestore._optional import import_extra
 
     import_extra("matplotlib", "bench", needed_by="benchmarks report")
-    from benchmarks.html_report import write_html
-    from benchmarks.report import tables, write_report
+    from benchmarks.report.page import write_html
+    from benchmarks.report.tables import tables, write_report
     from featurestore import open as open_store
     from featurestore.suffixes import PAGE as HTML
     from featurestore.suffixes import format_of
@@ -74,7 +74,7 @@ def report(store: Path, output: Path | None, run_id: str | None) -> None:
 @json_option
 def runs(store: Path, as_json: bool) -> None:
     """List the runs, newest first; `table` and `report` show one alone with --run."""
-    from benchmarks.listing import lines, listed
+    from benchmarks.report.listing import lines, listed
     from featurestore import open as open_store
 
     found = listed(open_store(store))

@@ -74,8 +74,8 @@ def run(
 
     import_extra("sklearn", "bench", needed_by="benchmarks run")
     from benchmarks.finetune.weights import DEFAULT
-    from benchmarks.protocols import DEFAULT_REPEATS, Protocol
-    from benchmarks.runner import run as start
+    from benchmarks.plan.protocols import DEFAULT_REPEATS, Protocol
+    from benchmarks.run.runner import run as start
     from featurestore import open as open_store
 
     opened = open_store(store)
@@ -107,8 +107,8 @@ def run(
 
 
 def _show(store: Any, reports: Sequence[Any], *, quick: bool, as_json: bool) -> None:
-    from benchmarks.html_report import write_html
-    from benchmarks.report import render, tables, write_report
+    from benchmarks.report.page import write_html
+    from benchmarks.report.tables import render, tables, write_report
 
     newest = {table["run_id"]: table for table in tables(store)}
     # What this call ran, unless another process ran it anew since; other views and labels are in the report.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cells import Cell, Outcome
-from benchmarks.dataset import EmbeddingDataset
 from benchmarks.finetune.recipes import Recipe, with_weights
 from benchmarks.finetune.weights import DEFAULT, Weights, load
-from benchmarks.protocols import Split
+from benchmarks.plan.cells import Cell, Outcome
+from benchmarks.plan.dataset import EmbeddingDataset
+from benchmarks.plan.protocols import Split
 from featurestore import FeatureStore
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.progress import Progress

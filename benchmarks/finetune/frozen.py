@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.finetune.packs import Packs, Rows
 from benchmarks.finetune.weights import Weights
+from featurestore.collections.images import content_hash, decode, read_image
 from featurestore.errors import ImageError, InputError
-from featurestore.images import content_hash, decode, read_image
 from featurestore.progress import Progress
 
 if TYPE_CHECKING:

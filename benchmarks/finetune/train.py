@@ -1,4 +1,4 @@
-"""Fits a recipe on one split and predicts its test rows, like `benchmarks.cells.run_cell` does for a head."""
+"""Fits a recipe on one split and predicts its test rows, like `benchmarks.run.cell.run_cell` does for a head."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cells import Outcome, named_reason
 from benchmarks.finetune import network
 from benchmarks.finetune.frozen import FrozenImages
 from benchmarks.finetune.recipes import Recipe
 from benchmarks.finetune.weights import Weights
-from benchmarks.protocols import Split
+from benchmarks.plan.cells import Outcome, named_reason
+from benchmarks.plan.protocols import Split
 from featurestore.progress import Progress
 
 # Row numbers → probabilities over the classes of the training part.

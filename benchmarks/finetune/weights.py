@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.hub import hub_answers
+from benchmarks.heads.hub import hub_answers
 from featurestore._optional import import_extra
 from featurestore.errors import InputError
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from benchmarks.heads.base import Classifier
 from benchmarks.heads.finite import only_finite
+from benchmarks.heads.hub import hub_answers
 from benchmarks.heads.mlp import TorchMLP
-from benchmarks.hub import hub_answers
 from featurestore._optional import import_extra
 from featurestore.errors import InputError
 

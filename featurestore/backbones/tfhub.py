@@ -16,7 +16,7 @@ from featurestore.backbones import kaggle
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.registry import BackboneRecord, LoadOptions, check_weights
 from featurestore.errors import BackboneError, reason
-from featurestore.hashing import file_hash
+from featurestore.files import file_hash
 
 WITHOUT = (
     "what does not need it: the backbones descriptors and tflite:FILE, vectors by `featurestore import-embeddings`"

@@ -16,7 +16,7 @@ from featurestore._optional import import_extra
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.registry import BackboneRecord, LoadOptions, check_weights
 from featurestore.errors import BackboneError
-from featurestore.hashing import file_hash
+from featurestore.files import file_hash
 
 
 def load(record: BackboneRecord, options: LoadOptions) -> Backbone:

@@ -54,11 +54,11 @@ def export(
     as_json: bool,
 ) -> None:
     """Write features to a file, or to a bundle that another project pins."""
-    from featurestore import export as files
-    from featurestore.bundle import write_bundle
+    from featurestore.embedding.vector_files import read_ids_file
+    from featurestore.features import export as files
+    from featurestore.features.bundle import write_bundle
     from featurestore.store import open_store
     from featurestore.suffixes import format_of
-    from featurestore.vector_files import read_ids_file
 
     form = format_of(output, form, files.SUFFIXES)
     lock, written = None, [output]

@@ -83,7 +83,7 @@ def write_output(path: Path, content: bytes) -> None:
     InputError
         When ``path`` can't be written.
     """
-    from featurestore.state import write_atomic
+    from featurestore.files import write_atomic
 
     refuse_target(path)
     try:

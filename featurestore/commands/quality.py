@@ -33,7 +33,7 @@ def quality(
     as_json: bool,
 ) -> None:
     """Find duplicates, leakage, bad files and bad vectors."""
-    from featurestore.quality import check, render
+    from featurestore.explore.quality import check, render
     from featurestore.store import open_store
 
     sides = None if split is None else _read_split(split)

@@ -73,7 +73,7 @@ def similar(
             model = _loaded(opened, backbone, reference, weights, tensor)
         found = opened.similar(query, backbone=backbone, k=k, where=where, metric=metric, model=model)
         if page is not None:
-            from featurestore.contact_sheet import render
+            from featurestore.explore.contact_sheet import render
 
             write_output(page, render(opened, found, title=f"Neighbours by {backbone}", image=image).encode())
         titles = opened.query("SELECT ImgId, Title, Genre1 FROM collection").to_pylist()
@@ -98,7 +98,7 @@ def _loaded(
 ) -> "Backbone":
     """The backbone that embeds an image as those of ``store`` were; a path to it is taken from the user alone."""
     from featurestore.backbones.registry import by_name, load
-    from featurestore.search import weights_of
+    from featurestore.explore.search import weights_of
 
     number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
     expected = weights_of(store, backbone)

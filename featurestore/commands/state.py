@@ -25,7 +25,7 @@ from featurestore.progress import ConsoleProgress
 @json_option
 def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> None:
     """Tell where each vector of the image IMG_ID came from."""
-    from featurestore.lineage import render
+    from featurestore.explore.lineage import render
     from featurestore.store import open_store
 
     with open_store(store, snapshot=snapshot) as opened:
@@ -45,7 +45,7 @@ def snapshot() -> None:
 @json_option
 def snapshot_create(store: Path, name: str, wait_seconds: float, as_json: bool) -> None:
     """Keep the current state under NAME."""
-    from featurestore import snapshots
+    from featurestore.catalog import snapshots
 
     info = snapshots.create(store, name, wait_seconds=wait_seconds)
     click.echo(json.dumps(asdict(info), default=str) if as_json else f"snapshot {info.name}: state {info.state_id}")
@@ -56,7 +56,7 @@ def snapshot_create(store: Path, name: str, wait_seconds: float, as_json: bool) 
 @json_option
 def snapshot_list(store: str, as_json: bool) -> None:
     """List the snapshots, oldest first."""
-    from featurestore import snapshots
+    from featurestore.catalog import snapshots
     from featurestore.store import open_store
 
     found = snapshots.listing(open_store(store).path)
@@ -76,7 +76,7 @@ def snapshot_list(store: str, as_json: bool) -> None:
 @json_option
 def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> None:
     """Tell what changed from snapshot FIRST to SECOND, or to the current state."""
-    from featurestore import snapshots
+    from featurestore.catalog import snapshots
     from featurestore.store import open_store
 
     changes = snapshots.diff(open_store(store).path, first, second)
@@ -94,7 +94,7 @@ def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> 
 @wait_option
 def snapshot_remove(store: Path, name: str, wait_seconds: float) -> None:
     """Forget the snapshot NAME; `gc` then frees what only it referred to."""
-    from featurestore import snapshots
+    from featurestore.catalog import snapshots
 
     snapshots.remove(store, name, wait_seconds=wait_seconds)
     click.echo(f"snapshot {name} removed")
@@ -116,7 +116,7 @@ def view() -> None:
 @json_option
 def view_create(store: Path, name: str, file: Path, replace: bool, wait_seconds: float, as_json: bool) -> None:
     """Make the view NAME of a SELECT over the store's views."""
-    from featurestore import views
+    from featurestore.catalog import views
     from featurestore.errors import InputError
     from featurestore.files import MEGABYTE, read_file, why
 
@@ -157,7 +157,7 @@ def view_list(store: str, as_json: bool) -> None:
 @wait_option
 def view_remove(store: Path, name: str, wait_seconds: float) -> None:
     """Remove a view of your own."""
-    from featurestore import views
+    from featurestore.catalog import views
 
     views.remove(store, name, wait_seconds=wait_seconds)
     click.echo(f"view {name} removed")
@@ -170,7 +170,7 @@ def view_remove(store: Path, name: str, wait_seconds: float) -> None:
 @json_option
 def gc(store: Path, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
     """Remove what no snapshot and not the current state refer to."""
-    from featurestore.maintenance import gc as run
+    from featurestore.catalog.maintenance import gc as run
 
     report = run(store, dry_run=dry_run, wait_seconds=wait_seconds)
     if as_json:
@@ -189,7 +189,7 @@ def gc(store: Path, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
 @json_option
 def verify(store: str, as_json: bool) -> None:
     """Recompute the checksum of every part, also those of snapshots, and name the damaged ones."""
-    from featurestore.maintenance import verify as run
+    from featurestore.catalog.maintenance import verify as run
     from featurestore.store import open_store
 
     with ConsoleProgress("verify", "parts") as progress:
@@ -212,7 +212,7 @@ def verify(store: str, as_json: bool) -> None:
 @json_option
 def repair(store: Path, wait_seconds: float, as_json: bool) -> None:
     """Take damaged parts out whose rows `embed` or `ingest` makes again; name those that only a copy can restore."""
-    from featurestore.repair import repair as run
+    from featurestore.catalog.repair import repair as run
 
     with ConsoleProgress("repair", "parts") as progress:
         report = run(store, wait_seconds=wait_seconds, on_progress=progress)
@@ -240,7 +240,7 @@ def repair(store: Path, wait_seconds: float, as_json: bool) -> None:
 @json_option
 def compact(store: Path, wait_seconds: float, as_json: bool) -> None:
     """Merge small parts; `gc` then removes the old ones."""
-    from featurestore.maintenance import compact as run
+    from featurestore.catalog.maintenance import compact as run
 
     with ConsoleProgress("compact", "groups") as progress:
         report = run(store, wait_seconds=wait_seconds, on_progress=progress)

@@ -7,15 +7,16 @@ import pytest
 from bench_store import in_this_process, make_store
 from sklearn.metrics import average_precision_score
 
-from benchmarks.canary import mean_average_precision, permutation_test
-from benchmarks.cli import cli
-from featurestore import FeatureStore, views
+from benchmarks.commands.cli import cli
+from benchmarks.results.canary import mean_average_precision, permutation_test
+from featurestore import FeatureStore
+from featurestore.catalog import views
 from featurestore.commands.options import run_command
 
 LEAKING = '''
 import numpy as np
 import featurestore
-from benchmarks.dataset import from_store, shuffled
+from benchmarks.plan.dataset import from_store, shuffled
 from benchmarks.heads.registry import head
 
 
@@ -66,7 +67,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 def canary(store, folder, capfd, monkeypatch, *arguments, share=1.0):  # type: ignore[no-untyped-def]
     file = folder / "own.py"
     file.write_text(LEAKING.replace("{store!r}", repr(str(store.path))).replace("{share}", str(share)))
-    monkeypatch.setattr("benchmarks.work.computed", in_this_process)
+    monkeypatch.setattr("benchmarks.run.work.computed", in_this_process)
     command = ["benchmarks", "canary", "--store", str(store.path), "--view", "tags", "--label", "Tags", "--folds", "2"]
     monkeypatch.setattr("sys.argv", [*command, "--backbone", "a", "--head-file", str(file), *arguments])
     capfd.readouterr()
@@ -114,7 +115,7 @@ def test_the_score_of_each_labelling_is_that_of_scikit_learn(digits: int) -> Non
 
 
 def test_without_anything_to_know_p_values_are_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.canary.PERMUTATIONS", 199)
+    monkeypatch.setattr("benchmarks.results.canary.PERMUTATIONS", 199)
     rng = np.random.default_rng(5)
     found = []
     for seed in range(300):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from datasets_for_bench import plain_dataset
 
-from benchmarks.checks import fitted_outside, label_columns, warnings_of
-from benchmarks.protocols import Protocol, Split
+from benchmarks.plan.checks import fitted_outside, label_columns, warnings_of
+from benchmarks.plan.protocols import Protocol, Split
 
 
 def test_honest_vectors_raise_no_flag() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.claims import answer, floor_score
-from benchmarks.formats import signs
-from benchmarks.report import notes
-from benchmarks.significance import Scores, annotate
+from benchmarks.report.claims import answer, floor_score
+from benchmarks.report.formats import signs
+from benchmarks.report.tables import notes
+from benchmarks.scores.significance import Scores, annotate
 
 N, FOLDS, NAMED = 1000, 5, 440
 CLAIMS = ("better", "worse", "different", "winner", "≈")

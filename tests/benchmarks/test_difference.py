@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.difference import PRIOR_WEIGHT, corrected_t_test, detectable, holm, mcnemar, practical
+from benchmarks.scores.difference import PRIOR_WEIGHT, corrected_t_test, detectable, holm, mcnemar, practical
 from featurestore.errors import InputError
 
 

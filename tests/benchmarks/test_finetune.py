@@ -14,16 +14,16 @@ from sklearn.preprocessing import StandardScaler
 from study_loop import StudyLoop
 from support import CountingBackbone, jpeg
 
-from benchmarks.dataset import EmbeddingDataset, from_store
 from benchmarks.finetune import bench, frozen, recipes
 from benchmarks.finetune import weights as weights_module
 from benchmarks.finetune.make_weights import make_weights
 from benchmarks.finetune.train import fit_predict
 from benchmarks.finetune.weights import Weights, load
-from benchmarks.protocols import Split
+from benchmarks.plan.dataset import EmbeddingDataset, from_store
+from benchmarks.plan.protocols import Split
 from featurestore import FeatureStore
+from featurestore.collections.images import content_hash
 from featurestore.errors import InputError
-from featurestore.images import content_hash
 
 TINY = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 24], "depths": [1, 1, 1, 1], "layer_type": "basic"}
 COUNT = 40

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmarks.report import published_rows, render
+from benchmarks.report.tables import published_rows, render
 
 
 def shaped(**changes: object) -> dict[str, object]:

@@ -12,15 +12,16 @@ import hostile_heads
 import pytest
 from support import CountingBackbone, carrying, jpeg, movie, write_metadata
 
-from benchmarks import runner
-from benchmarks.cli import cli
+from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
-from benchmarks.predict import fit
-from benchmarks.protocols import Protocol
-from benchmarks.queries import comparison, runs
-from benchmarks.work import Limits
-from featurestore import FeatureStore, views
+from benchmarks.plan.protocols import Protocol
+from benchmarks.results.read import comparison, runs
+from benchmarks.run import runner
+from benchmarks.run.fit import fit
+from benchmarks.run.work import Limits
+from featurestore import FeatureStore
+from featurestore.catalog import views
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
 
@@ -131,7 +132,18 @@ def test_what_heads_print_or_end_does_not_reach_the_commands_own_output(
 
     store = ["--store", str(bench.path)]
     # In a process of its own: the server of the workers has the streams that it was started with.
-    run = [sys.executable, "-m", "benchmarks.cli", "run", *store, "--quick", "--folds", "2", "--head-file", str(file)]
+    run = [
+        sys.executable,
+        "-m",
+        "benchmarks.commands.cli",
+        "run",
+        *store,
+        "--quick",
+        "--folds",
+        "2",
+        "--head-file",
+        str(file),
+    ]
     result = subprocess.run([*run, "--head", "prints", "--head", "leaves", "--json"], capture_output=True, text=True)
     assert result.returncode == 0
     assert [report["failed"] for report in json.loads(result.stdout)["runs"]] == [2]
@@ -149,7 +161,7 @@ def test_what_heads_print_or_end_does_not_reach_the_commands_own_output(
 
 def test_ctrl_c_twice_leaves_one_sentence_and_no_process(bench: FeatureStore) -> None:
     mark = f"CTRL_C_{os.getpid()}"
-    command = [sys.executable, "-m", "benchmarks.cli", "run", "--store", str(bench.path), "--workers", "2"]
+    command = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(bench.path), "--workers", "2"]
     process = subprocess.Popen(
         [*command, "--head", "mlp_1024", "--repeats", "50"],
         env={**os.environ, mark: "1"},

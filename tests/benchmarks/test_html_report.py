@@ -11,17 +11,17 @@ import pyarrow as pa
 import pytest
 from support import CountingBackbone, huge_png, jpeg, movie, write_metadata
 
-from benchmarks import runner
-from benchmarks.breakdown import ImageVerdict, rows_of, verdicts
-from benchmarks.cli import cli
-from benchmarks.gallery import cards
+from benchmarks.commands.cli import cli
 from benchmarks.heads.registry import find
-from benchmarks.html_report import SHOWN, write_html
-from benchmarks.metrics import METRICS
-from benchmarks.protocols import Protocol
-from benchmarks.queries import comparison, runs
-from benchmarks.report import tables
-from benchmarks.work import Limits
+from benchmarks.plan.protocols import Protocol
+from benchmarks.report.gallery import cards
+from benchmarks.report.page import SHOWN, write_html
+from benchmarks.report.tables import tables
+from benchmarks.results.breakdown import ImageVerdict, rows_of, verdicts
+from benchmarks.results.read import comparison, runs
+from benchmarks.run import runner
+from benchmarks.run.work import Limits
+from benchmarks.scores.metrics import METRICS
 from featurestore import FeatureStore
 from featurestore.commands.options import run_command
 
@@ -110,7 +110,7 @@ def test_what_is_synthetic_says_so_everywhere(bench: FeatureStore, tmp_path: Pat
     drawn = tmp_path / "drawn"
     drawn.mkdir()
     rows = []
-    from featurestore.images import SYNTHETIC_COMMENT
+    from featurestore.collections.images import SYNTHETIC_COMMENT
 
     for i in range(12):
         content = jpeg(i)

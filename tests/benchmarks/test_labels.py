@@ -10,16 +10,18 @@ from types import SimpleNamespace
 import pytest
 from bench_store import IDS, add_backbone, in_this_process, make_store
 
-from benchmarks import runner
-from benchmarks.dataset import aligned, from_store
 from benchmarks.heads.registry import find
-from benchmarks.html_report import write_html
-from benchmarks.models import Model
-from benchmarks.predict import answer, fit
-from benchmarks.protocols import Protocol
-from benchmarks.report import notes, render, tables
-from featurestore import FeatureStore, views
+from benchmarks.models.folder import Model
+from benchmarks.models.predict import answer
+from benchmarks.plan.dataset import aligned, from_store
+from benchmarks.plan.protocols import Protocol
+from benchmarks.report.page import write_html
+from benchmarks.report.tables import notes, render, tables
+from benchmarks.run import runner
+from benchmarks.run.fit import fit
+from featurestore import FeatureStore
 from featurestore.backbones.base import Preprocessing
+from featurestore.catalog import views
 from featurestore.errors import InputError
 
 
@@ -30,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    monkeypatch.setattr("benchmarks.work.computed", in_this_process)
+    monkeypatch.setattr("benchmarks.run.work.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 

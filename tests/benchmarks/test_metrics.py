@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from benchmarks.metrics import METRICS, MULTILABEL_METRICS, confusion, per_class, wilson
+from benchmarks.scores.metrics import METRICS, MULTILABEL_METRICS, confusion, per_class, wilson
 
 
 def example() -> tuple[np.ndarray, np.ndarray]:

@@ -14,12 +14,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from support import CountingBackbone, jpeg, movie, write_metadata
 
-from benchmarks import models
-from benchmarks.cli import cli
+from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec, load_file
 from benchmarks.heads.contract import example
 from benchmarks.heads.registry import HEADS, find
-from benchmarks.predict import answer, fit
+from benchmarks.models import folder as models
+from benchmarks.models.predict import answer
+from benchmarks.run.fit import fit
 from featurestore import FeatureStore
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError, IntegrityError
@@ -81,7 +82,7 @@ def test_a_fresh_process_reads_it_without_pickle(tmp_path: Path) -> None:
         "import pickle, sys, numpy as np\n"
         "def refuse(*a, **k): raise AssertionError('unpickled')\n"
         "pickle.load = pickle.loads = refuse\n"
-        "from benchmarks.models import load\n"
+        "from benchmarks.models.folder import load\n"
         "print(repr(load(sys.argv[1]).predict_proba(np.load(sys.argv[2]))[0].tolist()))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "model"), str(tmp_path / "X.npy")]

@@ -7,18 +7,19 @@ from dataclasses import replace
 import pytest
 from support import CountingBackbone, jpeg, movie, write_metadata
 
-from benchmarks import queries, runner
 from benchmarks.heads.registry import find
-from benchmarks.protocols import Protocol
-from benchmarks.work import Limits
+from benchmarks.plan.protocols import Protocol
+from benchmarks.results import read as queries
+from benchmarks.run import runner
+from benchmarks.run.work import Limits
 from featurestore import FeatureStore
 
 PRINT = """
 import sys
 import featurestore
 from pathlib import Path
-from benchmarks.html_report import write_html
-from benchmarks.report import FORMATS, render, tables
+from benchmarks.report.page import write_html
+from benchmarks.report.tables import FORMATS, render, tables
 store = featurestore.open(sys.argv[1])
 for threads in sys.argv[2:]:
     store.connection.execute(f"SET threads = {threads}")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from support import jpeg
 
-from benchmarks.dataset import EmbeddingDataset
-from benchmarks.protocols import PROTOCOLS, SIZES, Protocol, Split
+from benchmarks.plan.dataset import EmbeddingDataset
+from benchmarks.plan.protocols import PROTOCOLS, SIZES, Protocol, Split
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 

@@ -20,21 +20,22 @@ import pytest
 from failing_heads import process_of
 from support import Collection, CountingBackbone, carrying, jpeg, movie, write_metadata
 
-from benchmarks import pool, runner
-from benchmarks.canary import watch
-from benchmarks.cells import Cell
-from benchmarks.cli import cli
-from benchmarks.cost import measure
-from benchmarks.dataset import from_store
+from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
-from benchmarks.metrics import METRICS
-from benchmarks.pool import computed
-from benchmarks.protocols import Protocol
-from benchmarks.queries import backfill, comparison, predictions, runs, split_scores
-from benchmarks.report import notes, published_rows, render, tables
-from benchmarks.work import Limits, as_task
-from featurestore import FeatureStore, views
+from benchmarks.plan.cells import Cell
+from benchmarks.plan.dataset import from_store
+from benchmarks.plan.protocols import Protocol
+from benchmarks.report.tables import notes, published_rows, render, tables
+from benchmarks.results.canary import watch
+from benchmarks.results.read import backfill, comparison, predictions, runs, split_scores
+from benchmarks.run import pool, runner
+from benchmarks.run.cost import measure
+from benchmarks.run.pool import computed
+from benchmarks.run.work import Limits, as_task
+from benchmarks.scores.metrics import METRICS
+from featurestore import FeatureStore
+from featurestore.catalog import views
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
 
@@ -326,7 +327,7 @@ def test_ctrl_c_while_the_workers_start_counts_when_they_have() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
 def test_ctrl_c_is_one_line(bench: FeatureStore) -> None:
-    command = [sys.executable, "-m", "benchmarks.cli", "run", "--store", str(bench.path), "--workers", "2"]
+    command = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(bench.path), "--workers", "2"]
     process = subprocess.Popen(
         [*command, "--head", "mlp_1024", "--head", "knn", "--repeats", "200"],
         start_new_session=True,
@@ -356,7 +357,7 @@ def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_pa
         "    def predict_proba(self, X): ...\n"
         "@head('hanging')\ndef hanging(*, seed):\n    return Hanging()\n"
     )
-    command = [sys.executable, "-m", "benchmarks.cli", "run", "--store", str(bench.path), "--quick"]
+    command = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(bench.path), "--quick"]
     command += ["--head-file", str(tmp_path / "own.py"), "--head", "hanging"]
     runs = f"KILLED_{os.getpid()}"  # workers have sessions of their own, and the environment of the run
     with subprocess.Popen(command, env={**os.environ, runs: "1"}, stderr=subprocess.DEVNULL) as process:
@@ -481,7 +482,7 @@ def test_what_a_library_loads_in_its_first_fit_is_no_cost_of_the_head(
     slept_before: list[list[float]] = []  # when the clock and the peak of memory began
     monkeypatch.setattr("time.sleep", slept.append)
     monkeypatch.setattr("failing_heads._loaded", [])
-    monkeypatch.setattr("benchmarks.cost._forget_peak", lambda: slept_before.append(list(slept)) or 0.0)
+    monkeypatch.setattr("benchmarks.run.cost._forget_peak", lambda: slept_before.append(list(slept)) or 0.0)
     dataset = from_store(bench, "counting")
     (split, *_) = Protocol("cv", folds=3, repeats=1).splits(dataset)
     spec = HeadSpec("slow", "loads late", "failing_heads:slow_to_load")

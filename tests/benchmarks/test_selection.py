@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from bench_store import add_backbone, in_this_process, make_store
 
-from benchmarks import runner
-from benchmarks.cli import cli
+from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
-from benchmarks.html_report import write_html
-from benchmarks.predict import fit
-from benchmarks.protocols import Protocol
-from benchmarks.queries import runs, split_scores
-from benchmarks.report import notes, render, tables
-from benchmarks.selection import selected
-from featurestore import FeatureStore, views
+from benchmarks.plan.protocols import Protocol
+from benchmarks.report.page import write_html
+from benchmarks.report.tables import notes, render, tables
+from benchmarks.results.read import runs, split_scores
+from benchmarks.results.selection import selected
+from benchmarks.run import runner
+from benchmarks.run.fit import fit
+from featurestore import FeatureStore
+from featurestore.catalog import views
 from featurestore.commands.options import run_command
 
 
@@ -31,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    monkeypatch.setattr("benchmarks.work.computed", in_this_process)
+    monkeypatch.setattr("benchmarks.run.work.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 

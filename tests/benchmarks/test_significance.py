@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.difference import corrected_t_test, detectable, mcnemar
-from benchmarks.significance import EXACT, MODERATED, PLAIN, Scores, annotate
+from benchmarks.scores.difference import corrected_t_test, detectable, mcnemar
+from benchmarks.scores.significance import EXACT, MODERATED, PLAIN, Scores, annotate
 
 FOLDS = 5
 

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 from support import needs
 
-from benchmarks import models
 from benchmarks.heads import vgg
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.vgg import VGG19Base, convolutions, folded, make
+from benchmarks.models import folder as models
 from featurestore.errors import InputError
 
 

@@ -13,10 +13,10 @@ from support import Collection, CountingBackbone
 
 from featurestore import Features, FeatureStore, open_bundle
 from featurestore.backbones.base import Preprocessing
-from featurestore.bundle import write_bundle
-from featurestore.cli import cli
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError, IntegrityError
+from featurestore.features.bundle import write_bundle
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_no_bundle_and_a_later_one(bundle: Path, tmp_path: Path) -> None:
     for path in (tmp_path / "nothing", bundle / "manifest.json"):
         with pytest.raises(InputError, match="there is no bundle"):
             open_bundle(path)
-    from featurestore.bundle import _lock
+    from featurestore.features.bundle import _lock
 
     content = (bundle / "manifest.json").read_bytes().replace(b'"format": 1', b'"format": 9')
     (bundle / "manifest.json").write_bytes(content)

@@ -11,7 +11,7 @@ import pytest
 from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore
-from featurestore.cli import cli
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 
 

@@ -11,10 +11,10 @@ import pytest
 from support import CountingBackbone
 
 from featurestore import FeatureStore
-from featurestore.cli import cli
+from featurestore.catalog.writer import open_writer
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import StoreLocked
-from featurestore.writer import open_writer
 
 READER = """
 import json, sys
@@ -95,7 +95,7 @@ def test_a_second_writer_is_told_who_holds_the_store(
 
 def test_a_writer_can_wait(store: FeatureStore) -> None:
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom featurestore.writer import open_writer\n"
+        "import sys, time\nfrom pathlib import Path\nfrom featurestore.catalog.writer import open_writer\n"
         "with open_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(2)\n"
     )
     command = [sys.executable, "-c", script, str(store.path)]
@@ -110,11 +110,11 @@ def test_a_writer_can_wait(store: FeatureStore) -> None:
 def test_a_killed_writer_holds_nobody_up(store: FeatureStore) -> None:
     script = (
         "import os, signal, sys\nfrom pathlib import Path\nimport pyarrow as pa\n"
-        "from featurestore.writer import open_writer\n"
+        "from featurestore.catalog.writer import open_writer\n"
         "with open_writer(Path(sys.argv[1]), purpose='dies') as writer:\n"
         "    commit = writer.commit().__enter__()\n"
         "    commit.append('ghost', pa.table({'x': [1]}))\n"
-        "    import featurestore.writer as w\n"
+        "    import featurestore.catalog.writer as w\n"
         "    w.write_atomic = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    commit.publish()\n"
     )

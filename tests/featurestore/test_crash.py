@@ -12,16 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 from support import Collection, CountingBackbone
 
-from featurestore import FeatureStore, maintenance, writer
-from featurestore.cli import cli
+from featurestore import FeatureStore
+from featurestore.catalog import maintenance, writer
+from featurestore.catalog.repair import RepairReport, repair
+from featurestore.catalog.writer import open_writer
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
+from featurestore.embedding.staging import to_arrow
 from featurestore.errors import FeatureStoreError, IntegrityError, QueryError, StoreError
-from featurestore.pull import find_vectors, read_vectors
-from featurestore.repair import RepairReport, repair
-from featurestore.schemas import embeddings_schema
-from featurestore.staging import to_arrow
-from featurestore.state import parse_state, write_atomic
-from featurestore.writer import open_writer
+from featurestore.features.pull import find_vectors, read_vectors
+from featurestore.files import write_atomic
+from featurestore.storage.schemas import embeddings_schema
+from featurestore.storage.state import parse_state
 
 
 def flipped(content: bytes, place: int, bit: int = 0x10) -> bytes:
@@ -112,7 +114,7 @@ def test_a_full_disk_is_one_sentence_and_the_state_stays(
 def test_a_command_says_in_one_line_what_the_system_refused(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("featurestore.sample.write_sample", full_disk)
+    monkeypatch.setattr("featurestore.collections.movies.sample.write_sample", full_disk)
     monkeypatch.setattr("sys.argv", ["featurestore", "sample", str(tmp_path / "sample")])
     assert run_command(cli, "featurestore") == 1
     (line,) = capfd.readouterr().err.strip().splitlines()
@@ -157,7 +159,7 @@ def test_a_state_that_may_not_be_read_is_one_sentence(store: FeatureStore, monke
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("featurestore.state.open_file", refuse)
+    monkeypatch.setattr("featurestore.storage.state.open_file", refuse)
     with pytest.raises(StoreError, match=r"state\.json can't be read \(Permission denied\)"):
         _ = FeatureStore(store.path).state
 
@@ -197,7 +199,7 @@ def test_one_bit_of_a_vector_is_noticed_by_whatever_reads_vectors(
     store: FeatureStore, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a store that is too large to be checked whole: the vectors have checksums of their own."""
-    monkeypatch.setattr("featurestore.catalog.CHECKED_BYTES", 0)
+    monkeypatch.setattr("featurestore.catalog.connection.CHECKED_BYTES", 0)
     store.embed(CountingBackbone())
     (part,) = (store.path / "embeddings").rglob("part-*.parquet")
     content = part.read_bytes()

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from support import CountingBackbone
 
-from featurestore import FeatureStore, views
-from featurestore.cli import cli
+from featurestore import FeatureStore
+from featurestore.catalog import views
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
-from featurestore.export import write
+from featurestore.features.export import write
 
 
 @pytest.fixture

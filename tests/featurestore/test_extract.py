@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from support import Collection, CountingBackbone, jpeg
 
-from featurestore import FeatureStore, extract
+from featurestore import FeatureStore
 from featurestore.backbones.base import Preprocessing
+from featurestore.embedding import extract
 from featurestore.errors import BackboneError, InputError, StoreNotFound
 
 
@@ -19,7 +20,7 @@ def test_every_image_gets_its_vector(store: FeatureStore, collection: Collection
     assert (report.computed, report.present, report.reused) == (24, 0, 0)
     features = store.features("counting", view="collection")
     assert features.ids.tolist() == collection.ids
-    from featurestore.images import decode
+    from featurestore.collections.images import decode
 
     for row, img_id in enumerate(collection.ids):
         pixels = decode((collection.images / f"{img_id}.jpg").read_bytes(), height=16, width=16)

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 from support import Collection, CountingBackbone
 
-from featurestore import FeatureStore, snapshots, views
-from featurestore.cli import cli
+from featurestore import FeatureStore
+from featurestore.catalog import snapshots, views
+from featurestore.commands.cli import cli
 from featurestore.errors import FeatureStoreError, InputError, QueryError
 
 FINE = "SELECT ImgId, Genre1 FROM collection"

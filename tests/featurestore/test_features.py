@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from support import Collection, CountingBackbone, jpeg, needs
 
-from featurestore import Features, FeatureStore, arrow, pull, views
+from featurestore import Features, FeatureStore, arrow
 from featurestore.backbones.base import Preprocessing
-from featurestore.catalog import release_unused
+from featurestore.catalog import views
+from featurestore.catalog.connection import release_unused
 from featurestore.errors import InputError, IntegrityError, MissingExtra
-from featurestore.parts import Part, Vectors
+from featurestore.features import pull
+from featurestore.storage.parts import Part, Vectors
 
 
 @pytest.fixture

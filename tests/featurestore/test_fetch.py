@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from support import jpeg, movie, write_metadata
 
 from featurestore.backbones import kaggle
-from featurestore.cli import cli
+from featurestore.collections.images import content_hash
+from featurestore.collections.movies.fetch import PARTS, fetch
+from featurestore.commands.cli import cli
 from featurestore.errors import BackboneError, InputError
-from featurestore.fetch import PARTS, fetch
-from featurestore.images import content_hash
 
 
 class FakeKaggle:

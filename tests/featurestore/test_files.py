@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from support import Collection, CountingBackbone, huge_png, jpeg
 
-from benchmarks import models
-from featurestore import FeatureStore, files, metadata
-from featurestore.bundle import MANIFEST, open_bundle
-from featurestore.cli import cli
+from benchmarks.models import folder as models
+from featurestore import FeatureStore, files
+from featurestore.collections.images import FORMATS, thumbnail
+from featurestore.collections.movies import metadata
+from featurestore.collections.movies.metadata import read_metadata
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
-from featurestore.contact_sheet import render
 from featurestore.errors import ImageError, InputError, MetadataError, StoreError
-from featurestore.files import read_file
-from featurestore.hashing import file_hash
-from featurestore.images import FORMATS, thumbnail
-from featurestore.metadata import read_metadata
-from featurestore.state import STATE_FILE, read_state
+from featurestore.explore.contact_sheet import render
+from featurestore.features.bundle import MANIFEST, open_bundle
+from featurestore.files import file_hash, read_file
+from featurestore.storage.state import STATE_FILE, read_state
 
 
 def _socket(path: Path) -> None:

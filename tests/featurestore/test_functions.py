@@ -8,7 +8,15 @@ import duckdb
 import pytest
 
 from featurestore import FeatureStore
-from featurestore.functions import ALLOWED, ALLOWED_TABLES, REFUSED, REFUSED_TABLES, VARYING, VARYING_COLUMNS, among
+from featurestore.catalog.functions import (
+    ALLOWED,
+    ALLOWED_TABLES,
+    REFUSED,
+    REFUSED_TABLES,
+    VARYING,
+    VARYING_COLUMNS,
+    among,
+)
 
 EXPRESSIONS = ("scalar", "aggregate", "window", "macro")
 TABLES = ("table", "table_macro")

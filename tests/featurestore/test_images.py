@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from support import jpeg
 
+from featurestore.collections.images import content_hash, decode, inspect
 from featurestore.errors import ImageError
-from featurestore.images import content_hash, decode, inspect
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:

@@ -115,7 +115,7 @@ def test_unusable_images_are_quarantined_with_the_reason(collection: Collection,
 
 
 def test_a_bomb_is_refused(collection: Collection, store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featurestore.images.MAX_PIXELS", 40 * 60)
+    monkeypatch.setattr("featurestore.collections.images.MAX_PIXELS", 40 * 60)
     (collection.images / "777.jpg").write_bytes(jpeg(1, size=(41, 60)))
     report = store.ingest(metadata=collection.metadata, images=collection.images)
     assert "over the limit" in report.broken["777.jpg"]
@@ -193,14 +193,14 @@ def test_byte_identical_images_share_a_group(collection: Collection, store: Feat
 def test_a_changed_file_is_noticed_and_an_unchanged_one_not_read_again(
     collection: Collection, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featurestore.scan.RACY_NS", 0)
+    monkeypatch.setattr("featurestore.collections.scan.RACY_NS", 0)
     store.ingest(metadata=collection.metadata, images=collection.images)
     (collection.images / "105.jpg").write_bytes(jpeg(4242))
     # The same size and modification time as before must not hide a change.
     stat = (collection.images / "105.jpg").stat()
     os.utime(collection.images / "105.jpg", ns=(stat.st_atime_ns, 1))
     read: list[int] = []
-    from featurestore import scan
+    from featurestore.collections import scan
 
     inspect = scan.inspect
     monkeypatch.setattr(scan, "inspect", lambda content: read.append(len(content)) or inspect(content))
@@ -237,8 +237,8 @@ def test_many_files_are_read_in_pieces_and_stored_in_order(
     """Of a text order (10.jpg before 9.jpg), in more than one table of rows, with one file that comes late."""
     whole = FeatureStore(tmp_path / "whole")
     whole.ingest(metadata=collection.metadata, images=collection.images)
-    monkeypatch.setattr("featurestore.scan.TABLE_ROWS", 2)
-    monkeypatch.setattr("featurestore.scan.TASK_FILES", 1)
+    monkeypatch.setattr("featurestore.collections.scan.TABLE_ROWS", 2)
+    monkeypatch.setattr("featurestore.collections.scan.TASK_FILES", 1)
     pieces = FeatureStore(tmp_path / "pieces")
     pieces.ingest(metadata=collection.metadata, images=collection.images)
     query = "SELECT * FROM images"

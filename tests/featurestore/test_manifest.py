@@ -12,8 +12,8 @@ import pytest
 from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore, open_bundle
-from featurestore.bundle import write_bundle
 from featurestore.errors import InputError, IntegrityError
+from featurestore.features.bundle import write_bundle
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from support import HEADER, movie, write_metadata
 
+from featurestore.collections.movies.metadata import read_metadata
 from featurestore.errors import MetadataError
-from featurestore.metadata import read_metadata
 
 
 def test_rows_are_ordered_and_identical_ones_dropped(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from support import CountingBackbone
 
-from featurestore import FeatureStore, views
+from featurestore import FeatureStore
+from featurestore.catalog import views
 from featurestore.errors import BackboneError, FeatureStoreError, InputError
 
 Step = Callable[[FeatureStore], object]

@@ -15,7 +15,7 @@ from featurestore._optional import LAST_PYTHON, import_extra
 from featurestore.backbones import kaggle
 from featurestore.backbones.registry import load
 from featurestore.errors import MissingExtra
-from featurestore.features import Features
+from featurestore.features.features import Features
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

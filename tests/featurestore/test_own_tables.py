@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from support import Collection
 
-from featurestore import FeatureStore, maintenance
+from featurestore import FeatureStore
+from featurestore.catalog import maintenance
 from featurestore.errors import FeatureStoreError, InputError
 
 DAY, MOMENT = datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1, 12)

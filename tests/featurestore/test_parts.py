@@ -10,7 +10,7 @@ from support import Collection, CountingBackbone, jpeg
 
 import featurestore
 from featurestore import FeatureStore
-from featurestore.cli import cli
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
 

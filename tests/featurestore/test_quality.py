@@ -11,12 +11,12 @@ from PIL import Image
 from support import Collection, CountingBackbone, jpeg
 
 from featurestore import FeatureStore
-from featurestore.cli import cli
+from featurestore.catalog.writer import open_writer
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
+from featurestore.embedding.staging import to_arrow
 from featurestore.errors import InputError
-from featurestore.quality import check, leakage, near_by_cosine, render
-from featurestore.staging import to_arrow
-from featurestore.writer import open_writer
+from featurestore.explore.quality import check, leakage, near_by_cosine, render
 
 
 def test_a_clean_store_has_no_faults(store: FeatureStore) -> None:
@@ -86,7 +86,7 @@ def test_bad_vectors_that_got_in_are_found(store: FeatureStore, value: float, re
         if not np.isfinite(value):
             vector[0, 3] = value
         table = rows.set_column(rows.column_names.index("embedding"), "embedding", to_arrow(vector))
-        from featurestore.schemas import embeddings_schema
+        from featurestore.storage.schemas import embeddings_schema
 
         planted = table.select(embeddings_schema(16).names).cast(embeddings_schema(16))
         commit.append("embeddings", planted, partition={"backbone": "counting", "revision": revision})

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import pytest
 from support import Collection, CountingBackbone
 
-from featurestore import FeatureStore, views
-from featurestore.duckdb_errors import words
+from featurestore import FeatureStore
+from featurestore.catalog import views
+from featurestore.catalog.duckdb_errors import words
+from featurestore.commands.formats import FORMS, run_to_bytes
 from featurestore.errors import FeatureStoreError, InputError, QueryError
-from featurestore.query import FORMS, run_to_bytes
 
 
 @pytest.fixture(scope="module")

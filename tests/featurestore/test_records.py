@@ -11,11 +11,12 @@ import pyarrow as pa
 import pytest
 from support import Collection, CountingBackbone
 
-from featurestore import FeatureStore, maintenance, snapshots
+from featurestore import FeatureStore
+from featurestore.catalog import maintenance, snapshots
+from featurestore.catalog.repair import repair
+from featurestore.catalog.writer import open_writer
 from featurestore.errors import FeatureStoreError, IntegrityError, StoreLocked
-from featurestore.parts import recorded_part
-from featurestore.repair import repair
-from featurestore.writer import open_writer
+from featurestore.storage.parts import recorded_part
 
 PART = f"part-{'0' * 32}.parquet"
 HUGE = 2**70

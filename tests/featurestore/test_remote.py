@@ -8,11 +8,12 @@ import pytest
 from pyarrow import fs
 from support import Collection, CountingBackbone, jpeg, needs
 
-from featurestore import FeatureStore, remote
+from featurestore import FeatureStore
 from featurestore import open as open_store
-from featurestore.cli import cli
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import StoreError, StoreNotFound
+from featurestore.storage import remote
 
 
 @pytest.fixture(scope="module")

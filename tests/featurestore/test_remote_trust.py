@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from support import Collection, CountingBackbone
 
-from featurestore import FeatureStore, remote
+from featurestore import FeatureStore
 from featurestore import open as open_store
 from featurestore.errors import FeatureStoreError, IntegrityError, StoreError
+from featurestore.storage import remote
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from featurestore import FeatureStore
+from featurestore.collections.movies.sample import NOTE, write_sample
 from featurestore.errors import InputError
-from featurestore.sample import NOTE, write_sample
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_an_interrupt_between_the_two_renames_puts_the_earlier_sample_back(
         rename(source, destination)
 
     monkeypatch.setattr(os, "replace", stop)
-    monkeypatch.setattr("featurestore.sample._write_posters", lambda *_: None)
+    monkeypatch.setattr("featurestore.collections.movies.sample._write_posters", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         write_sample(target)
     assert (target / "MovieGenre.csv").read_text() == "earlier"

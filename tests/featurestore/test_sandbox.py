@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from support import CountingBackbone
 
-from featurestore import FeatureStore, sandbox
-from featurestore.duckdb_errors import interruptible
+from featurestore import FeatureStore
+from featurestore.catalog import sandbox
+from featurestore.catalog.duckdb_errors import interruptible
 from featurestore.errors import InputError, QueryError
 
 ALLOWED = [
@@ -251,7 +252,7 @@ def test_any_time_limit_is_a_number_of_seconds(shared: FeatureStore) -> None:
 
 def test_a_view_reads_no_file_by_the_name_of_its_parts(shared: FeatureStore) -> None:
     """The store's own connection is not locked down: what a user's view may name must be checked before."""
-    from featurestore import views
+    from featurestore.catalog import views
 
     secret = shared.path.parent / "secret.csv"
     with pytest.raises(QueryError, match="rename it"):

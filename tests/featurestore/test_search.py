@@ -8,11 +8,11 @@ import pytest
 from support import Collection, CountingBackbone, jpeg
 
 from featurestore import FeatureStore
-from featurestore.cli import cli
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
-from featurestore.contact_sheet import render
 from featurestore.errors import BackboneError, InputError, QueryError
-from featurestore.search import METRICS
+from featurestore.explore.contact_sheet import render
+from featurestore.explore.search import METRICS
 
 
 class _Broken(CountingBackbone):

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from support import Collection, CountingBackbone
 
-from featurestore import FeatureStore, maintenance
+from featurestore import FeatureStore
 from featurestore.backbones.base import BackboneSpec, Preprocessing
+from featurestore.catalog import maintenance
+from featurestore.catalog.writer import open_writer
+from featurestore.embedding.staging import Staging, publish_vectors
 from featurestore.errors import EmbeddingError, FeatureStoreError, IntegrityError, StoreError
-from featurestore.staging import Staging, publish_vectors
-from featurestore.writer import open_writer
 
 
 def batches(store: FeatureStore) -> list[Path]:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from support import Collection, CountingBackbone, jpeg
 
-from featurestore import FeatureStore, maintenance, snapshots, views
+from featurestore import FeatureStore
 from featurestore import open as open_store
 from featurestore.backbones.base import Preprocessing
+from featurestore.catalog import maintenance, snapshots, views
 from featurestore.errors import InputError, IntegrityError, QueryError, StoreError
-from featurestore.lineage import render as render_lineage
+from featurestore.explore.lineage import render as render_lineage
 
 
 def everything(store: FeatureStore) -> list[object]:

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from support import Collection, CountingBackbone, jpeg
 
 import featurestore
-from featurestore import Features, FeatureStore, parts, pull, views
+from featurestore import Features, FeatureStore
 from featurestore.backbones.base import Preprocessing
-from featurestore.cli import cli
+from featurestore.catalog import views
+from featurestore.commands.cli import cli
 from featurestore.commands.export import FORMS
 from featurestore.commands.options import run_command
+from featurestore.embedding.vector_files import read_vectors_file
 from featurestore.errors import InputError, IntegrityError, QueryError
-from featurestore.vector_files import read_vectors_file
+from featurestore.features import pull
+from featurestore.storage import parts
 
 
 def named(value: Any) -> str:

@@ -11,11 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from support import Collection, CountingBackbone
 
-from featurestore import FeatureStore, export, query
-from featurestore.bundle import write_bundle
-from featurestore.cli import cli
+from featurestore import FeatureStore
+from featurestore.commands import formats as query
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
+from featurestore.features import export
+from featurestore.features.bundle import write_bundle
 from featurestore.suffixes import PAGE, format_of
 
 

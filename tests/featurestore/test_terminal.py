@@ -11,8 +11,9 @@ import pytest
 from pseudo_terminal import pseudo_terminal
 from support import Collection, CountingBackbone, movie, write_metadata
 
-from featurestore import FeatureStore, terminal, views
-from featurestore.cli import cli
+from featurestore import FeatureStore, terminal
+from featurestore.catalog import views
+from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError
 from featurestore.progress import ConsoleProgress

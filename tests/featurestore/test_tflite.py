@@ -9,8 +9,8 @@ from support import needs
 
 from featurestore.backbones.base import Preprocessing
 from featurestore.backbones.registry import load
+from featurestore.collections.images import decode
 from featurestore.errors import BackboneError
-from featurestore.images import decode
 
 needs("ai_edge_litert")
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from support import Collection, CountingBackbone
 
-from featurestore import FeatureStore, catalog, quality, snapshots, views
+from featurestore import FeatureStore
+from featurestore.catalog import connection as catalog
+from featurestore.catalog import snapshots, views
+from featurestore.catalog.guard import guard
+from featurestore.commands.formats import FORMS
 from featurestore.errors import FeatureStoreError, QueryError
-from featurestore.guard import guard
-from featurestore.query import FORMS
+from featurestore.explore import quality
 
 CANARY = "canary-7d21"
 PLAN = "json_serialize_plan('SELECT nosuch FROM read_csv(''{secret}'', header=true, delim=''|'', all_varchar=true)')"

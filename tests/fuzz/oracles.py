@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore import FeatureStore
+from featurestore.collections.movies.metadata import COLUMNS, Metadata, read_metadata
+from featurestore.commands.formats import FORMS
+from featurestore.embedding.vector_files import Vectors, read_vectors_file
 from featurestore.errors import FeatureStoreError, InputError, MetadataError, QueryError
-from featurestore.metadata import COLUMNS, Metadata, read_metadata
-from featurestore.query import FORMS
-from featurestore.schemas import MOVIES
-from featurestore.vector_files import Vectors, read_vectors_file
+from featurestore.storage.schemas import MOVIES
 
 HEADER = (",".join(COLUMNS) + "\n").encode()
 # Queries that would not end are as good as ended ones: what counts is what they reached.

@@ -44,6 +44,6 @@ def make_store(folder: Path) -> FeatureStore:
 
 
 def in_this_process(function: Callable[[Any], Any], tasks: Sequence[Any], **_: Any) -> Iterator[tuple[int, Any]]:
-    """Stands for `benchmarks.pool.computed`."""
+    """Stands for `benchmarks.run.pool.computed`."""
     for number, task in enumerate(tasks):
         yield number, function(task)

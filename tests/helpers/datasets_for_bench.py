@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.dataset import EmbeddingDataset
+from benchmarks.plan.dataset import EmbeddingDataset
 
 
 def plain_dataset(n: int, d: int, *, classes: int = 3, seed: int = 0) -> EmbeddingDataset:

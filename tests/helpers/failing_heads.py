@@ -125,7 +125,7 @@ class _Peeping(_Simple):
 
     def predict_proba(self, X):  # type: ignore[no-untyped-def]
         import featurestore
-        from benchmarks.dataset import from_store, shuffled
+        from benchmarks.plan.dataset import from_store, shuffled
 
         data = shuffled(from_store(featurestore.open(self.path), "counting"), seed=0)
         nearest = ((X[:, None] - data.X) ** 2).sum(axis=2).argmin(axis=1)

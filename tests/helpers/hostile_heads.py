@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from benchmarks import worker
+from benchmarks.run import worker
 
 # Given to every process that a head starts, so that a test finds those that are left.
 MARK = "HOSTILE_HEAD"

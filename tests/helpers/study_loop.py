@@ -13,7 +13,7 @@ from torch import nn
 from benchmarks.finetune.frozen import HEIGHT, WIDTH, normalised
 from benchmarks.finetune.recipes import Recipe
 from benchmarks.finetune.weights import Weights
-from featurestore.images import decode
+from featurestore.collections.images import decode
 
 
 class StudyLoop:

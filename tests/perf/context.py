@@ -99,7 +99,7 @@ class Context:
         return str(path), "a made-up table"
 
     def _drawn(self, count: int) -> list[str]:
-        from featurestore.sample import write_sample
+        from featurestore.collections.movies.sample import write_sample
 
         folder = self.scratch / "drawn"
         if not folder.exists():

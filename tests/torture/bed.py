@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 from support import GENRES, CountingBackbone, jpeg, members, movie, write_metadata
 
-from featurestore import FeatureStore, maintenance
+from featurestore import FeatureStore
 from featurestore import open as open_store
+from featurestore.catalog import maintenance
 from torture import content as contents
 from torture.content import Content
 
@@ -159,7 +160,7 @@ class Bed:
 
     def with_garbage(self, store: FeatureStore) -> None:
         """Builds a store in which there is much to remove."""
-        from featurestore import snapshots
+        from featurestore.catalog import snapshots
 
         self.many_parts(store)
         maintenance.compact(store.path)

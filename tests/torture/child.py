@@ -43,13 +43,13 @@ def main() -> int:
     )
     program = sys.argv[1]
     if program == "benchmarks":
-        from benchmarks import work
-        from benchmarks.cli import cli
+        from benchmarks.commands.cli import cli
+        from benchmarks.run import work
 
         work.FLUSH_SECONDS = float(os.environ.get("TORTURE_FLUSH_SECONDS", work.FLUSH_SECONDS))
     else:
-        from featurestore import extract
-        from featurestore.cli import cli
+        from featurestore.commands.cli import cli
+        from featurestore.embedding import extract
 
         extract.PUBLISH_ROWS = int(os.environ.get("TORTURE_PUBLISH_ROWS", extract.PUBLISH_ROWS))
     if "TORTURE_STARTED" in os.environ:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from featurestore import maintenance, snapshots
-from featurestore.layout import list_state
-from featurestore.parts import read_part
-from featurestore.state import State, read_state
+from featurestore.catalog import maintenance, snapshots
+from featurestore.storage.layout import list_state
+from featurestore.storage.parts import read_part
+from featurestore.storage.state import State, read_state
 
 # Facts about when, where and in how many runs; an interrupted extraction adds a record of its own.
 VOLATILE = {

@@ -97,9 +97,9 @@ def run(context: Context) -> list[Row]:
 def _master(bed: Bed) -> Callable[[FeatureStore], object]:
     def make(store: FeatureStore) -> None:
         from benchmarks.heads.registry import find
-        from benchmarks.protocols import Protocol
-        from benchmarks.runner import run as bench
-        from benchmarks.work import Limits
+        from benchmarks.plan.protocols import Protocol
+        from benchmarks.run.runner import run as bench
+        from benchmarks.run.work import Limits
 
         bed.embedded(store)
         store.snapshot("kept")

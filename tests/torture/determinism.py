@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from featurestore import maintenance
+from featurestore.catalog import maintenance
 from torture import content as contents
 from torture.bed import Bed
 from torture.content import Content

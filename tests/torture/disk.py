@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurestore.state import STATE_FILE
+from featurestore.storage.state import STATE_FILE
 from torture import bed as beds
 from torture import content as contents
 from torture import shim

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from support import CountingBackbone, jpeg, movie, write_metadata
 
-from featurestore import FeatureStore, maintenance
+from featurestore import FeatureStore
+from featurestore.catalog import maintenance
 from torture.context import Context
 from torture.launch import Done, as_process
 from torture.table import Row

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurestore.state import STATE_FILE, State, parse_state
+from featurestore.storage.state import STATE_FILE, State, parse_state
 from torture import bed as beds
 from torture import content as contents
 from torture import shim

@@ -23,8 +23,8 @@ class Done:
 
 def in_process(arguments: Sequence[str]) -> Done:
     """Run a command in this process, with all that it, or a library below Python, writes to the screen."""
-    from benchmarks.cli import cli as benchmarks
-    from featurestore.cli import cli as featurestore
+    from benchmarks.commands.cli import cli as benchmarks
+    from featurestore.commands.cli import cli as featurestore
     from featurestore.commands.options import run_command
 
     program = {"featurestore": featurestore, "benchmarks": benchmarks}[arguments[0]]

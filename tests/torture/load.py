@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from featurestore import FeatureStore, maintenance
+from featurestore import FeatureStore
+from featurestore.catalog import maintenance
 from torture import bed as beds
 from torture.bed import Bed
 from torture.context import Context

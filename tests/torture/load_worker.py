@@ -14,8 +14,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import pyarrow as pa  # noqa: E402
 
-from featurestore import FeatureStore, maintenance  # noqa: E402
+from featurestore import FeatureStore  # noqa: E402
 from featurestore import open as open_store  # noqa: E402
+from featurestore.catalog import maintenance  # noqa: E402
 from featurestore.errors import StoreError, StoreLocked  # noqa: E402
 
 # Rows of `a` and `b` are committed together, so a whole state has as many of each; the bench commits its tables so too.
@@ -102,9 +103,9 @@ def writer(root: Path, seconds: float, number: int) -> dict[str, Any]:
 def bench(root: Path, seconds: float, _: int) -> dict[str, Any]:
     """Run the bench with one seed after another: each is new cells."""
     from benchmarks.heads.registry import find
-    from benchmarks.protocols import Protocol
-    from benchmarks.runner import run
-    from benchmarks.work import Limits
+    from benchmarks.plan.protocols import Protocol
+    from benchmarks.run.runner import run
+    from benchmarks.run.work import Limits
 
     end, done, faults, seed = time.time() + seconds, 0, [], 0
     heads = find(["majority", "knn"])

@@ -28,8 +28,8 @@ def cached(options: Options) -> Callable[[], Any]:
     from benchmarks.finetune import frozen, recipes
     from benchmarks.finetune.train import fit_predict
     from benchmarks.finetune.weights import load
-    from benchmarks.protocols import Split
-    from featurestore.images import content_hash
+    from benchmarks.plan.protocols import Split
+    from featurestore.collections.images import content_hash
 
     loaded = load(options["weights"])
     recipe = recipes.with_weights(recipes.RECIPES["resnet50_head"], loaded)

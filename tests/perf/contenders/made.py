@@ -56,9 +56,9 @@ def store(options: Options) -> Callable[[], Any]:
     import pyarrow as pa
 
     from featurestore.backbones.base import BackboneSpec, Preprocessing
-    from featurestore.schemas import IMAGES
-    from featurestore.staging import publish_vectors
-    from featurestore.writer import open_writer
+    from featurestore.catalog.writer import open_writer
+    from featurestore.embedding.staging import publish_vectors
+    from featurestore.storage.schemas import IMAGES
 
     def once() -> Any:
         X = np.load(options["matrix"], mmap_mode="r")
@@ -205,9 +205,9 @@ def labelled(options: Options) -> Callable[[], Any]:
     import pyarrow as pa
 
     from featurestore.backbones.base import BackboneSpec, Preprocessing
-    from featurestore.schemas import IMAGES, MOVIES
-    from featurestore.staging import publish_vectors
-    from featurestore.writer import open_writer
+    from featurestore.catalog.writer import open_writer
+    from featurestore.embedding.staging import publish_vectors
+    from featurestore.storage.schemas import IMAGES, MOVIES
 
     counts = {name: count // options["divide"] for name, count in STUDY_CLASSES.items()}
 

@@ -21,7 +21,7 @@ def pull(options: Options) -> Callable[[], Any]:
     """A matrix from a store that this process has not opened yet; as for the rivals, imports are not timed."""
     from featurestore import open as open_store
 
-    importlib.import_module("featurestore.feature_rows")
+    importlib.import_module("featurestore.features.rows")
 
     def once() -> Any:
         store = open_store(options["store"])
@@ -49,7 +49,7 @@ def subset(options: Options) -> Callable[[], Any]:
     """The rows of ``ids`` out of a store that this process has not opened yet."""
     from featurestore import open as open_store
 
-    importlib.import_module("featurestore.feature_rows")
+    importlib.import_module("featurestore.features.rows")
     ids = np.load(options["ids"])
 
     def once() -> Any:
@@ -89,7 +89,7 @@ def similar(options: Options) -> Callable[[], Any]:
 
 def near_pairs(options: Options) -> Callable[[], Any]:
     """All pairs of at least this cosine, vectors in memory."""
-    from featurestore.quality import near_by_cosine
+    from featurestore.explore.quality import near_by_cosine
 
     X = np.load(options["matrix"])
     ids = np.arange(1, len(X) + 1, dtype=np.int32)
@@ -204,7 +204,7 @@ def bench(options: Options) -> Callable[[], Any]:
 
     def once() -> Any:
         store = next(copies)
-        argv = [sys.executable, "-m", "benchmarks.cli", "run", "--store", str(store), "--json"]
+        argv = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(store), "--json"]
         argv += ["--folds", str(options["folds"]), "--repeats", str(options["repeats"])]
         done = subprocess.run(argv, check=True, capture_output=True, text=True)
         report = json.loads(done.stdout)["runs"][0]

@@ -11,7 +11,7 @@ from typing import Any
 from support import missing
 
 from featurestore import FeatureStore
-from featurestore.bundle import write_bundle
+from featurestore.features.bundle import write_bundle
 from torture.inputs import Kind, Refused, Work
 
 BENCH = ("benchmarks", "run", "--head", "majority", "--folds", "2", "--quick")

@@ -32,7 +32,7 @@ def _create(
 
 
 def _views(work: Work, views: Sequence[tuple[str, str]]) -> None:
-    from featurestore import views as own
+    from featurestore.catalog import views as own
 
     for name, query in views:
         own.create(work.store, name, query)

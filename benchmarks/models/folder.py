@@ -1,0 +1,274 @@
+"""Fitted heads as folders that are read without pickle: a card, the model in skops' format, checksums."""
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.heads.probabilities import class_codes, on_all_classes
+from featurestore._optional import import_extra
+from featurestore.errors import InputError, IntegrityError, reason
+from featurestore.files import open_file, read_file, why
+
+CARD, MODEL, README = "card.json", "model.skops", "README.md"
+FORMAT = 1
+# Types outside scikit-learn, NumPy and SciPy that the built-in heads are made of; skops knows the others.
+TRUSTED = frozenset(
+    {
+        "collections.OrderedDict",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+    }
+)
+OWN_TYPES = "benchmarks.heads."
+# Bytes of the largest card that is read: a hundred thousand classes fit.
+LARGEST_CARD = 16 * 2**20
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# What is read of a card besides what is only shown, and what it must be.
+FIELDS: dict[str, Callable[[Any], bool]] = {
+    "sha256": lambda value: isinstance(value, dict),
+    "classes": lambda value: _names(value) and 0 < len(value) == len(set(value)),
+    "backbone": _text,
+    "revision": _text,
+    "weights": _names,
+    "sources": _names,
+    "embed_dim": lambda value: type(value) is int and value > 0,
+    "view": _text,
+    "label": _text,
+    "synthetic": lambda value: isinstance(value, bool),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted head and its card.
+
+    Parameters
+    ----------
+    classifier
+        With ``predict_proba``; its classes are places in the card's ``classes``.
+    card
+        What it was made of and what it scored; plain JSON.
+    """
+
+    classifier: Any
+    card: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the columns of `predict_proba`."""
+        return tuple(self.card["classes"])
+
+    def predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Probabilities ``(n, n_classes)`` float32 of vectors ``(n, d)``.
+
+        Raises
+        ------
+        InputError
+            When the vectors have another length than those it learned from, or the classifier fails or answers with
+            anything but probabilities.
+        """
+        X = np.asarray(X, np.float32)
+        if X.ndim != 2 or X.shape[1] != self.card["embed_dim"]:
+            raise InputError(f"got vectors of shape {X.shape}, expected (n, {self.card['embed_dim']})")
+        try:
+            answer = self.classifier.predict_proba(X)
+            proba = on_all_classes(self.classifier, answer, n_rows=len(X), n_classes=len(self.classes))
+        except Exception as error:  # whoever wrote the model chose its parts
+            raise InputError(f"the model can't be used ({reason(error)[:200]}): get the model folder again") from error
+        return proba.astype(np.float32)
+
+
+def dumps(classifier: Any, *, trust: Sequence[str] = ()) -> bytes:
+    """A fitted classifier as bytes that can be read without pickle.
+
+    Raises
+    ------
+    InputError
+        When it holds something that can't be stored so, or a type that is not trusted.
+    """
+    skops = import_extra("skops.io", "bench", needed_by="storing a model")
+    try:
+        content = skops.dumps(classifier, compression=zipfile.ZIP_DEFLATED)
+        foreign = _foreign(content, trust)
+    except Exception as error:  # an own head holds anything
+        raise InputError(f"a {type(classifier).__name__} can't be stored without pickle: {error}") from error
+    if foreign:
+        raise InputError(f"the model holds the types {', '.join(foreign)}: name those you trust with --trust")
+    return content
+
+
+def saved_bytes(classifier: Any) -> int:
+    """The size of a fitted classifier as `save` writes it.
+
+    Raises
+    ------
+    InputError
+        As `dumps`.
+    """
+    return len(dumps(classifier))
+
+
+def save(classifier: Any, card: dict[str, Any], path: Path, *, trust: Sequence[str] = ()) -> None:
+    """Write a model folder, whole or not at all; one that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        When ``path`` is something else than a model folder, can't be written, or the classifier can't be stored.
+    """
+    if path.exists() and not (path / CARD).is_file():
+        raise InputError(f"{str(path)!r} exists and is no model folder: name another place with -o")
+    content = dumps(classifier, trust=trust)
+    full = {**card, "format": FORMAT, "trusted": sorted(trust), "sha256": {MODEL: hashlib.sha256(content).hexdigest()}}
+    building, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}.tmp") for word in ("new", "old"))
+    try:
+        building.mkdir(parents=True)
+        (building / MODEL).write_bytes(content)
+        (building / README).write_text(describe(full), "utf-8")
+        (building / CARD).write_text(json.dumps(full, indent=1) + "\n", "utf-8")
+        if path.exists():
+            path.rename(old)
+        building.rename(path)
+    except OSError as error:
+        raise InputError(f"the model can't be written to {str(path)!r}: {error.strerror}") from error
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for folder in (building, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
+    """Read a model folder; nothing is unpickled.
+
+    Parameters
+    ----------
+    trust
+        Types besides the built-in heads' own that may be made.
+
+    Raises
+    ------
+    InputError
+        When there is no model folder, or it holds types that are not trusted.
+    IntegrityError
+        When a file's bytes are not those that were written.
+    """
+    folder = Path(path)
+    card, content = _read(folder)
+    _check_card(folder / CARD, card)
+    if hashlib.sha256(content).hexdigest() != card["sha256"].get(MODEL):
+        raise IntegrityError(f"{str(folder / MODEL)!r} is not the file that was written: get the model folder again")
+    skops = import_extra("skops.io", "bench", needed_by="reading a model")
+    try:
+        foreign = _foreign(content, trust)
+        classifier: Any = None if foreign else skops.loads(content, trusted=skops.get_untrusted_types(data=content))
+    except Exception as error:  # whoever wrote the file wrote its checksum: it may be anything
+        raise InputError(
+            f"{str(folder / MODEL)!r} is no model that skops wrote ({reason(error)[:120]}): get the model folder again"
+        ) from error
+    if foreign:
+        raise InputError(f"{str(folder)!r} holds the types {', '.join(foreign)}: name those you trust with --trust")
+    try:
+        class_codes(classifier, len(card["classes"]))
+    except Exception as error:  # any part may be anything
+        raise InputError(
+            f"{str(folder / CARD)!r} names {len(card['classes'])} classes, which are not those of the model "
+            f"({reason(error)[:200]}): get the model folder again"
+        ) from error
+    return Model(classifier, card)
+
+
+def _read(folder: Path) -> tuple[Any, bytes]:
+    """What a model folder holds, unchecked; only regular files, since a pipe or a device has no end."""
+    try:
+        card = json.loads(read_file(folder / CARD, limit=LARGEST_CARD))
+        with open_file(folder / MODEL) as file:
+            return card, file.read()
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(
+            f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {why(error)[:200]}"
+        ) from error
+
+
+def _check_card(path: Path, card: Any) -> None:
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise InputError(f"{str(path)!r} is no card of format {FORMAT}")
+    bad = [name for name, fits in FIELDS.items() if not fits(card.get(name))]
+    if bad:
+        raise InputError(f"the card {str(path)!r} lacks or garbles {', '.join(bad)}: get the model folder again")
+
+
+def _foreign(content: bytes, trust: Sequence[str]) -> list[str]:
+    skops = import_extra("skops.io", "bench", needed_by="models")
+    known = TRUSTED | set(trust)
+    return [name for name in skops.get_untrusted_types(data=content) if name not in known and not _is_own_head(name)]
+
+
+def _is_own_head(name: str) -> bool:
+    """Whether ``name`` is an estimator of a head module: a function there, such as one that runs a file, is not."""
+    if not name.startswith(OWN_TYPES):
+        return False
+    from sklearn.base import BaseEstimator
+
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and issubclass(found, BaseEstimator) and found.__module__ == module
+
+
+def describe(card: dict[str, Any]) -> str:
+    """The card for people, as Markdown."""
+    scores = card.get("scores") or []
+    measured = [
+        f"- accuracy {row['accuracy']:.3f} (95 % interval {row['interval'][0]:.3f} to {row['interval'][1]:.3f}), "
+        f"macro-F1 {row['f1_macro']:.3f}, log loss {row['log_loss']:.3f}: {row['protocol_text']}"
+        for row in scores
+    ] or ["- not measured: run `benchmarks run` with this head and backbone"]
+    return "\n".join(
+        [
+            f"# {card['head']} over {card['backbone']}",
+            "",
+            *(
+                ["**SYNTHETIC data or weights: its scores say nothing about real images.**", ""]
+                if card["synthetic"]
+                else []
+            ),
+            f"Tells {', '.join(card['classes'])} ({card['label']} of the view {card['view']}).",
+            f"Learned from all {card['n_rows']:,} rows; vectors of {card['embed_dim']:,} values.",
+            "",
+            "## Scores on rows it had not seen (of the same head, fitted on parts)",
+            "",
+            *measured,
+            "",
+            "## Where it comes from",
+            "",
+            f"- backbone {card['backbone']}, revision {card['revision']}; weights {', '.join(card['weights'])}",
+            f"- settings {json.dumps(card['settings'])}, chosen {json.dumps(card['chosen'])}, seed {card['seed']}",
+            f"- store state {card['state_id']}, data {card['data_hash']}, fitted {card['created']}",
+            "- " + ", ".join(f"{name} {number}" for name, number in card["libraries"].items()),
+            "",
+        ]
+    )

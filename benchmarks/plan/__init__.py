@@ -1,0 +1,1 @@
+"""What is compared: the data of a feature view, the splits, the checks, and the records of a run."""

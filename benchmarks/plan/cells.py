@@ -1,0 +1,164 @@
+"""The records of a run: a cell, head × dataset × split, with its key; what a worker gets of it; what came of it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.heads.base import HeadSpec
+from benchmarks.plan.dataset import EmbeddingDataset
+from benchmarks.plan.protocols import Split
+from featurestore.errors import reason
+from featurestore.files import file_hash
+from featurestore.terminal import visible
+
+# Raise it when a change of the bench changes results that are already stored.
+BENCH_VERSION = 2
+
+
+# Characters that are kept of what a head says.
+LONGEST_MESSAGE = 200
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What to do: fit ``head`` on the training rows, predict the test rows.
+
+    Parameters
+    ----------
+    tune
+        Choose the head's settings on inner folds first.
+    members
+        Cells of the same rows whose results this one is made of; empty for one with a fit of its own.
+    """
+
+    head: HeadSpec
+    dataset: EmbeddingDataset
+    split: Split
+    seed: int
+    tune: bool = False
+    members: tuple["Cell", ...] = ()
+
+    @cached_property
+    def model_key(self) -> str:
+        """16 hex digits of head and data, whatever the split."""
+        return model_key(self.head, self.dataset)
+
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits that are equal exactly when the result must be."""
+        return _digest(
+            {
+                "model": self.model_key,
+                "split": self.split.hash(self.dataset.ids),
+                "place": [self.split.protocol, self.split.repeat, self.split.fold, self.split.size],
+                "seed": self.seed,
+                "search": {name: repr(value) for name, value in self.head.search.items()} if self.tune else None,
+                "members": [member.key for member in self.members],
+            }
+        )
+
+
+def model_key(head: HeadSpec, dataset: EmbeddingDataset) -> str:
+    """16 hex digits of a head's version and the data it learns from."""
+    return _digest(
+        {
+            "bench": BENCH_VERSION,
+            "head": head.name,
+            "factory": [head.factory.rpartition(":")[2], head.code_hash],
+            "parameters": {name: _meaning(value) for name, value in head.parameters.items()},
+            # Two backbones may hold equal vectors: each has rows of its own.
+            "data": [dataset.backbone, dataset.revision, dataset.data_hash],
+        }
+    )
+
+
+def _meaning(value: Any) -> str:
+    """A setting as it counts for the result: where it names a file, the file's bytes, which may change."""
+    path = Path(value).expanduser() if isinstance(value, str) and (Path(value).suffix or "/" in value) else None
+    if path is None or not path.is_file():
+        return repr(value)
+    return _file_hash(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _file_hash(path: Path, _: int) -> str:
+    """Once a file and time of change: many cells have the same head."""
+    return file_hash(path)
+
+
+def _digest(identity: Any) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell as a worker gets it: small, and without the matrix.
+
+    ``matrix`` is a ``.npy`` of ``(n, d)`` float32; ``y`` ``(n,)`` codes, or ``(n, n_classes)`` of 0 and 1.
+    """
+
+    head: HeadSpec
+    matrix: Path
+    y: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    n_classes: int
+    seed: int
+    tune: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a cell: ``proba`` ``(n_test, n_classes)`` float32, or the reason that there is none."""
+
+    status: str
+    message: str = ""
+    proba: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    fit_seconds: float = float("nan")
+    predict_ms: float = float("nan")
+    chosen: str = ""
+    inner_score: float = float("nan")
+
+
+def named_reason(error: BaseException) -> str:
+    """Name and first line of an error, short enough for a table."""
+    name, said = type(error).__name__, reason(error)
+    return shortened(name if said == name else f"{name}: {said}")
+
+
+def shortened(text: str) -> str:
+    return visible(text[:LONGEST_MESSAGE])
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Measured on one thread; NaN where it can't be had.
+
+    Parameters
+    ----------
+    fit_seconds
+        Of one fit on the training part.
+    predict_ms_p50, predict_ms_p95
+        Milliseconds to predict one row alone: the median and the 95th percentile.
+    memory_mb
+        Peak resident memory while fitting and predicting, above what the process held before (Linux only).
+    model_bytes
+        Size of the fitted model as `benchmarks fit` saves it.
+    depends_on_batch
+        Whether a row's prediction changes with the rows beside it: then test rows teach.
+    """
+
+    message: str = ""
+    fit_seconds: float = float("nan")
+    predict_ms_p50: float = float("nan")
+    predict_ms_p95: float = float("nan")
+    memory_mb: float = float("nan")
+    model_bytes: float = float("nan")
+    depends_on_batch: bool = False

@@ -1,0 +1,228 @@
+"""What heads learn from: a matrix, coded labels and duplicate groups, taken from a feature view."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore import Features, FeatureStore
+from featurestore.errors import InputError
+from featurestore.features.labels import has_label
+from featurestore.storage.names import quote_name
+
+# Labels of a multi-label task that are rarer say more about luck than about heads.
+MIN_LABEL_ROWS = 20
+
+
+@dataclass(frozen=True)
+class EmbeddingDataset:
+    """Rows ready for learning, ascending ``ImgId``.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` float32, finite.
+    y
+        ``(n,)`` int64, places in ``classes``; in a multi-label task ``(n, n_classes)`` int64 of 0 and 1.
+    ids
+        ``(n,)`` int32.
+    groups
+        ``(n,)`` int64; rows of one group must never be on both sides of a split.
+    missing
+        How many labelled rows of the view are left out because a backbone has no embedding of them.
+    unlabelled
+        How many rows of the view have no label.
+    rare
+        How many rows of a multi-label task are left out because none of their labels has `MIN_LABEL_ROWS` rows.
+    """
+
+    X: NDArray[np.float32]
+    y: NDArray[np.int64]
+    ids: NDArray[np.int32]
+    groups: NDArray[np.int64]
+    classes: tuple[str, ...]
+    backbone: str
+    revision: str
+    view: str
+    label: str
+    state_id: str
+    synthetic: bool
+    missing: int = 0
+    unlabelled: int = 0
+    rare: int = 0
+
+    @property
+    def task(self) -> str:
+        """``multiclass`` or ``multilabel``."""
+        return "multiclass" if self.y.ndim == 1 else "multilabel"
+
+    @cached_property
+    def strata(self) -> NDArray[np.int64]:
+        """``(n,)`` int64: the class by which splits are stratified; with several labels a row's rarest one."""
+        if self.y.ndim == 1:
+            return self.y
+        return np.where(self.y > 0, self.y.sum(axis=0), len(self.y) + 1).argmin(axis=1)
+
+    @cached_property
+    def data_hash(self) -> str:
+        """16 hex digits of ids, labels, classes and vectors: equal data, equal results."""
+        digest = hashlib.sha256(repr((self.X.shape, self.classes)).encode())
+        for array in (self.ids, self.y, self.X):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def labels_hash(self) -> str:
+        """16 hex digits of ids, labels and classes, whatever the vectors: what all backbones of a run share."""
+        digest = hashlib.sha256(repr((self.y.shape, self.classes)).encode())
+        for array in (self.ids, self.y):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
+
+    def only(self, ids: NDArray[np.int32]) -> "EmbeddingDataset":
+        """The rows of these ids, which must all be there."""
+        rows = np.searchsorted(self.ids, ids)
+        return replace(self, X=self.X[rows], y=self.y[rows], ids=self.ids[rows], groups=self.groups[rows])
+
+
+def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", label: str = "Genre1") -> EmbeddingDataset:
+    """The rows of ``view`` that have a label and an embedding of ``backbone``.
+
+    Parameters
+    ----------
+    backbone
+        A name, or several joined by ``+``: their vectors side by side, each at unit length.
+    label
+        A column of the view; rows without a label (see `featurestore.features.labels`) are left out and counted. A
+        column that holds lists makes a multi-label task of it; its labels with fewer than `MIN_LABEL_ROWS` rows are
+        left out.
+
+    Raises
+    ------
+    InputError
+        When the view lacks the label column, has no embedded row, or the label's values are one or nearly all
+        different; when a backbone is named twice.
+    """
+    names = backbone.split("+")
+    if len(set(names)) < len(names):
+        raise InputError(f"got {backbone!r}, which names a backbone twice: name each once")
+    features = store.features(names if len(names) > 1 else backbone, view=view)
+    if label not in features.table.column_names:
+        have = ", ".join(features.table.column_names)
+        raise InputError(f"the view {view!r} has no column {label!r} (it has: {have}): name the label with --label")
+    labels = features.table[label].to_pylist()
+    labelled = np.array([has_label(value) for value in labels], bool)
+    kept, y, classes = _coded(labels, labelled)
+    if not kept.any():
+        raise InputError(_nothing_left(view, label, backbone, embedded=len(labels), labelled=int(labelled.sum())))
+    if len(classes) < 2:
+        raise InputError(f"{label} has one class only in the view {view!r} ({classes[0]!r}): nothing to tell apart")
+    if y.ndim == 1 and 2 * len(classes) > len(y):
+        raise InputError(
+            f"{label} has {len(classes):,} different values over the {len(y):,} rows of the view {view!r}, expected "
+            "classes of many rows each: name another --label"
+        )
+    X = features.X if len(names) == 1 else _at_unit_length(features.X, [dim for _, dim in features.dims])
+    elsewhere = _unlabelled(store, features, view=view, label=label) if features.missing else 0
+    return EmbeddingDataset(
+        X=X if kept.all() else X[kept],
+        y=y,
+        ids=features.ids[kept],
+        groups=features.groups[kept],
+        classes=classes,
+        backbone=backbone,
+        revision=features.revision,
+        view=view,
+        label=label,
+        state_id=features.state_id,
+        synthetic=features.synthetic,
+        missing=features.missing - elsewhere,
+        unlabelled=int((~labelled).sum()) + elsewhere,
+        rare=int((labelled & ~kept).sum()),
+    )
+
+
+def _nothing_left(view: str, label: str, backbone: str, *, embedded: int, labelled: int) -> str:
+    """Why no row is left to learn from, and what to do."""
+    if labelled:
+        return (
+            f"each {label} of the view {view!r} has fewer than {MIN_LABEL_ROWS} rows with an embedding of "
+            f"{backbone!r}: name another --label, or embed more"
+        )
+    if embedded:
+        return (
+            f"none of the {embedded:,} rows of the view {view!r} that have an embedding of {backbone!r} has a {label} "
+            "(all are NULL, NaN or blank): name another --label"
+        )
+    return f"no row of the view {view!r} has both a {label} and an embedding of {backbone!r}: embed it first"
+
+
+def _unlabelled(store: FeatureStore, features: Features, *, view: str, label: str) -> int:
+    """How many rows of the view have neither an embedding nor a label."""
+    rows = store.sql(
+        f"SELECT v.ImgId, v.{quote_name(label)} AS label FROM {quote_name(view)} AS v "
+        "JOIN images_usable AS i ON i.ImgId = v.ImgId"
+    )
+    embedded = set(features.ids.tolist())
+    return sum(row["ImgId"] not in embedded and not has_label(row["label"]) for row in rows.to_pylist())
+
+
+def _coded(
+    labels: list[Any], labelled: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
+    """Which rows are kept, their codes, the classes in ascending order."""
+    if any(isinstance(value, list) for value in labels):
+        return _coded_lists(labels)
+    classes, y = np.unique(
+        np.array([str(value) for value, on in zip(labels, labelled, strict=True) if on]), return_inverse=True
+    )
+    return labelled, y.astype(np.int64), tuple(classes.tolist())
+
+
+def _coded_lists(labels: list[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
+    rows = [{str(name) for name in row or () if has_label(name)} for row in labels]
+    counts = Counter(name for row in rows for name in row)
+    classes = tuple(sorted(name for name, count in counts.items() if count >= MIN_LABEL_ROWS))
+    place = {name: code for code, name in enumerate(classes)}
+    y = np.zeros((len(rows), len(classes)), np.int64)
+    for number, names in enumerate(rows):
+        y[number, [place[name] for name in names if name in place]] = 1
+    kept = np.asarray(y.any(axis=1), bool)
+    return kept, y[kept], classes
+
+
+def _at_unit_length(X: NDArray[np.float32], dims: Sequence[int]) -> NDArray[np.float32]:
+    """Each backbone's part of each row at length 1: no backbone drowns the others by its scale."""
+    parts = np.split(X, np.cumsum(dims)[:-1], axis=1)
+    return np.hstack([part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-30) for part in parts])
+
+
+def shuffled(dataset: EmbeddingDataset, *, seed: int) -> EmbeddingDataset:
+    """The same rows with labels dealt anew: nothing can be learned, so whatever scores above chance cheats."""
+    order = np.random.default_rng(seed).permutation(len(dataset.y))
+    return replace(dataset, y=dataset.y[order])
+
+
+def aligned(datasets: Sequence[EmbeddingDataset]) -> list[EmbeddingDataset]:
+    """The same rows in every dataset: those that all have, so that all heads meet the same splits.
+
+    Raises
+    ------
+    InputError
+        When no row is in all of them, or a class is left with no row.
+    """
+    common = datasets[0].ids
+    for dataset in datasets[1:]:
+        common = np.intersect1d(common, dataset.ids)
+    rare = min(dataset.rare for dataset in datasets)
+    labelled = max(len(dataset.ids) + dataset.missing + dataset.rare for dataset in datasets)
+    cut = [replace(dataset.only(common), missing=labelled - rare - len(common), rare=rare) for dataset in datasets]
+    if not len(common) or any(one.classes != cut[0].classes for one in cut):
+        names = ", ".join(dataset.backbone for dataset in datasets)
+        raise InputError(f"the backbones {names} share no complete set of rows: embed the same images with each")
+    return cut

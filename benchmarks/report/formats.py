@@ -1,0 +1,255 @@
+"""Comparison tables as text: terminal, Markdown, CSV, LaTeX, JSON; every figure comes ready from `report.tables`."""
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# Column, heading, digits; a plus shows the sign, p is a probability that is never printed as zero.
+Column = tuple[str, str, str]
+SPEED: tuple[Column, ...] = (("fit_seconds", "fit s", ".2f"), ("predict_ms", "predict ms", ".3f"))
+TESTED: tuple[Column, ...] = (("difference", "vs ref.", "+z.3f"), ("p_holm", "p (Holm)", "p"))
+# The most telling first: a terminal shows as many as it is wide.
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "multiclass": (
+        ("accuracy", "accuracy", ".3f"),
+        ("interval", "95 % interval", ".3f"),
+        *TESTED,
+        ("f1_macro", "macro-F1", ".3f"),
+        ("log_loss", "log loss", ".3f"),
+        ("balanced_accuracy", "balanced", ".3f"),
+        ("precision_weighted", "precision", ".3f"),
+        ("f1_weighted", "F1", ".3f"),
+        ("roc_auc_ovr", "AUC", ".3f"),
+        ("brier", "Brier", ".3f"),
+        ("ece", "ECE", ".3f"),
+        *SPEED,
+    ),
+    "multilabel": (
+        ("map", "mAP", ".3f"),
+        *TESTED,
+        ("f1_micro", "micro-F1", ".3f"),
+        ("f1_macro", "macro-F1", ".3f"),
+        ("top_label", "top label", ".3f"),
+        *SPEED,
+    ),
+}
+
+# In CSV, where width costs nothing.
+MORE = (
+    "accuracy_sd",
+    "recall_weighted",
+    "precision_macro",
+    "recall_macro",
+    "p_value",
+    "p_better",
+    "p_equal",
+    "p_worse",
+    "cost_fit_seconds",
+    "predict_ms_p50",
+    "predict_ms_p95",
+    "memory_mb",
+    "model_bytes",
+)
+
+
+def spelled(metric: str) -> str:
+    """A metric as a sentence or an axis names it."""
+    return "mAP" if metric == "map" else metric.replace("_", " ")
+
+
+def headings(table: dict[str, Any]) -> list[str]:
+    """The headings of a table, in order."""
+    return ["backbone", "head", *extent(table), "", *(heading for _, heading, _ in COLUMNS[table["task"]])]
+
+
+def extent(table: dict[str, Any], row: dict[str, Any] | None = None) -> dict[str, str]:
+    """What a row rests on, by heading, where the rows of a table differ in it: share of the training part, cells."""
+    found = {}
+    if table["protocol"] == "learning-curve":
+        found["share"] = f"{row.get('size', 1.0):.0%}" if row else ""
+    if len({one["cells"] for one in table["rows"] if not one["published"]}) > 1:
+        found["cells"] = str(row["cells"]) if row and not row["published"] else ""
+    return found
+
+
+def cells(table: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    """The cells of a row as text; empty where there is no figure."""
+    return [
+        row["backbone"],
+        row["head"],
+        *extent(table, row).values(),
+        mark(row),
+        *(value(row, c, form) for c, _, form in COLUMNS[table["task"]]),
+    ]
+
+
+def value(row: dict[str, Any], column: str, form: str) -> str:
+    """One figure as text."""
+    found = row.get(column)
+    if found is None:
+        return ""
+    if isinstance(found, list | tuple):
+        return (" – " if len(found) == 2 else "/").join(f"{one:{form}}" for one in found)
+    if form == "p":
+        return "<0.001" if found < 0.001 else f"{found:.3f}"
+    return f"{found:{form}}"
+
+
+def p_value(p: float) -> str:
+    """A p value as a sentence names it."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def signs(row: dict[str, Any]) -> str:
+    """What a row is besides its figures: failed; or ≈, one of several that are not significantly different from the
+    best, and R, the reference.
+    """
+    if row["failed"] and row["failed"] == row["cells"]:
+        return "failed"
+    tied = row["tied_with_best"] and not row.get("alone")
+    return "".join(sign for sign, on in (("≈", tied), ("R", row.get("reference"))) if on)
+
+
+def mark(row: dict[str, Any]) -> str:
+    """The signs of a row; what is synthetic says so in every row."""
+    return f"{signs(row)} SYNTHETIC".strip() if row.get("synthetic") else signs(row)
+
+
+def render(
+    tables: Sequence[dict[str, Any]],
+    form: str,
+    notes: Callable[[dict[str, Any]], list[str]],
+    *,
+    width: int | None = None,
+) -> str:
+    """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text.
+
+    Parameters
+    ----------
+    width
+        Columns of text of the terminal; none: as wide as the table is.
+    """
+    if form == "json":
+        return json.dumps(list(tables), indent=1, default=str)
+    if form == "csv":
+        return _csv(tables)
+    if form == "terminal":
+        return "\n\n".join(_terminal(table, notes(table), width) for table in tables)
+    write = {"markdown": markdown, "latex": _latex}[form]
+    return "\n\n".join(write(table, notes(table)) for table in tables)
+
+
+def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None) -> str:
+    """The table with as many columns as fit, at least one; published rows stand under a line of their own."""
+    mine = [row for row in table["rows"] if not row["published"]]
+    published = [row for row in table["rows"] if row["published"]]
+    names = lined_up([("backbone", "head", *extent(table), ""), *(_names(table, row) for row in mine)])
+    names += ["published, other films", *(row["head"] for row in published)] if published else []
+    lines = [name.ljust(max(map(len, names))) for name in names]
+    shown = 0
+    for column, heading, form in COLUMNS[table["task"]]:
+        texts = [value(row, column, form) for row in mine]
+        texts = [heading, *texts, *(["", *(value(row, column, form) for row in published)] if published else [])]
+        wide = max(map(len, texts))
+        if width and shown and len(lines[0]) + 2 + wide > width:
+            break
+        lines = [f"{line}  {text.rjust(wide)}" for line, text in zip(lines, texts, strict=True)]
+        shown += 1
+    below = [f"S: {note}" if note.startswith("SYNTHETIC") else note for note in notes[1:]]
+    hidden = [heading for _, heading, _ in COLUMNS[table["task"]][shown:]]
+    if hidden:
+        below.append(f"not shown for want of width: {', '.join(hidden)} (`benchmarks table --wide`, or --format csv)")
+    texts = [_folded(note, width) for note in (notes[0], *below)]
+    return "\n".join([texts[0], *(line.rstrip() for line in lines), *texts[1:]])
+
+
+def _names(table: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
+    mark = signs(row) + ("S" if row.get("synthetic") else "")
+    return row["backbone"], row["head"], *extent(table, row).values(), mark
+
+
+def lined_up(rows: Sequence[tuple[str, ...]], *, gap: int = 1) -> list[str]:
+    """The fields of all rows in columns ``gap`` blanks apart; a column in which only the heading stands is left out."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    padded = [[text.ljust(max(map(len, column))) for text in column] for column in columns]
+    return [(gap * " ").join(line).rstrip() for line in zip(*padded, strict=True)]
+
+
+def _folded(text: str, width: int | None) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False) if width else text
+
+
+def markdown(table: dict[str, Any], notes: Sequence[str]) -> str:
+    """One table as Markdown, notes below."""
+    names = headings(table)
+    lines = [f"**{notes[0]}**", "", "| " + " | ".join(names) + " |"]
+    lines.append("|" + "|".join("---" if name in ("backbone", "head", "") else "--:" for name in names) + "|")
+    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in cells(table, row)) + " |" for row in table["rows"]]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes[1:])]).rstrip()
+
+
+def _latex(table: dict[str, Any], notes: Sequence[str]) -> str:
+    """A `tabular` for the booktabs package; notes as comments."""
+    names = headings(table)
+    layout = "".join("l" if name in ("backbone", "head", "") else "r" for name in names)
+    rows = [
+        " & ".join(_escaped(text) for text in line) + r" \\"
+        for line in (names, *(cells(table, r) for r in table["rows"]))
+    ]
+    lines = [*(f"% {note}" for note in notes), rf"\begin{{tabular}}{{{layout}}}", r"\toprule", rows[0], r"\midrule"]
+    return "\n".join([*lines, *rows[1:], r"\bottomrule", r"\end{tabular}"])
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "≈": r"$\approx$",
+    "–": "--",
+}
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _csv(tables: Sequence[dict[str, Any]]) -> str:
+    sink = io.StringIO()
+    names = [
+        "protocol",
+        "view",
+        "label",
+        "task",
+        "backbone",
+        "head",
+        "size",
+        "published",
+        "synthetic",
+        "n_test",
+        "cells",
+        "failed",
+    ]
+    names += ["reference", "different", "tied_with_best", "low", "high"]
+    left_out = ["n_rows", "n_missing", "n_unlabelled", "n_rare"]
+    scores = [column for task in COLUMNS.values() for column, _, _ in task if column != "interval"]
+    writer = csv.writer(sink, lineterminator="\n")
+    columns = list(dict.fromkeys([*names, *scores, *MORE, *left_out]))
+    writer.writerow(columns)
+    for table in tables:
+        for row in table["rows"]:
+            low, high = row["interval"] or (None, None)
+            full = row | {name: table.get(name) for name in ("protocol", "view", "label", "task", *left_out)}
+            full |= {"low": low, "high": high}
+            full["synthetic"] = bool(table["synthetic"] or row.get("synthetic"))
+            writer.writerow([full.get(name) for name in columns])
+    return sink.getvalue().rstrip()

@@ -1,0 +1,57 @@
+"""Thumbnails of single images for a report, as data in the page; what can't be read leaves its reason there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results.breakdown import ImageVerdict
+from featurestore import FeatureStore
+from featurestore.collections.images import thumbnail
+from featurestore.errors import ImageError
+
+WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Card:
+    """A thumbnail with what is known of it; ``image`` is a data URI, else ``fault`` says why there is none."""
+
+    img_id: int
+    title: str
+    image: str
+    fault: str
+    truth: str
+    told: str
+    right: float
+
+
+def cards(store: FeatureStore, verdicts: Sequence[ImageVerdict], classes: Sequence[str], *, most: int) -> list[Card]:
+    """The first ``most`` images."""
+    known = _files(store)
+    found = []
+    for verdict in verdicts[:most]:
+        row = known.get(verdict.img_id)
+        image, fault = _thumbnail(row)
+        title = (row or {}).get("Title") or str(verdict.img_id)
+        truth, told = classes[verdict.truth], classes[verdict.told]
+        found.append(Card(verdict.img_id, title, image, fault, truth, told, verdict.right))
+    return found
+
+
+def _files(store: FeatureStore) -> dict[int, dict[str, Any]]:
+    rows = store.sql(
+        "SELECT i.ImgId, i.folder, i.ImgName, m.Title FROM images AS i LEFT JOIN movies AS m ON m.imdbId = i.ImgId "
+        "WHERE i.status = 'ok'"
+    )
+    return {row["ImgId"]: row for row in rows.to_pylist()}
+
+
+def _thumbnail(row: dict[str, Any] | None) -> tuple[str, str]:
+    """A small JPEG as a data URI, or why there is none."""
+    if row is None:
+        return "", "no usable image in the store"
+    try:
+        return thumbnail(Path(row["folder"], row["ImgName"]), width=WIDTH, height=2 * WIDTH), ""
+    except ImageError as error:
+        return "", str(error)

@@ -1,0 +1,174 @@
+"""The comparison table for people and for scripts; reads results, never trains."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import formats
+from benchmarks.report.claims import floor_note, floor_score, tie_note
+from benchmarks.results.read import compared, primary
+from benchmarks.results.selection import selected
+from benchmarks.scores.difference import ROPE
+from benchmarks.scores.metrics import TASKS, wilson
+from featurestore import FeatureStore
+from featurestore.files import write_atomic
+
+STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
+FORMATS = ("terminal", "markdown", "csv", "latex", "json")
+
+
+def tables(store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str | None = None) -> list[dict[str, Any]]:
+    """The comparison rows of each protocol, view and label, or of one run; see `selection.selected`. Ready for JSON.
+
+    Raises
+    ------
+    InputError
+        When the store holds no such run.
+    """
+    return [_table(store, run) for run in selected(store, protocols=protocols, run_id=run_id)]
+
+
+def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
+    rows = [_with_interval(row, primary(run)) for row in compared(store, run)]
+    for row in rows:
+        row["published"] = False
+        row["synthetic"] = bool(row["synthetic"] or run["synthetic"])
+        row.setdefault("tied_with_best", False)
+    # The published rows are of other films, but of as many, in the same classes: elsewhere they would mislead.
+    if run["protocol"] == "study" and run["n_rows"] == STUDY_ROWS and tuple(run["classes"]) == STUDY_CLASSES:
+        rows += published_rows()
+    described = {name: run[name] for name in ("run_id", "protocol", "protocol_text", "view", "label", "state_id")}
+    described |= {
+        name: run[name]
+        for name in ("classes", "class_counts", "task", "seed", "seeds", "synthetic", "n_rows", "n_missing", "leaks")
+    }
+    described |= {name: run[name] for name in ("runs", "canary", "n_unlabelled", "n_rare")}
+    described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"], "rope": ROPE}
+    return {**described, "libraries": json.loads(run["libraries"]), "cells": len(run["cells"]), "rows": rows}
+
+
+def _with_interval(row: dict[str, Any], main: str) -> dict[str, Any]:
+    """Add the Wilson interval of the accuracy pooled over the distinct test rows; other metrics are no rates."""
+    pooled = row.pop(f"{main}_pooled")
+    known = main == "accuracy" and pooled is not None
+    row["interval"] = list(wilson(pooled * row["n_test"], row["n_test"])) if known else None
+    return row
+
+
+def published_rows() -> list[dict[str, Any]]:
+    """The study's own rows, with intervals from their 163 test rows."""
+    text = files("benchmarks").joinpath("report/published.csv").read_text("utf-8")
+    rows: list[dict[str, Any]] = []
+    for record in csv.DictReader(io.StringIO(text)):
+        n_test = int(record["n_test"])
+        scores = {name: float(value) for name, value in record.items() if name not in ("model", "n_test") and value}
+        interval = list(wilson(scores["accuracy"] * n_test, n_test))
+        rows.append(
+            {
+                "backbone": "published",
+                "head": record["model"],
+                "n_test": n_test,
+                "published": True,
+                "interval": interval,
+            }
+            | {"tied_with_best": False, "cells": 1, "failed": 0, "failure": None}
+            | scores
+        )
+    return rows
+
+
+def notes(table: dict[str, Any]) -> list[str]:
+    """What a reader must know before believing the table."""
+    lines = [
+        f"{table['protocol']}: {table['protocol_text']}; {table['n_rows']} rows of {table['view']}, by {table['label']}"
+    ]
+    if table["synthetic"]:
+        lines.append("SYNTHETIC data or weights: these figures say nothing about real posters")
+    if table.get("canary"):
+        lines.append("the labels are shuffled (canary): no row can be better than chance")
+    lines += _left_out(table)
+    metric = next(iter(TASKS[table["task"]]))
+    whole = [row for row in table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
+    whole = [row for row in whole if row.get(metric) is not None]
+    floor = floor_score(table, whole, metric)
+    lines += [] if floor is None else [floor_note(table, whole, floor=floor)]
+    tied = tie_note(whole)
+    lines += [tied] if tied else []
+    lines += [*_joined(table), *table["warnings"]]
+    named = next((row for row in whole if row.get("reference")), None)
+    if named and any(row.get("difference") is not None for row in whole):
+        lines.append(_reference_note(whole, named))
+    lines += [
+        f"LEAK: what {row['head']} over {row['backbone']} predicts for a row depends on the other rows of its batch"
+        for row in table["rows"]
+        if row.get("depends_on_batch")
+    ]
+    failed = [row for row in table["rows"] if row["failed"]]
+    lines += [
+        f"{row['backbone']} {row['head']} failed in {row['failed']} of {row['cells']}: {row['failure']}"
+        for row in failed
+    ]
+    return lines
+
+
+def _left_out(table: dict[str, Any]) -> list[str]:
+    """Which rows of the view are not learned from, and why."""
+    lines = []
+    if table["n_missing"]:
+        lines.append(f"{table['n_missing']} rows of the view are left out: a backbone has no embedding of them")
+    if table.get("n_unlabelled"):
+        one = table["n_unlabelled"] == 1
+        lines.append(
+            f"{table['n_unlabelled']} {'row' if one else 'rows'} of the view {'has' if one else 'have'} no "
+            f"{table['label']} and {'is' if one else 'are'} left out"
+        )
+    if table.get("n_rare"):
+        lines.append(f"{table['n_rare']} rows of the view are left out: each {table['label']} of theirs is too rare")
+    return lines
+
+
+def _joined(table: dict[str, Any]) -> list[str]:
+    """Where the cells of a table come from when one run has not computed them all."""
+    lines = []
+    if len(table.get("runs", ())) > 1:
+        lines.append(
+            f"stored cells of {len(table['runs'])} runs over the same folds (`benchmarks runs`; --run shows one alone)"
+        )
+    splits = {row["splits"] for row in table["rows"] if not row["published"] and row.get("splits")}
+    if len(splits) > 1:
+        lines.append(
+            f"rows have results on {min(splits)} to {max(splits)} splits: two rows are compared over the splits that "
+            "both have"
+        )
+    return lines
+
+
+def _reference_note(rows: Sequence[dict[str, Any]], named: dict[str, Any]) -> str:
+    against = f"against {named['backbone']} {named['head']} (R)"
+    if all(row.get("p_holm") is None for row in rows):
+        return f"vs ref.: {against}"
+    aside = ", majority by itself" if any(row["head"] == "majority" for row in rows) else ""
+    return f"vs ref., p: {against}, corrected for the number of rows (Holm){aside}"
+
+
+def render(tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None) -> str:
+    """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text; see `formats.render`."""
+    return formats.render(tables_, form, notes, width=width)
+
+
+def write_report(tables_: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write `tables` with protocol and lineage as Markdown, whole or not at all."""
+    parts = ["# Comparison of classifier heads over frozen embeddings"]
+    for table in tables_:
+        lineage = [
+            f"- run `{'`, `'.join(table['runs'])}`, {table['cells']} cells, seed {table['seed']}, "
+            f"store state `{table['state_id']}`",
+            f"- classes: {', '.join(table['classes'])}",
+            f"- {table['machine']}; " + ", ".join(f"{name} {number}" for name, number in table["libraries"].items()),
+        ]
+        parts.append(formats.markdown(table, notes(table)) + "\n\n" + "\n".join(lineage))
+    write_atomic(path, ("\n\n".join(parts) + "\n").encode())

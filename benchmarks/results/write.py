@@ -1,0 +1,279 @@
+"""Results as tables in the store, written as cells finish; nothing is fitted or formatted here."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome
+from benchmarks.plan.protocols import Protocol
+from benchmarks.results.schemas import CELLS, COSTS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
+from benchmarks.scores.metrics import TASKS
+from featurestore import FeatureStore
+
+LIBRARIES = ("numpy", "scikit-learn", "scipy", "xgboost", "lightgbm", "torch", "duckdb", "pyarrow")
+SPEED = ("fit_seconds", "predict_ms")
+Finished = tuple[Cell, Outcome]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run is going to do, known before the first cell starts.
+
+    Parameters
+    ----------
+    reference
+        ``backbone/head`` of the row that the others are tested against.
+    reference_named
+        Whether somebody asked for that row.
+    canary
+        Whether the labels are shuffled.
+    warnings
+        Signs of leaks, a sentence each.
+    """
+
+    protocol: Protocol
+    cells: Sequence[Cell]
+    seed: int
+    seeds: int
+    reference: str
+    reference_named: bool
+    canary: bool
+    warnings: Sequence[str]
+
+
+def machine() -> str:
+    """What the figures were measured on, in words."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def stored_cells(store: FeatureStore, keys: Sequence[str]) -> set[str]:
+    """Those of ``keys`` whose result is stored and good; failed ones are worth another try."""
+    store.refresh()
+    if not store.has("bench_cells"):
+        return set()
+    rows = store.sql("SELECT DISTINCT cell FROM bench_cells WHERE status = 'ok'")
+    return set(rows["cell"].to_pylist()) & set(keys)
+
+
+def load_outcomes(store: FeatureStore, cells: Sequence[Cell]) -> dict[str, Outcome]:
+    """Stored good outcomes by key of the cell, rows in the order of the split's test part."""
+    if not cells:
+        return {}
+    keys = [cell.key for cell in cells]
+    rows = store.sql(
+        "SELECT cell, any_value(chosen) AS chosen, any_value(inner_score) AS inner_score FROM bench_cells "
+        "WHERE cell IN (SELECT unnest(?)) AND status = 'ok' GROUP BY cell",
+        [keys],
+    ).to_pylist()
+    about = {row["cell"]: row for row in rows}
+    found = store.sql(
+        "SELECT cell, ImgId, any_value(proba) AS proba FROM bench_predictions WHERE cell IN (SELECT unnest(?)) "
+        "GROUP BY cell, ImgId ORDER BY cell, ImgId",
+        [keys],
+    )
+    names, ids = found["cell"].to_numpy(), found["ImgId"].to_numpy()
+    speed = _stored_speed(store, keys)
+    outcomes = {}
+    for cell in cells:
+        rows_of = np.flatnonzero(names == cell.key)
+        wanted = cell.dataset.ids[cell.split.test]
+        place = rows_of[np.searchsorted(ids[rows_of], wanted)]
+        proba = np.array(found["proba"].take(pa.array(place)).to_pylist(), np.float32)
+        record = about[cell.key]
+        outcomes[cell.key] = Outcome(
+            "ok", "", proba, *speed[cell.key], record["chosen"] or "", record["inner_score"] or float("nan")
+        )
+    return outcomes
+
+
+def _stored_speed(store: FeatureStore, keys: Sequence[str]) -> dict[str, tuple[float, float]]:
+    rows = store.sql(
+        "SELECT cell, any_value(score) FILTER (metric = 'fit_seconds') AS fit_seconds, "
+        "any_value(score) FILTER (metric = 'predict_ms') AS predict_ms "
+        "FROM bench_scores WHERE cell IN (SELECT unnest(?)) GROUP BY cell",
+        [list(keys)],
+    )
+    return {row["cell"]: (row["fit_seconds"], row["predict_ms"]) for row in rows.to_pylist()}
+
+
+def start_run(store: FeatureStore, plan: Plan) -> str:
+    """Store the record of a run, which names all its cells, and return its id.
+
+    A run that equals the newest of its protocol adds no record.
+    """
+    dataset = plan.cells[0].dataset
+    keys = [cell.key for cell in plan.cells]
+    details = {
+        "bench_version": BENCH_VERSION,
+        "labels_hash": dataset.labels_hash,
+        "n_unlabelled": dataset.unlabelled,
+        "n_rare": dataset.rare,
+        "reference_named": plan.reference_named,
+    }
+    same = _same_as_newest(store, plan, keys, details)
+    if same is not None:
+        return same
+    started = datetime.now(UTC)
+    run_id = f"{plan.protocol.name}-{started:%Y%m%dT%H%M%S%f}"
+    counts = dataset.y.sum(axis=0) if dataset.y.ndim == 2 else np.bincount(dataset.y, minlength=len(dataset.classes))
+    row = {
+        "run_id": run_id,
+        "started_at": started,
+        "protocol": plan.protocol.name,
+        "protocol_text": plan.protocol.describe(),
+        "folds": plan.protocol.folds,
+        "repeats": plan.protocol.repeats,
+        "task": dataset.task,
+        "canary": plan.canary,
+        "view": dataset.view,
+        "label": dataset.label,
+        "classes": list(dataset.classes),
+        "class_counts": counts.tolist(),
+        "seed": plan.seed,
+        "seeds": plan.seeds,
+        "reference": plan.reference,
+        "state_id": dataset.state_id,
+        "synthetic": any(cell.dataset.synthetic for cell in plan.cells),
+        "n_rows": len(dataset.y),
+        "n_missing": dataset.missing,
+        "leaks": max(cell.split.leaks(dataset.groups) for cell in plan.cells),
+        "warnings": list(plan.warnings),
+        "libraries": json.dumps(library_versions()),
+        "machine": machine(),
+        "cells": keys,
+    }
+    store.append(
+        {
+            "bench_runs": pa.Table.from_pylist([row], schema=RUNS),
+            "bench_run_details": pa.Table.from_pylist([{"run_id": run_id, **details}], schema=RUN_DETAILS),
+        }
+    )
+    return run_id
+
+
+def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], details: Mapping[str, Any]) -> str | None:
+    """The id of the newest run of the protocol where it is the very run that is planned."""
+    if not (store.has("bench_runs") and store.has("bench_run_details")):
+        return None
+    dataset = plan.cells[0].dataset
+    named = {
+        "cells": list(keys),
+        "view": dataset.view,
+        "label": dataset.label,
+        "reference": plan.reference,
+        "n_missing": dataset.missing,
+        **details,
+    }
+    newest = store.sql(
+        f"SELECT run_id, {' AND '.join(f'{name} = ?' for name in named)} AS equal "
+        "FROM bench_runs LEFT JOIN bench_run_details USING (run_id) "
+        "WHERE protocol = ? AND canary = ? ORDER BY started_at DESC LIMIT 1",
+        [*named.values(), plan.protocol.name, plan.canary],
+    ).to_pylist()
+    return str(newest[0]["run_id"]) if newest and newest[0]["equal"] else None
+
+
+def store_outcomes(store: FeatureStore, run_id: str, outcomes: Sequence[Finished], *, wait_seconds: float) -> None:
+    """Store finished cells with their scores and every out-of-fold probability, in one commit."""
+    good = [(cell, outcome) for cell, outcome in outcomes if outcome.status == "ok"]
+    tables = {
+        "bench_cells": pa.Table.from_pylist([_cell_row(cell, run_id, one) for cell, one in outcomes], schema=CELLS),
+        "bench_scores": pa.Table.from_pylist([row for one in good for row in _score_rows(*one)], schema=SCORES),
+        "bench_predictions": pa.concat_tables([PREDICTIONS.empty_table(), *(_predictions(*one) for one in good)]),
+    }
+    store.append(tables, wait_seconds=wait_seconds)
+
+
+def _cell_row(cell: Cell, run_id: str, outcome: Outcome) -> dict[str, Any]:
+    dataset, split = cell.dataset, cell.split
+    return {
+        "cell": cell.key,
+        "model": cell.model_key,
+        "run_id": run_id,
+        "finished_at": datetime.now(UTC),
+        "backbone": dataset.backbone,
+        "revision": dataset.revision,
+        "head": cell.head.name,
+        "parameters": json.dumps(dict(cell.head.parameters)),
+        "chosen": outcome.chosen or None,
+        "inner_score": None if np.isnan(outcome.inner_score) else outcome.inner_score,
+        "task": dataset.task,
+        "protocol": split.protocol,
+        "repeat": split.repeat,
+        "fold": split.fold,
+        "size": split.size,
+        "split_hash": split.hash(dataset.ids),
+        "data_hash": dataset.data_hash,
+        "synthetic": dataset.synthetic,
+        "seed": cell.seed,
+        "n_train": len(split.train),
+        "n_test": len(split.test),
+        "status": outcome.status,
+        "message": outcome.message,
+    }
+
+
+def _score_rows(cell: Cell, outcome: Outcome) -> list[dict[str, Any]]:
+    y = cell.dataset.y[cell.split.test]
+    values = {name: metric.function(y, outcome.proba) for name, metric in TASKS[cell.dataset.task].items()}
+    values |= {name: asdict(outcome)[name] for name in SPEED}
+    return [{"cell": cell.key, "metric": name, "score": value} for name, value in values.items()]
+
+
+def _predictions(cell: Cell, outcome: Outcome) -> pa.Table:
+    y = cell.dataset.y[cell.split.test]
+    several = y.ndim == 2
+    columns = {
+        "cell": pa.array([cell.key] * len(y), pa.string()),
+        "ImgId": pa.array(cell.dataset.ids[cell.split.test], pa.int32()),
+        "y": pa.array(y.argmax(axis=1) if several else y, pa.int32()),
+        "labels": pa.array(
+            [np.flatnonzero(row).tolist() for row in y] if several else [None] * len(y),
+            PREDICTIONS.field("labels").type,
+        ),
+        "proba": pa.array(list(outcome.proba), PREDICTIONS.field("proba").type),
+    }
+    return pa.Table.from_pydict(columns, schema=PREDICTIONS)
+
+
+def measured_models(store: FeatureStore) -> set[str]:
+    """The models whose cost is stored, by `Cell.model_key`."""
+    if not store.has("bench_costs"):
+        return set()
+    return set(store.sql("SELECT DISTINCT model FROM bench_costs WHERE message = ''")["model"].to_pylist())
+
+
+def store_costs(store: FeatureStore, costs: Sequence[tuple[Cell, Cost]]) -> None:
+    """Store what the uncontended pass measured."""
+    rows = [
+        {
+            "model": cell.model_key,
+            "backbone": cell.dataset.backbone,
+            "head": cell.head.name,
+            "measured_at": datetime.now(UTC),
+            "n_train": len(cell.split.train),
+            "machine": machine(),
+            **{name: None if value != value else value for name, value in asdict(cost).items()},
+        }
+        for cell, cost in costs
+    ]
+    store.append({"bench_costs": pa.Table.from_pylist(rows, schema=COSTS)}, wait_seconds=600)
+
+
+def library_versions() -> dict[str, str]:
+    """Name and version of each library that decides a result."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,1 @@
+"""Figures of predictions: metrics, and which differences are significant."""

@@ -1,0 +1,73 @@
+"""Tables of other programs beside the store's own, such as the results of a bench: rows are added, never changed."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from featurestore.catalog.connection import sql_type
+from featurestore.catalog.writer import open_writer
+from featurestore.errors import InputError, reason
+from featurestore.storage.layout import read_layout
+from featurestore.storage.names import RESERVED, check_identifier
+from featurestore.storage.schemas import CORE_TABLES
+
+
+def append(root: Path, tables: Mapping[str, pa.Table], *, wait_seconds: float) -> None:
+    """See `FeatureStore.append`."""
+    stored = {}
+    for name, rows in tables.items():
+        _check(name, rows.column_names)
+        stored[name] = _as_stored(name, rows.schema)
+    with open_writer(root, wait_seconds=wait_seconds, purpose="append") as writer:
+        schemas = read_layout(root, writer.state).schemas
+        with writer.commit() as commit:
+            for name, rows in tables.items():
+                if name in schemas and not schemas[name].equals(stored[name]):
+                    raise InputError(
+                        f"the table {name!r} has the columns {_listed(schemas[name])}, got {_listed(rows.schema)}: "
+                        "use another name for rows of another shape"
+                    )
+                commit.append(name, rows)
+
+
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
+
+
+def _as_stored(name: str, schema: pa.Schema) -> pa.Schema:
+    """The schema that rows of ``schema`` have when they are read again.
+
+    Raises
+    ------
+    InputError
+        When a column is of a type that the log, Parquet or DuckDB can't hold: nobody could read the table.
+    """
+    from featurestore.storage.tables import check_logged
+
+    stored = []
+    for field in schema:
+        column = pa.schema([field])
+        try:
+            check_logged(column)
+            sql_type(field.type)
+            file = BytesIO()
+            pq.write_table(column.empty_table(), file)
+            stored.append(pq.read_schema(file).field(0))
+        except (InputError, pa.ArrowException) as error:
+            raise InputError(
+                f"the column {field.name!r} of the table {name!r} is of the type {field.type}, which can't be stored "
+                f"({reason(error)[:160]}): cast it"
+            ) from error
+    return pa.schema(stored)
+
+
+def _check(name: str, columns: Sequence[str]) -> None:
+    """Refuse what can't be a table beside the store's own; whether the name is free, the commit looks."""
+    check_identifier(name, "table")
+    if name in CORE_TABLES or name in RESERVED:
+        raise InputError(f"{name!r} can't be a table of your own, it is one of the store: use another name")
+    if not columns or len({column.lower() for column in columns}) < len(columns):
+        raise InputError(f"got the columns {list(columns)} for the table {name!r}, expected one or more, no name twice")

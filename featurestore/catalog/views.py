@@ -1,0 +1,115 @@
+"""Feature views that users make: a SELECT under a name, part of the state and so of every snapshot."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from featurestore.catalog.connection import connect, run_query
+from featurestore.catalog.failing import Failure, failing_views
+from featurestore.catalog.guard import guard
+from featurestore.catalog.sandbox import explain
+from featurestore.catalog.writer import open_writer
+from featurestore.errors import InputError
+from featurestore.storage.layout import read_layout
+from featurestore.storage.names import check_identifier, check_names, quote_name, well_named
+from featurestore.storage.state import State, read_state
+
+
+def create(root: Path, name: str, query: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
+    """Make the view ``name`` of ``query``, one SELECT over the store's views, and return its number of rows.
+
+    Raises
+    ------
+    InputError
+        When the name is taken or no lower-case identifier, or the view yields no `ImgId` or one more than once.
+    QueryError
+        When the query is refused or fails.
+    """
+    check_identifier(name, "view")
+    text = query.strip().rstrip(";").strip()
+    read_state(root)
+    with open_writer(root, wait_seconds=wait_seconds, purpose=f"view {name}") as writer:
+        mine = name in writer.state.views
+        if mine and not replace:
+            raise InputError(f"there is a view {name!r} already: use --replace, or another name")
+        state = writer.state
+        check_names(state.tables, state.revisions, [*well_named(state.tables, state.revisions, state.views), name])
+        with connect(read_layout(root, writer.state), root, locked=True) as connection:
+            guard(connection, text, stored=True)
+            explain(connection, text)
+            before = failing_views(connection, writer.state)
+        # Views are made in their order: one can't stand on itself, or on a later one.
+        trial = writer.state.next(views={**writer.state.views, name: text})
+        with connect(read_layout(root, trial), root) as connection:
+            after = failing_views(connection, trial)
+            _refuse_new(
+                after, before.keys() - {name}, f"the view {name!r} can't be made so, others stand on it or it on itself"
+            )
+            rows = _check(connection, name)
+        with writer.commit() as commit:
+            commit.set_view(name, text)
+    return rows
+
+
+def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
+    """Remove a view that a user made.
+
+    Raises
+    ------
+    InputError
+        When there is none, or another view stands on it.
+    """
+    read_state(root)
+    with open_writer(root, wait_seconds=wait_seconds, purpose=f"remove view {name}") as writer:
+        if name not in writer.state.views:
+            have = ", ".join(writer.state.views) or "none"
+            raise InputError(f"there is no view {name!r} of your own (there are: {have})")
+        before = failing(root, writer.state)
+        trial = writer.state.next(
+            views={other: writer.state.views[other] for other in writer.state.views if other != name}
+        )
+        _refuse_new(failing(root, trial), before, f"the view {name!r} can't be removed, another stands on it")
+        with writer.commit() as commit:
+            commit.set_view(name, None)
+
+
+def failing(root: Path, state: State) -> dict[str, Failure]:
+    """The users' views of ``state`` that can't be used, and why."""
+    with connect(read_layout(root, state), root) as connection:
+        return failing_views(connection, state)
+
+
+def failing_after(root: Path, state: State, replaced: str) -> dict[str, str]:
+    """What to say of each view that fails, after a commit after which a backbone shows ``replaced`` no longer."""
+    failures = failing(root, state) if replaced and state.views else {}
+    return {name: failure.sentence(name) for name, failure in failures.items()}
+
+
+def _refuse_new(failures: Mapping[str, Failure], known: Collection[str], what: str) -> None:
+    """Refuse ``what`` when a view fails that is not among those ``known`` to fail."""
+    for name, failure in failures.items():
+        if name not in known:
+            raise InputError(f"{what} ({name!r} would fail: {failure.reason})")
+
+
+def _check(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    """The number of rows of the view ``name``, which must have one an image."""
+    view = quote_name(name)
+    empty = run_query(connection, f"FROM {view} LIMIT 0")
+    if "ImgId" not in empty.column_names:
+        raise InputError(
+            f"the view {name!r} has no column ImgId (it has: {', '.join(empty.column_names)}): a feature view needs one"
+        )
+    kind = empty.schema.field("ImgId").type
+    if not pa.types.is_integer(kind):
+        raise InputError(f"the view {name!r} gives ImgId as {kind}, expected whole numbers: cast it to INTEGER")
+    counts = run_query(
+        connection, f"SELECT count(*) AS n, count(DISTINCT {quote_name('ImgId')}) AS ids FROM {view}"
+    ).to_pylist()[0]
+    if counts["n"] != counts["ids"]:
+        raise InputError(
+            f"the view {name!r} yields {counts['n']} rows for {counts['ids']} ids: a feature view has one row an image"
+        )
+    return int(counts["n"])

@@ -1,0 +1,1 @@
+"""Images and metadata become rows: scanning folders, limits on images, ingest."""

@@ -1,0 +1,163 @@
+"""Metadata file and image folders become the tables `movies` and `images`; it decides no rule of either."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featurestore.catalog.connection import connect, run_query
+from featurestore.catalog.writer import Writer, check_room, open_writer
+from featurestore.collections.movies.metadata import Metadata, read_metadata
+from featurestore.collections.scan import Scan, in_order, keep, scan_folders
+from featurestore.errors import InputError
+from featurestore.progress import Progress
+from featurestore.storage.layout import read_layout
+from featurestore.storage.parts import read_part
+from featurestore.storage.schemas import IMAGES
+from featurestore.storage.state import MAX_GENRES
+
+CACHE = Path("cache", "images.parquet")
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """The funnel: how many rows each rule left, in the order of the rules.
+
+    ``broken`` maps each quarantined file to the reason; ``changed`` tells whether the store has a new state.
+    """
+
+    rows_read: int
+    duplicates_dropped: int
+    conflicting_dropped: int
+    movies: int
+    images_found: int
+    files_ignored: int
+    broken: Mapping[str, str]
+    without_metadata: int
+    joined: int
+    without_genre: int
+    labeled: int
+    encoding: str
+    synthetic: bool
+    changed: bool
+
+
+def ingest(
+    root: Path,
+    *,
+    metadata: Path,
+    images: Sequence[Path],
+    top_genres: int | None = None,
+    wait_seconds: float = 0.0,
+    on_progress: Progress | None = None,
+) -> IngestReport:
+    """Make the store in ``root`` mirror one metadata file and the images of some folders.
+
+    Embeddings are never dropped: those of an image that is gone stay, unseen, and show again when it is back.
+
+    Raises
+    ------
+    InputError
+        When a file, folder or argument is not what was expected; the store stays as it was.
+    StoreLocked
+        When another process writes.
+    """
+    if top_genres is not None and not 1 <= top_genres <= MAX_GENRES:
+        raise InputError(f"got {top_genres} as the number of genres, expected 1 to {MAX_GENRES}")
+    if not images:
+        raise InputError("got no folder of images: an ingest without any would drop every image of the store")
+    cleaned = read_metadata(metadata)
+    check_room(root)
+    # The folders are read once before the store is touched: a typo must not leave an empty store behind.
+    cache = root / CACHE if root.is_dir() else None
+    folders = dict.fromkeys(Path(os.path.realpath(folder)) for folder in images)  # one that is named twice is one
+    scan = scan_folders(folders, cache=cache, on_progress=on_progress)
+    with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
+        before = writer.state.id
+        keep(scan, root / CACHE)
+        external = _external(images_of(writer), but=scan.table["ImgId"])
+        with writer.commit() as commit:
+            commit.replace("movies", cleaned.movies)
+            commit.replace("images", in_order(pa.concat_tables([scan.table, external])))
+            if top_genres is not None:
+                commit.set_setting("top_genres", top_genres)
+        return _report(writer, cleaned, scan, changed=writer.state.id != before)
+
+
+def sync_images(writer: Writer, *, on_progress: Progress | None = None) -> None:
+    """Look again at the folders of the last ingest and commit what changed in them.
+
+    Raises
+    ------
+    InputError
+        When one of the folders is gone.
+    """
+    before = images_of(writer)
+    folders = sorted({folder for folder in pc.unique(before["folder"]).to_pylist() if folder})
+    if not folders:
+        return
+    scan = scan_folders([Path(folder) for folder in folders], cache=writer.root / CACHE, on_progress=on_progress)
+    keep(scan, writer.root / CACHE)
+    after = in_order(pa.concat_tables([scan.table, _external(before)]))
+    if not after.equals(before):
+        with writer.commit() as commit:
+            commit.replace("images", after)
+
+
+def images_of(writer: Writer) -> pa.Table:
+    """The table `images` in the writer's state, ordered by id, then name."""
+    parts = read_layout(writer.root, writer.state).parts.get("images", ())
+    tables = [read_part(writer.root / "images" / part.path).cast(IMAGES) for part in parts]
+    images = in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
+    del tables
+    pa.default_memory_pool().release_unused()  # what decoding took: several times the table
+    return images
+
+
+def image_rows(writer: Writer) -> list[dict[str, Any]]:
+    """The rows of `images_of`."""
+    return images_of(writer).to_pylist()
+
+
+def _external(images: pa.Table, *, but: pa.ChunkedArray | None = None) -> pa.Table:
+    """Rows known only from imported embeddings; not those whose id is among ``but``: a file has come for them."""
+    rows = images.filter(pc.equal(images["status"], "external"))
+    return rows if but is None else rows.filter(pc.invert(pc.is_in(rows["ImgId"], value_set=but.combine_chunks())))
+
+
+def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> IngestReport:
+    layout = read_layout(writer.root, writer.state)
+    with connect(layout, writer.root) as connection:
+        counts = run_query(
+            connection,
+            "SELECT (SELECT count(*) FROM collection) AS joined, "
+            "(SELECT count(*) FROM collection WHERE Genre1 IS NULL) AS without_genre, "
+            "(SELECT count(*) FROM labeled) AS labeled, "
+            "(SELECT count(*) FROM images WHERE status <> 'broken') AS usable, "
+            "(SELECT coalesce(bool_or(synthetic), false) FROM images) AS synthetic",
+        ).to_pylist()[0]
+    return IngestReport(
+        rows_read=cleaned.rows_read,
+        duplicates_dropped=cleaned.duplicates,
+        conflicting_dropped=cleaned.conflicting,
+        movies=len(cleaned.movies),
+        images_found=len(scan.table),
+        files_ignored=scan.ignored,
+        broken=_broken(scan.table),
+        without_metadata=counts["usable"] - counts["joined"],
+        joined=counts["joined"],
+        without_genre=counts["without_genre"],
+        labeled=counts["labeled"],
+        encoding=cleaned.encoding,
+        synthetic=counts["synthetic"],
+        changed=changed,
+    )
+
+
+def _broken(images: pa.Table) -> dict[str, str]:
+    rows = images.filter(pc.equal(images["status"], "broken"))
+    return dict(zip(rows["ImgName"].to_pylist(), rows["reason"].to_pylist(), strict=True))

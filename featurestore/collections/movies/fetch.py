@@ -1,0 +1,197 @@
+"""Gets the study's real collection and weights from Kaggle, checks what came and keeps a record of it."""
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from featurestore.backbones import kaggle
+from featurestore.backbones.registry import RECORDS
+from featurestore.collections.images import SUFFIXES
+from featurestore.collections.movies.metadata import read_metadata
+from featurestore.errors import BackboneError, FeatureStoreError, InputError, MetadataError
+from featurestore.files import file_hash, write_atomic
+
+COLLECTION = "neha1703/movie-genre-from-its-poster"
+PARTS = ("collection", "inception_v3", "resnet_v2_50")
+LINEAGE = "fetched.json"
+# What the study had; another number means that the published data set is another one now.
+METADATA_ROWS = 40_108
+POSTERS = 997
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One part that came.
+
+    Parameters
+    ----------
+    handle
+        Its name on Kaggle.
+    folder
+        Where it lies: the collection below the directory that was named, weights in kagglehub's cache.
+    files
+        SHA-256 of each file by its path below ``folder``.
+    facts
+        What was counted: rows, posters.
+    """
+
+    handle: str
+    folder: str
+    files: dict[str, str]
+    facts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FetchReport:
+    """What a call of `fetch` did.
+
+    Parameters
+    ----------
+    got
+        The parts that came and are usable.
+    missing
+        For each part that did not, why, in one sentence; ``posters`` when only the metadata came.
+    differences
+        Where what came is not what the study had; it can be used nevertheless.
+    next_commands
+        What to type now.
+    """
+
+    got: dict[str, Fetched]
+    missing: dict[str, str]
+    differences: list[str]
+    next_commands: list[str]
+
+
+def fetch(directory: Path, *, what: Sequence[str] = PARTS, report: Callable[[str], None] = print) -> FetchReport:
+    """Get the parts ``what`` from Kaggle and check them; needs a network, or kagglehub's cache.
+
+    The collection is put into ``directory/collection``. Weights stay in kagglehub's cache, where the backbones look
+    for them. ``directory/fetched.json`` names every file with its hash; parts of earlier calls stay in it.
+
+    Parameters
+    ----------
+    what
+        Some of `PARTS`.
+    report
+        Called with a sentence for each thing that is done or found.
+
+    Raises
+    ------
+    InputError
+        When a part is unknown or ``directory`` can't be written. A part that can't be had raises nothing: it is
+        in the report's ``missing``.
+    """
+    unknown = [part for part in what if part not in PARTS]
+    if unknown:
+        raise InputError(f"there is nothing called {unknown[0]!r} to fetch: expected some of {', '.join(PARTS)}")
+    earlier = _read_lineage(directory)
+    result = FetchReport({}, {}, [], [])
+    for part in dict.fromkeys(what):
+        report(f"{part}: asking Kaggle for {_handle(part)}")
+        try:
+            came = _collection(directory, result) if part == "collection" else _weights(part, result)
+        except FeatureStoreError as error:
+            result.missing[part] = str(error)
+            report(f"{part}: {error}")
+            continue
+        result.got[part] = came
+        counted = "".join(f", {count:,} {fact}" for fact, count in came.facts.items())
+        report(f"{part}: {len(came.files):,} files{counted} in {came.folder}")
+        # Written part by part: an interrupt in the second keeps the record of the first.
+        earlier[part] = asdict(came)
+        _write_lineage(directory, earlier)
+    if "posters" in result.missing:
+        report(f"posters: {result.missing['posters']}")
+    for sentence in result.differences:
+        report(f"differs from the study: {sentence}")
+    for command in result.next_commands:
+        report(f"next: {command}")
+    return result
+
+
+def _handle(part: str) -> str:
+    return COLLECTION if part == "collection" else RECORDS[part].handle
+
+
+def _read_lineage(directory: Path) -> dict[str, object]:
+    """The record of earlier calls; makes the directory."""
+    path = directory / LINEAGE
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except OSError as error:
+        raise InputError(f"{str(directory)!r} can't be used ({error.strerror}): name another directory") from error
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is no JSON ({error}): remove it, the next fetch writes it anew") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{str(path)!r} is no JSON object: remove it, the next fetch writes it anew")
+    return found
+
+
+def _write_lineage(directory: Path, parts: dict[str, object]) -> None:
+    try:
+        write_atomic(directory / LINEAGE, (json.dumps(parts, indent=1, sort_keys=True) + "\n").encode())
+    except OSError as error:
+        raise InputError(
+            f"{str(directory)!r} can't be written ({error.strerror}): make room or name another"
+        ) from error
+
+
+def _collection(directory: Path, result: FetchReport) -> Fetched:
+    source = kaggle.dataset(COLLECTION)
+    metadata = next(iter(sorted(source.rglob("MovieGenre.csv*"))), None)
+    if metadata is None:
+        raise MetadataError(f"the data set {COLLECTION!r} came without a MovieGenre.csv: download it by hand")
+    rows = read_metadata(metadata).rows_read
+    posters, count = _poster_folder(source)
+    # A copy, because a cache may be emptied by anyone and a store refers to the folder of its images.
+    target = directory / "collection"
+    try:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    except OSError as error:  # shutil.Error, which lists what failed, is one too
+        raise InputError(f"the collection can't be copied to {str(target)!r} ({error}): make room there") from error
+    if rows != METADATA_ROWS:
+        result.differences.append(f"the metadata has {rows:,} rows, expected {METADATA_ROWS:,}")
+    if posters is None:
+        result.missing["posters"] = (
+            f"the data set {COLLECTION!r} came without posters named <imdbId>.jpg: its column Poster holds links"
+        )
+    elif count != POSTERS:
+        result.differences.append(f"{count:,} posters came, expected {POSTERS:,}")
+    images = shlex.quote(str(target / posters.relative_to(source))) if posters else "FOLDER_OF_POSTERS"
+    result.next_commands.append(
+        f"featurestore ingest --metadata {shlex.quote(str(target / metadata.relative_to(source)))} --images {images}"
+    )
+    return Fetched(COLLECTION, str(target), _digests(source), {"metadata rows": rows, "posters": count})
+
+
+def _poster_folder(source: Path) -> tuple[Path | None, int]:
+    """The folder below ``source`` that holds the most images named by a number, and how many."""
+    counts: dict[Path, int] = {}
+    for path in source.rglob("*"):
+        if path.suffix.lower() in SUFFIXES and path.stem.isascii() and path.stem.isdigit():
+            counts[path.parent] = counts.get(path.parent, 0) + 1
+    return max(counts.items(), key=lambda item: (item[1], str(item[0])), default=(None, 0))
+
+
+def _weights(part: str, result: FetchReport) -> Fetched:
+    handle = RECORDS[part].handle
+    folder = kaggle.model(handle)
+    needed = ("saved_model.pb", "variables/variables.index")
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing or not list(folder.glob("variables/variables.data-*")):
+        raise BackboneError(
+            f"the weights {handle!r} came without {(missing or ['variables/variables.data-*'])[0]}: "
+            f"remove {str(folder)!r} and fetch again"
+        )
+    result.next_commands.append(f"featurestore embed --backbone {part}")
+    return Fetched(handle, str(folder), _digests(folder))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}

@@ -1,0 +1,109 @@
+"""The result of a user's query in the format that a person or a script asks for."""
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from featurestore.catalog.duckdb_errors import words
+from featurestore.catalog.sandbox import SECONDS_LIMIT
+from featurestore.errors import QueryError
+from featurestore.store import FeatureStore
+from featurestore.suffixes import Suffixes
+
+SUFFIXES: Suffixes = {
+    "table": (".txt",),
+    "csv": (".csv",),
+    "json": (".json",),
+    "parquet": (".parquet",),
+    "arrow": (".arrow", ".arrows"),
+}
+CAST = "cast that column in the query, for example to VARCHAR"
+
+
+def run_to_bytes(store: FeatureStore, query: str, form: str, *, seconds: float = SECONDS_LIMIT) -> bytes:
+    """Run ``query`` over ``store`` and give the result as ``form``: table, csv, json, parquet or arrow.
+
+    Raises
+    ------
+    QueryError
+        When the query is refused or fails, or its result can't be written in that form.
+    """
+    return FORMS[form](store.sql(query, seconds=seconds))
+
+
+def _table(table: pa.Table) -> bytes:
+    import duckdb
+
+    try:
+        with duckdb.connect(":memory:") as connection:
+            return f"{connection.from_arrow(table)}\n".encode()
+    except duckdb.Error as error:
+        raise QueryError(f"a table can't show this result ({words(error)}): {CAST}") from error
+
+
+def _csv(table: pa.Table) -> bytes:
+    from pyarrow import csv
+
+    sink = io.BytesIO()
+    try:
+        csv.write_csv(table, sink)
+    except pa.ArrowException as error:
+        raise QueryError(f"CSV can't hold this result ({error}): use --format json, or leave out the lists") from error
+    return sink.getvalue()
+
+
+def _json(table: pa.Table) -> bytes:
+    import json
+
+    try:
+        rows = table.to_pylist()
+    except (ValueError, OverflowError) as error:  # a date that Python has not
+        raise QueryError(f"JSON can't hold this result ({error}): {CAST}") from error
+    try:
+        text = json.dumps(rows, default=str, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(rows), default=str, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with None for NaN and the infinities, which JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    try:
+        pq.write_table(table, sink)
+    except pa.ArrowException as error:
+        raise QueryError(f"Parquet can't hold this result ({error}): {CAST}") from error
+    return sink.getvalue()
+
+
+def _arrow(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    try:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    except pa.ArrowException as error:
+        raise QueryError(f"Arrow can't hold this result ({error}): {CAST}") from error
+    return sink.getvalue()
+
+
+FORMS: dict[str, Callable[[pa.Table], bytes]] = {
+    "table": _table,
+    "csv": _csv,
+    "json": _json,
+    "parquet": _parquet,
+    "arrow": _arrow,
+}

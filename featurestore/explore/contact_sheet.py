@@ -1,0 +1,90 @@
+"""An HTML page of posters that a person can look at: queries and their neighbours, in one offline file."""
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featurestore.errors import ImageError
+from featurestore.explore.search import Neighbours
+
+if TYPE_CHECKING:
+    from featurestore.store import FeatureStore
+
+THUMBNAIL = (182, 268)
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; }
+body { font: 15px/1.4 system-ui, sans-serif; margin: 1rem auto; max-width: 1300px; padding: 0 1rem; }
+section { border-top: 1px solid var(--line); padding: .8rem 0; }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)); gap: .8rem; }
+figure { margin: 0; } img, .none { width: 100%; aspect-ratio: 182 / 268; object-fit: cover; border-radius: 4px; }
+.none { display: grid; place-items: center; background: #8882; color: #888; text-align: center; }
+figcaption { font-size: 12px; overflow-wrap: anywhere; } .query img { outline: 3px solid #0072b2; }
+.synthetic { background: #e69f00; color: #000; padding: .4rem .8rem; border-radius: 4px; }
+"""
+
+
+def render(store: "FeatureStore", neighbours: Neighbours, *, title: str, image: Path | None = None) -> str:
+    """One HTML page: a section a query, its neighbours in order, thumbnails embedded.
+
+    Parameters
+    ----------
+    image
+        The file that the query was, where it was one.
+    """
+    ids = sorted({int(i) for i in neighbours.ids.ravel() if i >= 0} | {i for i in neighbours.queries if i is not None})
+    facts = {row["ImgId"]: row for row in _facts(store, ids)}
+    mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if _synthetic(store, neighbours.backbone) else ""
+    asked = None if image is None else {"ImgId": image.name, "folder": str(image.parent), "ImgName": image.name}
+    sections = "".join(_section(neighbours, place, facts, asked) for place in range(len(neighbours.ids)))
+    lead = f"{len(neighbours.ids)} queries, {neighbours.backbone}, {neighbours.metric}, state {store.state.id}"
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style>"
+        f"<h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>{mark}{sections}</html>\n"
+    )
+
+
+def _synthetic(store: "FeatureStore", backbone: str) -> bool:
+    return store.synthetic or any(info.synthetic for info in store.backbones() if info.name == backbone)
+
+
+def _facts(store: "FeatureStore", ids: list[int]) -> list[dict[str, Any]]:
+    return store.query(
+        "SELECT i.ImgId, i.ImgName, i.folder, c.Title, c.Genre1 "
+        "FROM images AS i LEFT JOIN collection AS c USING (ImgId) WHERE i.status <> 'broken' "
+        "AND list_contains(?, i.ImgId)",
+        [ids],
+    ).to_pylist()
+
+
+def _section(neighbours: Neighbours, place: int, facts: dict[int, dict[str, Any]], asked: dict[str, Any] | None) -> str:
+    query = neighbours.queries[place]
+    start = asked if query is None else facts.get(query, {"ImgId": query})
+    cards = [] if start is None else [_card(start, "query", "query")]
+    for img_id, score in zip(neighbours.ids[place].tolist(), neighbours.scores[place].tolist(), strict=True):
+        if img_id >= 0:
+            cards.append(_card(facts.get(img_id, {"ImgId": img_id}), f"{score:.3f}", ""))
+    return f'<section><div class="row">{"".join(cards)}</div></section>'
+
+
+def _card(fact: dict[str, Any], lead: str, kind: str) -> str:
+    words = [lead, str(fact.get("ImgId", "")), fact.get("Title") or "", fact.get("Genre1") or ""]
+    caption = "<br>".join(html.escape(word) for word in words if word)
+    title = html.escape(fact.get("Title") or str(fact.get("ImgId", "")), quote=True)
+    picture = _picture(Path(fact["folder"], fact["ImgName"]), title) if fact.get("folder") else _none("no image file")
+    return f'<figure class="{kind}">{picture}<figcaption>{caption}</figcaption></figure>'
+
+
+def _picture(path: Path, title: str) -> str:
+    from featurestore.collections.images import thumbnail
+
+    try:
+        return f'<img alt="{title}" src="{thumbnail(path, width=THUMBNAIL[0], height=THUMBNAIL[1])}">'
+    except ImageError as error:
+        return _none(f"no image file ({error})")
+
+
+def _none(reason: str) -> str:
+    """What stands where a picture would."""
+    return f'<div class="none">{html.escape(reason)}</div>'

@@ -1,0 +1,286 @@
+"""What is wrong, doubtful or missing in a store: duplicates, leakage, bad files and vectors; it changes nothing."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore.embedding.staging import to_matrix
+from featurestore.embedding.vectors import faults
+from featurestore.errors import InputError
+from featurestore.features.features import Features
+from featurestore.storage.parts import read_part
+from featurestore.terminal import visible
+
+if TYPE_CHECKING:
+    from featurestore.progress import Progress
+    from featurestore.store import FeatureStore
+
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """Everything found, ready for JSON.
+
+    Parameters
+    ----------
+    movies_without_image
+        How many ids of the metadata have no usable image.
+    without_file
+        Ids that are known only from imported vectors: no folder holds their image.
+    exact_duplicates
+        Groups of ids whose files are byte-identical.
+    near_by_hash
+        Pairs of ids with the number of bits in which their difference hashes differ.
+    near_by_cosine
+        For each backbone pairs of ids with their cosine.
+    quarantined
+        Reason by file name.
+    bad_vectors
+        For each backbone the reason by ImgId, for vectors that should never have been stored.
+    coverage
+        For each backbone how many usable images have a vector, and how many there are.
+    leaking
+        Ids of test rows that have a duplicate in the training part, when a split was given.
+    """
+
+    images: int
+    without_metadata: list[int]
+    movies_without_image: int
+    without_file: list[int]
+    exact_duplicates: list[list[int]]
+    near_by_hash: list[tuple[int, int, int]]
+    near_by_cosine: dict[str, list[tuple[int, int, float]]]
+    quarantined: dict[str, str]
+    bad_vectors: dict[str, dict[int, str]]
+    coverage: dict[str, tuple[int, int]]
+    labels: dict[str, int]
+    leaking: list[int] | None
+
+    @property
+    def faults(self) -> int:
+        """How many things a careful person would look at before learning from this store."""
+        return (
+            len(self.exact_duplicates)
+            + len(self.near_by_hash)
+            + sum(map(len, self.near_by_cosine.values()))
+            + len(self.quarantined)
+            + sum(map(len, self.bad_vectors.values()))
+            + len(self.leaking or [])
+        )
+
+
+def check(
+    store: "FeatureStore",
+    *,
+    backbones: Sequence[str] | None = None,
+    hash_distance: int = 4,
+    cosine: float = 0.98,
+    split: Mapping[int, str] | None = None,
+    on_progress: "Progress | None" = None,
+) -> QualityReport:
+    """Look at every image and vector of the store's state.
+
+    Parameters
+    ----------
+    backbones
+        Those whose vectors are looked at; all when None.
+    hash_distance
+        Near duplicates differ in at most this many of the 64 bits of their difference hashes.
+    cosine
+        Near duplicates have at least this cosine.
+    split
+        ``train`` or ``test`` by ImgId: duplicates on both sides are reported.
+    on_progress
+        Called with the number of vectors whose neighbours were looked for, and of all.
+
+    Raises
+    ------
+    InputError
+        When a threshold or the split is out of range.
+    """
+    if not 0 <= hash_distance <= 64 or not -1 <= cosine <= 1:
+        raise InputError(f"got {hash_distance} bits and a cosine of {cosine}, expected 0 to 64 and -1 to 1")
+    usable = store.query("SELECT ImgId, content_hash, phash FROM images_usable ORDER BY ImgId").to_pylist()
+    names = list(store.state.revisions) if backbones is None else list(backbones)
+    exact = _exact(usable)
+    groups = {img_id: min(group) for group in exact for img_id in group}
+    features = {name: store.features(name, view="images_usable") for name in names}
+    return QualityReport(
+        images=len(usable),
+        without_metadata=_ids(store, "SELECT ImgId FROM images_usable ANTI JOIN movies ON imdbId = ImgId"),
+        movies_without_image=len(
+            _ids(store, "SELECT imdbId AS ImgId FROM movies ANTI JOIN images_usable ON ImgId = imdbId")
+        ),
+        without_file=_ids(store, "SELECT ImgId FROM images WHERE status = 'external'"),
+        exact_duplicates=exact,
+        near_by_hash=near_by_hash(usable, hash_distance, known=groups),
+        near_by_cosine=_near_by_cosine(features, cosine, groups, on_progress),
+        quarantined={
+            row["ImgName"]: row["reason"]
+            for row in store.query("SELECT ImgName, reason FROM images WHERE status = 'broken'").to_pylist()
+        },
+        bad_vectors={name: bad_vectors(store, name) for name in names},
+        coverage={name: (len(f.ids), len(f.ids) + f.missing) for name, f in features.items()},
+        labels=_labels(store),
+        leaking=None if split is None else _leaking(store, split),
+    )
+
+
+def near_by_hash(
+    rows: Sequence[Mapping[str, Any]], bits: int, *, known: Mapping[int, int]
+) -> list[tuple[int, int, int]]:
+    """Pairs whose difference hashes differ in at most ``bits``; pairs known as exact duplicates are left out."""
+    hashed = [row for row in rows if row["phash"]]
+    ids = np.array([row["ImgId"] for row in hashed], np.int64)
+    codes = np.array([int(row["phash"], 16) for row in hashed], np.uint64)
+    pairs = []
+    for start in range(0, len(ids), BLOCK):
+        distance = np.bitwise_count(codes[start : start + BLOCK, None] ^ codes[None, :])
+        for a, b in np.argwhere(distance <= bits):
+            first, second = int(ids[start + a]), int(ids[b])
+            if start + a < b and not _same(known, first, second):
+                pairs.append((first, second, int(distance[a, b])))
+    return pairs
+
+
+def _near_by_cosine(
+    features: Mapping[str, Features], cosine: float, known: Mapping[int, int], on_progress: "Progress | None"
+) -> dict[str, list[tuple[int, int, float]]]:
+    """The pairs of each backbone."""
+    total, before, found = sum(map(len, features.values())), 0, {}
+    for name, some in features.items():
+
+        def report(done: int, before: int = before) -> None:
+            if on_progress:
+                on_progress(before + done, total)
+
+        found[name] = near_by_cosine(*_sound(some), cosine, known=known, on_block=report)
+        before += len(some)
+        report(0, before)
+    return found
+
+
+def near_by_cosine(
+    ids: NDArray[np.int32],
+    X: NDArray[np.float32],
+    cosine: float,
+    *,
+    known: Mapping[int, int],
+    on_block: Callable[[int], None] = lambda done: None,
+) -> list[tuple[int, int, float]]:
+    """Pairs of at least this cosine, block by block, so that memory does not grow with their number squared."""
+    norms = np.linalg.norm(X, axis=1, keepdims=True)
+    unit = X / np.where(norms > 0, norms, np.float32(1))
+    pairs = []
+    for start in range(0, len(ids), BLOCK):
+        # Only the blocks on and above the diagonal: each pair once.
+        likeness = unit[start : start + BLOCK] @ unit[start:].T
+        for a, b in np.argwhere(likeness >= cosine):
+            if a < b:
+                first, second = int(ids[start + a]), int(ids[start + b])
+                if not _same(known, first, second):
+                    pairs.append((first, second, round(float(likeness[a, b]), 4)))
+        on_block(min(start + BLOCK, len(ids)))
+    return pairs
+
+
+def _sound(features: Features) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Ids and vectors without those that have no direction."""
+    good = np.ones(len(features), bool)
+    good[list(faults(features.X))] = False
+    return features.ids[good], features.X[good]
+
+
+def bad_vectors(store: "FeatureStore", backbone: str) -> dict[int, str]:
+    """Stored vectors of ``backbone`` that are NaN, infinite, constant or of the wrong length, by ImgId."""
+    found: dict[int, str] = {}
+    expected = store.layout.dims[backbone]
+    for part in store.layout.embedding_parts(backbone):
+        table = read_part(store.path / "embeddings" / part.path, ["ImgId", "embedding"])
+        ids = table["ImgId"].to_pylist()
+        vectors = to_matrix(table)
+        if vectors.shape[1] != expected:
+            found |= dict.fromkeys(ids, f"the embedding has {vectors.shape[1]} values, the backbone {expected}")
+        found |= {ids[row]: reason for row, reason in faults(vectors).items()}
+    return found
+
+
+def leakage(groups: Mapping[int, int], train: Iterable[int], test: Iterable[int]) -> list[int]:
+    """The ids of ``test`` that share a duplicate group with one of ``train``; an id alone is its own group."""
+    taken = {groups.get(img_id, img_id) for img_id in train}
+    return sorted(img_id for img_id in test if groups.get(img_id, img_id) in taken)
+
+
+def _leaking(store: "FeatureStore", split: Mapping[int, str]) -> list[int]:
+    sides = set(split.values())
+    if not sides <= {"train", "test"}:
+        raise InputError(
+            f"got the sides {', '.join(sorted(sides - {'train', 'test'}))} in the split, expected train and test"
+        )
+    rows = store.query("SELECT ImgId, duplicate_group FROM duplicate_groups").to_pylist()
+    groups = {row["ImgId"]: row["duplicate_group"] for row in rows}
+    return leakage(
+        groups, [i for i, side in split.items() if side == "train"], [i for i, side in split.items() if side == "test"]
+    )
+
+
+def _exact(rows: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    by_hash: dict[str, list[int]] = {}
+    for row in rows:
+        if row["content_hash"]:
+            by_hash.setdefault(row["content_hash"], []).append(row["ImgId"])
+    return sorted(ids for ids in by_hash.values() if len(ids) > 1)
+
+
+def _same(known: Mapping[int, int], first: int, second: int) -> bool:
+    return first in known and known[first] == known.get(second)
+
+
+def _ids(store: "FeatureStore", query: str) -> list[int]:
+    return sorted(store.query(query)["ImgId"].to_pylist())
+
+
+def _labels(store: "FeatureStore") -> dict[str, int]:
+    rows = store.query("SELECT Genre1, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1").to_pylist()
+    return {row["Genre1"]: row["n"] for row in rows}
+
+
+def render(report: QualityReport) -> str:
+    """The report for a person."""
+    lines = [
+        f"images                  {report.images:,} usable, {len(report.quarantined)} quarantined",
+        f"without metadata        {len(report.without_metadata)}" + _some(report.without_metadata),
+        f"movies without image    {report.movies_without_image:,}",
+        "labels                  " + ", ".join(f"{visible(name)} {count}" for name, count in report.labels.items()),
+        f"exact duplicates        {_count(report.exact_duplicates, 'group')}",
+    ]
+    if report.without_file:
+        lines.insert(3, f"vectors without a file  {len(report.without_file)}" + _some(report.without_file))
+    lines += [f"  {' = '.join(map(str, group))}" for group in report.exact_duplicates]
+    lines.append(f"near duplicates         {_count(report.near_by_hash, 'pair')} by perceptual hash")
+    lines += [f"  {a} ~ {b}  {bits} bits" for a, b, bits in report.near_by_hash[:20]]
+    for name, (have, total) in report.coverage.items():
+        bad, pairs = report.bad_vectors[name], report.near_by_cosine[name]
+        found = f"{_count(bad, 'bad vector')}, {_count(pairs, 'near pair')} by cosine"
+        lines.append(f"{name:<24}{have:,} of {total:,} images, {found}")
+        lines += [f"  {img_id}: {reason}" for img_id, reason in list(bad.items())[:20]]
+        lines += [f"  {a} ~ {b}  {value:.4f}" for a, b, value in pairs[:20]]
+    lines += [f"quarantined {name!r}: {reason}" for name, reason in report.quarantined.items()]
+    if report.leaking is not None:
+        lines.append(
+            f"leakage                 {_count(report.leaking, 'test row')} with a duplicate in train"
+            + _some(report.leaking)
+        )
+    return "\n".join(lines)
+
+
+def _count(found: Sized, what: str) -> str:
+    return f"{len(found):,} {what}{'' if len(found) == 1 else 's'}"
+
+
+def _some(ids: Sequence[int]) -> str:
+    return f"  ({', '.join(map(str, ids[:10]))}{', …' if len(ids) > 10 else ''})" if ids else ""

@@ -1,0 +1,255 @@
+"""Exact nearest neighbours over the embeddings of one backbone: one matrix product, then an exact second look."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from featurestore.embedding.vectors import faults
+from featurestore.errors import BackboneError, ImageError, InputError
+from featurestore.features.selection import matching
+
+if TYPE_CHECKING:
+    from featurestore.backbones.base import Backbone
+    from featurestore.store import FeatureStore
+
+METRICS = ("cosine", "inner_product", "euclidean")
+# Candidates looked at again in float64, beyond the k asked for: float32 sums may swap near-equal ones.
+MARGIN = 32
+Query = int | str | Path | NDArray[np.floating] | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest images of each query, nearest first.
+
+    Parameters
+    ----------
+    ids
+        ``(m, k)`` int32, ``k`` no more than there are images; -1 where fewer than ``k`` were searched.
+    scores
+        ``(m, k)`` float64: cosine and inner product grow with likeness, Euclidean distance falls.
+    queries
+        The ImgId of each query, None where it was an image or a vector.
+    """
+
+    ids: NDArray[np.int32]
+    scores: NDArray[np.float64]
+    queries: tuple[int | None, ...]
+    backbone: str
+    metric: str
+
+    def to_arrow(self) -> pa.Table:
+        """One row a neighbour: ``query`` (number), ``rank`` (from 1), ``ImgId``, ``score``."""
+        m, k = self.ids.shape
+        found = (self.ids >= 0).ravel()
+        return pa.table(
+            {
+                "query": np.repeat(np.arange(m), k)[found],
+                "rank": np.tile(np.arange(1, k + 1), m)[found],
+                "ImgId": self.ids.ravel()[found],
+                "score": self.scores.ravel()[found],
+            }
+        )
+
+
+@dataclass(frozen=True)
+class _Index:
+    """The vectors of one backbone, with their lengths and squared lengths, ready to be multiplied."""
+
+    ids: NDArray[np.int32]
+    X: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+    squares: NDArray[np.float32]
+
+
+_CACHE: "WeakKeyDictionary[FeatureStore, dict[tuple[str, str], _Index]]" = WeakKeyDictionary()
+
+
+def similar(
+    store: "FeatureStore",
+    query: Query,
+    *,
+    backbone: str,
+    k: int = 10,
+    where: str | None = None,
+    metric: str = "cosine",
+    model: "Backbone | None" = None,
+    include_self: bool = False,
+) -> Neighbours:
+    """The ``k`` images whose embeddings are nearest to each query; exact, ties in the order of ImgId.
+
+    The matrix is kept in memory after the first call, until the store is refreshed to another state.
+
+    Parameters
+    ----------
+    query
+        An ImgId or several, an image file, a vector ``(embed_dim,)``, or vectors ``(m, embed_dim)``.
+    where
+        An SQL condition over the view `collection`; only its rows are searched.
+    metric
+        ``cosine``, ``inner_product`` or ``euclidean``.
+    model
+        What embeds an image file: the backbone that made the vectors of the store. A backbone that needs no more than
+        its name is loaded when None.
+    include_self
+        Whether a query that is an ImgId may be its own neighbour.
+
+    Raises
+    ------
+    InputError
+        When backbone, id, metric or query don't fit.
+    QueryError
+        When ``where`` is refused or fails.
+    """
+    if metric not in METRICS:
+        raise InputError(f"got the metric {metric!r}, expected {', '.join(METRICS)}")
+    if k < 1:
+        raise InputError(f"got k = {k}, expected 1 or more")
+    index = _index(store, backbone)
+    numbers: list[int | None] = [None]
+    if isinstance(query, (str, Path)):
+        vectors = _embed_file(store, Path(query), backbone, model)
+    else:
+        numbers, vectors = _vectors(query, index, backbone)
+    allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(store, "collection", where)))
+    k = min(k, max(len(index.ids), 1))
+    ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
+    return Neighbours(ids, scores, tuple(numbers), backbone, metric)
+
+
+def _index(store: "FeatureStore", backbone: str) -> _Index:
+    cached = _CACHE.setdefault(store, {})
+    key = (store.state.id, backbone)
+    if key not in cached:
+        for old in [other for other in cached if other[0] != store.state.id]:
+            del cached[old]
+        features = store.features(backbone, view="images_usable")
+        squares = np.einsum("ij,ij->i", features.X, features.X)
+        lengths = np.sqrt(np.where(squares > 0, squares, 1)).astype(np.float32)
+        cached[key] = _Index(features.ids, features.X, lengths, squares)
+    return cached[key]
+
+
+def _vectors(
+    query: int | NDArray[np.floating] | Sequence[int], index: _Index, backbone: str
+) -> tuple[list[int | None], NDArray[np.float32]]:
+    """The id of each query, where it has one, and the vectors ``(m, embed_dim)``."""
+    array = np.atleast_1d(np.asarray(query))
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"got a query of {array.dtype}, expected ImgIds or vectors of numbers")
+    if array.ndim == 1 and array.dtype.kind in "iu":
+        rows = np.searchsorted(index.ids, array)
+        for place, img_id in zip(rows.tolist(), array.tolist(), strict=True):
+            if place >= len(index.ids) or index.ids[place] != img_id:
+                raise InputError(f"ImgId {img_id} has no embedding of {backbone!r}: embed it first, or query by file")
+        return [int(img_id) for img_id in array], index.X[rows]
+    vectors = np.atleast_2d(array).astype(np.float32)
+    if array.dtype.kind != "f" or vectors.ndim != 2 or vectors.shape[1] != index.X.shape[1]:
+        raise InputError(f"got a query of {array.shape} {array.dtype}, expected vectors of length {index.X.shape[1]}")
+    if not np.isfinite(vectors).all():
+        raise InputError("the query holds NaN or infinity, expected numbers")
+    return [None] * len(vectors), vectors
+
+
+def _embed_file(store: "FeatureStore", path: Path, backbone: str, model: "Backbone | None") -> NDArray[np.float32]:
+    """The vector of an image file, ``(1, embed_dim)``, made exactly as those in the store were."""
+    from featurestore.collections.images import decode, read_image
+    from featurestore.embedding.extract import forward
+
+    model = model or _by_name(store, backbone)
+    shown = store.state.revisions[backbone]
+    if model.spec.revision != shown:
+        raise InputError(
+            f"the store has revision {shown} of {backbone!r}, the model gives {model.spec.revision}, so distances "
+            "between them mean nothing: name the model, weights and tensor that the store was embedded with"
+        )
+    size = model.spec.preprocessing
+    try:
+        image = decode(read_image(path, pipes=True), height=size.height, width=size.width)
+    except OSError as error:
+        raise InputError(f"the image {str(path)!r} can't be read ({error.strerror}): name a file") from error
+    except ImageError as error:
+        raise InputError(f"the image {str(path)!r} can't be used ({error}): name another") from error
+    vector = forward(model, image[None])
+    for reason in faults(vector).values():
+        raise InputError(f"the image {str(path)!r} can't be compared ({reason}): name another")
+    return vector
+
+
+def weights_of(store: "FeatureStore", backbone: str) -> str | None:
+    """What the store says that the weights of ``backbone`` are; None when it has no such backbone."""
+    found = store.query("SELECT weights FROM backbones WHERE backbone = ?", [backbone])["weights"].to_pylist()
+    return found[0] if found else None
+
+
+def _by_name(store: "FeatureStore", backbone: str) -> "Backbone":
+    from featurestore.backbones.registry import by_name, load
+
+    try:
+        return load(by_name(backbone), expected_weights=weights_of(store, backbone))
+    except BackboneError as error:
+        raise InputError(
+            f"a query by image needs the backbone that embeds it ({error}): name it with model=, --model"
+        ) from error
+
+
+def _search(
+    index: _Index,
+    vectors: NDArray[np.float32],
+    *,
+    k: int,
+    metric: str,
+    allowed: NDArray[np.intp] | None,
+    own: list[int | None] | None,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Rank by one matrix product in float32, then the best again in float64."""
+    likeness = _likeness(index, vectors, metric, allowed)
+    rows = np.arange(len(index.ids)) if allowed is None else allowed
+    found = min(k + MARGIN, likeness.shape[1])
+    ids = np.full((len(vectors), k), -1, np.int32)
+    scores = np.full((len(vectors), k), np.nan)
+    exact = _EXACT[metric]
+    for place, vector in enumerate(vectors):
+        best = np.argpartition(likeness[place], -found)[-found:] if found else np.zeros(0, np.intp)
+        candidates = rows[best]
+        if own is not None and own[place] is not None:
+            candidates = candidates[index.ids[candidates] != own[place]]
+        score = exact(index.X[candidates].astype(np.float64), vector.astype(np.float64))
+        order = np.lexsort((index.ids[candidates], score if metric == "euclidean" else -score))[:k]
+        ids[place, : len(order)] = index.ids[candidates[order]]
+        scores[place, : len(order)] = score[order]
+    return ids, scores
+
+
+def _likeness(
+    index: _Index, vectors: NDArray[np.float32], metric: str, allowed: NDArray[np.intp] | None
+) -> NDArray[np.float32]:
+    """A float32 score that grows with likeness, ``(m, rows)``."""
+    rows = slice(None) if allowed is None else allowed
+    matrix = index.X[rows]
+    product: NDArray[np.float32] = vectors @ matrix.T if len(vectors) > 1 else (matrix @ vectors[0])[None]
+    if metric == "cosine":
+        # Dividing n products by n lengths is cheaper than keeping a second, normalised matrix.
+        product /= index.lengths[rows]
+    elif metric == "euclidean":
+        product *= 2
+        product -= index.squares[rows]
+    return product
+
+
+def _cosine(X: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(v)
+    return np.divide(X @ v, lengths, out=np.zeros(len(X)), where=lengths > 0)
+
+
+_EXACT: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]] = {
+    "cosine": _cosine,
+    "inner_product": lambda X, v: X @ v,
+    "euclidean": lambda X, v: np.linalg.norm(X - v, axis=1),
+}

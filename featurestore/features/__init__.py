@@ -1,0 +1,1 @@
+"""Rows and vectors become matrices and files for other projects."""

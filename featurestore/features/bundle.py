@@ -1,0 +1,250 @@
+"""A portable bundle: features with lineage and checksums in one folder that another project pins by its lock."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from featurestore import arrow
+from featurestore.errors import InputError, IntegrityError, reason
+from featurestore.features.export import SUFFIXES, write_parquet
+from featurestore.features.features import Features
+from featurestore.features.manifest import check_manifest
+from featurestore.files import MEGABYTE, file_hash, read_file, write_atomic
+from featurestore.suffixes import format_of
+
+if TYPE_CHECKING:
+    from featurestore.progress import Progress
+    from featurestore.store import FeatureStore
+
+# `rows.parquet` says of each row which image it was made from; apart, so that no column of a view meets its names.
+MANIFEST, DATA, ROWS, LOCK = "manifest.json", "features.parquet", "rows.parquet", "bundle.lock"
+FORMAT = 1
+
+
+def write_bundle(
+    store: "FeatureStore",
+    features: Features,
+    path: Path,
+    *,
+    view: str,
+    chosen: Mapping[str, object] | None = None,
+    force: bool = False,
+    on_progress: "Progress | None" = None,
+) -> str:
+    """Write ``features`` into the folder ``path`` and return its lock, ``sha256:…`` of the manifest.
+
+    Parameters
+    ----------
+    chosen
+        How the rows were chosen among those of the view, for the manifest: ``where``, ``ids`` (how many), ``limit``.
+    force
+        Replace a bundle that is there; anything else is left alone.
+
+    Raises
+    ------
+    InputError
+        When ``path`` exists, is named like a file, or can't be written.
+    """
+    format_of(path, "bundle", SUFFIXES)
+    _check_free(path, force)
+    building, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}.tmp") for word in ("new", "old"))
+    try:
+        building.mkdir(parents=True)
+        write_parquet(features.to_arrow(), building / DATA, on_progress or (lambda done, total: None))
+        pq.write_table(_rows(store, features), building / ROWS)
+        content = (
+            json.dumps(_manifest(store, features, building, view, chosen or {}), indent=1, sort_keys=True) + "\n"
+        ).encode()
+        lock = _lock(content)
+        write_atomic(building / MANIFEST, content)
+        write_atomic(building / LOCK, f"{lock}\n".encode())
+        if path.exists():
+            os.replace(path, old)
+        os.replace(building, path)
+    except OSError as error:
+        raise InputError(f"{path} can't be written ({error.strerror or error}): name another place") from error
+    except pa.ArrowException as error:
+        raise InputError(
+            f"a bundle can't hold these columns ({str(error)[:160]}): leave some out with --columns"
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(old, ignore_errors=True)
+    return lock
+
+
+def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
+    """Read a bundle after checking every byte of it; needs the core install only.
+
+    Parameters
+    ----------
+    lock
+        The lock that your project wrote down. Without it the bundle is checked against its own.
+
+    Raises
+    ------
+    InputError
+        When there is no bundle, or one of a later version.
+    IntegrityError
+        When its bytes, or its lock, are not those that were pinned; the file is named.
+    """
+    folder = Path(path)
+    try:
+        content = read_file(folder / MANIFEST, limit=64 * MEGABYTE)
+        pinned = _read_lock(folder) if lock is None else lock
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"there is no bundle in {str(folder)!r}: make one with `featurestore export --format bundle`"
+        ) from None
+    except OSError as error:
+        raise InputError(f"the bundle {str(folder)!r} can't be read ({error.strerror}): get it again") from error
+    if _lock(content) != pinned:
+        raise IntegrityError(
+            f"{folder / MANIFEST} has the lock {_lock(content)}, pinned is {pinned}: get the bundle again"
+        )
+    manifest = _parse(content, folder)
+    if manifest.get("format") != FORMAT:
+        raise InputError(
+            f"{folder} is a bundle of format {str(manifest.get('format'))[:20]}, expected {FORMAT}: "
+            "install a newer featurestore"
+        )
+    for name in (DATA, ROWS):
+        file = folder / name
+        if not file.is_file() or file_hash(file) != manifest["files"].get(name):
+            raise IntegrityError(f"{file} is not what the manifest names, its bytes changed: get the bundle again")
+    try:
+        return _features(folder, manifest)
+    except (LookupError, TypeError, ValueError, OverflowError, OSError, pa.ArrowException) as error:
+        raise IntegrityError(f"{folder / MANIFEST} is no manifest of these files ({reason(error)[:160]})") from error
+
+
+def _parse(content: bytes, folder: Path) -> dict[str, Any]:
+    """The manifest; whoever can write it can write its lock, so it may be anything."""
+    try:
+        manifest = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{folder / MANIFEST} is no manifest ({reason(error)}): get the bundle again") from error
+    if not isinstance(manifest, dict) or (
+        manifest.get("format") == FORMAT and not isinstance(manifest.get("files"), dict)
+    ):
+        raise IntegrityError(f"{folder / MANIFEST} is no manifest, it names no files: get the bundle again")
+    return manifest
+
+
+def _check_free(path: Path, force: bool) -> None:
+    if not path.exists():
+        return
+    if not force:
+        raise InputError(f"{str(path)!r} exists: name a new folder for the bundle, or use --force")
+    if not path.is_dir() or not {entry.name for entry in path.iterdir()} <= {MANIFEST, DATA, ROWS, LOCK}:
+        raise InputError(f"{str(path)!r} is no bundle and stays as it is, --force or not: name a new folder")
+
+
+def _rows(store: "FeatureStore", features: Features) -> pa.Table:
+    """The content hash of the image that each vector was made from, and the group of its duplicates."""
+    known = store.query("SELECT ImgId, content_hash FROM images_usable ORDER BY ImgId")
+    places = np.searchsorted(known["ImgId"].to_numpy(), features.ids)
+    return pa.table(
+        {
+            "ImgId": features.ids,
+            "content_hash": known["content_hash"].take(pa.array(places)),
+            "duplicate_group": features.groups,
+        }
+    )
+
+
+def _manifest(
+    store: "FeatureStore", features: Features, folder: Path, view: str, chosen: Mapping[str, object]
+) -> dict[str, Any]:
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return (
+        features.about
+        | ({"chosen": given} if given else {})
+        | {
+            "format": FORMAT,
+            "view": view,
+            "view_sql": store.state.views.get(view),
+            "rows": len(features),
+            "vectors": list(features.vector_columns),
+            "dims": [list(item) for item in features.dims],
+            "backbones": _lineage(store, features),
+            "files": {name: file_hash(folder / name) for name in (DATA, ROWS)},
+        }
+    )
+
+
+def _lineage(store: "FeatureStore", features: Features) -> list[dict[str, Any]]:
+    """The record of each backbone, in the order of the columns, with the times and libraries of its extractions."""
+    records = []
+    for name, _ in features.dims:
+        key = [name, store.state.revisions[name]]
+        where = "WHERE backbone = ? AND revision = ?"
+        record = store.query(f"SELECT * FROM backbones {where}", key).to_pylist()[0]
+        done = store.query(f'SELECT "at", libraries FROM extractions {where} ORDER BY extraction', key).to_pylist()
+        record |= {field: json.loads(record[field]) for field in ("preprocessing", "libraries", "options")}
+        record["computed"] = [{"at": one["at"].isoformat(), "libraries": json.loads(one["libraries"])} for one in done]
+        records.append(record)
+    return records
+
+
+def _features(folder: Path, manifest: dict[str, Any]) -> Features:
+    with pq.ParquetFile(folder / DATA) as file, pq.ParquetFile(folder / ROWS) as rows_file:
+        check_manifest(manifest, file, rows_file, size=(folder / DATA).stat().st_size)
+    dims = tuple((name, dim) for name, dim in manifest["dims"])
+    columns = dict(zip(manifest["vectors"], (dim for _, dim in dims), strict=True))
+    with pq.ParquetFile(folder / DATA) as file:
+        X = _vectors(file, columns)
+        table = file.read([name for name in file.schema_arrow.names if name not in columns])
+    with pq.ParquetFile(folder / ROWS) as file:
+        rows = file.read()
+    if not len(rows) == len(table) == len(X) or rows["ImgId"].null_count or rows["duplicate_group"].null_count:
+        raise ValueError(f"it says {len(X)} rows, {len(rows)} can be read")
+    return Features(
+        X=X,
+        ids=arrow.to_numpy(rows["ImgId"]),
+        table=table.replace_schema_metadata(None),
+        groups=arrow.to_numpy(rows["duplicate_group"]),
+        missing=manifest["missing"],
+        backbone="+".join(name for name, _ in dims),
+        revision=manifest["revision"],
+        state_id=manifest["state"],
+        synthetic=manifest["synthetic"],
+        dims=dims,
+        label=manifest["label"],
+    )
+
+
+def _vectors(file: pq.ParquetFile, columns: dict[str, int]) -> NDArray[np.float32]:
+    """The columns side by side, row group by row group: never two matrices at once."""
+    X = np.empty((file.metadata.num_rows, sum(columns.values())), np.float32)
+    top = 0
+    for group in range(file.num_row_groups):
+        block = file.read_row_group(group, columns=list(columns))
+        left = 0
+        for name, dim in columns.items():
+            values = arrow.to_numpy(block[name].combine_chunks().flatten())
+            X[top : top + len(block), left : left + dim] = values.reshape(-1, dim)
+            left += dim
+        top += len(block)
+    if top != len(X):
+        raise ValueError(f"it says {len(X)} vectors, {top} can be read")
+    return X
+
+
+def _read_lock(folder: Path) -> str:
+    return read_file(folder / LOCK, limit=MEGABYTE).decode("ascii", "replace").strip()
+
+
+def _lock(manifest: bytes) -> str:
+    return "sha256:" + hashlib.sha256(manifest).hexdigest()

@@ -1,0 +1,193 @@
+"""Features as files: Parquet, NumPy, and CSV in the study's two layouts. Nothing is pickled."""
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from featurestore.errors import InputError
+from featurestore.features.features import Features, check_names
+from featurestore.files import refuse_target
+from featurestore.suffixes import Suffixes, format_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from featurestore.progress import Progress
+    from featurestore.store import FeatureStore
+
+NINE = ("ImgId", "ImgName", "Title", "Genre1", "Genre2", "Genre3", "IMDBScore", "ImdbLink", "Poster")
+# The view and the columns that each of the study's layouts has before the numbered ones.
+LAYOUTS = {"study-embeddings": ("images_usable", ("ImgName",)), "study-labeled": ("labeled", NINE)}
+# A bundle is a folder.
+SUFFIXES: Suffixes = {
+    "parquet": (".parquet",),
+    "npz": (".npz",),
+    "npy": (".npy",),
+    "csv.gz": (".csv.gz",),
+    **dict.fromkeys(LAYOUTS, (".csv.gz",)),
+    "bundle": (),
+}
+CSV_ROWS = 256
+GROUP_ROWS = 4096
+
+
+def write(
+    features: Features,
+    path: Path,
+    form: str | None = None,
+    *,
+    force: bool = False,
+    on_progress: "Progress | None" = None,
+) -> list[Path]:
+    """Write ``features`` as ``form`` to ``path``; a file appears when it is whole. Returns the files.
+
+    Parameters
+    ----------
+    form
+        ``parquet``; ``npz`` (X, ids, y, classes, about); ``npy`` (X, with ids, y and classes in files beside it);
+        ``csv.gz`` (the view's columns, then ``0 … d-1``). Without it, what the name of ``path`` ends with.
+    force
+        Replace what is there.
+    on_progress
+        Called as rows are written to Parquet or CSV.
+
+    Raises
+    ------
+    InputError
+        When the form is unknown or not what the name promises, ``path`` exists and ``force`` is not given, or the
+        file can't be written.
+    """
+    if form not in (None, *WRITERS):
+        raise InputError(f"got the format {form!r}, expected {', '.join(WRITERS)} or bundle")
+    form = format_of(path, form, {name: SUFFIXES[name] for name in WRITERS})
+    for target in _npy_files(path) if form == "npy" else [path]:
+        refuse_target(target)
+        if target.exists() and not force:
+            raise InputError(f"{str(target)!r} exists: name another file, or use --force")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {str(path.parent)!r}: make it first")
+    try:
+        return WRITERS[form](features, path, on_progress or _silent)
+    except OSError as error:
+        raise InputError(f"{path} can't be written ({error.strerror or error}): name another place") from error
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{form} can't hold these columns ({str(error)[:160]}): leave some out with --columns"
+        ) from error
+
+
+def layout(
+    store: "FeatureStore",
+    backbone: str,
+    name: str,
+    *,
+    where: str | None = None,
+    ids: "ArrayLike | None" = None,
+    limit: int | None = None,
+) -> Features:
+    """The features of one of the study's two CSV layouts, ``study-embeddings`` or ``study-labeled``.
+
+    View and columns are the layout's own; ``where``, ``ids`` and ``limit`` choose rows, see `FeatureStore.features`.
+    """
+    view, columns = LAYOUTS[name]
+    features = store.features(backbone, view=view, columns=columns, where=where, ids=ids, limit=limit)
+    return replace(features, table=features.table.select(columns))
+
+
+def write_parquet(table: pa.Table, file: IO[bytes] | Path, on_progress: "Progress") -> None:
+    """Write ``table`` as it is, a row group at a time: vectors neither compress nor repeat."""
+    with pq.ParquetWriter(file, table.schema, use_dictionary=False, compression="none") as writer:
+        for start in range(0, len(table), GROUP_ROWS):
+            writer.write_table(table.slice(start, GROUP_ROWS))
+            on_progress(min(start + GROUP_ROWS, len(table)), len(table))
+
+
+def _silent(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name when it is finished."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _parquet(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
+    with _whole(path) as file:
+        write_parquet(features.to_arrow(), file, on_progress)
+    return [path]
+
+
+def _npz(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
+    with _whole(path) as file:
+        np.savez(file, allow_pickle=False, about=np.array(json.dumps(features.about)), **_arrays(features))
+    return [path]
+
+
+def _npy_files(path: Path) -> list[Path]:
+    return [path, *(path.with_suffix(f".{name}.npy") for name in ("ids", "y", "classes"))]
+
+
+def _npy(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
+    """All files are written before the first takes its name, and none of an earlier export stays beside them."""
+    arrays = _arrays(features)
+    written, stale = [], []
+    with ExitStack() as stack:
+        for target, name in zip(_npy_files(path), ("X", "ids", "y", "classes"), strict=True):
+            if name in arrays:
+                np.save(stack.enter_context(_whole(target)), arrays[name], allow_pickle=False)
+                written.append(target)
+            else:
+                stale.append(target)
+    for target in stale:
+        target.unlink(missing_ok=True)
+    return written
+
+
+def _arrays(features: Features) -> dict[str, np.ndarray]:
+    X, y, ids = features.to_numpy()
+    arrays: dict[str, np.ndarray] = {"X": X, "ids": ids}
+    if y is not None:
+        arrays |= {"y": y, "classes": np.array(features.classes, dtype=np.str_)}
+    return arrays
+
+
+def _csv_gz(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
+    """Numbers in the shortest form that reads back as the same float32."""
+    names = [str(number) for number in range(features.X.shape[1])]
+    check_names(features.table, names)
+    with _whole(path) as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=4, mtime=0, filename="") as packed:
+        for start in range(0, max(len(features), 1), CSV_ROWS):
+            rows = slice(start, start + CSV_ROWS)
+            block = features.table.slice(start, CSV_ROWS)
+            for name, column in zip(names, np.ascontiguousarray(features.X[rows].T), strict=True):
+                block = block.append_column(name, pa.array(column))
+            csv.write_csv(block, packed, csv.WriteOptions(include_header=start == 0, quoting_style="needed"))
+            on_progress(min(rows.stop, len(features)), len(features))
+    return [path]
+
+
+WRITERS: dict[str, Callable[[Features, Path, "Progress"], list[Path]]] = {
+    "parquet": _parquet,
+    "npz": _npz,
+    "npy": _npy,
+    "csv.gz": _csv_gz,
+}

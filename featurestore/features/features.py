@@ -1,0 +1,174 @@
+"""Features for other projects: rows of a view with their embeddings, turned into what each library wants."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from featurestore import arrow
+from featurestore._optional import import_extra
+from featurestore.errors import InputError
+from featurestore.features.labels import has_label
+
+
+class Arrays(NamedTuple):
+    """What learning needs: vectors ``(n, d)`` float32, coded labels ``(n,)`` int64 or None, ids ``(n,)`` int32."""
+
+    X: NDArray[np.float32]
+    y: NDArray[np.int64] | None
+    ids: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Rows of a view with their embeddings, ascending `ImgId`.
+
+    Parameters
+    ----------
+    X
+        ``(n, d)`` float32, C-contiguous; of several backbones side by side, in their order.
+    ids
+        ``(n,)`` int32, the `ImgId` of each row.
+    table
+        The view's columns without the embedding, same order.
+    groups
+        ``(n,)`` int64; rows of byte-identical images share one.
+    missing
+        How many rows of the view lack an embedding of a backbone; they are left out, never filled.
+    dims
+        Length of the embedding of each backbone: where `X` is to be cut.
+    label
+        The column that is the label, or None.
+    """
+
+    X: NDArray[np.float32]
+    ids: NDArray[np.int32]
+    table: pa.Table
+    groups: NDArray[np.int64]
+    missing: int
+    backbone: str
+    revision: str
+    state_id: str
+    synthetic: bool
+    dims: tuple[tuple[str, int], ...] = ()
+    label: str | None = None
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.ids)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels in the order of their codes; empty without a label."""
+        if self.label is None:
+            return ()
+        return tuple(sorted({str(value) for value in self.table[self.label].to_pylist() if has_label(value)}))
+
+    @property
+    def y(self) -> NDArray[np.int64] | None:
+        """``(n,)`` int64, places in `classes`; -1 where the row has none, see `has_label`; None without a label."""
+        if self.label is None:
+            return None
+        code = {name: number for number, name in enumerate(self.classes)}
+        values = self.table[self.label].to_pylist()
+        return np.array([code[str(value)] if has_label(value) else -1 for value in values], np.int64)
+
+    @property
+    def vector_columns(self) -> tuple[str, ...]:
+        """What the vectors of each backbone are called in a table: ``embedding``, or of several the backbone's name."""
+        return ("embedding",) if len(self.dims) == 1 else tuple(name for name, _ in self.dims)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Where the values came from; it travels in the schema of every Arrow table and Parquet file."""
+        return {
+            "backbones": [name for name, _ in self.dims],
+            "revision": self.revision,
+            "state": self.state_id,
+            "synthetic": self.synthetic,
+            "missing": self.missing,
+            "label": self.label,
+            "classes": list(self.classes),
+        }
+
+    def to_numpy(self) -> Arrays:
+        """``X, y, ids``; nothing is copied."""
+        return Arrays(self.X, self.y, self.ids)
+
+    def to_arrow(self) -> pa.Table:
+        """The view's columns and one fixed-size list column for each backbone, see `vector_columns`.
+
+        Raises
+        ------
+        InputError
+            When the view has a column of that name.
+        """
+        check_names(self.table, self.vector_columns)
+        table = self.table
+        start = 0
+        for name, (_, dim) in zip(self.vector_columns, self.dims, strict=True):
+            kind = pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
+            values = np.ascontiguousarray(self.X[:, start : start + dim]).reshape(-1)
+            column = pa.FixedSizeListArray.from_arrays(arrow.from_numpy(values), type=kind)
+            table = table.append_column(pa.field(name, kind, nullable=False), column)
+            start += dim
+        return table.replace_schema_metadata({"featurestore": json.dumps(self.about)})
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame indexed by `ImgId`: the view's columns, then the numbered columns of `X`."""
+        pandas = import_extra("pandas", "embed", needed_by="to_pandas")
+        numbers = [str(number) for number in range(self.X.shape[1])]
+        check_names(self.table, numbers)
+        meta = self.table.drop_columns(["ImgId"]).to_pandas()
+        frame = pandas.concat([meta, pandas.DataFrame(self.X, columns=numbers, copy=False)], axis=1)
+        frame.index = pandas.Index(self.ids, name="ImgId")
+        return frame
+
+    def to_polars(self) -> Any:
+        """A Polars DataFrame; embeddings are Array columns."""
+        polars = import_extra("polars", "export", needed_by="to_polars")
+        return polars.from_arrow(self.to_arrow())
+
+    def to_torch(self) -> Any:
+        """A torch TensorDataset of ``(vector, label)``, or of vectors alone; the matrix is shared, not copied."""
+        torch = import_extra("torch", "bench", needed_by="to_torch")
+        tensors = [torch.from_numpy(array) for array in (self.X, self.y) if array is not None]
+        return torch.utils.data.TensorDataset(*tensors)
+
+    def to_tf(self) -> Any:
+        """A tf.data.Dataset of ``(vector, label)``, or of vectors alone."""
+        tensorflow = import_extra("tensorflow", "embed", needed_by="to_tf", instead="to_torch, or the matrix X")
+        return tensorflow.data.Dataset.from_tensor_slices(self.X if self.y is None else (self.X, self.y))
+
+    def to_huggingface(self) -> Any:
+        """A Hugging Face Dataset over the Arrow table; the label becomes a ClassLabel with the codes of `y`."""
+        datasets = import_extra("datasets", "export", needed_by="to_huggingface")
+        table = self.to_arrow() if len(self) else self.to_arrow().schema.empty_table()  # it needs a chunk a column
+        if self.label is None or self.y is None:
+            return datasets.Dataset(table)
+        # Codes, because a ClassLabel would take labels that are numbers for codes.
+        codes = pa.array(self.y, mask=self.y < 0)
+        table = table.set_column(table.column_names.index(self.label), self.label, codes)
+        kinds = datasets.Features.from_arrow_schema(table.schema)
+        kinds[self.label] = datasets.ClassLabel(names=list(self.classes))
+        return datasets.Dataset(table, info=datasets.DatasetInfo(features=kinds))
+
+
+def check_names(table: pa.Table, vectors: Sequence[str]) -> None:
+    """Refuse columns of a view that are called what the vectors are called.
+
+    Raises
+    ------
+    InputError
+        When there is one.
+    """
+    taken = set(vectors).intersection(table.column_names)
+    if taken:
+        raise InputError(
+            f"the view has the column {min(taken)!r}, which is what the vectors are called here: "
+            "leave it out with columns=…, --columns"
+        )

@@ -1,0 +1,81 @@
+"""What an open store keeps in memory of the images of its state, so that rows are picked without asking again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from featurestore import arrow
+from featurestore.features.pull import Places, find_vectors
+
+if TYPE_CHECKING:
+    from featurestore.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """The usable images of one state; for each backbone that was asked for, 8 bytes an image more.
+
+    Parameters
+    ----------
+    ids
+        ``(n,)`` int32, ascending.
+    hashes
+        ``(n,)`` strings: the content hash of each image, empty where it has no file.
+    synthetic, made_up
+        Whether any image is made up, and the backbones whose weights are.
+    places
+        Where the vectors of a backbone lie.
+    """
+
+    state_id: str
+    ids: NDArray[np.int32]
+    hashes: pa.Array
+    synthetic: bool
+    made_up: frozenset[str]
+    places: dict[str, Places] = field(default_factory=dict)
+
+    def groups(self, images: NDArray[np.intp]) -> NDArray[np.int64]:
+        """For each of some images the smallest `ImgId` among them that has the same content; without any its own."""
+        ids = self.ids[images].astype(np.int64)
+        hashes = self.hashes.take(arrow.from_numpy(images))
+        encoded = hashes.dictionary_encode()
+        if len(encoded.dictionary) == len(ids):
+            return ids
+        codes = arrow.to_numpy(encoded.indices)
+        smallest = np.full(len(encoded.dictionary), np.iinfo(np.int64).max)
+        np.minimum.at(smallest, codes, ids)
+        return np.where(arrow.to_numpy(pc.binary_length(hashes)) == 0, ids, smallest[codes])
+
+
+_INDEX: "WeakKeyDictionary[FeatureStore, ImageIndex]" = WeakKeyDictionary()
+
+
+def image_index(store: "FeatureStore", backbones: Sequence[str]) -> ImageIndex:
+    """The index of the state that ``store`` sees, with ``backbones`` among its places; made once, then kept."""
+    index = _INDEX.get(store)
+    if index is not None and index.state_id != store.state.id:
+        index = None
+    new = [name for name in backbones if index is None or name not in index.places]
+    if index is not None and not new:
+        return index
+    if index is None:
+        images = store.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL ORDER BY ImgId")
+        images = images.combine_chunks()  # in memory of its own: DuckDB's buffers take more
+        ids, hashes = arrow.to_numpy(images["ImgId"]), arrow.one_chunk(images["content_hash"])
+        index = ImageIndex(store.state.id, ids, hashes, store.synthetic, _made_up(store))
+    for name in new:
+        parts = store.layout.embedding_parts(name)
+        index.places[name] = find_vectors(store.path / "embeddings", parts, index.ids, index.hashes)
+    _INDEX[store] = index
+    return index
+
+
+def _made_up(store: "FeatureStore") -> frozenset[str]:
+    rows = store.query("SELECT backbone, revision FROM backbones WHERE synthetic").to_pylist()
+    return frozenset(row["backbone"] for row in rows if store.state.revisions.get(row["backbone"]) == row["revision"])

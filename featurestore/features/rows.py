@@ -1,0 +1,193 @@
+"""From a view to `Features`: its rows, one an image, and the vectors that belong to them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from featurestore import arrow
+from featurestore.catalog.connection import release_unused
+from featurestore.catalog.failing import list_views
+from featurestore.errors import InputError, QueryError
+from featurestore.features.features import Features
+from featurestore.features.image_index import ImageIndex, image_index
+from featurestore.features.pull import read_vectors
+from featurestore.features.selection import Selection, find_sorted, matching, refuse_absent
+from featurestore.storage.names import nearest, quote_name
+from featurestore.storage.schemas import MAX_ID
+
+if TYPE_CHECKING:
+    from featurestore.store import FeatureStore
+
+
+class _Rows(NamedTuple):
+    """Rows of a view, the number of the image of each in the `ImageIndex`, and the `ids` of `Features`.
+
+    Those that are kept for the next call hold its `groups` too, which take as long as a quarter of the vectors.
+    """
+
+    table: pa.Table
+    ids: NDArray[np.int32]
+    images: NDArray[np.intp]
+    groups: NDArray[np.int64] | None = None
+
+    def take(self, chosen: NDArray[np.intp]) -> "_Rows":
+        return _Rows(self.table.take(arrow.from_numpy(chosen)), self.ids[chosen], self.images[chosen])
+
+
+# What each open store was asked for last: asked for again, as bench and search do, the query costs as much as the read.
+_LAST: "WeakKeyDictionary[FeatureStore, tuple[object, _Rows]]" = WeakKeyDictionary()
+
+
+def read(
+    store: "FeatureStore",
+    backbones: str | Sequence[str],
+    *,
+    view: str,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    selection: Selection,
+) -> Features:
+    """See `FeatureStore.features`."""
+    names = [backbones] if isinstance(backbones, str) else list(dict.fromkeys(backbones))
+    columns = [columns] if isinstance(columns, str) else columns
+    _check_backbones(store, names)
+    index = image_index(store, names)
+    if selection.where is None and selection.ids is None:
+        rows = _all_rows(store, index, view, columns, label)
+    else:
+        rows = _chosen_rows(store, index, view, columns, label, selection)
+    found = np.ones(len(rows.ids), bool)
+    for name in names:
+        found &= index.places[name].file[rows.images] >= 0
+    if selection.ids is not None:
+        remedy = "leave them out, or run `featurestore embed` first"
+        refuse_absent(
+            rows.ids, found, what=f"no embedding of {' and '.join(map(repr, names))} is there for", remedy=remedy
+        )
+    kept = np.flatnonzero(found)[: selection.limit]
+    if len(kept) < len(found):
+        rows = rows.take(kept)
+    matrices = [read_vectors(index.places[name], rows.images, store.layout.dims[name]) for name in names]
+    return Features(
+        X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
+        ids=rows.ids,
+        table=rows.table,
+        groups=index.groups(rows.images) if rows.groups is None else rows.groups.copy(),  # the caller's own
+        missing=int((~found).sum()),
+        backbone="+".join(names),
+        revision="+".join(store.state.revisions[name] for name in names),
+        state_id=store.state.id,
+        synthetic=index.synthetic or not index.made_up.isdisjoint(names),
+        dims=tuple((name, store.layout.dims[name]) for name in names),
+        label=label,
+    )
+
+
+def _check_backbones(store: "FeatureStore", names: Sequence[str]) -> None:
+    have = store.state.revisions
+    if not names:
+        raise InputError(f"got no backbone, expected one or more of {', '.join(sorted(have)) or 'none yet'}")
+    for name in names:
+        if name not in have:
+            listed = ", ".join(sorted(have)) or "none yet"
+            raise InputError(f"the store has no backbone {name!r} (it has: {listed}): run `featurestore embed` first")
+
+
+def _all_rows(
+    store: "FeatureStore", index: ImageIndex, view: str, columns: Sequence[str] | None, label: str | None
+) -> _Rows:
+    """All rows of a view, those of the last call where it was the same on the same state."""
+    key = (store.state.id, view, None if columns is None else tuple(columns), label)
+    last = _LAST.get(store)
+    if last is not None and last[0] == key:
+        return last[1]
+    rows = _view_rows(store, index, view, _columns(store, view, columns, label))
+    rows.ids.flags.writeable = False  # shared with every later answer
+    rows = rows._replace(groups=index.groups(rows.images))
+    pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
+    release_unused(store.connection)
+    _LAST[store] = (key, rows)
+    return rows
+
+
+def _chosen_rows(
+    store: "FeatureStore",
+    index: ImageIndex,
+    view: str,
+    columns: Sequence[str] | None,
+    label: str | None,
+    selection: Selection,
+) -> _Rows:
+    """The rows of a view that satisfy the condition, or those of the ids, in their order, that do."""
+    kept = _columns(store, view, columns, label)
+    allowed = None if selection.where is None else matching(store, view, selection.where)
+    ids = selection.ids
+    if ids is None:
+        return _view_rows(store, index, view, kept, only=allowed)
+    rows = _view_rows(store, index, view, kept, only=np.unique(ids))
+    place, there = find_sorted(rows.ids, ids)
+    remedy = "leave them out, or name a view that has them, as `images_usable` has every image"
+    refuse_absent(ids, there, what=f"the view {view!r} lacks", remedy=remedy)
+    return rows.take(place if allowed is None else place[find_sorted(allowed, ids)[1]])
+
+
+def _columns(store: "FeatureStore", view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
+    """The columns of ``view`` to read: `ImgId`, then what was asked for."""
+    listed = "FROM duckdb_columns() WHERE NOT internal"
+    found = store.query(f"SELECT column_name {listed} AND table_name = ? ORDER BY column_index", [view])
+    names = found["column_name"].to_pylist()
+    if view in store.state.views:
+        _refuse_failing(store, view, there=bool(names))
+    if not names:
+        views = store.query(f"SELECT DISTINCT table_name {listed}")["table_name"].to_pylist()
+        hint = nearest(view, [name for name in views if not name.startswith("_")])
+        raise InputError(f"the store has no view {view!r} ({hint})")
+    wanted = [
+        *(columns if columns is not None else (n for n in names if n != "embedding")),
+        *([label] if label else []),
+    ]
+    for name in ["ImgId", *wanted]:
+        if name not in names:
+            raise InputError(f"the view {view!r} has no column {name!r} ({nearest(name, names)})")
+    return list(dict.fromkeys(["ImgId", *wanted]))
+
+
+def _view_rows(
+    store: "FeatureStore",
+    index: ImageIndex,
+    view: str,
+    columns: Sequence[str],
+    *,
+    only: NDArray[np.integer] | None = None,
+) -> _Rows:
+    """The rows of ``view`` that are of a usable image, ascending; ``only`` those of some ids."""
+    join = "" if only is None else "SEMI JOIN (SELECT unnest(?::BIGINT[]) AS ImgId) AS w ON w.ImgId = v.ImgId "
+    table = store.query(
+        f"SELECT {', '.join(f'v.{quote_name(name)}' for name in columns)} FROM {quote_name(view)} AS v {join}"
+        f"WHERE v.ImgId BETWEEN 0 AND {MAX_ID} ORDER BY v.ImgId",
+        None if only is None else [only.tolist()],
+    )
+    # In memory of its own: else DuckDB's buffers live as long as the rows.
+    table = table.set_column(0, "ImgId", table["ImgId"].cast(pa.int32())).combine_chunks()
+    ids = arrow.to_numpy(table["ImgId"])
+    images, usable = find_sorted(index.ids, ids)
+    rows = _Rows(table, ids, images)
+    if not usable.all():
+        rows = rows.take(np.flatnonzero(usable))
+    twice = rows.ids[1:][rows.ids[1:] == rows.ids[:-1]]
+    if len(twice):
+        raise InputError(
+            f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row an image"
+        )
+    return rows
+
+
+def _refuse_failing(store: "FeatureStore", view: str, *, there: bool) -> None:
+    """Refuse a user's view that can't be made; one that has a name of the store's own is not what is meant by it."""
+    placeholder = list_views(store.connection).get(view)
+    if placeholder is not None or not there:
+        raise QueryError(store.failing_views[view])

@@ -1,0 +1,96 @@
+"""Who may write to a store: the lock, what is told of who holds it, and whether the store is still the one locked."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from featurestore.errors import InputError, StoreError, StoreLocked
+from featurestore.files import write_atomic
+
+LOCK_FILE = ".lock"
+HOLDER_FILE = ".lock.holder.json"
+# Bytes that are read of a holder's record, which anybody may have written.
+HOLDER_BYTES = 4096
+
+
+@contextmanager
+def locked(root: Path, *, wait_seconds: float, purpose: str) -> Iterator[Callable[[], bool]]:
+    """Hold the lock of the store in ``root`` while the block runs.
+
+    Yields
+    ------
+    A function that tells whether ``root`` is still the store that was locked: false once its folder has been removed,
+    or another has taken its place.
+
+    Raises
+    ------
+    StoreLocked
+        When another process holds it and did not end in time.
+    StoreError
+        When the folder can't be written.
+    """
+    handle, lock = _acquire(root, wait_seconds)
+    try:
+        record = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": time.ctime()}
+        write_atomic(root / HOLDER_FILE, json.dumps(record).encode())
+        yield lambda: _is_file_of(root, handle)
+    finally:
+        if _is_file_of(root, handle):  # else the record there is another's
+            (root / HOLDER_FILE).unlink(missing_ok=True)
+        lock.release()
+        os.close(handle)
+
+
+def replaced(root: Path) -> StoreError:
+    """The error of a writer whose store is gone."""
+    return StoreError(
+        f"the store {str(root)!r} was removed or replaced while this command ran, and nothing was written to what is "
+        "there now: run the command again if you mean that store"
+    )
+
+
+def _acquire(root: Path, wait_seconds: float) -> tuple[int, FileLock]:
+    """The lock, and a handle of its file: while that is open, no other file can have the same identity."""
+    if not wait_seconds >= 0:  # FileLock would wait for ever
+        raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
+    path = root / LOCK_FILE
+    lock = FileLock(path, timeout=wait_seconds)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        try:
+            lock.acquire()
+        except BaseException:
+            os.close(handle)
+            raise
+    except Timeout:
+        raise StoreLocked(
+            f"the store {str(root)!r} is being written by {_holder(root)}: try again when it has ended, or use --wait"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"the store {str(root)!r} can't be written ({error.strerror}): make it writable") from error
+    return handle, lock
+
+
+def _is_file_of(root: Path, handle: int) -> bool:
+    try:
+        there = os.stat(root / LOCK_FILE, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return os.path.samestat(there, os.fstat(handle))
+
+
+def _holder(root: Path) -> str:
+    """What the record of the lock's holder says; the record is only told, so that any text in it will do."""
+    try:
+        with (root / HOLDER_FILE).open("rb") as file:
+            record = json.loads(file.read(HOLDER_BYTES))
+        pid, host, purpose, since = (str(record[name])[:100] for name in ("pid", "host", "purpose", "since"))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return "another process"
+    return f"process {pid} on {host} ({purpose or 'writing'}, since {since})"
