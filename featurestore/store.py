@@ -1,29 +1,23 @@
-"""FeatureStore: opens one state of a store and hands each job to the module that owns it."""
+"""FeatureStore: every verb of a store; each hands its job to the module that owns it."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from featurestore.catalog import snapshots
-from featurestore.catalog.connection import connect, run_query
-from featurestore.catalog.failing import failing_views
-from featurestore.catalog.sandbox import SECONDS_LIMIT, run_guarded
-from featurestore.catalog.stale import explained
+from featurestore.catalog.reader import Reader
 from featurestore.errors import StoreError
 from featurestore.explore.inventory import BackboneInfo, list_backbones
 from featurestore.explore.lineage import lineage
 from featurestore.features import rows as feature_rows
 from featurestore.features.features import Features
 from featurestore.features.selection import selection
-from featurestore.storage.layout import Layout, is_published, read_layout
-from featurestore.storage.remote import is_remote, mirror
-from featurestore.storage.state import State, read_state
+from featurestore.storage.layout import is_published
+from featurestore.storage.remote import is_remote
 
 if TYPE_CHECKING:
-    import duckdb
     from numpy.typing import ArrayLike
 
     from featurestore.backbones.base import Backbone
@@ -34,146 +28,14 @@ if TYPE_CHECKING:
     from featurestore.progress import Progress
 
 
-class FeatureStore:
-    """One state of the store in a folder; what others write later shows after `refresh`.
-
-    Parameters
-    ----------
-    path
-        The store's folder. Nothing is read before it is needed, nothing is locked by reading.
-    """
-
-    def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
-        self.location = str(path)
-        self.snapshot_name = snapshot
-
-    @classmethod
-    def open(cls, path: str | Path = "store", *, snapshot: str | None = None) -> "FeatureStore":
-        """Open the store in ``path``: a folder, or an address such as ``s3://bucket/store``, which is read-only.
-
-        Parameters
-        ----------
-        snapshot
-            Name of a snapshot to see instead of the current state.
-
-        Raises
-        ------
-        StoreNotFound
-            When there is none; the class itself doesn't look, so that ``FeatureStore(path).ingest(…)`` can make one.
-        InputError
-            When there is no such snapshot.
-        """
-        store = cls(path, snapshot=snapshot)
-        _ = store.state
-        return store
-
-    @cached_property
-    def path(self) -> Path:
-        """The folder; of a store on an object store, the local copy of its parts."""
-        return mirror(self.location) if is_remote(self.location) else Path(self.location)
-
-    @cached_property
-    def state(self) -> State:
-        """The state that this object sees.
-
-        Raises
-        ------
-        StoreNotFound
-            When there is no store.
-        InputError
-            When there is no such snapshot.
-        """
-        if self.snapshot_name is not None:
-            read_state(self.path)
-            return snapshots.read(self.path, self.snapshot_name)
-        return read_state(self.path)
-
-    @cached_property
-    def layout(self) -> Layout:
-        """The parts of every table."""
-        return read_layout(self.path, self.state)
-
-    @cached_property
-    def connection(self) -> "duckdb.DuckDBPyConnection":
-        """A DuckDB connection, in memory, with the views of this state; it reads no file but the store's parts."""
-        return connect(self.layout, self.path)
-
-    @cached_property
-    def _guarded(self) -> "duckdb.DuckDBPyConnection":
-        """Another connection, for text that a user typed: its memory is limited, and its settings are locked."""
-        return connect(self.layout, self.path, locked=True)
-
-    def refresh(self) -> "FeatureStore":
-        """See the newest state; a snapshot stays as it is."""
-        self.close()
-        for name in ("path", "state", "layout"):
-            self.__dict__.pop(name, None)
-        return self
-
-    def close(self) -> None:
-        """Give back the connections; the object opens others when it needs them."""
-        for name in ("connection", "_guarded"):
-            connection = self.__dict__.pop(name, None)
-            if connection is not None:
-                connection.close()
-
-    def __enter__(self) -> "FeatureStore":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def sql(
-        self, query: str, parameters: Sequence[object] | None = None, *, seconds: float = SECONDS_LIMIT
-    ) -> pa.Table:
-        """Run one SELECT over the views and fetch the result; nothing else can be reached or changed.
-
-        Parameters
-        ----------
-        parameters
-            Values for the question marks in ``query``.
-        seconds
-            Time that the query may take.
-
-        Raises
-        ------
-        QueryError
-            When the query is refused, fails, or takes too long or too much memory.
-        """
-        with explained(self):
-            return run_guarded(self._guarded, query, parameters, seconds=seconds)
-
-    def query(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
-        """Run SQL of your own program over the views, unguarded: never pass it what somebody typed.
-
-        Raises
-        ------
-        QueryError
-            With DuckDB's own words.
-        """
-        with explained(self):
-            return run_query(self.connection, query, parameters)
+class FeatureStore(Reader):
+    """A `Reader` with every verb of the store; after one that writes it sees the newest state."""
 
     def _refuse_writing(self) -> None:
         if is_remote(self.location):
             raise StoreError(f"the store {self.location!r} is on an object store and read-only: write to a folder")
         if self.snapshot_name is not None:
             raise StoreError(f"the snapshot {self.snapshot_name!r} never changes: open the store without it to write")
-
-    def has(self, table: str) -> bool:
-        """Whether this state has the table ``table``."""
-        return table in self.state.tables
-
-    @property
-    def synthetic(self) -> bool:
-        """True when any image is one that `featurestore sample` drew."""
-        return self.query("SELECT coalesce(bool_or(synthetic), false) AS s FROM images")["s"][0].as_py()
-
-    @property
-    def failing_views(self) -> dict[str, str]:
-        """The views of your own that can't be used in this state, and why; all others can."""
-        found = failing_views(self.connection, self.state) if self.state.views else {}
-        return {name: failure.sentence(name) for name, failure in found.items()}
 
     def backbones(self) -> list[BackboneInfo]:
         """The backbones of this state, by name."""
@@ -230,8 +92,7 @@ class FeatureStore:
             When ``where`` is refused or fails.
         """
         chosen = selection(where, ids, limit)
-        with explained(self):
-            return feature_rows.read(self, backbone, view=view, columns=columns, label=label, selection=chosen)
+        return feature_rows.read(self, backbone, view=view, columns=columns, label=label, selection=chosen)
 
     def ingest(
         self, *, metadata: str | Path, images: str | Path | Sequence[str | Path], top_genres: int | None = None

@@ -90,8 +90,7 @@ def test_imports_point_one_way(path: Path) -> None:
     where = path.relative_to(ROOT)
     package, *folders = where.with_suffix("").parts
     module = ".".join([package, *folders])
-    # An opened state is the whole store as yet, of which lower floors take the type.
-    names = own(imports(path, types=False))
+    names = own(imports(path))
     mine = {name for name in names if name.startswith(f"{package}.")}
     higher = {name for name in mine if floor(name) > floor(module)}
     level = {name for name in mine if floor(name) == floor(module) and name.split(".")[1] != folders[0]}

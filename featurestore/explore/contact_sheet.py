@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import ImageError
+from featurestore.explore.inventory import list_backbones
 from featurestore.explore.search import Neighbours
 
 if TYPE_CHECKING:
-    from featurestore.store import FeatureStore
+    from featurestore.catalog.reader import Reader
 
 THUMBNAIL = (182, 268)
 STYLE = """
@@ -23,7 +24,7 @@ figcaption { font-size: 12px; overflow-wrap: anywhere; } .query img { outline: 3
 """
 
 
-def render(store: "FeatureStore", neighbours: Neighbours, *, title: str, image: Path | None = None) -> str:
+def render(reader: "Reader", neighbours: Neighbours, *, title: str, image: Path | None = None) -> str:
     """One HTML page: a section a query, its neighbours in order, thumbnails embedded.
 
     Parameters
@@ -32,11 +33,11 @@ def render(store: "FeatureStore", neighbours: Neighbours, *, title: str, image: 
         The file that the query was, where it was one.
     """
     ids = sorted({int(i) for i in neighbours.ids.ravel() if i >= 0} | {i for i in neighbours.queries if i is not None})
-    facts = {row["ImgId"]: row for row in _facts(store, ids)}
-    mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if _synthetic(store, neighbours.backbone) else ""
+    facts = {row["ImgId"]: row for row in _facts(reader, ids)}
+    mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if _synthetic(reader, neighbours.backbone) else ""
     asked = None if image is None else {"ImgId": image.name, "folder": str(image.parent), "ImgName": image.name}
     sections = "".join(_section(neighbours, place, facts, asked) for place in range(len(neighbours.ids)))
-    lead = f"{len(neighbours.ids)} queries, {neighbours.backbone}, {neighbours.metric}, state {store.state.id}"
+    lead = f"{len(neighbours.ids)} queries, {neighbours.backbone}, {neighbours.metric}, state {reader.state.id}"
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -45,12 +46,12 @@ def render(store: "FeatureStore", neighbours: Neighbours, *, title: str, image: 
     )
 
 
-def _synthetic(store: "FeatureStore", backbone: str) -> bool:
-    return store.synthetic or any(info.synthetic for info in store.backbones() if info.name == backbone)
+def _synthetic(reader: "Reader", backbone: str) -> bool:
+    return reader.synthetic or any(info.synthetic for info in list_backbones(reader) if info.name == backbone)
 
 
-def _facts(store: "FeatureStore", ids: list[int]) -> list[dict[str, Any]]:
-    return store.query(
+def _facts(reader: "Reader", ids: list[int]) -> list[dict[str, Any]]:
+    return reader.query(
         "SELECT i.ImgId, i.ImgName, i.folder, c.Title, c.Genre1 "
         "FROM images AS i LEFT JOIN collection AS c USING (ImgId) WHERE i.status <> 'broken' "
         "AND list_contains(?, i.ImgId)",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from featurestore.storage.names import quote_name
 
 if TYPE_CHECKING:
-    from featurestore.store import FeatureStore
+    from featurestore.catalog.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class BackboneInfo:
     libraries: Mapping[str, str]
 
 
-def list_backbones(store: "FeatureStore") -> list[BackboneInfo]:
+def list_backbones(reader: "Reader") -> list[BackboneInfo]:
     """See `FeatureStore.backbones`."""
-    rows = store.query("SELECT * FROM backbones ORDER BY backbone").to_pylist()
-    images = _count(store, "images_usable")
+    rows = reader.query("SELECT * FROM backbones ORDER BY backbone").to_pylist()
+    images = _count(reader, "images_usable")
     return [
         BackboneInfo(
             name=row["backbone"],
             revision=row["revision"],
             embed_dim=row["embed_dim"],
-            rows=_count(store, f"embeddings_{row['backbone']}"),
+            rows=_count(reader, f"embeddings_{row['backbone']}"),
             images=images,
             weights=row["weights"],
             source=row["source"],
@@ -45,9 +45,9 @@ def list_backbones(store: "FeatureStore") -> list[BackboneInfo]:
             libraries=json.loads(row["libraries"]),
         )
         for row in rows
-        if store.state.revisions.get(row["backbone"]) == row["revision"]
+        if reader.state.revisions.get(row["backbone"]) == row["revision"]
     ]
 
 
-def _count(store: "FeatureStore", view: str) -> int:
-    return int(store.query(f"SELECT count(*) AS n FROM {quote_name(view)}")["n"][0].as_py())
+def _count(reader: "Reader", view: str) -> int:
+    return int(reader.query(f"SELECT count(*) AS n FROM {quote_name(view)}")["n"][0].as_py())

@@ -7,7 +7,7 @@ from featurestore.errors import InputError
 from featurestore.storage.schemas import IMAGES, MAX_ID
 
 if TYPE_CHECKING:
-    from featurestore.store import FeatureStore
+    from featurestore.catalog.reader import Reader
 
 QUERY = """
 SELECT
@@ -22,7 +22,7 @@ ORDER BY e.backbone, x.extraction
 """
 
 
-def lineage(store: "FeatureStore", img_id: int) -> dict[str, Any]:
+def lineage(reader: "Reader", img_id: int) -> dict[str, Any]:
     """The image with this id, and each vector that the store holds for it, ready for JSON.
 
     An image that no folder has any more has the status ``gone``; its vectors are told of nevertheless.
@@ -36,8 +36,8 @@ def lineage(store: "FeatureStore", img_id: int) -> dict[str, Any]:
     """
     images, vectors = [], []
     if 0 <= img_id <= MAX_ID:
-        images = store.query("SELECT * FROM images WHERE ImgId = ? ORDER BY status DESC", [img_id]).to_pylist()
-        vectors = store.query(QUERY, [img_id]).to_pylist()
+        images = reader.query("SELECT * FROM images WHERE ImgId = ? ORDER BY status DESC", [img_id]).to_pylist()
+        vectors = reader.query(QUERY, [img_id]).to_pylist()
     if not images and not vectors:
         raise InputError(
             f'the store has no image with ImgId {img_id}: see `featurestore sql "SELECT ImgId FROM images"`'
@@ -49,9 +49,9 @@ def lineage(store: "FeatureStore", img_id: int) -> dict[str, Any]:
         vector["dtype"] = "float32"
         for name in ("preprocessing", "options", "libraries"):
             vector[name] = json.loads(vector[name])
-        shown = store.state.revisions.get(vector["backbone"]) == vector["revision"]
+        shown = reader.state.revisions.get(vector["backbone"]) == vector["revision"]
         vector["current"] = bool(images) and shown and vector["content_hash"] in ("", image["content_hash"])
-    return {"state": store.state.id, "image": image, "embeddings": vectors}
+    return {"state": reader.state.id, "image": image, "embeddings": vectors}
 
 
 def render(record: dict[str, Any]) -> str:

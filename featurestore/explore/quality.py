@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from featurestore.embedding.staging import to_matrix
 from featurestore.embedding.vectors import faults
 from featurestore.errors import InputError
+from featurestore.features import rows
 from featurestore.features.features import Features
 from featurestore.storage.parts import read_part
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
+    from featurestore.catalog.reader import Reader
     from featurestore.progress import Progress
-    from featurestore.store import FeatureStore
 
 BLOCK = 2048
 
@@ -74,7 +75,7 @@ class QualityReport:
 
 
 def check(
-    store: "FeatureStore",
+    reader: "Reader",
     *,
     backbones: Sequence[str] | None = None,
     hash_distance: int = 4,
@@ -104,29 +105,29 @@ def check(
     """
     if not 0 <= hash_distance <= 64 or not -1 <= cosine <= 1:
         raise InputError(f"got {hash_distance} bits and a cosine of {cosine}, expected 0 to 64 and -1 to 1")
-    usable = store.query("SELECT ImgId, content_hash, phash FROM images_usable ORDER BY ImgId").to_pylist()
-    names = list(store.state.revisions) if backbones is None else list(backbones)
+    usable = reader.query("SELECT ImgId, content_hash, phash FROM images_usable ORDER BY ImgId").to_pylist()
+    names = list(reader.state.revisions) if backbones is None else list(backbones)
     exact = _exact(usable)
     groups = {img_id: min(group) for group in exact for img_id in group}
-    features = {name: store.features(name, view="images_usable") for name in names}
+    features = {name: rows.read(reader, name, view="images_usable") for name in names}
     return QualityReport(
         images=len(usable),
-        without_metadata=_ids(store, "SELECT ImgId FROM images_usable ANTI JOIN movies ON imdbId = ImgId"),
+        without_metadata=_ids(reader, "SELECT ImgId FROM images_usable ANTI JOIN movies ON imdbId = ImgId"),
         movies_without_image=len(
-            _ids(store, "SELECT imdbId AS ImgId FROM movies ANTI JOIN images_usable ON ImgId = imdbId")
+            _ids(reader, "SELECT imdbId AS ImgId FROM movies ANTI JOIN images_usable ON ImgId = imdbId")
         ),
-        without_file=_ids(store, "SELECT ImgId FROM images WHERE status = 'external'"),
+        without_file=_ids(reader, "SELECT ImgId FROM images WHERE status = 'external'"),
         exact_duplicates=exact,
         near_by_hash=near_by_hash(usable, hash_distance, known=groups),
         near_by_cosine=_near_by_cosine(features, cosine, groups, on_progress),
         quarantined={
             row["ImgName"]: row["reason"]
-            for row in store.query("SELECT ImgName, reason FROM images WHERE status = 'broken'").to_pylist()
+            for row in reader.query("SELECT ImgName, reason FROM images WHERE status = 'broken'").to_pylist()
         },
-        bad_vectors={name: bad_vectors(store, name) for name in names},
+        bad_vectors={name: bad_vectors(reader, name) for name in names},
         coverage={name: (len(f.ids), len(f.ids) + f.missing) for name, f in features.items()},
-        labels=_labels(store),
-        leaking=None if split is None else _leaking(store, split),
+        labels=_labels(reader),
+        leaking=None if split is None else _leaking(reader, split),
     )
 
 
@@ -195,12 +196,12 @@ def _sound(features: Features) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     return features.ids[good], features.X[good]
 
 
-def bad_vectors(store: "FeatureStore", backbone: str) -> dict[int, str]:
+def bad_vectors(reader: "Reader", backbone: str) -> dict[int, str]:
     """Stored vectors of ``backbone`` that are NaN, infinite, constant or of the wrong length, by ImgId."""
     found: dict[int, str] = {}
-    expected = store.layout.dims[backbone]
-    for part in store.layout.embedding_parts(backbone):
-        table = read_part(store.path / "embeddings" / part.path, ["ImgId", "embedding"])
+    expected = reader.layout.dims[backbone]
+    for part in reader.layout.embedding_parts(backbone):
+        table = read_part(reader.path / "embeddings" / part.path, ["ImgId", "embedding"])
         ids = table["ImgId"].to_pylist()
         vectors = to_matrix(table)
         if vectors.shape[1] != expected:
@@ -215,13 +216,13 @@ def leakage(groups: Mapping[int, int], train: Iterable[int], test: Iterable[int]
     return sorted(img_id for img_id in test if groups.get(img_id, img_id) in taken)
 
 
-def _leaking(store: "FeatureStore", split: Mapping[int, str]) -> list[int]:
+def _leaking(reader: "Reader", split: Mapping[int, str]) -> list[int]:
     sides = set(split.values())
     if not sides <= {"train", "test"}:
         raise InputError(
             f"got the sides {', '.join(sorted(sides - {'train', 'test'}))} in the split, expected train and test"
         )
-    rows = store.query("SELECT ImgId, duplicate_group FROM duplicate_groups").to_pylist()
+    rows = reader.query("SELECT ImgId, duplicate_group FROM duplicate_groups").to_pylist()
     groups = {row["ImgId"]: row["duplicate_group"] for row in rows}
     return leakage(
         groups, [i for i, side in split.items() if side == "train"], [i for i, side in split.items() if side == "test"]
@@ -240,12 +241,12 @@ def _same(known: Mapping[int, int], first: int, second: int) -> bool:
     return first in known and known[first] == known.get(second)
 
 
-def _ids(store: "FeatureStore", query: str) -> list[int]:
-    return sorted(store.query(query)["ImgId"].to_pylist())
+def _ids(reader: "Reader", query: str) -> list[int]:
+    return sorted(reader.query(query)["ImgId"].to_pylist())
 
 
-def _labels(store: "FeatureStore") -> dict[str, int]:
-    rows = store.query("SELECT Genre1, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1").to_pylist()
+def _labels(reader: "Reader") -> dict[str, int]:
+    rows = reader.query("SELECT Genre1, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1").to_pylist()
     return {row["Genre1"]: row["n"] for row in rows}
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 
 from featurestore.embedding.vectors import faults
 from featurestore.errors import BackboneError, ImageError, InputError
+from featurestore.features import rows
 from featurestore.features.selection import matching
 
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone
-    from featurestore.store import FeatureStore
+    from featurestore.catalog.reader import Reader
 
 METRICS = ("cosine", "inner_product", "euclidean")
 # Candidates looked at again in float64, beyond the k asked for: float32 sums may swap near-equal ones.
@@ -68,11 +68,11 @@ class _Index:
     squares: NDArray[np.float32]
 
 
-_CACHE: "WeakKeyDictionary[FeatureStore, dict[tuple[str, str], _Index]]" = WeakKeyDictionary()
+MEMO = "search index"
 
 
 def similar(
-    store: "FeatureStore",
+    reader: "Reader",
     query: Query,
     *,
     backbone: str,
@@ -111,29 +111,26 @@ def similar(
         raise InputError(f"got the metric {metric!r}, expected {', '.join(METRICS)}")
     if k < 1:
         raise InputError(f"got k = {k}, expected 1 or more")
-    index = _index(store, backbone)
+    index = _index(reader, backbone)
     numbers: list[int | None] = [None]
     if isinstance(query, (str, Path)):
-        vectors = _embed_file(store, Path(query), backbone, model)
+        vectors = _embed_file(reader, Path(query), backbone, model)
     else:
         numbers, vectors = _vectors(query, index, backbone)
-    allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(store, "collection", where)))
+    allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(reader, "collection", where)))
     k = min(k, max(len(index.ids), 1))
     ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
     return Neighbours(ids, scores, tuple(numbers), backbone, metric)
 
 
-def _index(store: "FeatureStore", backbone: str) -> _Index:
-    cached = _CACHE.setdefault(store, {})
-    key = (store.state.id, backbone)
-    if key not in cached:
-        for old in [other for other in cached if other[0] != store.state.id]:
-            del cached[old]
-        features = store.features(backbone, view="images_usable")
+def _index(reader: "Reader", backbone: str) -> _Index:
+    cached: dict[str, _Index] = reader.memo.setdefault(MEMO, {})
+    if backbone not in cached:
+        features = rows.read(reader, backbone, view="images_usable")
         squares = np.einsum("ij,ij->i", features.X, features.X)
         lengths = np.sqrt(np.where(squares > 0, squares, 1)).astype(np.float32)
-        cached[key] = _Index(features.ids, features.X, lengths, squares)
-    return cached[key]
+        cached[backbone] = _Index(features.ids, features.X, lengths, squares)
+    return cached[backbone]
 
 
 def _vectors(
@@ -157,13 +154,13 @@ def _vectors(
     return [None] * len(vectors), vectors
 
 
-def _embed_file(store: "FeatureStore", path: Path, backbone: str, model: "Backbone | None") -> NDArray[np.float32]:
+def _embed_file(reader: "Reader", path: Path, backbone: str, model: "Backbone | None") -> NDArray[np.float32]:
     """The vector of an image file, ``(1, embed_dim)``, made exactly as those in the store were."""
     from featurestore.collections.images import decode, read_image
     from featurestore.embedding.extract import forward
 
-    model = model or _by_name(store, backbone)
-    shown = store.state.revisions[backbone]
+    model = model or _by_name(reader, backbone)
+    shown = reader.state.revisions[backbone]
     if model.spec.revision != shown:
         raise InputError(
             f"the store has revision {shown} of {backbone!r}, the model gives {model.spec.revision}, so distances "
@@ -182,17 +179,17 @@ def _embed_file(store: "FeatureStore", path: Path, backbone: str, model: "Backbo
     return vector
 
 
-def weights_of(store: "FeatureStore", backbone: str) -> str | None:
+def weights_of(reader: "Reader", backbone: str) -> str | None:
     """What the store says that the weights of ``backbone`` are; None when it has no such backbone."""
-    found = store.query("SELECT weights FROM backbones WHERE backbone = ?", [backbone])["weights"].to_pylist()
+    found = reader.query("SELECT weights FROM backbones WHERE backbone = ?", [backbone])["weights"].to_pylist()
     return found[0] if found else None
 
 
-def _by_name(store: "FeatureStore", backbone: str) -> "Backbone":
+def _by_name(reader: "Reader", backbone: str) -> "Backbone":
     from featurestore.backbones.registry import by_name, load
 
     try:
-        return load(by_name(backbone), expected_weights=weights_of(store, backbone))
+        return load(by_name(backbone), expected_weights=weights_of(reader, backbone))
     except BackboneError as error:
         raise InputError(
             f"a query by image needs the backbone that embeds it ({error}): name it with model=, --model"

@@ -2,36 +2,36 @@
 
 from typing import TYPE_CHECKING, Any
 
-from featurestore.explore.inventory import BackboneInfo
+from featurestore.explore.inventory import BackboneInfo, list_backbones
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
-    from featurestore.store import FeatureStore
+    from featurestore.catalog.reader import Reader
 
 
-def describe(store: "FeatureStore") -> dict[str, Any]:
+def describe(reader: "Reader") -> dict[str, Any]:
     """Tables, funnel, coverage of each backbone and quarantined files of ``store``, ready for JSON."""
-    counts = store.query(
+    counts = reader.query(
         "SELECT (SELECT count(*) FROM movies) AS movies, (SELECT count(*) FROM images) AS images, "
         "(SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled"
     ).to_pylist()[0]
     return {
-        "store": store.location,
-        "snapshot": store.snapshot_name,
-        "views": list(store.state.views),
-        "failing_views": store.failing_views,
-        "state": store.state.id,
-        "synthetic": store.synthetic,
+        "store": reader.location,
+        "snapshot": reader.snapshot_name,
+        "views": list(reader.state.views),
+        "failing_views": reader.failing_views,
+        "state": reader.state.id,
+        "synthetic": reader.synthetic,
         **counts,
-        "size_bytes": sum(part.size_bytes for parts in store.layout.parts.values() for part in parts),
-        "genres": store.query(
+        "size_bytes": sum(part.size_bytes for parts in reader.layout.parts.values() for part in parts),
+        "genres": reader.query(
             "SELECT Genre1 AS genre, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1"
         ).to_pylist(),
-        "backbones": [_backbone(info) for info in store.backbones()],
-        "quarantined": store.query(
+        "backbones": [_backbone(info) for info in list_backbones(reader)],
+        "quarantined": reader.query(
             "SELECT ImgName AS name, reason FROM images WHERE status = 'broken' ORDER BY ImgName"
         ).to_pylist(),
-        "tables": {name: sum(part.rows for part in parts) for name, parts in sorted(store.layout.parts.items())},
+        "tables": {name: sum(part.rows for part in parts) for name, parts in sorted(reader.layout.parts.items())},
     }
 
 

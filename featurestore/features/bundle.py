@@ -22,8 +22,8 @@ from featurestore.files import MEGABYTE, file_hash, read_file, write_atomic
 from featurestore.suffixes import format_of
 
 if TYPE_CHECKING:
+    from featurestore.catalog.reader import Reader
     from featurestore.progress import Progress
-    from featurestore.store import FeatureStore
 
 # `rows.parquet` says of each row which image it was made from; apart, so that no column of a view meets its names.
 MANIFEST, DATA, ROWS, LOCK = "manifest.json", "features.parquet", "rows.parquet", "bundle.lock"
@@ -31,7 +31,7 @@ FORMAT = 1
 
 
 def write_bundle(
-    store: "FeatureStore",
+    reader: "Reader",
     features: Features,
     path: Path,
     *,
@@ -60,9 +60,9 @@ def write_bundle(
     try:
         building.mkdir(parents=True)
         write_parquet(features.to_arrow(), building / DATA, on_progress or (lambda done, total: None))
-        pq.write_table(_rows(store, features), building / ROWS)
+        pq.write_table(_rows(reader, features), building / ROWS)
         content = (
-            json.dumps(_manifest(store, features, building, view, chosen or {}), indent=1, sort_keys=True) + "\n"
+            json.dumps(_manifest(reader, features, building, view, chosen or {}), indent=1, sort_keys=True) + "\n"
         ).encode()
         lock = _lock(content)
         write_atomic(building / MANIFEST, content)
@@ -151,9 +151,9 @@ def _check_free(path: Path, force: bool) -> None:
         raise InputError(f"{str(path)!r} is no bundle and stays as it is, --force or not: name a new folder")
 
 
-def _rows(store: "FeatureStore", features: Features) -> pa.Table:
+def _rows(reader: "Reader", features: Features) -> pa.Table:
     """The content hash of the image that each vector was made from, and the group of its duplicates."""
-    known = store.query("SELECT ImgId, content_hash FROM images_usable ORDER BY ImgId")
+    known = reader.query("SELECT ImgId, content_hash FROM images_usable ORDER BY ImgId")
     places = np.searchsorted(known["ImgId"].to_numpy(), features.ids)
     return pa.table(
         {
@@ -165,7 +165,7 @@ def _rows(store: "FeatureStore", features: Features) -> pa.Table:
 
 
 def _manifest(
-    store: "FeatureStore", features: Features, folder: Path, view: str, chosen: Mapping[str, object]
+    reader: "Reader", features: Features, folder: Path, view: str, chosen: Mapping[str, object]
 ) -> dict[str, Any]:
     given = {name: value for name, value in chosen.items() if value is not None}
     return (
@@ -174,24 +174,24 @@ def _manifest(
         | {
             "format": FORMAT,
             "view": view,
-            "view_sql": store.state.views.get(view),
+            "view_sql": reader.state.views.get(view),
             "rows": len(features),
             "vectors": list(features.vector_columns),
             "dims": [list(item) for item in features.dims],
-            "backbones": _lineage(store, features),
+            "backbones": _lineage(reader, features),
             "files": {name: file_hash(folder / name) for name in (DATA, ROWS)},
         }
     )
 
 
-def _lineage(store: "FeatureStore", features: Features) -> list[dict[str, Any]]:
+def _lineage(reader: "Reader", features: Features) -> list[dict[str, Any]]:
     """The record of each backbone, in the order of the columns, with the times and libraries of its extractions."""
     records = []
     for name, _ in features.dims:
-        key = [name, store.state.revisions[name]]
+        key = [name, reader.state.revisions[name]]
         where = "WHERE backbone = ? AND revision = ?"
-        record = store.query(f"SELECT * FROM backbones {where}", key).to_pylist()[0]
-        done = store.query(f'SELECT "at", libraries FROM extractions {where} ORDER BY extraction', key).to_pylist()
+        record = reader.query(f"SELECT * FROM backbones {where}", key).to_pylist()[0]
+        done = reader.query(f'SELECT "at", libraries FROM extractions {where} ORDER BY extraction', key).to_pylist()
         record |= {field: json.loads(record[field]) for field in ("preprocessing", "libraries", "options")}
         record["computed"] = [{"at": one["at"].isoformat(), "libraries": json.loads(one["libraries"])} for one in done]
         records.append(record)

@@ -15,15 +15,17 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from featurestore.errors import InputError
+from featurestore.features import rows
 from featurestore.features.features import Features, check_names
+from featurestore.features.selection import selection
 from featurestore.files import refuse_target
 from featurestore.suffixes import Suffixes, format_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from featurestore.catalog.reader import Reader
     from featurestore.progress import Progress
-    from featurestore.store import FeatureStore
 
 NINE = ("ImgId", "ImgName", "Title", "Genre1", "Genre2", "Genre3", "IMDBScore", "ImdbLink", "Poster")
 # The view and the columns that each of the study's layouts has before the numbered ones.
@@ -87,7 +89,7 @@ def write(
 
 
 def layout(
-    store: "FeatureStore",
+    reader: "Reader",
     backbone: str,
     name: str,
     *,
@@ -100,7 +102,8 @@ def layout(
     View and columns are the layout's own; ``where``, ``ids`` and ``limit`` choose rows, see `FeatureStore.features`.
     """
     view, columns = LAYOUTS[name]
-    features = store.features(backbone, view=view, columns=columns, where=where, ids=ids, limit=limit)
+    chosen = selection(where, ids, limit)
+    features = rows.read(reader, backbone, view=view, columns=columns, selection=chosen)
     return replace(features, table=features.table.select(columns))
 
 

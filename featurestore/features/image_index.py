@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,7 @@ from featurestore import arrow
 from featurestore.features.pull import Places, find_vectors
 
 if TYPE_CHECKING:
-    from featurestore.store import FeatureStore
+    from featurestore.catalog.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,6 @@ class ImageIndex:
         Where the vectors of a backbone lie.
     """
 
-    state_id: str
     ids: NDArray[np.int32]
     hashes: pa.Array
     synthetic: bool
@@ -53,29 +51,25 @@ class ImageIndex:
         return np.where(arrow.to_numpy(pc.binary_length(hashes)) == 0, ids, smallest[codes])
 
 
-_INDEX: "WeakKeyDictionary[FeatureStore, ImageIndex]" = WeakKeyDictionary()
+MEMO = "image index"
 
 
-def image_index(store: "FeatureStore", backbones: Sequence[str]) -> ImageIndex:
-    """The index of the state that ``store`` sees, with ``backbones`` among its places; made once, then kept."""
-    index = _INDEX.get(store)
-    if index is not None and index.state_id != store.state.id:
-        index = None
-    new = [name for name in backbones if index is None or name not in index.places]
-    if index is not None and not new:
-        return index
+def image_index(reader: "Reader", backbones: Sequence[str]) -> ImageIndex:
+    """The index of the state that ``reader`` sees, with ``backbones`` among its places; made once, then kept."""
+    index: ImageIndex | None = reader.memo.get(MEMO)
     if index is None:
-        images = store.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL ORDER BY ImgId")
+        images = reader.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL ORDER BY ImgId")
         images = images.combine_chunks()  # in memory of its own: DuckDB's buffers take more
         ids, hashes = arrow.to_numpy(images["ImgId"]), arrow.one_chunk(images["content_hash"])
-        index = ImageIndex(store.state.id, ids, hashes, store.synthetic, _made_up(store))
-    for name in new:
-        parts = store.layout.embedding_parts(name)
-        index.places[name] = find_vectors(store.path / "embeddings", parts, index.ids, index.hashes)
-    _INDEX[store] = index
+        index = ImageIndex(ids, hashes, reader.synthetic, _made_up(reader))
+        reader.memo[MEMO] = index
+    for name in backbones:
+        if name not in index.places:
+            parts = reader.layout.embedding_parts(name)
+            index.places[name] = find_vectors(reader.path / "embeddings", parts, index.ids, index.hashes)
     return index
 
 
-def _made_up(store: "FeatureStore") -> frozenset[str]:
-    rows = store.query("SELECT backbone, revision FROM backbones WHERE synthetic").to_pylist()
-    return frozenset(row["backbone"] for row in rows if store.state.revisions.get(row["backbone"]) == row["revision"])
+def _made_up(reader: "Reader") -> frozenset[str]:
+    rows = reader.query("SELECT backbone, revision FROM backbones WHERE synthetic").to_pylist()
+    return frozenset(row["backbone"] for row in rows if reader.state.revisions.get(row["backbone"]) == row["revision"])

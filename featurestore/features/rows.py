@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ from featurestore.storage.names import nearest, quote_name
 from featurestore.storage.schemas import MAX_ID
 
 if TYPE_CHECKING:
-    from featurestore.store import FeatureStore
+    from featurestore.catalog.reader import Reader
 
 
 class _Rows(NamedTuple):
@@ -38,28 +37,41 @@ class _Rows(NamedTuple):
         return _Rows(self.table.take(arrow.from_numpy(chosen)), self.ids[chosen], self.images[chosen])
 
 
-# What each open store was asked for last: asked for again, as bench and search do, the query costs as much as the read.
-_LAST: "WeakKeyDictionary[FeatureStore, tuple[object, _Rows]]" = WeakKeyDictionary()
+# A reader keeps the rows that it was asked for last: asked for again, as bench and search do, they cost a query.
+MEMO = "rows"
+ALL = Selection()
 
 
 def read(
-    store: "FeatureStore",
+    reader: "Reader",
     backbones: str | Sequence[str],
     *,
     view: str,
     columns: Sequence[str] | None = None,
     label: str | None = None,
-    selection: Selection,
+    selection: Selection = ALL,
 ) -> Features:
     """See `FeatureStore.features`."""
+    with reader.reading():
+        return _read(reader, backbones, view, columns, label, selection)
+
+
+def _read(
+    reader: "Reader",
+    backbones: str | Sequence[str],
+    view: str,
+    columns: Sequence[str] | None,
+    label: str | None,
+    selection: Selection,
+) -> Features:
     names = [backbones] if isinstance(backbones, str) else list(dict.fromkeys(backbones))
     columns = [columns] if isinstance(columns, str) else columns
-    _check_backbones(store, names)
-    index = image_index(store, names)
+    _check_backbones(reader, names)
+    index = image_index(reader, names)
     if selection.where is None and selection.ids is None:
-        rows = _all_rows(store, index, view, columns, label)
+        rows = _all_rows(reader, index, view, columns, label)
     else:
-        rows = _chosen_rows(store, index, view, columns, label, selection)
+        rows = _chosen_rows(reader, index, view, columns, label, selection)
     found = np.ones(len(rows.ids), bool)
     for name in names:
         found &= index.places[name].file[rows.images] >= 0
@@ -71,7 +83,7 @@ def read(
     kept = np.flatnonzero(found)[: selection.limit]
     if len(kept) < len(found):
         rows = rows.take(kept)
-    matrices = [read_vectors(index.places[name], rows.images, store.layout.dims[name]) for name in names]
+    matrices = [read_vectors(index.places[name], rows.images, reader.layout.dims[name]) for name in names]
     return Features(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
         ids=rows.ids,
@@ -79,16 +91,16 @@ def read(
         groups=index.groups(rows.images) if rows.groups is None else rows.groups.copy(),  # the caller's own
         missing=int((~found).sum()),
         backbone="+".join(names),
-        revision="+".join(store.state.revisions[name] for name in names),
-        state_id=store.state.id,
+        revision="+".join(reader.state.revisions[name] for name in names),
+        state_id=reader.state.id,
         synthetic=index.synthetic or not index.made_up.isdisjoint(names),
-        dims=tuple((name, store.layout.dims[name]) for name in names),
+        dims=tuple((name, reader.layout.dims[name]) for name in names),
         label=label,
     )
 
 
-def _check_backbones(store: "FeatureStore", names: Sequence[str]) -> None:
-    have = store.state.revisions
+def _check_backbones(reader: "Reader", names: Sequence[str]) -> None:
+    have = reader.state.revisions
     if not names:
         raise InputError(f"got no backbone, expected one or more of {', '.join(sorted(have)) or 'none yet'}")
     for name in names:
@@ -98,24 +110,24 @@ def _check_backbones(store: "FeatureStore", names: Sequence[str]) -> None:
 
 
 def _all_rows(
-    store: "FeatureStore", index: ImageIndex, view: str, columns: Sequence[str] | None, label: str | None
+    reader: "Reader", index: ImageIndex, view: str, columns: Sequence[str] | None, label: str | None
 ) -> _Rows:
     """All rows of a view, those of the last call where it was the same on the same state."""
-    key = (store.state.id, view, None if columns is None else tuple(columns), label)
-    last = _LAST.get(store)
+    key = (view, None if columns is None else tuple(columns), label)
+    last = reader.memo.get(MEMO)
     if last is not None and last[0] == key:
         return last[1]
-    rows = _view_rows(store, index, view, _columns(store, view, columns, label))
+    rows = _view_rows(reader, index, view, _columns(reader, view, columns, label))
     rows.ids.flags.writeable = False  # shared with every later answer
     rows = rows._replace(groups=index.groups(rows.images))
     pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
-    release_unused(store.connection)
-    _LAST[store] = (key, rows)
+    release_unused(reader.connection)
+    reader.memo[MEMO] = (key, rows)
     return rows
 
 
 def _chosen_rows(
-    store: "FeatureStore",
+    reader: "Reader",
     index: ImageIndex,
     view: str,
     columns: Sequence[str] | None,
@@ -123,27 +135,27 @@ def _chosen_rows(
     selection: Selection,
 ) -> _Rows:
     """The rows of a view that satisfy the condition, or those of the ids, in their order, that do."""
-    kept = _columns(store, view, columns, label)
-    allowed = None if selection.where is None else matching(store, view, selection.where)
+    kept = _columns(reader, view, columns, label)
+    allowed = None if selection.where is None else matching(reader, view, selection.where)
     ids = selection.ids
     if ids is None:
-        return _view_rows(store, index, view, kept, only=allowed)
-    rows = _view_rows(store, index, view, kept, only=np.unique(ids))
+        return _view_rows(reader, index, view, kept, only=allowed)
+    rows = _view_rows(reader, index, view, kept, only=np.unique(ids))
     place, there = find_sorted(rows.ids, ids)
     remedy = "leave them out, or name a view that has them, as `images_usable` has every image"
     refuse_absent(ids, there, what=f"the view {view!r} lacks", remedy=remedy)
     return rows.take(place if allowed is None else place[find_sorted(allowed, ids)[1]])
 
 
-def _columns(store: "FeatureStore", view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
+def _columns(reader: "Reader", view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
     """The columns of ``view`` to read: `ImgId`, then what was asked for."""
     listed = "FROM duckdb_columns() WHERE NOT internal"
-    found = store.query(f"SELECT column_name {listed} AND table_name = ? ORDER BY column_index", [view])
+    found = reader.query(f"SELECT column_name {listed} AND table_name = ? ORDER BY column_index", [view])
     names = found["column_name"].to_pylist()
-    if view in store.state.views:
-        _refuse_failing(store, view, there=bool(names))
+    if view in reader.state.views:
+        _refuse_failing(reader, view, there=bool(names))
     if not names:
-        views = store.query(f"SELECT DISTINCT table_name {listed}")["table_name"].to_pylist()
+        views = reader.query(f"SELECT DISTINCT table_name {listed}")["table_name"].to_pylist()
         hint = nearest(view, [name for name in views if not name.startswith("_")])
         raise InputError(f"the store has no view {view!r} ({hint})")
     wanted = [
@@ -157,7 +169,7 @@ def _columns(store: "FeatureStore", view: str, columns: Sequence[str] | None, la
 
 
 def _view_rows(
-    store: "FeatureStore",
+    reader: "Reader",
     index: ImageIndex,
     view: str,
     columns: Sequence[str],
@@ -166,7 +178,7 @@ def _view_rows(
 ) -> _Rows:
     """The rows of ``view`` that are of a usable image, ascending; ``only`` those of some ids."""
     join = "" if only is None else "SEMI JOIN (SELECT unnest(?::BIGINT[]) AS ImgId) AS w ON w.ImgId = v.ImgId "
-    table = store.query(
+    table = reader.query(
         f"SELECT {', '.join(f'v.{quote_name(name)}' for name in columns)} FROM {quote_name(view)} AS v {join}"
         f"WHERE v.ImgId BETWEEN 0 AND {MAX_ID} ORDER BY v.ImgId",
         None if only is None else [only.tolist()],
@@ -186,8 +198,8 @@ def _view_rows(
     return rows
 
 
-def _refuse_failing(store: "FeatureStore", view: str, *, there: bool) -> None:
+def _refuse_failing(reader: "Reader", view: str, *, there: bool) -> None:
     """Refuse a user's view that can't be made; one that has a name of the store's own is not what is meant by it."""
-    placeholder = list_views(store.connection).get(view)
+    placeholder = list_views(reader.connection).get(view)
     if placeholder is not None or not there:
-        raise QueryError(store.failing_views[view])
+        raise QueryError(reader.failing_views[view])

@@ -16,7 +16,7 @@ from featurestore.storage.names import quote_name
 from featurestore.storage.schemas import MAX_ID
 
 if TYPE_CHECKING:
-    from featurestore.store import FeatureStore
+    from featurestore.catalog.reader import Reader
 
 # How many ids a message names.
 NAMED = 5
@@ -98,7 +98,7 @@ def _check_limit(limit: Any) -> int:
     return number
 
 
-def matching(store: "FeatureStore", view: str, where: str) -> NDArray[np.int64]:
+def matching(reader: "Reader", view: str, where: str) -> NDArray[np.int64]:
     """The ids of the rows of ``view`` for which ``where`` is true, ascending; the text may come from anybody.
 
     Raises
@@ -108,8 +108,8 @@ def matching(store: "FeatureStore", view: str, where: str) -> NDArray[np.int64]:
     """
     query = f"SELECT ImgId FROM {quote_name(view)} WHERE ({where}\n)"
     try:
-        check_condition(store.connection, where)
-        ids = store.sql(query)["ImgId"]
+        check_condition(reader.connection, where)
+        ids = reader.sql(query)["ImgId"]
     except QueryError as error:
         raise QueryError(f"the condition {where!r} can't be used: {error}") from error
     return np.unique(arrow.to_numpy(ids.drop_null().cast(pa.int64())))
