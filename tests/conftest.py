@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore
+from featurestore.commands.cli import cli
+from featurestore.commands.options import run_command
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -45,3 +48,29 @@ def store(collection: Collection, tmp_path: Path) -> FeatureStore:
 def backbone() -> CountingBackbone:
     """A backbone that counts."""
     return CountingBackbone()
+
+
+@pytest.fixture(scope="module")
+def kept_store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """24 images with the backbone `counting`, for tests that leave the store as it is."""
+    folder = tmp_path_factory.mktemp("kept")
+    collection = Collection(folder, 24)
+    store = FeatureStore(folder / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    store.embed(CountingBackbone())
+    return store.refresh()
+
+
+@pytest.fixture
+def invoke(
+    kept_store: FeatureStore, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """A command of the store over `kept_store`: exit code, stdout, stderr."""
+    monkeypatch.setenv("FEATURESTORE_STORE", str(kept_store.path))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["featurestore", *arguments])
+        code = run_command(cli, "featurestore")
+        return code, *capfd.readouterr()
+
+    return call

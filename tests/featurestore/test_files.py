@@ -12,15 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import Collection, CountingBackbone, huge_png, jpeg
+from support import Collection, huge_png, jpeg
 
 from benchmarks.models import folder as models
 from featurestore import FeatureStore, files
 from featurestore.collections.images import FORMATS, thumbnail
 from featurestore.collections.movies import metadata
 from featurestore.collections.movies.metadata import read_metadata
-from featurestore.commands.cli import cli
-from featurestore.commands.options import run_command
 from featurestore.errors import ImageError, InputError, MetadataError, StoreError
 from featurestore.explore.contact_sheet import render
 from featurestore.features.bundle import MANIFEST, open_bundle
@@ -128,29 +126,11 @@ def test_a_pipe_without_end_is_cut_off() -> None:
     writer.join()
 
 
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    """A store that nothing here changes."""
-    folder = tmp_path_factory.mktemp("embedded")
-    collection = Collection(folder, 24)
-    store = FeatureStore(folder / "store")
-    store.ingest(metadata=collection.metadata, images=collection.images)
-    store.embed(CountingBackbone())
-    return store.refresh()
-
-
 @pytest.fixture
-def run(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch):  # type: ignore[no-untyped-def]
-    """A command over that store, in the folder of the test."""
+def run(invoke: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """A command, in the folder of the test."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FEATURESTORE_STORE", str(embedded.path))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["featurestore", *arguments])
-        code = run_command(cli, "featurestore")
-        return code, *capfd.readouterr()
-
-    return call
+    return invoke
 
 
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
@@ -224,15 +204,15 @@ BAD_POSTERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("make", BAD_POSTERS.values(), ids=BAD_POSTERS)
 def test_a_bad_poster_leaves_its_reason_on_the_sheet(
-    embedded: FeatureStore, tmp_path: Path, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+    kept_store: FeatureStore, tmp_path: Path, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Path(embedded.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    folder = Path(kept_store.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
     monkeypatch.chdir(folder)
     poster = folder / "101.jpg"
     poster.rename(tmp_path / "kept")
     try:
         make(poster)
-        page = render(embedded, embedded.similar([101], backbone="counting", k=2), title="t")
+        page = render(kept_store, kept_store.similar([101], backbone="counting", k=2), title="t")
     finally:
         if poster.is_dir():
             poster.rmdir()

@@ -34,15 +34,10 @@ def named(value: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+def kept(kept_store: FeatureStore) -> FeatureStore:
     """24 images with two backbones, for tests that only read."""
-    folder = tmp_path_factory.mktemp("kept")
-    collection = Collection(folder, 24)
-    store = FeatureStore(folder / "store")
-    store.ingest(metadata=collection.metadata, images=collection.images)
-    store.embed(CountingBackbone())
-    store.embed(CountingBackbone(name="other", preprocessing=Preprocessing(16, 16, "signed")))
-    return store
+    kept_store.embed(CountingBackbone(name="other", preprocessing=Preprocessing(16, 16, "signed")))
+    return kept_store
 
 
 @pytest.fixture

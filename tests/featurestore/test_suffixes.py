@@ -3,18 +3,16 @@
 import gzip
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore
 from featurestore.commands import formats as query
-from featurestore.commands.cli import cli
-from featurestore.commands.options import run_command
 from featurestore.errors import InputError
 from featurestore.features import export
 from featurestore.features.bundle import write_bundle
@@ -69,30 +67,12 @@ def test_the_first_format_is_the_default() -> None:
     assert set(export.SUFFIXES) == {*export.WRITERS, *export.LAYOUTS, "bundle"}
 
 
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    """A store that nothing here changes."""
-    folder = tmp_path_factory.mktemp("embedded")
-    collection = Collection(folder, 24)
-    store = FeatureStore(folder / "store")
-    store.ingest(metadata=collection.metadata, images=collection.images)
-    store.embed(CountingBackbone())
-    return store.refresh()
-
-
 @pytest.fixture
-def run(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch):  # type: ignore[no-untyped-def]
-    """A command over that store, in an empty folder: exit code, stdout, stderr."""
+def run(invoke: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """A command, in an empty folder."""
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
-    monkeypatch.setenv("FEATURESTORE_STORE", str(embedded.path))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["featurestore", *arguments])
-        code = run_command(cli, "featurestore")
-        return code, *capfd.readouterr()
-
-    return call
+    return invoke
 
 
 def test_each_file_of_a_query_is_what_it_is_called(run) -> None:  # type: ignore[no-untyped-def]
@@ -141,12 +121,12 @@ def test_other_names_are_refused_and_nothing_is_written(run, command: list[str])
     assert os.listdir() == []
 
 
-def test_python_refuses_the_same(embedded: FeatureStore, tmp_path: Path) -> None:
-    features = embedded.features("counting")
+def test_python_refuses_the_same(kept_store: FeatureStore, tmp_path: Path) -> None:
+    features = kept_store.features("counting")
     with pytest.raises(InputError, match=r"ends with .npz"):
         export.write(features, tmp_path / "x.parquet", "npz")
     with pytest.raises(InputError, match="the name of a folder"):
-        write_bundle(embedded, features, tmp_path / "x.parquet", view="labeled")
+        write_bundle(kept_store, features, tmp_path / "x.parquet", view="labeled")
     assert export.write(features, tmp_path / "x.npz") == [tmp_path / "x.npz"]
     assert sorted(path.name for path in tmp_path.glob("x*")) == ["x.npz"]
 
