@@ -22,12 +22,13 @@ def append(root: Path, tables: Mapping[str, pa.Table], *, wait_seconds: float) -
         _check(name, rows.column_names)
         stored[name] = _as_stored(name, rows.schema)
     with open_writer(root, wait_seconds=wait_seconds, purpose="append") as writer:
-        schemas = read_layout(root, writer.state).schemas
+        layout = read_layout(root, writer.state)
         with writer.commit() as commit:
             for name, rows in tables.items():
-                if name in schemas and not schemas[name].equals(stored[name]):
+                if name in layout.tables and not layout.schema(name).equals(stored[name]):
                     raise InputError(
-                        f"the table {name!r} has the columns {_listed(schemas[name])}, got {_listed(rows.schema)}: "
+                        f"the table {name!r} has the columns {_listed(layout.schema(name))}, "
+                        f"got {_listed(rows.schema)}: "
                         "use another name for rows of another shape"
                     )
                 commit.append(name, rows)

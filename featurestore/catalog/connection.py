@@ -52,7 +52,7 @@ def connect(layout: Layout, root: Path, *, locked: bool = False) -> duckdb.DuckD
     home = root.resolve()
     try:
         # Before the first view: a user's view comes from whoever wrote the state, and is bound when it is created.
-        confine(connection, [f"{home}/{table}/" for table in layout.parts], spills=not locked)
+        confine(connection, [f"{home}/{table}/" for table in layout.tables], spills=not locked)
         connection.execute("SET errors_as_json = true")
         create_views(connection, layout, home)
         _create_users_views(connection, layout)
@@ -120,8 +120,8 @@ def _without_comma(folder: Path) -> Iterator[Path]:
 
 def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, root: Path | None = None) -> None:
     """Create a view for each table, then the views and macros of ``sql/``; without ``root`` its paths are relative."""
-    for table, schema in {**CORE_TABLES, **layout.schemas}.items():
-        _create_scan(connection, table, layout.parts.get(table, ()), schema, root)
+    for table in layout.tables:
+        _create_scan(connection, table, layout.parts(table), layout.schema(table), root)
     views = files("featurestore").joinpath("catalog/sql/views.sql").read_text("utf-8")
     labeled = views.index("CREATE OR REPLACE VIEW labeled")
     connection.execute(views[:labeled])
@@ -158,7 +158,7 @@ def _create_embedding_views(
     _create_scan(connection, "embeddings", layout.embedding_parts(backbone), CORE_TABLES["embeddings"], root, name=scan)
     connection.execute(
         f"CREATE VIEW {embeddings} AS "
-        f"SELECT e.ImgId, e.embedding::FLOAT[{layout.dims[backbone]}] AS embedding FROM {scan} AS e "
+        f"SELECT e.ImgId, e.embedding::FLOAT[{layout.dim(backbone)}] AS embedding FROM {scan} AS e "
         # A vector shows only beside the bytes it was made from; an imported one names no bytes.
         "JOIN images AS i ON i.ImgId = e.ImgId AND e.content_hash IN (i.content_hash, '') WHERE i.status <> 'broken'"
     )

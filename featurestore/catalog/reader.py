@@ -186,5 +186,5 @@ class Reader:
             return False
         layout = self.__dict__.get("layout")  # not read yet: reading it is what failed
         return layout is None or any(
-            not (self.path / table / part.path).is_file() for table, parts in layout.parts.items() for part in parts
+            not (self.path / table / part.path).is_file() for table in layout.tables for part in layout.parts(table)
         )

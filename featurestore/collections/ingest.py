@@ -110,7 +110,7 @@ def sync_images(writer: Writer, *, on_progress: Progress | None = None) -> None:
 
 def images_of(writer: Writer) -> pa.Table:
     """The table `images` in the writer's state, ordered by id, then name."""
-    parts = read_layout(writer.root, writer.state).parts.get("images", ())
+    parts = read_layout(writer.root, writer.state).parts("images")
     tables = [read_part(writer.root / "images" / part.path).cast(IMAGES) for part in parts]
     images = in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
     del tables

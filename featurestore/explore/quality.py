@@ -199,7 +199,7 @@ def _sound(features: Features) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
 def bad_vectors(reader: "Reader", backbone: str) -> dict[int, str]:
     """Stored vectors of ``backbone`` that are NaN, infinite, constant or of the wrong length, by ImgId."""
     found: dict[int, str] = {}
-    expected = reader.layout.dims[backbone]
+    expected = reader.layout.dim(backbone)
     for part in reader.layout.embedding_parts(backbone):
         table = read_part(reader.path / "embeddings" / part.path, ["ImgId", "embedding"])
         ids = table["ImgId"].to_pylist()

@@ -15,6 +15,8 @@ def describe(reader: "Reader") -> dict[str, Any]:
         "SELECT (SELECT count(*) FROM movies) AS movies, (SELECT count(*) FROM images) AS images, "
         "(SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled"
     ).to_pylist()[0]
+    layout = reader.layout
+    rows = {table: sum(part.rows for part in layout.parts(table)) for table in sorted(layout.tables)}
     return {
         "store": reader.location,
         "snapshot": reader.snapshot_name,
@@ -23,7 +25,7 @@ def describe(reader: "Reader") -> dict[str, Any]:
         "state": reader.state.id,
         "synthetic": reader.synthetic,
         **counts,
-        "size_bytes": sum(part.size_bytes for parts in reader.layout.parts.values() for part in parts),
+        "size_bytes": sum(part.size_bytes for table in layout.tables for part in layout.parts(table)),
         "genres": reader.query(
             "SELECT Genre1 AS genre, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1"
         ).to_pylist(),
@@ -31,7 +33,7 @@ def describe(reader: "Reader") -> dict[str, Any]:
         "quarantined": reader.query(
             "SELECT ImgName AS name, reason FROM images WHERE status = 'broken' ORDER BY ImgName"
         ).to_pylist(),
-        "tables": {name: sum(part.rows for part in parts) for name, parts in sorted(reader.layout.parts.items())},
+        "tables": {table: count for table, count in rows.items() if reader.has(table)},
     }
 
 

@@ -83,7 +83,7 @@ def _read(
     kept = np.flatnonzero(found)[: selection.limit]
     if len(kept) < len(found):
         rows = rows.take(kept)
-    matrices = [read_vectors(index.places[name], rows.images, reader.layout.dims[name]) for name in names]
+    matrices = [read_vectors(index.places[name], rows.images, reader.layout.dim(name)) for name in names]
     return Features(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
         ids=rows.ids,
@@ -94,7 +94,7 @@ def _read(
         revision="+".join(reader.state.revisions[name] for name in names),
         state_id=reader.state.id,
         synthetic=index.synthetic or not index.made_up.isdisjoint(names),
-        dims=tuple((name, reader.layout.dims[name]) for name in names),
+        dims=tuple((name, reader.layout.dim(name)) for name in names),
         label=label,
     )
 

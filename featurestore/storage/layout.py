@@ -23,21 +23,43 @@ CACHE = Path("cache", "layout.json")
 
 @dataclass(frozen=True)
 class Layout:
-    """A state with the parts of each of its tables: all that the views need.
-
-    ``schemas`` holds the Arrow schema of each table, for those that have no parts; ``dims`` the ``embed_dim`` of
-    each backbone's current revision.
-    """
+    """A state with the parts of each of its tables: all that the views need."""
 
     state: State
-    parts: Mapping[str, Sequence[Part]]
-    schemas: Mapping[str, pa.Schema]
-    dims: Mapping[str, int]
+    _parts: Mapping[str, Sequence[Part]]
+    _schemas: Mapping[str, pa.Schema]
+    _dims: Mapping[str, int]
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that every store has, `embeddings` among them, and those of other programs in this one."""
+        return list({**CORE_TABLES, **self._schemas})
+
+    def parts(self, table: str) -> list[Part]:
+        """The parts of ``table``; none of one that has no rows yet. Of `embeddings`, those of all revisions."""
+        return list(self._parts.get(table, ()))
+
+    def schema(self, table: str) -> pa.Schema:
+        """The Arrow schema of ``table``."""
+        return CORE_TABLES[table] if table in CORE_TABLES else self._schemas[table]
+
+    def revisions(self) -> list[tuple[str, str]]:
+        """Each backbone and revision that has vectors here, the ones that no view shows among them."""
+        found = {(part.partition["backbone"], part.partition["revision"]) for part in self.parts("embeddings")}
+        return sorted(found)
+
+    def revision_parts(self, backbone: str, revision: str) -> list[Part]:
+        """The parts of one revision of ``backbone``."""
+        wanted = {"backbone": backbone, "revision": revision}
+        return [part for part in self.parts("embeddings") if part.partition == wanted]
 
     def embedding_parts(self, backbone: str) -> list[Part]:
         """The parts of the current revision of ``backbone``."""
-        wanted = {"backbone": backbone, "revision": self.state.revisions[backbone]}
-        return [part for part in self.parts.get("embeddings", ()) if part.partition == wanted]
+        return self.revision_parts(backbone, self.state.revisions[backbone])
+
+    def dim(self, backbone: str) -> int:
+        """The ``embed_dim`` of the current revision of ``backbone``."""
+        return self._dims[backbone]
 
     def files(self, root: Path, name: str) -> list[str]:
         """The absolute paths of the parts of the table ``name``, or of the backbone ``name`` or ``embeddings_NAME``.
@@ -51,7 +73,7 @@ class Layout:
         backbones = {f"embeddings_{backbone}": backbone for backbone in self.state.revisions}
         backbones |= {backbone: backbone for backbone in self.state.revisions}
         if name in tables:  # as in SQL, where the backbone of the same name is `embeddings_NAME`
-            folder, parts = root / name, self.parts.get(name, ())
+            folder, parts = root / name, self.parts(name)
         elif name in backbones:
             folder, parts = root / "embeddings", self.embedding_parts(backbones[name])
         else:
@@ -75,7 +97,7 @@ def read_layout(root: Path, state: State) -> Layout:
         if table not in CORE_TABLES and listed
     }
     layout = Layout(state, parts, schemas, {})
-    return replace(layout, dims=_dims(root, layout))
+    return replace(layout, _dims=_dims(root, layout))
 
 
 def list_state(root: Path, state: State) -> dict[str, list[Part]]:
@@ -113,7 +135,7 @@ def write_cache(root: Path, layout: Layout) -> None:
         "tables": dict(layout.state.tables),
         "parts": {
             table: [[part.path, part.rows, part.size_bytes, dict(part.partition)] for part in parts]
-            for table, parts in layout.parts.items()
+            for table, parts in layout._parts.items()
         },
     }
     body = json.dumps(record).encode()
@@ -177,7 +199,7 @@ def _dims(root: Path, layout: Layout) -> dict[str, int]:
         When neither tells.
     """
     dims: dict[str, int] = {}
-    for part in layout.parts.get("backbones", ()) if layout.state.revisions else ():
+    for part in layout.parts("backbones") if layout.state.revisions else ():
         with suppress(IntegrityError):  # its rows are looked for in the parts below
             rows = read_part(root / "backbones" / part.path, ["backbone", "revision", "embed_dim"]).to_pylist()
             current = layout.state.revisions.items()
