@@ -14,8 +14,8 @@ from featurestore.explore.lineage import lineage
 from featurestore.features import rows as feature_rows
 from featurestore.features.features import Features
 from featurestore.features.selection import selection
-from featurestore.storage.layout import is_published
 from featurestore.storage.remote import is_remote
+from featurestore.storage.snapshot import SnapshotInfo
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -53,7 +53,7 @@ class FeatureStore(Reader):
         InputError
             When there is neither.
         """
-        return self.layout.files(self.path, name)
+        return self.layout.files(name)
 
     def features(
         self,
@@ -139,7 +139,7 @@ class FeatureStore(Reader):
 
         return similar(self, query, backbone=backbone, k=k, **options)
 
-    def snapshot(self, name: str) -> snapshots.SnapshotInfo:
+    def snapshot(self, name: str) -> SnapshotInfo:
         """Keep the current state under ``name``; see `featurestore.catalog.snapshots`."""
         return snapshots.create(self.path, name)
 
@@ -156,11 +156,6 @@ class FeatureStore(Reader):
         self._refuse_writing()
         append(self.path, tables, wait_seconds=wait_seconds)
         self.refresh()
-
-    def catch_up(self) -> None:
-        """Renew ``store.duckdb`` where a writer that was killed behind its commit has left it as it was before."""
-        if self.snapshot_name is None and self.state.number and not is_published(self.path, self.state):
-            self.append({})
 
 
 open_store = FeatureStore.open

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from featurestore.catalog.connection import sql_type
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, reason
-from featurestore.storage.layout import read_layout
 from featurestore.storage.names import RESERVED, check_identifier
 from featurestore.storage.schemas import CORE_TABLES
 
@@ -22,7 +21,7 @@ def append(root: Path, tables: Mapping[str, pa.Table], *, wait_seconds: float) -
         _check(name, rows.column_names)
         stored[name] = _as_stored(name, rows.schema)
     with open_writer(root, wait_seconds=wait_seconds, purpose="append") as writer:
-        layout = read_layout(root, writer.state)
+        layout = writer.layout
         with writer.commit() as commit:
             for name, rows in tables.items():
                 if name in layout.tables and not layout.schema(name).equals(stored[name]):
@@ -44,15 +43,12 @@ def _as_stored(name: str, schema: pa.Schema) -> pa.Schema:
     Raises
     ------
     InputError
-        When a column is of a type that the log, Parquet or DuckDB can't hold: nobody could read the table.
+        When a column is of a type that Parquet or DuckDB can't hold: nobody could read the table.
     """
-    from featurestore.storage.tables import check_logged
-
     stored = []
     for field in schema:
         column = pa.schema([field])
         try:
-            check_logged(column)
             sql_type(field.type)
             file = BytesIO()
             pq.write_table(column.empty_table(), file)

@@ -19,7 +19,7 @@ from featurestore.errors import InputError, IntegrityError, QueryError, reason
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import quote_name, quote_text, well_named
 from featurestore.storage.parts import Part, check_once
-from featurestore.storage.schemas import CORE_TABLES, EMBEDDINGS_LOG
+from featurestore.storage.schemas import EMBEDDINGS
 
 SHELL_FILE = "store.duckdb"
 # DuckDB does not look at checksums. Tables and backbones of up to so many bytes are compared with theirs before it
@@ -35,7 +35,7 @@ OWN_TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.string(): "VARCHAR",
     pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
-    EMBEDDINGS_LOG.field("embedding").type: "FLOAT[]",
+    EMBEDDINGS.field("embedding").type: "FLOAT[]",
 }
 
 
@@ -121,7 +121,7 @@ def _without_comma(folder: Path) -> Iterator[Path]:
 def create_views(connection: duckdb.DuckDBPyConnection, layout: Layout, root: Path | None = None) -> None:
     """Create a view for each table, then the views and macros of ``sql/``; without ``root`` its paths are relative."""
     for table in layout.tables:
-        _create_scan(connection, table, layout.parts(table), layout.schema(table), root)
+        _create_scan(connection, table, layout, root)
     views = files("featurestore").joinpath("catalog/sql/views.sql").read_text("utf-8")
     labeled = views.index("CREATE OR REPLACE VIEW labeled")
     connection.execute(views[:labeled])
@@ -155,7 +155,7 @@ def _create_embedding_views(
 ) -> None:
     """``embeddings_NAME`` (current images only, current revision only) and ``labeled_NAME``."""
     scan, embeddings, labeled = (quote_name(f"{what}_{backbone}") for what in ("_parts", "embeddings", "labeled"))
-    _create_scan(connection, "embeddings", layout.embedding_parts(backbone), CORE_TABLES["embeddings"], root, name=scan)
+    _create_scan(connection, "embeddings", layout, root, backbone=backbone)
     connection.execute(
         f"CREATE VIEW {embeddings} AS "
         f"SELECT e.ImgId, e.embedding::FLOAT[{layout.dim(backbone)}] AS embedding FROM {scan} AS e "
@@ -175,39 +175,54 @@ def _create_embedding_views(
 
 
 def _create_scan(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    parts: Sequence[Part],
-    schema: pa.Schema,
-    root: Path | None,
-    *,
-    name: str = "",
+    connection: duckdb.DuckDBPyConnection, table: str, layout: Layout, root: Path | None, *, backbone: str = ""
 ) -> None:
     """The view of one table; a damaged one fails when it is read, so that the others stay readable."""
-    name = name or quote_name(table)
+    name = quote_name(f"_parts_{backbone}" if backbone else table)
     try:
+        groups = _groups(layout, table, backbone)
+        parts = [part for _, some in groups for part in some]
         if root is not None and sum(part.size_bytes for part in parts) <= CHECKED_BYTES:
             for part in parts:
-                check_once(part, root / table)
-        connection.execute(f"CREATE VIEW {name} AS {_scan(table, parts, schema, '' if root is None else f'{root}/')}")
+                check_once(part, root)
+        query = _scan(groups, _scanned(table, layout.schema(table)), "" if root is None else f"{root}/")
+        connection.execute(f"CREATE VIEW {name} AS {query}")
     except (duckdb.Error, IntegrityError, OSError) as error:
         why = quote_text(f"a part of {table} is damaged, see `featurestore verify`: {words(error)}")
-        connection.execute(f"CREATE VIEW {name} AS {_failing(_scanned(table, schema), why)}")
+        schema = _scanned(table, _schema_or_none(layout, table))
+        connection.execute(f"CREATE VIEW {name} AS {_failing(schema, why)}")
 
 
-def _scan(table: str, parts: Sequence[Part], schema: pa.Schema, prefix: str) -> str:
-    """The SELECT of a table's rows; embeddings also tell their partition, and the part that each lies in."""
-    if not parts:
-        return _empty(_scanned(table, schema))
-    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for part in parts:
-        groups.setdefault(tuple(sorted(part.partition.items())), []).append(quote_text(f"{prefix}{table}/{part.path}"))
-    # The values come from the log, not from the path, as DuckDB reads it: a folder above may be called `backbone=x`.
-    return " UNION ALL ".join(
-        f"SELECT *{''.join(f', {quote_text(value)} AS {quote_name(column)}' for column, value in partition)} "
-        f"FROM read_parquet([{', '.join(paths)}], hive_partitioning = false{OF_PART if partition else ''})"
-        for partition, paths in groups.items()
-    )
+def _groups(layout: Layout, table: str, backbone: str) -> list[tuple[tuple[str, ...], list[Part]]]:
+    """The parts to scan, together those whose rows have the same backbone and revision; other tables have neither."""
+    if table != "embeddings":
+        return [((), layout.parts(table))]
+    revisions = [(backbone, layout.state.revisions[backbone])] if backbone else layout.revisions()
+    return [(key, layout.revision_parts(*key)) for key in revisions]
+
+
+def _schema_or_none(layout: Layout, table: str) -> pa.Schema:
+    """The columns of ``table``; of one whose manifest is damaged nothing is known."""
+    try:
+        return layout.schema(table)
+    except IntegrityError:
+        return pa.schema([("damaged", pa.string())])
+
+
+def _scan(groups: Sequence[tuple[tuple[str, ...], Sequence[Part]]], schema: pa.Schema, prefix: str) -> str:
+    """The SELECT of the rows of parts; those of embeddings also tell backbone, revision, and the part they lie in.
+
+    These come from the state, not from the path as DuckDB reads it: a folder above may be called ``backbone=x``.
+    """
+    scans = []
+    for key, parts in groups:
+        paths = ", ".join(quote_text(f"{prefix}{part.path}") for part in parts)
+        columns = zip(key, ("backbone", "revision"), strict=False)
+        more = "".join(f", {quote_text(value)} AS {column}" for value, column in columns)
+        if parts:
+            of_part = OF_PART if key else ""
+            scans.append(f"SELECT *{more} FROM read_parquet([{paths}], hive_partitioning = false{of_part})")
+    return " UNION ALL ".join(scans) or _empty(schema)
 
 
 def _scanned(table: str, schema: pa.Schema) -> pa.Schema:

@@ -2,28 +2,37 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
-from featurestore.catalog import snapshots
-from featurestore.catalog.writer import Commit, Writer, open_writer, renew
-from featurestore.errors import IntegrityError
+from featurestore.catalog.commit import read_whole
+from featurestore.catalog.records import read_records, trusted_records
+from featurestore.catalog.writer import Writer, open_writer
+from featurestore.errors import InputError, IntegrityError
 from featurestore.progress import Progress
-from featurestore.storage.layout import list_table, read_layout
-from featurestore.storage.names import inside
-from featurestore.storage.parts import Part, check_part, read_part, write_part
-from featurestore.storage.state import STATE_FILE, State, read_state
-from featurestore.storage.tables import trim_log
+from featurestore.storage.lock import LOCK_FILE
+from featurestore.storage.manifest import manifest_path
+from featurestore.storage.names import RECORDED, revision_of
+from featurestore.storage.parts import Part, check_part, write_part
+from featurestore.storage.schemas import CORE_TABLES
 
-# Names under which this package, DuckDB (a log beside its file) and Delta (in its logs) write before they rename.
-HALF_WRITTEN = re.compile(r"^\..*\.tmp(\.wal)?$|^\d{20}\..*#\d+$|^_last_checkpoint#\d+$")
 # Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
 MERGED_ROWS = 32_768
+STAGING = "staging"
+MANIFEST = re.compile(manifest_path(RECORDED["manifest"].pattern).replace(".json", r"\.json"))
+# Names under which this package and DuckDB (a log beside its file) write before they rename.
+HALF_WRITTEN = re.compile(r"\..*\.tmp(\.wal)?")
+# What a writer wrote a moment ago may be named by its next commit.
+A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -38,88 +47,84 @@ class GcReport:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """How many parts were read, and what is wrong with each damaged one."""
+    """How many parts and records were read, the bytes of the parts, and what is wrong with each damaged file."""
 
     parts: int
+    records: int
     size_bytes: int
     damaged: dict[str, str]
 
 
-def states(root: Path) -> list[State]:
-    """The current state and those of all snapshots."""
-    return [read_state(root), *(snapshots.read(root, info.name) for info in snapshots.listing(root))]
-
-
-def referenced(root: Path) -> dict[str, Part]:
-    """Every part that the current state or a snapshot refers to, by its path below the store."""
-    # Of states that have a table alike, one does for all.
-    of = {
-        (table, number, state.digests.get(table, "")): state
-        for state in states(root)
-        for table, number in state.tables.items()
-    }
-    return {
-        f"{table}/{part.path}": part
-        for (table, *_), state in sorted(of.items(), key=lambda item: item[0])
-        for part in list_table(root, state, table)
-    }
-
-
-def gc(root: Path, *, dry_run: bool = False, wait_seconds: float = 0.0) -> GcReport:
-    """Remove parts, staged batches and log entries that neither the current state nor a snapshot needs.
+def gc(root: Path, *, older_than: timedelta = A_DAY, dry_run: bool = False, wait_seconds: float = 0.0) -> GcReport:
+    """Remove parts, manifests and staged batches that neither the current state nor a snapshot needs.
 
     A reader that opened an older state before this has to `refresh`.
+
+    Parameters
+    ----------
+    older_than
+        Files that were written later than so long ago stay: they may belong to a command that is at work.
+    dry_run
+        Only tell what would be removed.
+
+    Raises
+    ------
+    IntegrityError
+        When a record is damaged: then nothing is removed.
     """
+    if older_than < timedelta(0):
+        raise InputError(f"got {older_than} as the age of what may be removed, expected 0 or more")
     with open_writer(root, wait_seconds=wait_seconds, purpose="gc") as writer:
-        read_layout(root, writer.state)  # a state that shows what it has not names nothing that may be removed
-        kept = referenced(root)
-        tables = sorted({table for state in states(root) for table in state.tables})
-        garbage = [path for path in _data_files(root) if str(path.relative_to(root)) not in kept]
-        if not dry_run:
-            for table in tables:
-                oldest = min(state.tables[table] for state in states(root) if table in state.tables)
-                trim_log(inside(root, root / table), writer.state.tables.get(table), oldest)
-        size = sum(path.stat().st_size for path in garbage)
+        kept = trusted_records(root)
+        latest = time.time() - older_than.total_seconds()
+        garbage = {
+            path: path.lstat().st_size
+            for path in _data_files(root)
+            if str(path.relative_to(root)) not in kept.referenced and path.lstat().st_mtime <= latest
+        }
         writer.check()
         for path in garbage if not dry_run else ():
-            path.unlink()
+            path.unlink(missing_ok=True)
             _remove_empty(path.parent, root)
-        if not dry_run:
-            renew(root, writer.state)
         return GcReport(
             removed=[str(path.relative_to(root)) for path in garbage],
-            removed_bytes=size,
-            referenced_bytes=sum(part.size_bytes for part in kept.values()),
+            removed_bytes=sum(garbage.values()),
+            referenced_bytes=sum(part.size_bytes for part, _ in kept.parts.values()),
             disk_bytes=sum(path.stat().st_size for path in root.rglob("*") if path.is_file()),
         )
 
 
 def verify(root: Path, *, on_progress: Progress | None = None) -> VerifyReport:
-    """Recompute the checksum of every part that is referred to, count its rows, and see what the state shows.
+    """Read every record, recompute the checksum of every part that one refers to, and compare their rows and columns.
 
-    Raises
-    ------
-    IntegrityError
-        When a state or a log can't be read at all; damaged parts are named in the result.
+    Damaged files are named in the result, by path below the store; they stop nothing.
     """
-    parts = referenced(root)
-    damaged: dict[str, str] = {}
-    for done, (path, part) in enumerate(parts.items(), 1):
-        folder = root / path.removesuffix(part.path)
+    records = read_records(root)
+    damaged = dict(records.damaged)
+    for done, (path, (part, tables)) in enumerate(records.parts.items(), 1):
         try:
-            check_part(part, folder)
-            rows = pq.read_metadata(root / path).num_rows
-            if rows != part.rows:
-                raise IntegrityError(f"{root / path} has {rows} rows, the log says {part.rows}")
+            _check(part, root, tables)
         except (IntegrityError, pa.ArrowException, OSError) as error:
             damaged[path] = str(error)
         if on_progress:
-            on_progress(done, len(parts))
-    try:
-        read_layout(root, read_state(root))
-    except IntegrityError as error:
-        damaged[STATE_FILE] = str(error)
-    return VerifyReport(len(parts), sum(part.size_bytes for part in parts.values()), damaged)
+            on_progress(done, len(records.parts))
+    return VerifyReport(
+        parts=len(records.parts),
+        records=records.count,
+        size_bytes=sum(part.size_bytes for part, _ in records.parts.values()),
+        damaged=damaged,
+    )
+
+
+def _check(part: Part, root: Path, tables: set[str]) -> None:
+    check_part(part, root)
+    footer = pq.read_metadata(root / part.path)
+    if footer.num_rows != part.rows:
+        raise IntegrityError(f"{root / part.path} has {footer.num_rows} rows, its manifest says {part.rows}")
+    columns = footer.schema.to_arrow_schema()
+    for table in tables & CORE_TABLES.keys():
+        if not columns.equals(CORE_TABLES[table]):
+            raise IntegrityError(f"{root / part.path} has other columns than the table {table}")
 
 
 def compact(
@@ -127,37 +132,29 @@ def compact(
 ) -> dict[str, tuple[int, int]]:
     """Merge small parts; the rows stay the same. Returns for each table that changed its parts before and after."""
     with open_writer(root, wait_seconds=wait_seconds, purpose="compact") as writer:
-        jobs = [(table, group) for table in sorted(writer.state.tables) for group in _groups(writer, table)]
-        before = {table: len(_current(writer, table)) for table, _ in jobs}
+        jobs = [(table, group) for table in sorted(writer.state.tables) if (group := _group(writer, table))]
+        before = {table: len(writer.layout.parts(table)) for table, _ in jobs}
         for done, (table, group) in enumerate(jobs, 1):
             with writer.commit() as commit:
-                merged = _merge(root / table, group)
-                commit.swap(table, add=[merged], remove=group)
+                commit.swap(table, add=[_merge(root, table, group)], remove=group)
             if on_progress:
                 on_progress(done, len(jobs))
-        return {table: (count, len(_current(writer, table))) for table, count in before.items()}
+        return {table: (count, len(writer.layout.parts(table))) for table, count in before.items()}
 
 
-def _current(writer: Writer, table: str) -> list[Part]:
-    return Commit(writer.root, writer.state).current(table)
+def _group(writer: Writer, table: str) -> list[Part]:
+    """The parts of ``table`` that are worth merging: two or more, the smallest first, and not too many vectors."""
+    group: list[Part] = []
+    rows = 0
+    for part in sorted(writer.layout.parts(table), key=lambda part: part.rows):
+        rows += part.rows
+        if group and rows > MERGED_ROWS and revision_of(table) is not None:
+            break
+        group.append(part)
+    return group if len(group) > 1 else []
 
 
-def _groups(writer: Writer, table: str) -> Iterator[list[Part]]:
-    """Runs of parts of one partition that are worth merging: two or more, and not too many rows."""
-    by_partition: dict[tuple[tuple[str, str], ...], list[Part]] = {}
-    for part in _current(writer, table):
-        by_partition.setdefault(tuple(sorted(part.partition.items())), []).append(part)
-    for parts in by_partition.values():
-        group: list[Part] = []
-        for part in sorted(parts, key=lambda part: part.rows):
-            if group and sum(p.rows for p in group) + part.rows > MERGED_ROWS and part.partition:
-                break
-            group.append(part)
-        if len(group) > 1:
-            yield group
-
-
-def _merge(folder: Path, group: Sequence[Part]) -> Part:
+def _merge(root: Path, table: str, group: Sequence[Part]) -> Part:
     """One part with the rows of all; embeddings in the order of their ids, so that they are read in one sweep.
 
     Raises
@@ -165,37 +162,27 @@ def _merge(folder: Path, group: Sequence[Part]) -> Part:
     IntegrityError
         When one is damaged: merged, its rows would get a checksum of their own.
     """
-    for part in group:
-        check_part(part, folder)
-    rows = pa.concat_tables([read_part(folder / part.path) for part in group])
-    if "embedding" in rows.column_names:
+    rows = pa.concat_tables([read_whole(root, part) for part in group])
+    if revision_of(table) is not None:
         rows = rows.take(pc.sort_indices(rows, [("ImgId", "ascending"), ("content_hash", "ascending")]))
-    return write_part(rows, folder, partition=group[0].partition)
+    return write_part(rows, root, table)
 
 
 def _data_files(root: Path) -> Iterator[Path]:
-    """Parts and what is staged, and whatever a killed writer left half-written; never logs, states or the lock."""
+    """Parts, manifests, what is staged by runs that have ended, and what a killed writer left half-written.
+
+    Never a state, a snapshot, a lock, what is kept in `cache`, or a file that this package did not write.
+    """
     for path in sorted(root.rglob("*")):
-        inside = path.relative_to(root).parts
-        is_data = inside[0] == "staging" or (
-            path.suffix == ".parquet" and inside[0] not in ("cache", snapshots.FOLDER) and "_delta_log" not in inside
-        )
-        if (is_data or (HALF_WRITTEN.search(path.name) and not _being_written(path, root))) and path.is_file():
+        name = str(path.relative_to(root))
+        if name.startswith(f"{STAGING}/") or path.is_dir():
+            continue
+        if RECORDED["part"].fullmatch(name) or MANIFEST.fullmatch(name) or HALF_WRITTEN.fullmatch(path.name):
             yield path
-
-
-def _being_written(path: Path, root: Path) -> bool:
-    """Whether a living process may be at work on a half-written file: only reports are written without the lock."""
-    number = path.name.removesuffix(".tmp").rpartition(".")[2]
-    if path.parent != root or not path.name.startswith(".report.") or not number.isdigit():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's
-    return True
+    for run in sorted((root / STAGING).glob("*")):
+        if run.is_dir() and not run.is_symlink():
+            with suppress(Timeout), FileLock(run / LOCK_FILE, timeout=0):  # a run that lives keeps its batches
+                yield from sorted(path for path in run.rglob("*") if not path.is_dir())
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

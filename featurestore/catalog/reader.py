@@ -14,7 +14,7 @@ from featurestore.catalog.connection import connect, run_query
 from featurestore.catalog.failing import failing_views
 from featurestore.catalog.sandbox import SECONDS_LIMIT, run_guarded
 from featurestore.errors import IntegrityError, QueryError, StoreError
-from featurestore.storage.layout import Layout, read_layout
+from featurestore.storage.layout import Layout
 from featurestore.storage.remote import is_remote, mirror
 from featurestore.storage.state import State, read_state
 
@@ -82,7 +82,7 @@ class Reader:
     @cached_property
     def layout(self) -> Layout:
         """The parts of every table."""
-        return read_layout(self.path, self.state)
+        return Layout(self.path, self.state)
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -148,7 +148,7 @@ class Reader:
 
     def has(self, table: str) -> bool:
         """Whether this state has the table ``table``."""
-        return table in self.state.tables
+        return table in self.state.tables or (table == "embeddings" and bool(self.layout.revisions()))
 
     @property
     def synthetic(self) -> bool:
@@ -186,5 +186,5 @@ class Reader:
             return False
         layout = self.__dict__.get("layout")  # not read yet: reading it is what failed
         return layout is None or any(
-            not (self.path / table / part.path).is_file() for table in layout.tables for part in layout.parts(table)
+            not (self.path / part.path).is_file() for table in layout.tables for part in layout.parts(table)
         )

@@ -1,19 +1,25 @@
-"""Takes damaged parts out of the current state where their rows can be had again; it restores nothing by itself."""
+"""Takes what is damaged out of the current state where it can be had again; it restores no bytes by itself."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from featurestore.catalog.maintenance import referenced, verify
-from featurestore.catalog.writer import Commit, Writer, open_writer
+from featurestore.catalog.commit import Commit
+from featurestore.catalog.maintenance import verify
+from featurestore.catalog.records import read_records
+from featurestore.catalog.writer import Writer, open_writer
+from featurestore.errors import IntegrityError
 from featurestore.progress import Progress
-from featurestore.storage.parts import Part
-from featurestore.storage.state import STATE_FILE
+from featurestore.storage.manifest import manifest_path
+from featurestore.storage.names import RECORDED, revision_of
+from featurestore.storage.parts import Part, part_of, read_part
+from featurestore.storage.schemas import CORE_TABLES
 
-# Tables whose rows another command makes again from images and metadata.
-MADE_AGAIN = ("embeddings", "images", "movies")
+# Tables whose rows another command makes again from images and metadata; vectors are made again too.
+MADE_AGAIN = ("images", "movies")
 
 
-@dataclass(frozen=True)
+@dataclass
 class RepairReport:
     """What one call of `repair` did.
 
@@ -23,44 +29,101 @@ class RepairReport:
         For each backbone, how many vectors are gone until it is embedded, or imported, again.
     rows
         For `images` and `movies`, how many rows are gone until the next ingest; those of images that only an import
-        knew come back with the next import of their vectors.
+        knew come back with the next import of their vectors. 0 where nobody can tell how many there were.
+    rebuilt
+        For each backbone whose manifest was damaged, how many vectors were found again in its parts.
     left
-        Parts that are damaged still, by path below the store, each with what is wrong with it: they belong to other
+        Files that are damaged still, by path below the store, each with what is wrong with it: they belong to other
         tables, or to snapshots.
     """
 
-    vectors: dict[str, int]
-    rows: dict[str, int]
-    left: dict[str, str]
+    vectors: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    rebuilt: dict[str, int] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
 
 
 def repair(root: Path, *, wait_seconds: float = 0.0, on_progress: Progress | None = None) -> RepairReport:
     """Take damaged parts of embeddings, images and movies out of the current state, in one commit.
 
-    The files stay until `gc`, and snapshots as they are.
+    Where the manifest of a revision is damaged, it is made anew of the parts that are whole. The damaged files stay
+    until `gc`, and snapshots as they are.
 
     Raises
     ------
     IntegrityError
-        When the state or a log can't be read: no part can then be told from another.
+        When the state can't be read: no part can then be told from another.
     StoreLocked
         When another process writes.
     """
+    report = RepairReport()
     with open_writer(root, wait_seconds=wait_seconds, purpose="repair") as writer:
         damaged = verify(root, on_progress=on_progress).damaged
-        dropped = [(table, part) for table, part in _current(writer) if f"{table}/{part.path}" in damaged]
         with writer.commit() as commit:
-            for table, part in dropped:
-                commit.drop(table, part)
-        vectors: dict[str, int] = {}
-        rows: dict[str, int] = {}
-        for table, part in dropped:
-            counts, name = (vectors, part.partition["backbone"]) if table == "embeddings" else (rows, table)
-            counts[name] = counts.get(name, 0) + part.rows
-        still = referenced(root)
-    return RepairReport(vectors, rows, {path: why for path, why in damaged.items() if path in {*still, STATE_FILE}})
+            for table in _made_again(writer):
+                if manifest_path(writer.state.tables[table]) in damaged:
+                    _rebuild(commit, table, report)
+                else:
+                    _drop(commit, table, damaged, report)
+        records = read_records(root)  # what the current state no longer needs may still be a snapshot's
+        report.left = {path: why for path, why in damaged.items() if path in {*records.parts, *records.damaged}}
+    return report
 
 
-def _current(writer: Writer) -> list[tuple[str, Part]]:
-    commit = Commit(writer.root, writer.state)
-    return [(table, part) for table in MADE_AGAIN for part in commit.current(table)]
+def _made_again(writer: Writer) -> Iterator[str]:
+    yield from (table for table in writer.state.tables if table in MADE_AGAIN or revision_of(table) is not None)
+
+
+def _drop(commit: Commit, table: str, damaged: dict[str, str], report: RepairReport) -> None:
+    """Take the damaged parts of ``table`` out."""
+    parts = [part for part in commit.parts(table) if part.path in damaged]
+    if not parts:
+        return
+    commit.drop(table, parts)
+    key = revision_of(table)
+    counts, name = (report.rows, table) if key is None else (report.vectors, key[0])
+    counts[name] = counts.get(name, 0) + sum(part.rows for part in parts)
+
+
+def _rebuild(commit: Commit, table: str, report: RepairReport) -> None:
+    """Put what can be found in the place of a manifest that is damaged.
+
+    Every part of a revision holds vectors of its backbone, in whatever state it was. The rows of `images` and
+    `movies` change from one state to the next: of these no part can be trusted to be the newest.
+    """
+    key = revision_of(table)
+    if key is None:
+        commit.replace(table, CORE_TABLES[table].empty_table())
+        report.rows[table] = 0
+        return
+    parts = list(_whole_parts(commit.root, table))
+    if not parts:
+        commit.remove_table(table)
+        if commit.state.revisions.get(key[0]) == key[1]:
+            commit.set_revision(key[0], None)
+        report.vectors[key[0]] = 0
+        return
+    commit.remove_table(table)
+    commit.add(table, parts)
+    report.rebuilt[key[0]] = report.rebuilt.get(key[0], 0) + sum(part.rows for part in parts)
+
+
+def _whole_parts(root: Path, table: str) -> Iterator[Part]:
+    """The parts in the folder of a revision that are whole, the largest first; none with a vector of an earlier one."""
+    seen: set[tuple[int, str]] = set()
+    revision = Path(table).name  # whatever the backbone was called when the parts were written
+    paths = [path for path in root.glob(f"embeddings/*/{revision}/*") if RECORDED["part"].fullmatch(_below(root, path))]
+    for path in sorted(paths, key=lambda path: (-path.stat().st_size, path.name)):
+        try:
+            part = part_of(root, _below(root, path))
+            rows = read_part(path, ["ImgId", "content_hash"])
+        except IntegrityError:
+            continue
+        keys = set(zip(rows["ImgId"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
+        if seen.isdisjoint(keys):
+            seen |= keys
+            yield part
+
+
+def _below(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()

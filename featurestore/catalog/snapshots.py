@@ -1,29 +1,21 @@
 """Named, immutable states: creating, listing, comparing and removing them. A snapshot is a copy of the state record."""
 
-import json
-from collections.abc import Mapping
+import warnings
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from featurestore.catalog.connection import connect, run_query
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, IntegrityError
 from featurestore.files import write_atomic
-from featurestore.storage.layout import read_layout
-from featurestore.storage.names import RECORDED, check_recorded
-from featurestore.storage.state import State, parse_state, read_record, read_state
-
-FOLDER = "snapshots"
-
-
-@dataclass(frozen=True)
-class SnapshotInfo:
-    """A snapshot: its name, the id of its state, and when it was made."""
-
-    name: str
-    state_id: str
-    created_at: datetime
+from featurestore.storage.layout import Layout
+from featurestore.storage.names import RECORDED, quote_name
+from featurestore.storage.records import read_record
+from featurestore.storage.snapshot import FOLDER, SnapshotInfo, parse_snapshot, snapshot_record
+from featurestore.storage.state import State, read_state
 
 
 @dataclass(frozen=True)
@@ -51,10 +43,8 @@ def create(root: Path, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
         if path.exists():
             raise InputError(f"there is a snapshot {name!r} already: snapshots never change, use another name")
         path.parent.mkdir(exist_ok=True)
-        # In the file, because the file's own time is that of the last copy.
-        record = json.loads(writer.state.to_json()) | {"created_at": datetime.now(UTC).isoformat()}
-        write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())
-    return _info(path)
+        write_atomic(path, snapshot_record(writer.state, name))
+    return parse_snapshot(read_record(path), path)[0]
 
 
 def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
@@ -67,16 +57,24 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
     """
     read_state(root)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"remove snapshot {name}"):
-        read(root, name)
-        _path(root, name).unlink()
+        _existing(root, name).unlink()
 
 
 def listing(root: Path) -> list[SnapshotInfo]:
-    """All snapshots, oldest first."""
+    """All snapshots, oldest first; of one that is damaged a warning tells."""
     read_state(root)
-    return sorted(
-        (_info(path) for path in (root / FOLDER).glob("*.json")), key=lambda info: (info.created_at, info.name)
-    )
+    found = []
+    for path in files(root):
+        try:
+            found.append(parse_snapshot(read_record(path), path)[0])
+        except IntegrityError as error:
+            warnings.warn(f"{error}, or remove the snapshot", stacklevel=2)
+    return sorted(found, key=lambda info: (info.created_at, info.name))
+
+
+def files(root: Path) -> list[Path]:
+    """The records of all snapshots, by name."""
+    return sorted((root / FOLDER).glob("*.json"))
 
 
 def read(root: Path, name: str) -> State:
@@ -87,11 +85,16 @@ def read(root: Path, name: str) -> State:
     InputError
         When there is none of that name.
     """
+    path = _existing(root, name)
+    return parse_snapshot(read_record(path), path)[1]
+
+
+def _existing(root: Path, name: str) -> Path:
     path = _path(root, name)
     if not RECORDED["snapshot"].fullmatch(name) or not path.is_file():
-        have = ", ".join(info.name for info in listing(root)) or "none"
+        have = ", ".join(path.stem for path in files(root)) or "none"
         raise InputError(f"the store {str(root)!r} has no snapshot {name!r} (it has: {have})")
-    return parse_state(read_record(path), str(path))
+    return path
 
 
 def diff(root: Path, first: str, second: str | None = None) -> dict[str, TableDiff]:
@@ -101,47 +104,30 @@ def diff(root: Path, first: str, second: str | None = None) -> dict[str, TableDi
     """
     old = _keyed_rows(root, read(root, first))
     new = _keyed_rows(root, read(root, second) if second else read_state(root))
-    result = {}
-    for table in sorted(old.keys() | new.keys()):
-        before, after = old.get(table, {}), new.get(table, {})
-        shared = before.keys() & after.keys()
-        result[table] = TableDiff(
-            added=len(after.keys() - shared),
-            removed=len(before.keys() - shared),
-            changed=sum(before[key] != after[key] for key in shared),
-        )
-    return result
+    return {table: _compare(old.get(table), new.get(table)) for table in sorted(old.keys() | new.keys())}
 
 
-def _keyed_rows(root: Path, state: State) -> dict[str, Mapping[object, object]]:
-    """For each table the hash of each row by its key."""
-    layout = read_layout(root, state)
+def _keyed_rows(root: Path, state: State) -> dict[str, pa.Table]:
+    """For each table the key of each row, and a hash of what it says."""
     queries = {
         "movies": "SELECT imdbId AS key, hash(movies) AS value FROM movies",
         "images": "SELECT ImgName AS key, hash(content_hash, status, reason) AS value FROM images",
     }
     for backbone in state.revisions:
-        queries[f"embeddings_{backbone}"] = (
-            f'SELECT ImgId AS key, hash(embedding) AS value FROM "embeddings_{backbone}"'
-        )
-    with connect(layout, root) as connection:
-        tables = {name: run_query(connection, query) for name, query in queries.items()}
-    return {
-        name: dict(zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True))
-        for name, table in tables.items()
-    }
+        view = f"embeddings_{backbone}"
+        queries[view] = f"SELECT ImgId AS key, hash(embedding) AS value FROM {quote_name(view)}"
+    once = "SELECT key, bit_xor(value) AS value FROM ({}) GROUP BY key"  # a name may be in several folders
+    with connect(Layout(root, state), root) as connection:
+        return {name: run_query(connection, once.format(query)) for name, query in queries.items()}
+
+
+def _compare(old: pa.Table | None, new: pa.Table | None) -> TableDiff:
+    if old is None or new is None:
+        return TableDiff(added=len(new or ()), removed=len(old or ()), changed=0)
+    both = old.join(new, "key", join_type="inner", right_suffix="_after")
+    changed = pc.sum(pc.not_equal(both["value"], both["value_after"])).as_py() or 0
+    return TableDiff(added=len(new) - len(both), removed=len(old) - len(both), changed=changed)
 
 
 def _path(root: Path, name: str) -> Path:
     return root / FOLDER / f"{name}.json"
-
-
-def _info(path: Path) -> SnapshotInfo:
-    name = check_recorded("snapshot", path.stem, str(path.parent))
-    text = read_record(path)
-    state = parse_state(text, str(path))
-    try:
-        created_at = datetime.fromisoformat(json.loads(text)["created_at"])
-        return SnapshotInfo(name, state.id, created_at.astimezone(UTC))
-    except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise IntegrityError(f"{path} is damaged: it does not say when it was made; restore it from a copy") from error

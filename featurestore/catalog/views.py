@@ -12,7 +12,7 @@ from featurestore.catalog.guard import guard
 from featurestore.catalog.sandbox import explain
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError
-from featurestore.storage.layout import read_layout
+from featurestore.storage.layout import Layout
 from featurestore.storage.names import check_identifier, check_names, quote_name, well_named
 from featurestore.storage.state import State, read_state
 
@@ -36,13 +36,13 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
             raise InputError(f"there is a view {name!r} already: use --replace, or another name")
         state = writer.state
         check_names(state.tables, state.revisions, [*well_named(state.tables, state.revisions, state.views), name])
-        with connect(read_layout(root, writer.state), root, locked=True) as connection:
+        with connect(writer.layout, root, locked=True) as connection:
             guard(connection, text, stored=True)
             explain(connection, text)
             before = failing_views(connection, writer.state)
         # Views are made in their order: one can't stand on itself, or on a later one.
         trial = writer.state.next(views={**writer.state.views, name: text})
-        with connect(read_layout(root, trial), root) as connection:
+        with connect(Layout(root, trial), root) as connection:
             after = failing_views(connection, trial)
             _refuse_new(
                 after, before.keys() - {name}, f"the view {name!r} can't be made so, others stand on it or it on itself"
@@ -77,7 +77,7 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
 
 def failing(root: Path, state: State) -> dict[str, Failure]:
     """The users' views of ``state`` that can't be used, and why."""
-    with connect(read_layout(root, state), root) as connection:
+    with connect(Layout(root, state), root) as connection:
         return failing_views(connection, state)
 
 

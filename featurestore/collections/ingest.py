@@ -15,7 +15,6 @@ from featurestore.collections.movies.metadata import Metadata, read_metadata
 from featurestore.collections.scan import Scan, in_order, keep, scan_folders
 from featurestore.errors import InputError
 from featurestore.progress import Progress
-from featurestore.storage.layout import read_layout
 from featurestore.storage.parts import read_part
 from featurestore.storage.schemas import IMAGES
 from featurestore.storage.state import MAX_GENRES
@@ -110,8 +109,7 @@ def sync_images(writer: Writer, *, on_progress: Progress | None = None) -> None:
 
 def images_of(writer: Writer) -> pa.Table:
     """The table `images` in the writer's state, ordered by id, then name."""
-    parts = read_layout(writer.root, writer.state).parts("images")
-    tables = [read_part(writer.root / "images" / part.path).cast(IMAGES) for part in parts]
+    tables = [read_part(writer.root / part.path).cast(IMAGES) for part in writer.layout.parts("images")]
     images = in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
     del tables
     pa.default_memory_pool().release_unused()  # what decoding took: several times the table
@@ -130,8 +128,7 @@ def _external(images: pa.Table, *, but: pa.ChunkedArray | None = None) -> pa.Tab
 
 
 def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> IngestReport:
-    layout = read_layout(writer.root, writer.state)
-    with connect(layout, writer.root) as connection:
+    with connect(writer.layout, writer.root) as connection:
         counts = run_query(
             connection,
             "SELECT (SELECT count(*) FROM collection) AS joined, "

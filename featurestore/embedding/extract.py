@@ -77,7 +77,7 @@ class _Run:
     todo: pa.Table
     present: int
     computed: int = 0
-    extraction: int | None = None
+    extraction: str | None = None
     publishing: bool = False
     refused: dict[str, str] = field(default_factory=dict)
 

@@ -1,5 +1,6 @@
 """Vectors on their way into the table `embeddings`: staged batch by batch, published as parts."""
 
+import hashlib
 import json
 import os
 import platform
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import one_chunk
 from featurestore.backbones.base import BackboneSpec
-from featurestore.catalog.writer import Commit, Writer
+from featurestore.catalog.commit import Commit
+from featurestore.catalog.writer import Writer
 from featurestore.embedding.vectors import faults
 from featurestore.errors import EmbeddingError, IntegrityError
 from featurestore.files import file_hash
 from featurestore.storage.lock import LOCK_FILE
-from featurestore.storage.names import inside
+from featurestore.storage.names import embeddings_key, inside
 from featurestore.storage.parts import HASH_DIGITS, Part, check_once, read_groups, read_part, write_part
 from featurestore.storage.schemas import BACKBONES, EXTRACTIONS, embedding_type, embeddings_schema
 
@@ -52,7 +54,8 @@ class Staging:
             return
         self._open()
         table = pa.table([pa.array(hashes, pa.string()), to_arrow(vectors)], schema=self._schema())
-        self._names[write_part(table, self.folder).path] = None
+        part = write_part(table, self.writer.root, str(self.folder.relative_to(self.writer.root)))
+        self._names[Path(part.path).name] = None
         self.hashes |= set(hashes)
 
     def adopt(self, wanted: set[str]) -> None:
@@ -159,8 +162,7 @@ def to_matrix(table: pa.Table) -> NDArray[np.float32]:
 
 def parts_of(writer: Writer, spec: BackboneSpec) -> list[Part]:
     """The parts of one revision of a backbone."""
-    partition = {"backbone": spec.name, "revision": spec.revision}
-    return [part for part in Commit(writer.root, writer.state).current("embeddings") if part.partition == partition]
+    return writer.layout.revision_parts(spec.name, spec.revision)
 
 
 def replaced_revision(writer: Writer, spec: BackboneSpec) -> str:
@@ -173,7 +175,7 @@ def present_rows(writer: Writer, spec: BackboneSpec) -> pa.Table:
     """Each ``ImgId`` and ``content_hash`` that has a vector of this revision, as an Arrow table."""
     columns = ["ImgId", "content_hash"]
     empty = embeddings_schema(spec.embed_dim).empty_table().select(columns)
-    paths = [writer.root / "embeddings" / part.path for part in parts_of(writer, spec)]
+    paths = [writer.root / part.path for part in parts_of(writer, spec)]
     return pa.concat_tables([empty, *(read_part(path, columns) for path in paths)])
 
 
@@ -191,10 +193,10 @@ def known_vectors(
     """
     left = set(wanted)
     for part in parts_of(writer, spec) if left else ():
-        path = writer.root / "embeddings" / part.path
+        path = writer.root / part.path
         if left.isdisjoint(read_part(path, ["content_hash"])["content_hash"].to_pylist()):
             continue
-        check_once(part, writer.root / "embeddings")
+        check_once(part, writer.root)
         for group in read_groups(path, ["content_hash", "embedding"]):
             hashes, vectors = group["content_hash"].to_pylist(), to_matrix(group)
             bad = faults(vectors)
@@ -210,12 +212,12 @@ def publish_vectors(
     ids: Sequence[int],
     hashes: Sequence[str],
     vectors: NDArray[np.float32],
-    extraction: int | None = None,
-) -> int | None:
+    extraction: str | None = None,
+) -> str | None:
     """Check and commit the rows of one part, and let the views of the backbone show this revision.
 
     Every vector enters the store here. With the first part of a run, ``extraction`` None, come the run's own record
-    and, when it is new, the backbone's. Returns the number of the extraction, to be given with the next part.
+    and, when it is new, the backbone's. Returns the hash of the extraction, to be given with the next part.
 
     Raises
     ------
@@ -235,43 +237,37 @@ def publish_vectors(
             if extraction is None:
                 register(commit, spec)
                 extraction = record_extraction(commit, spec)
-            numbers = pa.array(np.full(len(ids), extraction, np.int32))
+            numbers = pa.repeat(extraction, len(ids))
             columns = [pa.array(ids, pa.int32()), pa.array(hashes, pa.string()), numbers, to_arrow(vectors)]
-            commit.append(
-                "embeddings",
-                pa.Table.from_arrays(columns, schema=embeddings_schema(spec.embed_dim)),
-                partition={"backbone": spec.name, "revision": spec.revision},
-            )
+            rows = pa.Table.from_arrays(columns, schema=embeddings_schema(spec.embed_dim))
+            commit.append(embeddings_key(spec.name, spec.revision), rows)
         if len(ids) or parts_of(writer, spec):
             commit.set_revision(spec.name, spec.revision)
     return extraction
 
 
-def record_extraction(commit: Commit, spec: BackboneSpec) -> int:
-    """Add the record of a run that publishes vectors, and return its number, counted from 1."""
-    parts = commit.current("extractions")
-    number = 1 + sum(part.rows for part in parts)
-    row = {
-        "extraction": number,
-        "backbone": spec.name,
+def record_extraction(commit: Commit, spec: BackboneSpec) -> str:
+    """Add the record of what computes vectors unless it is there, and return its hash: 16 hex digits."""
+    computed_by = {
         "revision": spec.revision,
-        "at": datetime.now(UTC),
         "libraries": json.dumps(dict(spec.libraries), sort_keys=True),
-        "machine": f"{platform.node()}, {platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
-    commit.append("extractions", pa.Table.from_pylist([row], schema=EXTRACTIONS))
-    return number
+    extraction = hashlib.sha256(json.dumps(computed_by, sort_keys=True).encode()).hexdigest()[:16]
+    keys = ("extraction", "backbone")
+    if not any(row == {"extraction": extraction, "backbone": spec.name} for row in _rows(commit, "extractions", keys)):
+        row = {"extraction": extraction, "backbone": spec.name, "at": datetime.now(UTC), **computed_by}
+        commit.append("extractions", pa.Table.from_pylist([row], schema=EXTRACTIONS))
+    return extraction
 
 
 def register(commit: Commit, spec: BackboneSpec) -> None:
     """Add the record of ``spec`` to the table `backbones` unless it is there."""
-    for part in commit.current("backbones"):
-        rows = read_part(commit.root / "backbones" / part.path).to_pylist()
-        if any((row["backbone"], row["revision"]) == (spec.name, spec.revision) for row in rows):
-            return
+    key = {"backbone": spec.name, "revision": spec.revision}
+    if any(row == key for row in _rows(commit, "backbones", tuple(key))):
+        return
     row = {
-        "backbone": spec.name,
-        "revision": spec.revision,
+        **key,
         "embed_dim": spec.embed_dim,
         "weights": spec.weights,
         "source": spec.source,
@@ -282,3 +278,8 @@ def register(commit: Commit, spec: BackboneSpec) -> None:
         "libraries": json.dumps(dict(spec.libraries), sort_keys=True),
     }
     commit.append("backbones", pa.Table.from_pylist([row], schema=BACKBONES))
+
+
+def _rows(commit: Commit, table: str, columns: tuple[str, ...]) -> Iterator[dict[str, object]]:
+    for part in commit.parts(table):
+        yield from read_part(commit.root / part.path, list(columns)).to_pylist()

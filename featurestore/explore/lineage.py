@@ -16,7 +16,7 @@ SELECT
     x.extraction, x.at, x.libraries, x.machine
 FROM embeddings AS e
 JOIN backbones AS b ON b.backbone = e.backbone AND b.revision = e.revision
-JOIN extractions AS x ON x.extraction = e.extraction
+JOIN extractions AS x ON x.extraction = e.extraction AND x.backbone = e.backbone
 WHERE e.ImgId = ?
 ORDER BY e.backbone, x.extraction
 """

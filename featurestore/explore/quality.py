@@ -201,7 +201,7 @@ def bad_vectors(reader: "Reader", backbone: str) -> dict[int, str]:
     found: dict[int, str] = {}
     expected = reader.layout.dim(backbone)
     for part in reader.layout.embedding_parts(backbone):
-        table = read_part(reader.path / "embeddings" / part.path, ["ImgId", "embedding"])
+        table = read_part(reader.path / part.path, ["ImgId", "embedding"])
         ids = table["ImgId"].to_pylist()
         vectors = to_matrix(table)
         if vectors.shape[1] != expected:

@@ -191,7 +191,7 @@ def _lineage(reader: "Reader", features: Features) -> list[dict[str, Any]]:
         key = [name, reader.state.revisions[name]]
         where = "WHERE backbone = ? AND revision = ?"
         record = reader.query(f"SELECT * FROM backbones {where}", key).to_pylist()[0]
-        done = reader.query(f'SELECT "at", libraries FROM extractions {where} ORDER BY extraction', key).to_pylist()
+        done = reader.query(f'SELECT "at", libraries FROM extractions {where} ORDER BY "at"', key).to_pylist()
         record |= {field: json.loads(record[field]) for field in ("preprocessing", "libraries", "options")}
         record["computed"] = [{"at": one["at"].isoformat(), "libraries": json.loads(one["libraries"])} for one in done]
         records.append(record)

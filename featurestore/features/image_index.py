@@ -66,7 +66,7 @@ def image_index(reader: "Reader", backbones: Sequence[str]) -> ImageIndex:
     for name in backbones:
         if name not in index.places:
             parts = reader.layout.embedding_parts(name)
-            index.places[name] = find_vectors(reader.path / "embeddings", parts, index.ids, index.hashes)
+            index.places[name] = find_vectors(reader.path, parts, index.ids, index.hashes)
     return index
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, one_chunk, to_numpy
 from featurestore.errors import IntegrityError
-from featurestore.storage.parts import ROW_GROUP, Part, Vectors, check_once, vector_sums
+from featurestore.storage.parts import ROW_GROUP, Part, VectorBlocks, check_once, vector_sums
 
 READERS = 4
 # A thread more than two must have so many bytes to read: else starting it and waiting for it cost more than it brings.
@@ -34,7 +34,7 @@ class _Source(NamedTuple):
     """One part: where its vectors lie, None where they must be decoded, and the edges of its row groups."""
 
     part: Part
-    vectors: Vectors | None
+    vectors: VectorBlocks | None
     edges: Sequence[int]
 
 
@@ -82,7 +82,7 @@ def find_vectors(folder: Path, parts: Sequence[Part], ids: NDArray[np.int32], ha
         with _named(folder / part.path), _opened(folder / part.path) as file:
             keys = file.read(["ImgId", "content_hash"])
             if len(keys) != part.rows:
-                raise ValueError(f"it has {len(keys)} rows, the log says {part.rows}")
+                raise ValueError(f"it has {len(keys)} rows, its manifest says {part.rows}")
             target, source = _match(keys, ids, hashes)
             new = files[target] < 0
             files[target[new]], rows[target[new]] = number, source[new]
@@ -144,7 +144,7 @@ def _source(part: Part, folder: Path, file: pq.ParquetFile) -> _Source:
     Of one that says where they lie nothing else is asked: pyarrow ends the process where the metadata of a column are
     damaged. One that does not is compared with its hash.
     """
-    vectors = Vectors.of(file.metadata)
+    vectors = VectorBlocks.of(file.metadata)
     if vectors is not None:
         return _Source(part, vectors, [*range(0, part.rows, ROW_GROUP), part.rows])
     check_once(part, folder)

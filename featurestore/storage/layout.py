@@ -1,57 +1,63 @@
-"""Resolves a state to the parts of its tables; reads logs and one footer a table, never rows of embeddings."""
+"""Layout: the parts of the tables of one state; reads a manifest when it is first asked for, and no part."""
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from featurestore.errors import InputError, IntegrityError
-from featurestore.files import write_atomic
-from featurestore.storage.names import nearest
-from featurestore.storage.parts import Part, digest, read_part, recorded_part
+from featurestore.errors import InputError
+from featurestore.storage.manifest import Manifest, read_manifest
+from featurestore.storage.names import embeddings_key, nearest, revision_of
+from featurestore.storage.parts import Part
 from featurestore.storage.schemas import CORE_TABLES
 from featurestore.storage.state import State
 
-CACHE = Path("cache", "layout.json")
 
-
-@dataclass(frozen=True)
 class Layout:
-    """A state with the parts of each of its tables: all that the views need."""
+    """The tables of one state of the store in ``root``.
 
-    state: State
-    _parts: Mapping[str, Sequence[Part]]
-    _schemas: Mapping[str, pa.Schema]
-    _dims: Mapping[str, int]
+    Each method that asks for parts or columns raises IntegrityError when the manifest of that table is missing or
+    damaged; the other tables can be asked for nevertheless.
+    """
+
+    def __init__(self, root: Path, state: State) -> None:
+        self.root = root
+        self.state = state
+        self._manifests: dict[str, Manifest] = {}
 
     @property
     def tables(self) -> list[str]:
         """The tables that every store has, `embeddings` among them, and those of other programs in this one."""
-        return list({**CORE_TABLES, **self._schemas})
+        return [*CORE_TABLES, *(key for key in self.state.tables if key not in CORE_TABLES and not revision_of(key))]
+
+    def manifest(self, key: str) -> Manifest | None:
+        """The manifest of one table of the state; None of one that has no rows yet."""
+        if key not in self._manifests and key in self.state.tables:
+            self._manifests[key] = read_manifest(self.root, key, self.state.tables[key])
+        return self._manifests.get(key)
 
     def parts(self, table: str) -> list[Part]:
         """The parts of ``table``; none of one that has no rows yet. Of `embeddings`, those of all revisions."""
-        return list(self._parts.get(table, ()))
+        if table == "embeddings":
+            return [part for key in self.revisions() for part in self.revision_parts(*key)]
+        manifest = self.manifest(table)
+        return [] if manifest is None else list(manifest.parts)
 
     def schema(self, table: str) -> pa.Schema:
         """The Arrow schema of ``table``."""
-        return CORE_TABLES[table] if table in CORE_TABLES else self._schemas[table]
+        if table in CORE_TABLES:
+            return CORE_TABLES[table]
+        manifest = self.manifest(table)
+        if manifest is None:
+            raise InputError(f"the store has no table {table!r} ({nearest(table, self.tables)})")
+        return manifest.schema
 
     def revisions(self) -> list[tuple[str, str]]:
         """Each backbone and revision that has vectors here, the ones that no view shows among them."""
-        found = {(part.partition["backbone"], part.partition["revision"]) for part in self.parts("embeddings")}
-        return sorted(found)
+        return sorted(key for table in self.state.tables if (key := revision_of(table)))
 
     def revision_parts(self, backbone: str, revision: str) -> list[Part]:
         """The parts of one revision of ``backbone``."""
-        wanted = {"backbone": backbone, "revision": revision}
-        return [part for part in self.parts("embeddings") if part.partition == wanted]
+        return self.parts(embeddings_key(backbone, revision))
 
     def embedding_parts(self, backbone: str) -> list[Part]:
         """The parts of the current revision of ``backbone``."""
@@ -59,9 +65,10 @@ class Layout:
 
     def dim(self, backbone: str) -> int:
         """The ``embed_dim`` of the current revision of ``backbone``."""
-        return self._dims[backbone]
+        schema = self.schema(embeddings_key(backbone, self.state.revisions[backbone]))
+        return int(schema.field("embedding").type.list_size)
 
-    def files(self, root: Path, name: str) -> list[str]:
+    def files(self, name: str) -> list[str]:
         """The absolute paths of the parts of the table ``name``, or of the backbone ``name`` or ``embeddings_NAME``.
 
         Raises
@@ -69,151 +76,13 @@ class Layout:
         InputError
             When there is neither.
         """
-        tables = {*CORE_TABLES, *self.state.tables}
         backbones = {f"embeddings_{backbone}": backbone for backbone in self.state.revisions}
         backbones |= {backbone: backbone for backbone in self.state.revisions}
-        if name in tables:  # as in SQL, where the backbone of the same name is `embeddings_NAME`
-            folder, parts = root / name, self.parts(name)
+        if name in self.tables:  # as in SQL, where the backbone of the same name is `embeddings_NAME`
+            parts = self.parts(name)
         elif name in backbones:
-            folder, parts = root / "embeddings", self.embedding_parts(backbones[name])
+            parts = self.embedding_parts(backbones[name])
         else:
-            known = {*tables, *self.state.revisions}
+            known = {*self.tables, *self.state.revisions}
             raise InputError(f"the store has no table or backbone {name!r} ({nearest(name, known)})")
-        return [str((folder / part.path).resolve()) for part in parts]
-
-
-def read_layout(root: Path, state: State) -> Layout:
-    """The parts of every table of ``state`` in the store ``root``.
-
-    Raises
-    ------
-    IntegrityError
-        When a log is missing or damaged.
-    """
-    parts = _read_cache(root, state) or list_state(root, state)
-    schemas = {
-        table: _schema(root / table, listed, state.tables[table])
-        for table, listed in parts.items()
-        if table not in CORE_TABLES and listed
-    }
-    layout = Layout(state, parts, schemas, {})
-    return replace(layout, _dims=_dims(root, layout))
-
-
-def list_state(root: Path, state: State) -> dict[str, list[Part]]:
-    """The parts of every table of ``state``, from the logs; raises as `list_table`."""
-    return {table: list_table(root, state, table) for table in state.tables}
-
-
-def list_table(root: Path, state: State, table: str) -> list[Part]:
-    """The parts of one table of ``state``, from its log.
-
-    Raises
-    ------
-    IntegrityError
-        When the log can't be read, or says something else than when the state was written.
-    """
-    from featurestore.storage.tables import list_parts  # its library starts threads: only where the cache does not do
-
-    parts = list_parts(root / table, state.tables[table])
-    if not _agrees(state, table, parts):
-        raise IntegrityError(
-            f"the log of {root / table} is damaged: its version {state.tables[table]} no longer names the parts that "
-            f"the state {state.id} was made of; restore {table}/_delta_log from a copy"
-        )
-    return parts
-
-
-def _agrees(state: State, table: str, parts: Sequence[Part]) -> bool:
-    return state.digests.get(table) in (None, digest(parts))
-
-
-def write_cache(root: Path, layout: Layout) -> None:
-    """Keep the parts of the newest state beside it: a reader of that state need not replay the logs."""
-    record = {
-        "state": layout.state.id,
-        "tables": dict(layout.state.tables),
-        "parts": {
-            table: [[part.path, part.rows, part.size_bytes, dict(part.partition)] for part in parts]
-            for table, parts in layout._parts.items()
-        },
-    }
-    body = json.dumps(record).encode()
-    write_atomic(root / CACHE, f"{_digest(body)}\n".encode() + body)
-
-
-def is_published(root: Path, state: State) -> bool:
-    """Whether `write_cache`, the last step behind a commit, has been done for this state."""
-    record = _cached(root)
-    return record is not None and record.get("state") == state.id
-
-
-def _read_cache(root: Path, state: State) -> dict[str, list[Part]] | None:
-    """What `write_cache` kept, if it is of this very state; the logs are the truth, this is disposable."""
-    record = _cached(root)
-    if record is None or record.get("tables") != dict(state.tables):
-        return None
-    try:
-        where, parts = str(root / CACHE), record["parts"]
-        listed = {table: [recorded_part(where, *fields) for fields in parts[table]] for table in state.tables}
-    except (IntegrityError, LookupError, TypeError):  # edited by hand: the logs tell
-        return None
-    return listed if all(_agrees(state, table, parts) for table, parts in listed.items()) else None
-
-
-def _cached(root: Path) -> dict[str, Any] | None:
-    """The record of `write_cache`; None where nobody kept it, or not one bit of it may be trusted."""
-    try:
-        digest, _, body = (root / CACHE).read_bytes().partition(b"\n")
-    except OSError:
-        return None
-    if digest.decode("latin-1") != _digest(body):
-        return None
-    try:
-        record = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
-
-
-def _schema(folder: Path, parts: Sequence[Part], version: int) -> pa.Schema:
-    """The schema of a table as a part tells, or, when all are damaged, the log: the other tables stay readable."""
-    for part in parts:
-        with suppress(OSError, pa.ArrowException):  # the next may be whole
-            return pq.read_schema(folder / part.path)
-    from featurestore.storage.tables import logged_schema
-
-    return logged_schema(folder, version)
-
-
-def _dims(root: Path, layout: Layout) -> dict[str, int]:
-    """The ``embed_dim`` of each current revision, from its record, or, when that is damaged, from its parts.
-
-    Raises
-    ------
-    IntegrityError
-        When neither tells.
-    """
-    dims: dict[str, int] = {}
-    for part in layout.parts("backbones") if layout.state.revisions else ():
-        with suppress(IntegrityError):  # its rows are looked for in the parts below
-            rows = read_part(root / "backbones" / part.path, ["backbone", "revision", "embed_dim"]).to_pylist()
-            current = layout.state.revisions.items()
-            dims |= {row["backbone"]: row["embed_dim"] for row in rows if (row["backbone"], row["revision"]) in current}
-    return {
-        backbone: dims.get(backbone) or _dim_of_parts(root, layout, backbone) for backbone in layout.state.revisions
-    }
-
-
-def _dim_of_parts(root: Path, layout: Layout, backbone: str) -> int:
-    for part in layout.embedding_parts(backbone):
-        with suppress(OSError, pa.ArrowException):  # the next may be whole
-            return int(pq.read_schema(root / "embeddings" / part.path).field("embedding").type.list_size)
-    raise IntegrityError(
-        f"the store {str(root)!r} shows the revision {layout.state.revisions[backbone]} of {backbone!r}, "
-        "but has neither a record nor a vector of it: restore state.json from a copy"
-    )
+        return [str((self.root / part.path).resolve()) for part in parts]

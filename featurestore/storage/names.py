@@ -14,18 +14,33 @@ from featurestore.storage.schemas import CORE_TABLES
 OF_BACKBONE = ("embeddings", "labeled", "_parts")
 MAX_LENGTH = 63
 # Folders of a store that hold no table.
-RESERVED = frozenset({"cache", "snapshots", "staging"})
+RESERVED = frozenset({"cache", "manifests", "snapshots", "staging"})
 IDENTIFIER = rf"[a-z_][a-z0-9_]{{0,{MAX_LENGTH - 1}}}"
 # The names that this package gives: each becomes a part of a path, so that no record may hold any other.
+OWN_TABLE = rf"(?!(?:{'|'.join(sorted({*RESERVED, 'embeddings'}))})\b){IDENTIFIER}"
+VECTORS_TABLE = rf"embeddings/backbone={IDENTIFIER}/revision=[0-9a-f]{{16}}"
 RECORDED = {
-    "table": re.compile(rf"(?!(?:{'|'.join(sorted(RESERVED))})\Z){IDENTIFIER}"),
+    "table": re.compile(rf"{OWN_TABLE}|{VECTORS_TABLE}"),
+    "manifest": re.compile(r"[0-9a-f]{64}"),
+    "collection": re.compile(IDENTIFIER),
     "backbone": re.compile(IDENTIFIER),
     "revision": re.compile(r"[0-9a-f]{16}"),
-    "part": re.compile(rf"(?:{IDENTIFIER}=[a-z0-9_]+/)*part-[0-9a-f]{{32}}\.parquet"),
+    "part": re.compile(rf"(?:{OWN_TABLE}|{VECTORS_TABLE})/part-[0-9a-f]{{32}}\.parquet"),
     "snapshot": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"),
 }
 # So many names are listed to someone who used another.
 LISTED = 20
+
+
+def embeddings_key(backbone: str, revision: str) -> str:
+    """The table of the vectors of one ``revision`` of ``backbone``: the folder of its parts too."""
+    return f"embeddings/backbone={backbone}/revision={revision}"
+
+
+def revision_of(key: str) -> tuple[str, str] | None:
+    """The backbone and revision of a table as `embeddings_key` names it; None of another table."""
+    folders = key.split("/")
+    return (folders[1].partition("=")[2], folders[2].partition("=")[2]) if len(folders) == 3 else None
 
 
 def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str]) -> None:
@@ -43,7 +58,7 @@ def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable
             raise InputError(f"the name {name!r} can't be that of {taken[name]} and of {owner} too: use another")
         taken[name] = owner
 
-    for table in set(tables) - CORE_TABLES.keys():
+    for table in {table for table in tables if revision_of(table) is None} - CORE_TABLES.keys():
         take(table, f"the table {table!r}")
     for backbone in set(backbones):
         for what in OF_BACKBONE:

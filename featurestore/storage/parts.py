@@ -1,27 +1,26 @@
 """Immutable Parquet parts: written once under the hash of their bytes, read without copies, never changed."""
 
 import base64
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from featurestore.errors import IntegrityError
 from featurestore.files import file_hash, sync_folder
-from featurestore.storage.names import check_recorded
-from featurestore.storage.state import is_count
 
 ROW_GROUP = 4096
-# The key in the footer under which a part with embeddings holds its `Vectors`.
+# The key in the footer under which a part with embeddings holds its `VectorBlocks`.
 VECTORS = "featurestore.embedding.vectors"
 HASH_DIGITS = 32
 NO_SUMS = np.empty(0, np.uint32)
@@ -34,70 +33,75 @@ class Part:
     Parameters
     ----------
     path
-        Relative to the table's folder; the file name is ``part-`` and 32 hex digits of the SHA-256 of the bytes.
+        Below the store; the file name is ``part-`` and the first 32 hex digits of ``sha256``.
     rows, size_bytes
         Its number of rows, and its size.
-    partition
-        Values of the partition columns; they stand in the path, not in the file.
+    sha256
+        Of its bytes, 64 hex digits.
+    first_id, last_id
+        The smallest and the largest ``ImgId`` in it; None where it has no such column, or no row with one.
     """
 
     path: str
     rows: int
     size_bytes: int
-    partition: Mapping[str, str]
+    sha256: str
+    first_id: int | None
+    last_id: int | None
 
 
-def recorded_part(where: str, path: object, rows: object, size_bytes: object, partition: object) -> Part:
-    """A part as the record ``where``, a log or a cache, tells of it.
-
-    Raises
-    ------
-    IntegrityError
-        When its path leads anywhere but to a part of the table, or its other fields don't fit.
-    """
-    name = check_recorded("part", path, where)
-    folders = dict(folder.split("=", 1) for folder in name.split("/")[:-1])
-    if not is_count(rows) or not is_count(size_bytes) or partition != folders:
-        raise IntegrityError(
-            f"{where} is damaged: it says {rows!r} rows, {size_bytes!r} bytes and {partition!r} of {name}; "
-            "restore it from a copy"
-        )
-    return Part(name, rows, size_bytes, folders)
-
-
-def digest(parts: Sequence[Part]) -> str:
-    """A checksum of what a log says of the parts of a table, in any order."""
-    said = sorted((part.path, part.rows, part.size_bytes) for part in parts)
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
-
-
-def write_part(table: pa.Table, folder: Path, *, partition: Mapping[str, str] | None = None) -> Part:
-    """Write ``table`` as one part below ``folder``; the same rows give the same bytes and so the same name.
+def write_part(table: pa.Table, root: Path, folder: str) -> Part:
+    """Write ``table`` as one part into ``folder`` of the store; the same rows give the same bytes and so the same name.
 
     Parameters
     ----------
     table
         The rows. Embeddings are float noise: they are stored plain, everything else with zstd.
+    root
+        The store.
     folder
-        The table's folder.
+        That of the table, below the store.
     """
-    partition = dict(partition or {})
-    below = "/".join(f"{column}={value}" for column, value in partition.items())
-    target = folder / below
+    target = root / folder
     target.mkdir(parents=True, exist_ok=True)
-    temporary = target / f".{os.getpid()}.tmp"
+    temporary = target / f".{uuid4().hex}.tmp"
     try:
         with temporary.open("wb") as file:
             _write(table, file)
             file.flush()
             os.fsync(file.fileno())
-        name = f"part-{file_hash(temporary)[:HASH_DIGITS]}.parquet"
-        size = temporary.stat().st_size
+        sha256, size = file_hash(temporary), temporary.stat().st_size
+        name = f"part-{sha256[:HASH_DIGITS]}.parquet"
         os.replace(temporary, target / name)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(target)
-    return Part(f"{below}/{name}" if below else name, table.num_rows, size, partition)
+    return Part(f"{folder}/{name}", table.num_rows, size, sha256, *_id_range(table))
+
+
+def part_of(root: Path, path: str) -> Part:
+    """The part in the file ``path`` of the store, as its bytes tell.
+
+    Raises
+    ------
+    IntegrityError
+        When its name is not that of its bytes, or it is no Parquet file.
+    """
+    file = root / path
+    sha256 = file_hash(file)
+    if file.name != f"part-{sha256[:HASH_DIGITS]}.parquet":
+        raise IntegrityError(f"{file} is damaged: its bytes don't match its checksum; restore it from a copy")
+    with _opened(file) as opened:
+        keys = [name for name in opened.schema_arrow.names if name == "ImgId"]
+        table = opened.read(keys)
+        return Part(path, opened.metadata.num_rows, file.stat().st_size, sha256, *_id_range(table))
+
+
+def _id_range(table: pa.Table) -> tuple[int | None, int | None]:
+    if "ImgId" not in table.column_names or not pa.types.is_integer(table.schema.field("ImgId").type):
+        return None, None
+    ends = pc.min_max(table["ImgId"]).as_py()
+    return ends["min"], ends["max"]
 
 
 def _write(table: pa.Table, file: BinaryIO) -> None:
@@ -123,7 +127,7 @@ def _write(table: pa.Table, file: BinaryIO) -> None:
             # Plain values stand last in an uncompressed page (Parquet format, "Data Pages"); no column follows.
             starts.append(file.tell() - len(group) * width * 4)
         sums = [vector_sums(chunk.flatten().to_numpy().reshape(-1, width)) for chunk in column.chunks]
-        vectors = Vectors(tuple(starts), np.concatenate([NO_SUMS, *sums]))
+        vectors = VectorBlocks(tuple(starts), np.concatenate([NO_SUMS, *sums]))
         writer.add_key_value_metadata({VECTORS: vectors.to_json()})
 
 
@@ -147,7 +151,7 @@ def vector_sums(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
 
 
 @dataclass(frozen=True)
-class Vectors:
+class VectorBlocks:
     """Where the vectors of a part lie in its file, and their checksums; what `pull` needs to read them as they lie.
 
     Parameters
@@ -167,7 +171,7 @@ class Vectors:
         return json.dumps({"row_group": ROW_GROUP, "starts": self.starts, "sums": sums})
 
     @classmethod
-    def of(cls, metadata: pq.FileMetaData) -> "Vectors | None":
+    def of(cls, metadata: pq.FileMetaData) -> "VectorBlocks | None":
         """Read from the footer of a part; None in one without.
 
         Raises
@@ -192,42 +196,39 @@ class Vectors:
         return cls(starts, sums)
 
 
-def check_part(part: Part, folder: Path) -> None:
-    """Compare a part with what its name and the log say.
+def check_part(part: Part, root: Path) -> None:
+    """Compare a part of the store in ``root`` with what its manifest says.
 
     Raises
     ------
     IntegrityError
         When it is missing, has another size or another hash.
+    OSError
+        When it can't be read.
     """
-    path = folder / part.path
+    path = root / part.path
     if not path.is_file():
         raise IntegrityError(f"{path} is missing: restore it from a copy of the store")
     size = path.stat().st_size
     if size != part.size_bytes:
-        raise IntegrityError(f"{path} has {size} bytes, the log says {part.size_bytes}: restore it from a copy")
-    if not is_file_of(part, path):
+        raise IntegrityError(f"{path} has {size} bytes, its manifest says {part.size_bytes}: restore it from a copy")
+    if file_hash(path) != part.sha256:
         raise IntegrityError(f"{path} is damaged: its bytes don't match its checksum; restore it from a copy")
-
-
-def is_file_of(part: Part, path: Path) -> bool:
-    """Whether ``path`` has the bytes that the name of ``part`` tells of."""
-    return part.path.endswith(f"part-{file_hash(path)[:HASH_DIGITS]}.parquet")
 
 
 # Paths, sizes and times of the parts that `check_once` found whole.
 _WHOLE: set[tuple[str, int, int, int]] = set()
 
 
-def check_once(part: Part, folder: Path) -> None:
-    """`check_part`, once in a process for each file as it is; raises the same, and OSError where it can't be read."""
-    path = folder / part.path
+def check_once(part: Part, root: Path) -> None:
+    """`check_part`, once in a process for each file as it is; raises the same."""
+    path = root / part.path
     if not path.is_file():
-        check_part(part, folder)  # says what is wrong
+        check_part(part, root)  # says what is wrong
     status = path.stat()
     seen = (str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if seen not in _WHOLE:
-        check_part(part, folder)
+        check_part(part, root)
         _WHOLE.add(seen)
 
 

@@ -12,21 +12,20 @@ import pyarrow as pa
 from pyarrow import fs
 
 from featurestore.errors import IntegrityError, StoreError, StoreNotFound
-from featurestore.storage.layout import list_state
+from featurestore.files import file_hash
+from featurestore.storage.manifest import manifest_path, read_manifest
 from featurestore.storage.names import RECORDED, inside
-from featurestore.storage.parts import Part, check_part, is_file_of
-from featurestore.storage.state import STATE_FILE, parse_state, read_record
+from featurestore.storage.parts import Part, check_part
+from featurestore.storage.records import read_record
+from featurestore.storage.snapshot import parse_snapshot
+from featurestore.storage.state import STATE_FILE, parse_state
 
 Item = TypeVar("Item")
 FETCHERS = 8
-# Bytes of a state or snapshot, and of one file of a log: many times those of the largest store.
+# Bytes of a record: many times those of the largest store.
 RECORD_BYTES = 64 * 2**20
-LOG_BYTES = 512 * 2**20
 # Of a listing nothing else is fetched: these are all the records that a store has.
 SNAPSHOT = re.compile(rf"snapshots/{RECORDED['snapshot'].pattern}\.json")
-LOG = re.compile(
-    rf"{RECORDED['table'].pattern}/_delta_log/(?:\d{{20}}(?:\.[0-9a-z-]+)*\.(?:json|parquet)|_last_checkpoint)"
-)
 # The time of change that a part of the copy gets once its bytes were compared with its name: any later one is another.
 CHECKED_TIME = 0
 
@@ -74,13 +73,12 @@ def _bring(source: fs.FileSystem, base: str, local: Path, location: str) -> None
         kept = [local / name for name in snapshots]
         for removed in set((local / "snapshots").glob("*.json")).difference(kept):
             removed.unlink(missing_ok=True)
-        states = [parse_state(read_record(path), location) for path in (new_state, *kept)]
-        tables = sorted({table for state in states for table in state.tables})
-        logs = {name for table in tables for name in _under(source, base, f"{table}/_delta_log")}
-        _fetch(source, base, local, sorted(filter(LOG.fullmatch, logs)), limit=LOG_BYTES)
-        for state in states:
-            for table, parts in list_state(local, state).items():
-                _fetch_parts(source, f"{base}/{table}", local / table, parts)
+        current = parse_state(read_record(new_state), location)
+        states = [current, *(parse_snapshot(read_record(path), path)[1] for path in kept)]
+        manifests = {name: table for state in states for table, name in state.tables.items()}
+        _fetch(source, base, local, [manifest_path(name) for name in manifests], limit=RECORD_BYTES)
+        for name, table in manifests.items():
+            _fetch_parts(source, base, local, read_manifest(local, table, name).parts)
         # Last, so that a reader of the copy never sees a state whose parts are still on their way.
         os.replace(new_state, local / STATE_FILE)
     finally:
@@ -103,12 +101,12 @@ def _fetch(source: fs.FileSystem, base: str, local: Path, names: Sequence[str], 
     _each(names, lambda name: _copy(source, f"{base}/{name}", inside(local, local / name), limit=limit))
 
 
-def _fetch_parts(source: fs.FileSystem, base: str, folder: Path, parts: Sequence[Part]) -> None:
+def _fetch_parts(source: fs.FileSystem, base: str, local: Path, parts: Sequence[Part]) -> None:
     """Copy those parts of a table that are not there, or not as they were written."""
 
     def bring(part: Part) -> None:
-        target = inside(folder.parent, folder / part.path)
-        if _is_whole(part, folder):
+        target = inside(local, local / part.path)
+        if _is_whole(part, local):
             return
         target.unlink(missing_ok=True)
         _copy(source, f"{base}/{part.path}", target, limit=part.size_bytes, part=part)
@@ -157,7 +155,7 @@ def _copy(source: fs.FileSystem, address: str, target: Path, *, limit: int, part
                         "copy the store there again, whole"
                     )
         if part is not None:
-            if not is_file_of(part, temporary):
+            if file_hash(temporary) != part.sha256:
                 raise IntegrityError(
                     f"the object {address!r} is damaged, its bytes don't match its checksum: copy it there again"
                 )

@@ -50,10 +50,11 @@ BACKBONES = pa.schema(
     ]
 )
 
-# One row each time that vectors were published: when, by which versions, on what machine.
+# What computed vectors: by which versions, on what kind of machine; `at` is when it first did. `extraction` is the hash
+# of all of them but `at` and `backbone`.
 EXTRACTIONS = pa.schema(
     [
-        pa.field("extraction", pa.int32(), nullable=False),
+        pa.field("extraction", pa.string(), nullable=False),
         pa.field("backbone", pa.string(), nullable=False),
         pa.field("revision", pa.string(), nullable=False),
         pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
@@ -62,12 +63,12 @@ EXTRACTIONS = pa.schema(
     ]
 )
 
-# The Delta log knows lists, not fixed-size lists; the Parquet parts carry the fixed size (`embedding_type`).
-EMBEDDINGS_LOG = pa.schema(
+# What the view of all revisions shows: their vectors have several lengths. A part has `embeddings_schema`.
+EMBEDDINGS = pa.schema(
     [
         pa.field("ImgId", pa.int32(), nullable=False),
         pa.field("content_hash", pa.string(), nullable=False),
-        pa.field("extraction", pa.int32(), nullable=False),
+        pa.field("extraction", pa.string(), nullable=False),
         pa.field("embedding", pa.list_(pa.field("element", pa.float32(), nullable=False)), nullable=False),
         pa.field("backbone", pa.string()),
         pa.field("revision", pa.string()),
@@ -79,9 +80,8 @@ CORE_TABLES = {
     "images": IMAGES,
     "backbones": BACKBONES,
     "extractions": EXTRACTIONS,
-    "embeddings": EMBEDDINGS_LOG,
+    "embeddings": EMBEDDINGS,
 }
-PARTITIONS = {"embeddings": ["backbone", "revision"]}
 
 
 def embedding_type(embed_dim: int) -> pa.DataType:
@@ -93,9 +93,9 @@ def embeddings_schema(embed_dim: int) -> pa.Schema:
     """Schema of one Parquet part of embeddings of length ``embed_dim``."""
     return pa.schema(
         [
-            EMBEDDINGS_LOG.field("ImgId"),
-            EMBEDDINGS_LOG.field("content_hash"),
-            EMBEDDINGS_LOG.field("extraction"),
+            EMBEDDINGS.field("ImgId"),
+            EMBEDDINGS.field("content_hash"),
+            EMBEDDINGS.field("extraction"),
             pa.field("embedding", embedding_type(embed_dim), nullable=False),
         ]
     )

@@ -1,4 +1,4 @@
-"""The state of a store: one small record that maps each table to a version, swapped atomically on disk."""
+"""The state of a store: the one record that says which tables it has, swapped atomically on disk."""
 
 import hashlib
 import json
@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
+from uuid import uuid4
 
-from featurestore.errors import IntegrityError, StoreError, StoreNotFound, reason
-from featurestore.files import open_file
-from featurestore.storage.names import check_recorded
+from featurestore.errors import StoreError, StoreNotFound
+from featurestore.storage.names import check_recorded, embeddings_key
+from featurestore.storage.records import CHECKSUM, damaged, from_record, read_record, to_record
 
 STATE_FILE = "state.json"
-# The second has digests; the first is read and, while a state has none, written.
-FORMATS = (1, 2)
-# Counts and versions of a record: what 63 bits hold, as the libraries behind take it.
+FORMAT = 3
+# Those of early versions, whose tables had logs of their own.
+LOGGED_FORMATS = (1, 2)
+# Counts of a record: what 63 bits hold, as the libraries behind take it.
 MAX_COUNT = 2**63 - 1
 # More than any collection has, and a number that SQL can hold.
 MAX_GENRES = 1_000_000
+# Told anew by each commit, so that they stay out of what names the content.
+RANDOM = ("store", "commit")
 
 
 @dataclass(frozen=True)
@@ -26,91 +30,120 @@ class State:
 
     Parameters
     ----------
+    store
+        32 random hex digits, given once when the store is made; empty before.
     number
         Count of commits so far; 0 is the empty store.
-    tables
-        Delta version of each table.
-    revisions
-        For each backbone the revision that its views show.
+    commit
+        32 random hex digits, others for each commit.
+    collection
+        Name of the recipe by which images and metadata became rows.
     settings
         ``top_genres``: how many genres the view ``labeled`` keeps.
+    revisions
+        For each backbone the revision that its views show.
     views
         The SELECT of each view that a user made.
-    digests
-        For each table `parts.digest` of its parts at that version; empty of those that an older version wrote last.
+    tables
+        For each table the SHA-256 of its manifest. Each revision of a backbone is one, under the name of its folder.
     """
 
+    store: str = ""
     number: int = 0
-    tables: Mapping[str, int] = field(default_factory=dict)
-    revisions: Mapping[str, str] = field(default_factory=dict)
+    commit: str = ""
+    collection: str = "movies"
     settings: Mapping[str, int] = field(default_factory=lambda: {"top_genres": 4})
+    revisions: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, str] = field(default_factory=dict)
-    digests: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
-        """``NUMBER-HASH``: names this state in lineage."""
-        digest = hashlib.sha256(json.dumps(self._fields(), sort_keys=True).encode()).hexdigest()
+        """``NUMBER-HASH``: names this state in lineage; equal content has an equal id in every store."""
+        content = {name: value for name, value in asdict(self).items() if name not in RANDOM}
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return f"{self.number}-{digest[:12]}"
 
-    def to_json(self) -> str:
-        """One JSON object; views keep their order, since one may stand on earlier ones."""
-        version = FORMATS[1] if self.digests else FORMATS[0]
-        return json.dumps({"format": version, "id": self.id, **self._fields()}, indent=1) + "\n"
+    def fields(self) -> dict[str, Any]:
+        """What its record says; views keep their order, since one may stand on earlier ones."""
+        return {"format": FORMAT, "id": self.id, **asdict(self)}
 
-    def _fields(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "digests" or value}
+    def to_record(self) -> bytes:
+        """The bytes of ``state.json``."""
+        return to_record(self.fields())
 
     def next(self, **changes: Any) -> "State":
         """The state after this one, with ``changes``."""
-        return replace(self, number=self.number + 1, **changes)
+        return replace(self, number=self.number + 1, store=self.store or uuid4().hex, commit=uuid4().hex, **changes)
 
 
-def parse_state(text: str, where: str) -> State:
-    """Read a state from its JSON.
+def parse_state(content: bytes, where: str) -> State:
+    """Read a state from its record; raises as `state_of`, and IntegrityError when it is no record."""
+    if _is_logged(content):
+        raise _logged(where)
+    return state_of(from_record(content, where), where)
+
+
+def state_of(fields: Mapping[str, Any], where: str) -> State:
+    """The state that the ``fields`` of a record tell of.
 
     Raises
     ------
     IntegrityError
         When it is not a state record.
     StoreError
-        When a newer version of this package wrote it.
+        When a newer version of this package wrote it, or one that kept its tables in another way.
     """
+    fields = dict(fields)
+    version, written = fields.pop("format", None), fields.pop("id", None)
+    if type(version) is int and version > FORMAT:
+        raise StoreError(f"{where} has format {version}, this version reads {FORMAT}: upgrade the package")
     try:
-        record = json.loads(text)
-        version = record.pop("format")
-        if type(version) is not int:
-            raise ValueError(f"its format is no number but a {type(version).__name__}")
-        record.pop("created_at", None)  # a snapshot's
-        written = record.pop("id", None)
-        if version in FORMATS:
-            state = _checked(State(**record), where)
-            if written not in (None, state.id):
-                raise ValueError(f"it is not the state {written}")
-            return state
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        raise IntegrityError(
-            f"{where} is damaged: it is not a state record ({reason(error)[:100]}); restore it from a copy"
-        ) from error
-    raise StoreError(f"{where} has format {str(version)[:20]}, this version reads {FORMATS[-1]}: upgrade the package")
+        if version != FORMAT:
+            raise ValueError(f"its format is {str(version)[:20]!r}")
+        state = _checked(State(**fields), where)
+        if written != state.id:
+            raise ValueError(f"it is not the state {written}")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise damaged(where, f"it is not a state record ({error})") from error
+    return state
+
+
+def _is_logged(content: bytes) -> bool:
+    """Whether it is the state of an early version, which had no checksum."""
+    try:
+        fields = json.loads(content)
+        return CHECKSUM not in fields and fields["format"] in LOGGED_FORMATS
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return False
+
+
+def _logged(where: str) -> StoreError:
+    return StoreError(
+        f"{where} was written by a version from before the first release, which this one does not read: make the store "
+        "again with `featurestore ingest` and `embed` in another folder"
+    )
 
 
 def _checked(state: State, where: str) -> State:
     """Refuse fields of other types, numbers out of range and names of other places: they would fail anywhere later."""
-    if not is_count(state.number) or "top_genres" not in state.settings:
-        raise ValueError("number or settings are missing")
+    if not is_count(state.number):
+        raise ValueError("it has no number")
+    if state.number and not (is_nonce(state.store) and is_nonce(state.commit)):
+        raise ValueError("it does not name its store and commit")
     if state.number and "images" not in state.tables:  # the first commit makes it; without it `gc` would keep nothing
         raise ValueError("it has no table images")
-    for table, version in state.tables.items():
+    check_recorded("collection", state.collection, where)
+    for table, manifest in state.tables.items():
         check_recorded("table", table, where)
-        if not is_count(version):
-            raise ValueError(f"the version of {table} is {version!r}")
+        check_recorded("manifest", manifest, where)
     for backbone, revision in state.revisions.items():
         check_recorded("backbone", backbone, where)
         check_recorded("revision", revision, where)
-    for table, digest in state.digests.items():
-        if table not in state.tables or type(digest) is not str:
-            raise ValueError(f"the digest of {table} is {digest!r}")
+        if embeddings_key(backbone, revision) not in state.tables:
+            raise ValueError(f"it has no table of the vectors of {backbone!r}")
+    if "top_genres" not in state.settings:
+        raise ValueError("settings are missing")
     for setting, value in state.settings.items():
         if type(value) is not int or not 1 <= value <= MAX_GENRES:
             raise ValueError(f"the setting {setting} is {value!r}")
@@ -119,6 +152,11 @@ def _checked(state: State, where: str) -> State:
             raise ValueError(f"the view {view} has no query")
         f"{view}{query}".encode()  # raises ValueError for what is no text; a bad name or query fails alone
     return state
+
+
+def is_nonce(value: object) -> bool:
+    """Whether a field of a record is 32 hex digits."""
+    return type(value) is str and len(value) == 32 and not value.strip("0123456789abcdef")
 
 
 def is_count(value: object) -> TypeGuard[int]:
@@ -143,24 +181,3 @@ def read_state(root: Path) -> State:
         raise StoreNotFound(
             f"there is no store in {str(root)!r}: make one with `featurestore ingest`, or name another with --store"
         ) from None
-
-
-def read_record(path: Path) -> str:
-    """The text of a state or a snapshot.
-
-    Raises
-    ------
-    FileNotFoundError, NotADirectoryError
-        When there is none.
-    StoreError
-        When it can't be read.
-    """
-    try:
-        with open_file(path) as file:
-            return file.read().decode("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except UnicodeDecodeError as error:
-        raise IntegrityError(f"{path} is damaged: it is not text; restore it from a copy") from error
-    except OSError as error:
-        raise StoreError(f"{path} can't be read ({error.strerror}): make the store's folder readable") from error

@@ -1,0 +1,197 @@
+"""Commit: changes to tables that become visible together; it writes parts and manifests, and swaps the state."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from featurestore.errors import IntegrityError
+from featurestore.files import write_atomic
+from featurestore.storage.layout import Layout
+from featurestore.storage.manifest import Manifest, write_manifest
+from featurestore.storage.names import check_names, inside, revision_of, well_named
+from featurestore.storage.parts import Part, check_part, read_part, write_part
+from featurestore.storage.schemas import CORE_TABLES
+from featurestore.storage.state import STATE_FILE, State
+
+# A table with more parts than this of fewer rows than that gets one in their place: each is a file to open.
+MANY_PARTS, SMALL_ROWS = 64, 4096
+
+
+class Commit:
+    """Changes that start from one state of the store in ``root``.
+
+    Parts are written at once, under names that nobody reads; `publish` makes them part of the state. ``check`` is
+    `Writer.check`.
+    """
+
+    def __init__(self, layout: Layout, check: Callable[[], None]) -> None:
+        self.root = layout.root
+        self.state = layout.state
+        self._layout = layout
+        self._check = check
+        self._manifests: dict[str, Manifest] = {}
+        self._new: list[Part] = []
+        self._gone: set[str] = set()
+        self._revisions: dict[str, str] = dict(layout.state.revisions)
+        self._settings: dict[str, int] = dict(layout.state.settings)
+        self._views: dict[str, str] = dict(layout.state.views)
+
+    def parts(self, table: str) -> list[Part]:
+        """The parts that ``table`` has with the changes made so far."""
+        if table in self._manifests:
+            return list(self._manifests[table].parts)
+        return [] if table in self._gone else self._layout.parts(table)
+
+    def replace(self, table: str, rows: pa.Table) -> None:
+        """Make ``rows`` the whole of ``table``; where they are that already, whole and unharmed, nothing is written."""
+        current = self._current_or_none(table)
+        if current is not None and len(current) == 1 and _holds(self.root, current[0], rows):
+            return
+        part = self._write(table, rows)
+        self._set(table, _schema_of(self.root, part), [part])
+
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Add ``rows`` to ``table``, which is created on first use."""
+        if table not in self.state.tables:  # before anything is written, not at the end
+            check_names([*self.state.tables, table], self.state.revisions, self._well_named())
+        self.add(table, [self._write(table, rows)])
+
+    def add(self, table: str, parts: Sequence[Part]) -> None:
+        """Add ``parts``, which lie in the store already, to ``table``, which is created on first use."""
+        schema = _schema_of(self.root, parts[0])
+        self._new += parts
+        self._set(table, schema, [*self.parts(table), *parts])
+
+    def swap(self, table: str, *, add: Sequence[Part], remove: Sequence[Part]) -> None:
+        """Put parts that are already written in the place of others that hold the same rows."""
+        left = self.parts(table)
+        for part in remove:
+            left.remove(part)
+        self._new += add
+        self._set(table, self._schema(table), [*left, *add])
+
+    def drop(self, table: str, parts: Sequence[Part]) -> None:
+        """Take ``parts`` and their rows out of ``table``."""
+        self.swap(table, add=(), remove=parts)
+
+    def remove_table(self, table: str) -> None:
+        """Let the state have ``table`` no longer; its parts stay until `gc`."""
+        self._manifests.pop(table, None)
+        self._gone.add(table)
+
+    def rename_table(self, table: str, name: str) -> None:
+        """Let ``table`` be called ``name``; its parts stay where they are."""
+        self._set(name, self._schema(table), self.parts(table))
+        self.remove_table(table)
+
+    def set_revision(self, backbone: str, revision: str | None) -> None:
+        """Let the views of ``backbone`` show ``revision``; None: the store shows nothing of it any longer."""
+        if revision is None:
+            self._revisions.pop(backbone, None)
+        else:
+            self._revisions[backbone] = revision
+
+    def set_setting(self, name: str, value: int) -> None:
+        """Change a setting of the store."""
+        self._settings[name] = value
+
+    def set_view(self, name: str, query: str | None) -> None:
+        """Let ``name`` be a view of ``query``; None removes it. The query must have been checked."""
+        if query is None:
+            self._views.pop(name, None)
+        else:
+            self._views[name] = query
+
+    def publish(self) -> State:
+        """Write the manifests, then swap the state; a commit that changes nothing leaves the state as it is.
+
+        Raises
+        ------
+        InputError
+            When a new table, backbone or view is called what another is called; then nothing is changed.
+        StoreError
+            When the store is not the one that this commit started from.
+        IntegrityError
+            When a part that was added is no longer there.
+        """
+        self._check()
+        tables = {table: name for table, name in self.state.tables.items() if table not in self._gone}
+        check_names([*tables, *self._manifests], self._revisions, self._well_named())
+        for part in self._new:
+            if not (self.root / part.path).is_file():
+                raise IntegrityError(
+                    f"{self.root / part.path} was removed before it was published, and nothing of this commit is "
+                    "stored: run the command again"
+                )
+        for table, manifest in self._manifests.items():
+            tables[table] = write_manifest(self.root, self._merged(table, manifest))
+        changes: Mapping[str, Mapping[str, object]] = {
+            "tables": tables,
+            "revisions": self._revisions,
+            "settings": self._settings,
+            "views": self._views,
+        }
+        if all(dict(getattr(self.state, name)) == value for name, value in changes.items()):
+            return self.state
+        state = self.state.next(**changes)
+        self._check()
+        write_atomic(self.root / STATE_FILE, state.to_record())
+        return state
+
+    def _merged(self, table: str, manifest: Manifest) -> Manifest:
+        """``manifest`` with one part in the place of many small ones; vectors are merged by `compact`."""
+        small = [part for part in manifest.parts if part.rows < SMALL_ROWS]
+        if revision_of(table) is not None or len(small) <= MANY_PARTS:
+            return manifest
+        try:
+            rows = pa.concat_tables([read_whole(self.root, part) for part in small])
+        except (IntegrityError, OSError):  # a damaged one stays as it is, for `verify` to name
+            return manifest
+        left = [part for part in manifest.parts if part.rows >= SMALL_ROWS]
+        return replace(manifest, parts=(*left, self._write(table, rows)))
+
+    def _write(self, table: str, rows: pa.Table) -> Part:
+        inside(self.root, self.root / table)
+        part = write_part(rows, self.root, table)
+        self._new.append(part)
+        return part
+
+    def _set(self, table: str, schema: pa.Schema, parts: Sequence[Part]) -> None:
+        self._gone.discard(table)
+        self._manifests[table] = Manifest(schema, tuple(parts))
+
+    def _schema(self, table: str) -> pa.Schema:
+        manifest = self._manifests.get(table) or self._layout.manifest(table)
+        return CORE_TABLES[table] if manifest is None else manifest.schema
+
+    def _current_or_none(self, table: str) -> list[Part] | None:
+        """The parts of a table that is about to be replaced; None when its manifest is damaged."""
+        try:
+            return self.parts(table)
+        except IntegrityError:
+            return None
+
+    def _well_named(self) -> list[str]:
+        """The views that can be made: what a record was made to say by hand must not stop the next commit."""
+        return well_named(self.state.tables, self.state.revisions, self._views)
+
+
+def read_whole(root: Path, part: Part, columns: list[str] | None = None) -> pa.Table:
+    """The rows of ``part``, whose bytes are compared with its checksum first; raises as `check_part`."""
+    check_part(part, root)
+    return read_part(root / part.path, columns)
+
+
+def _schema_of(root: Path, part: Part) -> pa.Schema:
+    return pq.read_schema(root / part.path).remove_metadata()
+
+
+def _holds(root: Path, part: Part, rows: pa.Table) -> bool:
+    """Whether ``part`` is undamaged and holds these very ``rows``; comparing them takes half the time of writing."""
+    try:
+        return bool(read_whole(root, part).equals(rows))
+    except (IntegrityError, OSError):  # then it is written anew, which mends it
+        return False

@@ -1,0 +1,94 @@
+"""The records that tell what is stored (state, snapshots, manifests), read together, and what they refer to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from featurestore.catalog import snapshots
+from featurestore.errors import IntegrityError, StoreError
+from featurestore.storage.manifest import manifest_path, read_manifest
+from featurestore.storage.parts import Part
+from featurestore.storage.snapshot import FOLDER
+from featurestore.storage.state import STATE_FILE, State, read_state
+
+
+@dataclass(frozen=True)
+class Records:
+    """What the records of a store say.
+
+    Parameters
+    ----------
+    states
+        The current state and those of all snapshots, by the path of their record below the store.
+    parts
+        Every part that one of them refers to, by its path below the store; with the tables that have it.
+    manifests
+        The paths of their manifests below the store.
+    damaged
+        The records that can't be read, by path below the store, each with why.
+    """
+
+    states: Mapping[str, State] = field(default_factory=dict)
+    parts: Mapping[str, tuple[Part, set[str]]] = field(default_factory=dict)
+    manifests: set[str] = field(default_factory=set)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many records there are."""
+        return len({*self.states, *self.manifests, *self.damaged})
+
+    @property
+    def referenced(self) -> set[str]:
+        """The paths of all files that a state needs."""
+        return {*self.parts, *self.manifests}
+
+
+def read_records(root: Path) -> Records:
+    """Read every record of the store in ``root``; one that is damaged is named, and the others are read all the same.
+
+    Raises
+    ------
+    StoreNotFound
+        When there is no store.
+    """
+    states: dict[str, State] = {}
+    damaged: dict[str, str] = {}
+    parts: dict[str, tuple[Part, set[str]]] = {}
+    manifests: dict[str, str] = {}
+    try:
+        states[STATE_FILE] = read_state(root)
+    except IntegrityError as error:
+        damaged[STATE_FILE] = str(error)
+    for path in snapshots.files(root):
+        name = f"{FOLDER}/{path.name}"
+        try:
+            states[name] = snapshots.read(root, path.stem)
+        except StoreError as error:
+            damaged[name] = str(error)
+    for state in states.values():
+        manifests |= {name: table for table, name in state.tables.items()}
+    for name, table in sorted(manifests.items()):
+        try:
+            for part in read_manifest(root, table, name).parts:
+                parts.setdefault(part.path, (part, set()))[1].add(table)
+        except IntegrityError as error:
+            damaged[manifest_path(name)] = str(error)
+    return Records(states, dict(sorted(parts.items())), {manifest_path(name) for name in manifests}, damaged)
+
+
+def trusted_records(root: Path) -> Records:
+    """`read_records` where none may be damaged.
+
+    Raises
+    ------
+    IntegrityError
+        When one is: what it refers to can't be told from what nothing needs.
+    """
+    records = read_records(root)
+    if records.damaged:
+        raise IntegrityError(
+            f"nothing was removed, since what is needed can't be told from what is not: {len(records.damaged)} records are "
+            f"damaged, the first is {root / min(records.damaged)}; see `featurestore verify` and `featurestore repair`"
+        )
+    return records

@@ -1,0 +1,126 @@
+"""Manifests: the parts of one table at one time, in a file that is named by its own hash and never changes."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from featurestore.errors import IntegrityError, reason
+from featurestore.files import write_atomic
+from featurestore.storage.names import RECORDED, check_recorded, revision_of
+from featurestore.storage.parts import HASH_DIGITS, Part
+from featurestore.storage.records import damaged, read_record
+from featurestore.storage.schemas import CORE_TABLES, embeddings_schema
+from featurestore.storage.state import is_count
+
+FOLDER = "manifests"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one table is made of.
+
+    Parameters
+    ----------
+    schema
+        The columns of each of its parts.
+    parts
+        In the order in which they came. One that stands here twice counts twice: its rows were added twice.
+    """
+
+    schema: pa.Schema
+    parts: tuple[Part, ...]
+
+    def to_json(self) -> bytes:
+        """The bytes of its file; equal manifests have equal bytes."""
+        record = {
+            "format": FORMAT,
+            "schema": base64.b64encode(self.schema.remove_metadata().serialize()).decode(),
+            "parts": [
+                [part.path, part.rows, part.size_bytes, part.sha256, part.first_id, part.last_id] for part in self.parts
+            ],
+        }
+        return (json.dumps(record, separators=(",", ":")) + "\n").encode()
+
+
+def manifest_path(name: str) -> str:
+    """Where the manifest with the hash ``name`` lies, below the store."""
+    return f"{FOLDER}/{name}.json"
+
+
+def write_manifest(root: Path, manifest: Manifest) -> str:
+    """Put ``manifest`` into the store in ``root``, anew where it is there already, and return its hash."""
+    content = manifest.to_json()
+    name = hashlib.sha256(content).hexdigest()
+    path = root / manifest_path(name)
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, content)
+    return name
+
+
+def read_manifest(root: Path, table: str, name: str) -> Manifest:
+    """The manifest of ``table`` with the hash ``name``.
+
+    Raises
+    ------
+    IntegrityError
+        When it is missing, was changed, or names anything but parts of the table.
+    StoreError
+        When it can't be read.
+    """
+    path = root / manifest_path(name)
+    try:
+        content = read_record(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise IntegrityError(f"{path} is missing: restore it from a copy of the store") from None
+    return parse_manifest(content, table, name, str(path))
+
+
+def parse_manifest(content: bytes, table: str, name: str, where: str) -> Manifest:
+    """Read a manifest from the bytes of its file; raises as `read_manifest`."""
+    if hashlib.sha256(content).hexdigest() != name:
+        raise damaged(where, "its bytes don't match its name")
+    try:
+        record = json.loads(content)
+        if record["format"] != FORMAT:
+            raise ValueError(f"its format is {str(record['format'])[:20]!r}, this version reads {FORMAT}")
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(record["schema"], validate=True)))
+        parts = tuple(_part(fields, table, where) for fields in record["parts"])
+        _check_schema(schema, table)
+    except IntegrityError:
+        raise
+    except (ValueError, TypeError, LookupError, OSError, RecursionError, pa.ArrowException) as error:
+        raise damaged(where, f"it is no manifest ({reason(error)})") from error
+    return Manifest(schema, parts)
+
+
+def _part(fields: Sequence[Any], table: str, where: str) -> Part:
+    """One part as a manifest tells of it; whoever made the store may have made it say anything."""
+    path, rows, size_bytes, sha256, first_id, last_id = fields
+    name = check_recorded("part", path, where)
+    if not name.startswith(f"{table.split('/')[0]}/") or len(name.split("/")) != len(table.split("/")) + 1:
+        raise ValueError(f"it names {name}, which is no part of {table}")
+    if not is_count(rows) or not is_count(size_bytes):
+        raise ValueError(f"it says {rows!r} rows and {size_bytes!r} bytes of {name}")
+    if type(sha256) is not str or not RECORDED["manifest"].fullmatch(sha256) or sha256[:HASH_DIGITS] not in name:
+        raise ValueError(f"the hash of {name} is {sha256!r}")
+    if (first_id, last_id) != (None, None) and not (type(first_id) is type(last_id) is int and first_id <= last_id):
+        raise ValueError(f"the range of ids of {name} is {first_id!r} to {last_id!r}")
+    return Part(name, rows, size_bytes, sha256, first_id, last_id)
+
+
+def _check_schema(schema: pa.Schema, table: str) -> None:
+    """Refuse other columns than those that queries and readers count on."""
+    if revision_of(table) is None:
+        fits = table not in CORE_TABLES or schema.equals(CORE_TABLES[table])
+    else:
+        kind = schema.field("embedding").type
+        fits = pa.types.is_fixed_size_list(kind) and schema.equals(embeddings_schema(kind.list_size))
+    if not fits:
+        raise ValueError(f"the columns of {table} are {', '.join(schema.names)[:160]}")
