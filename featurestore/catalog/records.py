@@ -88,7 +88,7 @@ def trusted_records(root: Path) -> Records:
     records = read_records(root)
     if records.damaged:
         raise IntegrityError(
-            f"nothing was removed, since what is needed can't be told from what is not: {len(records.damaged)} records are "
+            f"nothing was removed, what is needed can't be told from what is not: {len(records.damaged)} records are "
             f"damaged, the first is {root / min(records.damaged)}; see `featurestore verify` and `featurestore repair`"
         )
     return records
