@@ -1,12 +1,17 @@
-"""Files: read within a limit, so that what only looks like one never blocks; written whole or not at all; hashed."""
+"""Files and folders: read within a limit, so that nothing blocks; written whole or not at all; hashed."""
 
 import errno
 import hashlib
+import itertools
 import os
+import shutil
 import stat
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from featurestore.errors import InputError
 
@@ -115,18 +120,79 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader, or a crash, sees the old bytes or the new, never a mix."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file to write, which takes the name ``path`` when the block ends without an error.
+
+    A reader, or a crash, sees the old file or the new one, never a mix; when the block has ended, the new one is on
+    disk. Its folder must be there: see `make_folder`.
+    """
+    temporary = _beside(path, "new")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
+        with temporary.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it has its name by now, or could not be made
+            temporary.unlink()
     sync_folder(path.parent)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` as `atomic_file` does."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of ``path`` when the block ends without an error.
+
+    A folder that is there is removed then, with all that it holds: the caller checks that it may be. After an error or
+    an interrupt it is as it was. Missing parents are made. What the block wrote is on disk when the block has ended.
+    """
+    path = Path(os.path.realpath(path))  # a link goes on naming the folder that it names
+    building, earlier = _beside(path, "new"), _beside(path, "old")
+    try:
+        make_folder(building)
+        yield building
+        _sync_tree(building)
+        if path.exists():
+            os.replace(path, earlier)
+        os.replace(building, path)
+        sync_folder(path.parent)
+    finally:
+        if earlier.exists() and not path.exists():
+            os.replace(earlier, path)
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make ``path`` and its missing parents, and write their names to disk; a folder that is there stays as it is."""
+    missing = list(itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents)))
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        sync_folder(folder.parent)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """A hidden name beside ``path`` that no other process uses, on this machine or on another.
+
+    ``gc`` reads the process id in it, and leaves what a running process writes. The name of ``path`` is cut, since
+    the whole must stay below 256 bytes.
+    """
+    return path.with_name(f".{path.name[:40]}.{kind}.{uuid.uuid4().hex}.{os.getpid()}.tmp")
+
+
+def _sync_tree(folder: Path) -> None:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with open_file(Path(place, name)) as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(place))
 
 
 def sync_folder(folder: Path) -> None:

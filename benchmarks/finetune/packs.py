@@ -1,9 +1,7 @@
 """A folder of safetensors files that keeps one tensor an image, named by the hash of its bytes; it computes nothing."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from featurestore.errors import InputError
+from featurestore.files import atomic_file, make_folder
 
 
 @dataclass(frozen=True)
@@ -56,22 +55,15 @@ class Packs:
         # The same batch has the same file name: two processes that compute it end with one file.
         digest = hashlib.sha256("".join(sorted(tensors)).encode()).hexdigest()[:32]
         path = self.folder / f"{digest}.safetensors"
-        half = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with half.open("wb") as file:
+            make_folder(self.folder)
+            with atomic_file(path) as file:
                 file.write(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(path)
             self._open(path)
         except (OSError, SafetensorError) as error:
             raise InputError(
                 f"the cache {str(self.folder)!r} can't be written ({error}): make room there, or allow writing"
             ) from error
-        finally:
-            with suppress(OSError):  # it is the new file by now, or there is no folder to hold it
-                half.unlink()
 
     def rows(self, names: Sequence[str]) -> Rows:
         """The tensors of these names, which must all be there."""

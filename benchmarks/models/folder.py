@@ -3,8 +3,6 @@
 import hashlib
 import importlib
 import json
-import os
-import shutil
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.heads.probabilities import class_codes, on_all_classes
 from featurestore._optional import import_extra
 from featurestore.errors import InputError, IntegrityError, reason
-from featurestore.files import open_file, read_file, why
+from featurestore.files import atomic_folder, open_file, read_file, why
 
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
 FORMAT = 1
@@ -141,22 +139,13 @@ def save(classifier: Any, card: dict[str, Any], path: Path, *, trust: Sequence[s
         raise InputError(f"{str(path)!r} exists and is no model folder: name another place with -o")
     content = dumps(classifier, trust=trust)
     full = {**card, "format": FORMAT, "trusted": sorted(trust), "sha256": {MODEL: hashlib.sha256(content).hexdigest()}}
-    building, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}.tmp") for word in ("new", "old"))
     try:
-        building.mkdir(parents=True)
-        (building / MODEL).write_bytes(content)
-        (building / README).write_text(describe(full), "utf-8")
-        (building / CARD).write_text(json.dumps(full, indent=1) + "\n", "utf-8")
-        if path.exists():
-            path.rename(old)
-        building.rename(path)
+        with atomic_folder(path) as building:
+            (building / MODEL).write_bytes(content)
+            (building / README).write_text(describe(full), "utf-8")
+            (building / CARD).write_text(json.dumps(full, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise InputError(f"the model can't be written to {str(path)!r}: {error.strerror}") from error
-    finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        for folder in (building, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.collections.images import SUFFIXES, inspect, read_image
 from featurestore.errors import ImageError, InputError
-from featurestore.files import write_atomic
+from featurestore.files import make_folder, write_atomic
 from featurestore.progress import Progress
 from featurestore.storage.schemas import IMAGES, MAX_ID
 
@@ -96,7 +96,7 @@ def keep(scan: Scan, cache: Path) -> None:
     """Write what ``scan`` saw to ``cache``; it lies in the store, so that is for who holds the lock."""
     if scan.seen is None:
         return
-    cache.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(cache.parent)
     sink = pa.BufferOutputStream()
     pq.write_table(scan.seen, sink, compression="zstd")
     write_atomic(cache, sink.getvalue().to_pybytes())

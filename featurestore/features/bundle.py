@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +16,7 @@ from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.features.export import SUFFIXES, write_parquet
 from featurestore.features.features import Features
 from featurestore.features.manifest import check_manifest
-from featurestore.files import MEGABYTE, file_hash, read_file, write_atomic
+from featurestore.files import MEGABYTE, atomic_folder, file_hash, read_file
 from featurestore.suffixes import format_of
 
 if TYPE_CHECKING:
@@ -56,31 +54,21 @@ def write_bundle(
     """
     format_of(path, "bundle", SUFFIXES)
     _check_free(path, force)
-    building, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}.tmp") for word in ("new", "old"))
     try:
-        building.mkdir(parents=True)
-        write_parquet(features.to_arrow(), building / DATA, on_progress or (lambda done, total: None))
-        pq.write_table(_rows(reader, features), building / ROWS)
-        content = (
-            json.dumps(_manifest(reader, features, building, view, chosen or {}), indent=1, sort_keys=True) + "\n"
-        ).encode()
-        lock = _lock(content)
-        write_atomic(building / MANIFEST, content)
-        write_atomic(building / LOCK, f"{lock}\n".encode())
-        if path.exists():
-            os.replace(path, old)
-        os.replace(building, path)
+        with atomic_folder(path) as building:
+            write_parquet(features.to_arrow(), building / DATA, on_progress or (lambda done, total: None))
+            pq.write_table(_rows(reader, features), building / ROWS)
+            manifest = _manifest(reader, features, building, view, chosen or {})
+            content = (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
+            lock = _lock(content)
+            (building / MANIFEST).write_bytes(content)
+            (building / LOCK).write_bytes(f"{lock}\n".encode())
     except OSError as error:
         raise InputError(f"{path} can't be written ({error.strerror or error}): name another place") from error
     except pa.ArrowException as error:
         raise InputError(
             f"a bundle can't hold these columns ({str(error)[:160]}): leave some out with --columns"
         ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        if old.exists() and not path.exists():
-            os.replace(old, path)
-        shutil.rmtree(old, ignore_errors=True)
     return lock
 
 

@@ -2,9 +2,8 @@
 
 import gzip
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -18,7 +17,7 @@ from featurestore.errors import InputError
 from featurestore.features import rows
 from featurestore.features.features import Features, check_names
 from featurestore.features.selection import selection
-from featurestore.files import refuse_target
+from featurestore.files import atomic_file, refuse_target
 from featurestore.suffixes import Suffixes, format_of
 
 if TYPE_CHECKING:
@@ -119,28 +118,14 @@ def _silent(done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name when it is finished."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _parquet(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
-    with _whole(path) as file:
+    with atomic_file(path) as file:
         write_parquet(features.to_arrow(), file, on_progress)
     return [path]
 
 
 def _npz(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
-    with _whole(path) as file:
+    with atomic_file(path) as file:
         np.savez(file, allow_pickle=False, about=np.array(json.dumps(features.about)), **_arrays(features))
     return [path]
 
@@ -156,7 +141,7 @@ def _npy(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
     with ExitStack() as stack:
         for target, name in zip(_npy_files(path), ("X", "ids", "y", "classes"), strict=True):
             if name in arrays:
-                np.save(stack.enter_context(_whole(target)), arrays[name], allow_pickle=False)
+                np.save(stack.enter_context(atomic_file(target)), arrays[name], allow_pickle=False)
                 written.append(target)
             else:
                 stale.append(target)
@@ -177,7 +162,10 @@ def _csv_gz(features: Features, path: Path, on_progress: "Progress") -> list[Pat
     """Numbers in the shortest form that reads back as the same float32."""
     names = [str(number) for number in range(features.X.shape[1])]
     check_names(features.table, names)
-    with _whole(path) as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=4, mtime=0, filename="") as packed:
+    with (
+        atomic_file(path) as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=4, mtime=0, filename="") as packed,
+    ):
         for start in range(0, max(len(features), 1), CSV_ROWS):
             rows = slice(start, start + CSV_ROWS)
             block = features.table.slice(start, CSV_ROWS)

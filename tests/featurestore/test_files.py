@@ -22,7 +22,7 @@ from featurestore.collections.movies.metadata import read_metadata
 from featurestore.errors import ImageError, InputError, MetadataError, StoreError
 from featurestore.explore.contact_sheet import render
 from featurestore.features.bundle import MANIFEST, open_bundle
-from featurestore.files import file_hash, read_file
+from featurestore.files import atomic_file, atomic_folder, file_hash, make_folder, read_file, write_atomic
 from featurestore.storage.state import STATE_FILE, read_state
 
 
@@ -241,3 +241,144 @@ def test_nothing_takes_the_place_of_a_device(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="name a file"):
             files.refuse_target(path)
     files.refuse_target(tmp_path / "new")
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every fsync and rename, in order, with the last part of the name that was synced or given."""
+    found: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_fsync(handle: int) -> None:
+        fsync(handle)
+        found.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{handle}')).name}")
+
+    def note_replace(source: Path, target: Path) -> None:
+        replace(source, target)
+        found.append(f"rename to {Path(target).name}")
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    return found
+
+
+def test_a_file_appears_when_it_is_whole_and_on_disk(tmp_path: Path, steps: list[str]) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    with atomic_file(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+        assert steps == []
+    assert path.read_bytes() == b"new"
+    assert steps[0].startswith("fsync .x.new.")
+    assert steps[1:] == ["rename to x", f"fsync {tmp_path.name}"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
+def test_an_error_leaves_the_old_file_alone(error: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+
+    def write() -> None:
+        with atomic_file(path) as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_never_share_a_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with atomic_file(path) as one, atomic_file(path) as other:
+        one.write(b"one")
+        other.write(b"other")
+        assert one.name != other.name
+    assert path.read_bytes() == b"one"  # it ended last
+
+
+@pytest.mark.parametrize("letter", ["x", "ä", "\N{CLAPPER BOARD}"], ids=["one byte", "two bytes", "four bytes"])
+def test_the_longest_name(letter: str, tmp_path: Path) -> None:
+    name = letter * (255 // len(letter.encode()))
+    write_atomic(tmp_path / name, b"content")
+    with atomic_folder(tmp_path / "folder" / name) as folder:
+        (folder / "file").write_bytes(b"content")
+    assert (tmp_path / name).read_bytes() == (tmp_path / "folder" / name / "file").read_bytes() == b"content"
+
+
+def test_a_missing_folder_is_the_error_of_a_file_in_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError):
+        write_atomic(tmp_path / "no" / "x", b"")
+    with pytest.raises(NotADirectoryError):
+        write_atomic(tmp_path / "file" / "x", b"")
+
+
+def test_every_parent_that_is_made_is_on_disk(tmp_path: Path, steps: list[str]) -> None:
+    make_folder(tmp_path / "a" / "b" / "c")
+    assert steps == [f"fsync {tmp_path.name}", "fsync a", "fsync b"]
+    make_folder(tmp_path / "a" / "b" / "c")
+    assert len(steps) == 3
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")
+
+
+def test_a_folder_is_exchanged_when_all_of_it_is_on_disk(tmp_path: Path, steps: list[str]) -> None:
+    path = tmp_path / "parent" / "x"
+    for content in (b"one", b"two"):
+        steps.clear()
+        with atomic_folder(path) as folder:
+            (folder / "inside").mkdir()
+            (folder / "inside" / content.decode()).write_bytes(content)
+        assert [(file.name, file.read_bytes()) for file in path.rglob("*") if file.is_file()] == [
+            (content.decode(), content)
+        ]
+        assert list(path.parent.iterdir()) == [path]
+        moved = steps.index("rename to x")
+        assert {f"fsync {content.decode()}", "fsync inside"} <= set(steps[:moved])
+        assert steps[moved + 1 :] == ["fsync parent"]
+
+
+def test_an_error_leaves_the_old_folder_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.mkdir()
+    (path / "old").touch()
+
+    def write() -> None:
+        with atomic_folder(path) as folder:
+            (folder / "new").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert [entry.name for entry in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_goes_on_naming_the_folder_that_is_exchanged(tmp_path: Path) -> None:
+    there, link = tmp_path / "there", tmp_path / "link"
+    there.mkdir()
+    link.symlink_to(there)
+    with atomic_folder(link) as folder:
+        (folder / "new").touch()
+    assert link.readlink() == there
+    assert (there / "new").exists()
+    assert sorted(tmp_path.iterdir()) == [link, there]

@@ -12,7 +12,7 @@ from featurestore.backbones.registry import RECORDS
 from featurestore.collections.images import SUFFIXES
 from featurestore.collections.movies.metadata import read_metadata
 from featurestore.errors import BackboneError, FeatureStoreError, InputError, MetadataError
-from featurestore.files import file_hash, write_atomic
+from featurestore.files import file_hash, make_folder, write_atomic
 
 COLLECTION = "neha1703/movie-genre-from-its-poster"
 PARTS = ("collection", "inception_v3", "resnet_v2_50")
@@ -121,7 +121,7 @@ def _read_lineage(directory: Path) -> dict[str, object]:
     """The record of earlier calls; makes the directory."""
     path = directory / LINEAGE
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     except OSError as error:
         raise InputError(f"{str(directory)!r} can't be used ({error.strerror}): name another directory") from error

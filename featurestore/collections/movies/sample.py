@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from featurestore.collections.movies.posters import draw
 from featurestore.errors import InputError
+from featurestore.files import atomic_folder
 from featurestore.progress import Progress
 
 HEADER = ("imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster")
@@ -90,22 +90,12 @@ def _is_sample(directory: Path) -> bool:
 
 def _build(directory: Path, seed: int, on_progress: Progress | None) -> None:
     """Build the sample beside ``directory``, then let it take that place; an interrupt leaves what was there."""
-    building = directory.with_name(f".{directory.name}.{os.getpid()}.new")
-    earlier = directory.with_name(f".{directory.name}.{os.getpid()}.old")
-    try:
-        (building / POSTERS).mkdir(parents=True)
+    with atomic_folder(directory) as building:
+        (building / POSTERS).mkdir()
         films = _films(np.random.default_rng([seed, 1]))
         _write_posters(building / POSTERS, films, seed, on_progress)
         (building / METADATA).write_bytes(_metadata(films, np.random.default_rng([seed, 2])))
         (building / MARK).write_bytes(NOTE.encode())
-        if directory.is_dir():
-            os.replace(directory, earlier)
-        os.replace(building, directory)
-    finally:
-        if earlier.is_dir() and not directory.exists():
-            os.replace(earlier, directory)
-        shutil.rmtree(building, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _films(rng: np.random.Generator) -> list[_Film]:
