@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from featurestore.catalog.connection import connect, run_query
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, IntegrityError
-from featurestore.files import write_atomic
+from featurestore.files import make_folder, write_atomic
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import RECORDED, quote_name
 from featurestore.storage.records import read_record
@@ -42,7 +42,7 @@ def create(root: Path, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
         path = _path(root, name)
         if path.exists():
             raise InputError(f"there is a snapshot {name!r} already: snapshots never change, use another name")
-        path.parent.mkdir(exist_ok=True)
+        make_folder(path.parent)
         write_atomic(path, snapshot_record(writer.state, name))
     return parse_snapshot(read_record(path), path)[0]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from featurestore.errors import IntegrityError, reason
-from featurestore.files import write_atomic
+from featurestore.files import make_folder, write_atomic
 from featurestore.storage.names import RECORDED, check_recorded, revision_of
 from featurestore.storage.parts import HASH_DIGITS, Part
 from featurestore.storage.records import damaged, read_record
@@ -59,7 +59,7 @@ def write_manifest(root: Path, manifest: Manifest) -> str:
     content = manifest.to_json()
     name = hashlib.sha256(content).hexdigest()
     path = root / manifest_path(name)
-    path.parent.mkdir(exist_ok=True)
+    make_folder(path.parent)
     write_atomic(path, content)
     return name
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from featurestore.errors import IntegrityError
-from featurestore.files import file_hash, sync_folder
+from featurestore.files import file_hash, make_folder, sync_folder
 
 ROW_GROUP = 4096
 # The key in the footer under which a part with embeddings holds its `VectorBlocks`.
@@ -63,7 +63,7 @@ def write_part(table: pa.Table, root: Path, folder: str) -> Part:
         That of the table, below the store.
     """
     target = root / folder
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     temporary = target / f".{uuid4().hex}.tmp"
     try:
         with temporary.open("wb") as file:
