@@ -56,7 +56,7 @@ def read_records(root: Path) -> Records:
     states: dict[str, State] = {}
     damaged: dict[str, str] = {}
     parts: dict[str, tuple[Part, set[str]]] = {}
-    manifests: dict[str, str] = {}
+    manifests: set[tuple[str, str]] = set()  # two tables without a row have one
     try:
         states[STATE_FILE] = read_state(root)
     except IntegrityError as error:
@@ -70,14 +70,14 @@ def read_records(root: Path) -> Records:
         except StoreError as error:
             damaged[name] = str(error)
     for state in states.values():
-        manifests |= {name: table for table, name in state.tables.items()}
-    for name, table in sorted(manifests.items()):
+        manifests |= {(name, table) for table, name in state.tables.items()}
+    for name, table in sorted(manifests):
         try:
             for part in read_manifest(root, table, name).parts:
                 parts.setdefault(part.path, (part, set()))[1].add(table)
         except IntegrityError as error:
             damaged[manifest_path(name)] = str(error)
-    return Records(states, dict(sorted(parts.items())), {manifest_path(name) for name in manifests}, damaged)
+    return Records(states, dict(sorted(parts.items())), {manifest_path(name) for name, _ in manifests}, damaged)
 
 
 def trusted_records(root: Path) -> Records:
