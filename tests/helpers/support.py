@@ -134,7 +134,7 @@ NOT_CONTENT = {"format", "id", "store", "commit", "name", "created_at"}
 
 
 def edit_record(path: Path, **fields: Any) -> None:
-    """Change ``fields`` of a state or snapshot and seal it again: whoever has the folder can compute id and checksum."""
+    """Change ``fields`` of a state or snapshot and seal it again: whoever has the folder can compute its checksum."""
     record = json.loads(path.read_text("utf-8"))
     del record["sha256"]
     record |= fields
