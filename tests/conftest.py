@@ -1,10 +1,12 @@
 """The fixtures of both packages; `support` holds what they are made of."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 # Several test processes share the cores: one thread each is faster than fighting over them.
@@ -59,6 +61,23 @@ def kept_store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     store.ingest(metadata=collection.metadata, images=collection.images)
     store.embed(CountingBackbone())
     return store.refresh()
+
+
+@pytest.fixture(scope="module")
+def embedded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `embedded` copies."""
+    root = tmp_path_factory.mktemp("embedded")
+    collection, store = Collection(root, 24), FeatureStore(root / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    store.embed(CountingBackbone())
+    store.append({"notes": pa.table({"x": [1]})})
+    return store.path
+
+
+@pytest.fixture
+def embedded(embedded_once: Path, tmp_path: Path) -> FeatureStore:
+    """24 images with the backbone `counting` and one row in a table `notes`, for tests that damage the store."""
+    return FeatureStore(shutil.copytree(embedded_once, tmp_path / "store"))
 
 
 @pytest.fixture

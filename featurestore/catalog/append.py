@@ -49,6 +49,8 @@ def _as_stored(name: str, schema: pa.Schema) -> pa.Schema:
     for field in schema:
         column = pa.schema([field])
         try:
+            if _has_duration(field.type):  # Parquet has no type for it: it would come back as a count of its unit
+                raise InputError("Parquet has no type for a duration")
             sql_type(field.type)
             file = BytesIO()
             pq.write_table(column.empty_table(), file)
@@ -59,6 +61,12 @@ def _as_stored(name: str, schema: pa.Schema) -> pa.Schema:
                 f"({reason(error)[:160]}): cast it"
             ) from error
     return pa.schema(stored)
+
+
+def _has_duration(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _has_duration(kind.value_type)
+    return pa.types.is_duration(kind) or any(_has_duration(kind.field(place).type) for place in range(kind.num_fields))
 
 
 def _check(name: str, columns: Sequence[str]) -> None:

@@ -8,7 +8,8 @@ from featurestore.catalog import snapshots
 from featurestore.errors import IntegrityError, StoreError
 from featurestore.storage.manifest import manifest_path, read_manifest
 from featurestore.storage.parts import Part
-from featurestore.storage.snapshot import FOLDER
+from featurestore.storage.records import read_record
+from featurestore.storage.snapshot import FOLDER, parse_snapshot
 from featurestore.storage.state import STATE_FILE, State, read_state
 
 
@@ -55,7 +56,7 @@ def read_records(root: Path) -> Records:
     states: dict[str, State] = {}
     damaged: dict[str, str] = {}
     parts: dict[str, tuple[Part, set[str]]] = {}
-    manifests: dict[str, str] = {}
+    manifests: set[tuple[str, str]] = set()  # two tables without a row have one
     try:
         states[STATE_FILE] = read_state(root)
     except IntegrityError as error:
@@ -63,18 +64,20 @@ def read_records(root: Path) -> Records:
     for path in snapshots.files(root):
         name = f"{FOLDER}/{path.name}"
         try:
-            states[name] = snapshots.read(root, path.stem)
+            states[name] = parse_snapshot(read_record(path), path)[1]
+        except FileNotFoundError:  # removed a moment ago
+            continue
         except StoreError as error:
             damaged[name] = str(error)
     for state in states.values():
-        manifests |= {name: table for table, name in state.tables.items()}
-    for name, table in sorted(manifests.items()):
+        manifests |= {(name, table) for table, name in state.tables.items()}
+    for name, table in sorted(manifests):
         try:
             for part in read_manifest(root, table, name).parts:
                 parts.setdefault(part.path, (part, set()))[1].add(table)
         except IntegrityError as error:
             damaged[manifest_path(name)] = str(error)
-    return Records(states, dict(sorted(parts.items())), {manifest_path(name) for name in manifests}, damaged)
+    return Records(states, dict(sorted(parts.items())), {manifest_path(name) for name, _ in manifests}, damaged)
 
 
 def trusted_records(root: Path) -> Records:
@@ -88,7 +91,8 @@ def trusted_records(root: Path) -> Records:
     records = read_records(root)
     if records.damaged:
         raise IntegrityError(
-            f"nothing was removed, what is needed can't be told from what is not: {len(records.damaged)} records are "
-            f"damaged, the first is {root / min(records.damaged)}; see `featurestore verify` and `featurestore repair`"
+            "nothing was removed, what is needed can't be told from what is not: of the store's records "
+            f"{len(records.damaged)} can't be trusted, the first is {root / min(records.damaged)}; see `featurestore "
+            "verify` and `featurestore repair`"
         )
     return records

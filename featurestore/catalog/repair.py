@@ -10,7 +10,6 @@ from featurestore.catalog.records import read_records
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import IntegrityError
 from featurestore.progress import Progress
-from featurestore.storage.manifest import manifest_path
 from featurestore.storage.names import RECORDED, revision_of
 from featurestore.storage.parts import Part, part_of, read_part
 from featurestore.storage.schemas import CORE_TABLES
@@ -61,10 +60,10 @@ def repair(root: Path, *, wait_seconds: float = 0.0, on_progress: Progress | Non
         damaged = verify(root, on_progress=on_progress).damaged
         with writer.commit() as commit:
             for table in _made_again(writer):
-                if manifest_path(writer.state.tables[table]) in damaged:
-                    _rebuild(commit, table, report)
-                else:
+                try:
                     _drop(commit, table, damaged, report)
+                except IntegrityError:  # its manifest is damaged
+                    _rebuild(commit, table, report)
         records = read_records(root)  # what the current state no longer needs may still be a snapshot's
         report.left = {path: why for path, why in damaged.items() if path in {*records.parts, *records.damaged}}
     return report

@@ -15,11 +15,11 @@ from featurestore.collections.movies.metadata import Metadata, read_metadata
 from featurestore.collections.scan import Scan, in_order, keep, scan_folders
 from featurestore.errors import InputError
 from featurestore.progress import Progress
-from featurestore.storage.parts import read_part
+from featurestore.storage.parts import check_once, read_part
 from featurestore.storage.schemas import IMAGES
 from featurestore.storage.state import MAX_GENRES
 
-CACHE = Path("cache", "images.parquet")
+CACHE = "cache"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,10 @@ def sync_images(writer: Writer, *, on_progress: Progress | None = None) -> None:
 
 def images_of(writer: Writer) -> pa.Table:
     """The table `images` in the writer's state, ordered by id, then name."""
-    tables = [read_part(writer.root / part.path).cast(IMAGES) for part in writer.layout.parts("images")]
+    parts = writer.layout.parts("images")
+    for part in parts:  # its rows may be written again, and get a checksum of their own
+        check_once(part, writer.root)
+    tables = [read_part(writer.root / part.path).cast(IMAGES) for part in parts]
     images = in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
     del tables
     pa.default_memory_pool().release_unused()  # what decoding took: several times the table

@@ -1,5 +1,6 @@
 """A folder of `<ImgId>.jpg` becomes rows of the table `images`; a disposable cache spares unchanged files."""
 
+import hashlib
 import os
 import time
 from array import array
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.collections.images import SUFFIXES, inspect, read_image
 from featurestore.errors import ImageError, InputError
-from featurestore.files import make_folder, write_atomic
+from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
+from featurestore.storage.parts import HASH_DIGITS
 from featurestore.storage.schemas import IMAGES, MAX_ID
 
 # A file changed in the same instant as it was last read could look unchanged: such entries are not trusted.
@@ -59,8 +61,8 @@ def scan_folders(folders: Iterable[Path], *, cache: Path | None = None, on_progr
     Parameters
     ----------
     cache
-        A Parquet file of what was seen before; a file whose size, times and inode are as they were is not read
-        again. `keep` writes it anew.
+        The folder in which `keep` leaves what was seen; a file whose size, times and inode are as they were is not
+        read again.
     on_progress
         Called with the number of files done and of all files.
 
@@ -93,13 +95,21 @@ def scan_folders(folders: Iterable[Path], *, cache: Path | None = None, on_progr
 
 
 def keep(scan: Scan, cache: Path) -> None:
-    """Write what ``scan`` saw to ``cache``; it lies in the store, so that is for who holds the lock."""
+    """Write what ``scan`` saw to the folder ``cache``; it lies in the store, so that is for who holds the lock.
+
+    The file is named by its hash, as the parts are: a flipped bit would give an image the hash or size of another.
+    """
     if scan.seen is None:
         return
-    make_folder(cache.parent)
+    make_folder(cache)
     sink = pa.BufferOutputStream()
     pq.write_table(scan.seen, sink, compression="zstd")
-    write_atomic(cache, sink.getvalue().to_pybytes())
+    content = sink.getvalue().to_pybytes()
+    path = cache / _cache_name(hashlib.sha256(content).hexdigest())
+    write_atomic(path, content)
+    for older in cache.glob(_cache_name("*")):
+        if older != path:
+            older.unlink(missing_ok=True)
 
 
 def images_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
@@ -270,14 +280,20 @@ def _one_per_id(table: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=table.schema)
 
 
-def _read_cache(path: Path | None) -> pa.Table:
+def _cache_name(sha256: str) -> str:
+    return f"images-{sha256[:HASH_DIGITS]}.parquet"
+
+
+def _read_cache(cache: Path | None) -> pa.Table:
     """What was seen before; empty where there is nothing, or nothing of use: it is disposable."""
-    nothing = CACHE_SCHEMA.empty_table()
-    if path is None or not path.is_file():
-        return nothing
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (OSError, pa.ArrowException):
-        return nothing
-    return table.combine_chunks() if table.schema.equals(CACHE_SCHEMA) else nothing
+    for path in sorted(cache.glob(_cache_name("*"))) if cache else ():
+        try:
+            if path.name != _cache_name(file_hash(path)):
+                continue
+            with pq.ParquetFile(path) as file:
+                table = file.read()
+        except (OSError, pa.ArrowException):
+            continue
+        if table.schema.equals(CACHE_SCHEMA):
+            return table.combine_chunks()
+    return CACHE_SCHEMA.empty_table()

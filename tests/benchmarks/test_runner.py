@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from failing_heads import process_of
-from support import Collection, CountingBackbone, carrying, jpeg, movie, write_metadata
+from support import Collection, CountingBackbone, carrying, edit_record, jpeg, movie, write_metadata
 
 from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
@@ -139,11 +139,8 @@ def test_workers_do_not_change_a_bit(bench: FeatureStore, tmp_path: Path) -> Non
     shutil.copytree(bench.path, copy.path)
     for name in ("bench_cells", "bench_scores", "bench_predictions", "bench_runs"):
         assert copy.has(name)
-    state = json.loads((copy.path / "state.json").read_text())
-    del state["id"]  # a record that was edited is not the state of that name
-    for field in ("tables", "digests"):
-        state[field] = {k: v for k, v in state[field].items() if not k.startswith("bench_")}
-    (copy.path / "state.json").write_text(json.dumps(state))
+    tables = {name: manifest for name, manifest in copy.state.tables.items() if not name.startswith("bench_")}
+    edit_record(copy.path / "state.json", tables=tables)
     copy.refresh()
     (report,) = runner.run(copy, heads=heads, protocols=[Protocol("cv", folds=2)], limits=Limits(workers=2))
     assert report.computed == 8
@@ -453,7 +450,6 @@ def test_a_finished_run_mends_what_a_kill_behind_its_last_commit_left(bench: Fea
     older = shutil.copy(shell, tmp_path / "older.duckdb")
     runner.run(bench, **plan)
     shutil.copy(older, shell)
-    (bench.path / "cache" / "layout.json").unlink()
     (again,) = runner.run(bench, **plan)
     assert again.computed == 0
     with duckdb.connect(str(shell), read_only=True) as connection:

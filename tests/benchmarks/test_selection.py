@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bench_store import add_backbone, in_this_process, make_store
+from support import edit_record
 
 from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
@@ -236,10 +237,8 @@ def test_runs_from_before_the_table_of_details(store: FeatureStore) -> None:
 
 
 def forget_details(store: FeatureStore) -> None:
-    path = store.path / "state.json"
-    state = json.loads(path.read_text())
-    del state["id"], state["tables"]["bench_run_details"], state["digests"]["bench_run_details"]
-    path.write_text(json.dumps(state))
+    tables = {name: manifest for name, manifest in store.state.tables.items() if name != "bench_run_details"}
+    edit_record(store.path / "state.json", tables=tables)
     store.refresh()
 
 

@@ -114,14 +114,14 @@ def test_a_killed_writer_holds_nobody_up(store: FeatureStore) -> None:
         "with open_writer(Path(sys.argv[1]), purpose='dies') as writer:\n"
         "    commit = writer.commit().__enter__()\n"
         "    commit.append('ghost', pa.table({'x': [1]}))\n"
-        "    import featurestore.catalog.writer as w\n"
+        "    import featurestore.catalog.commit as w\n"
         "    w.write_atomic = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    commit.publish()\n"
     )
     before = store.state.id
     result = subprocess.run([sys.executable, "-c", script, str(store.path)], capture_output=True)
     assert result.returncode == -9, result.stderr
-    assert store.refresh().state.id == before, "tables were committed, the state was not: nothing is seen"
+    assert store.refresh().state.id == before, "parts and manifests were written, the state was not: nothing is seen"
     assert not store.has("ghost")
     store.append({"ghost": pa.table({"x": [2]})})
     assert store.sql("SELECT x FROM ghost")["x"].to_pylist() == [2], "the dead writer's row never surfaces"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from support import Collection, CountingBackbone
+from support import Collection, CountingBackbone, edit_record
 
 from featurestore import FeatureStore
 from featurestore.catalog import snapshots, views
@@ -49,11 +49,7 @@ def vectors(path: Path, length: int, *, rows: int = 12) -> Path:
 
 def edit(store: FeatureStore, found: dict[str, str]) -> None:
     """Put views into the record of the state by hand."""
-    path = store.path / "state.json"
-    record = json.loads(path.read_text("utf-8"))
-    record.pop("id", None)
-    record["views"] = found
-    path.write_text(json.dumps(record), "utf-8")
+    edit_record(store.path / "state.json", views=found)
     store.refresh()
 
 

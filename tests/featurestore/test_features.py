@@ -19,7 +19,7 @@ from featurestore.catalog import views
 from featurestore.catalog.connection import release_unused
 from featurestore.errors import InputError, IntegrityError, MissingExtra
 from featurestore.features import pull
-from featurestore.storage.parts import Part, Vectors
+from featurestore.storage.parts import Part, VectorBlocks
 
 
 @pytest.fixture
@@ -244,16 +244,16 @@ def test_a_large_store_is_pulled_in_order(store: FeatureStore, tmp_path: Path, m
     pq.write_table(pa.table({"ImgId": ids, "embedding": list(X)}), tmp_path / "all.parquet")
     store.import_embeddings(tmp_path / "all.parquet", backbone="many")
     features = store.features("many", view="images_usable")
-    part = store.path / "embeddings" / store.layout.embedding_parts("many")[0].path
+    part = store.path / store.layout.embedding_parts("many")[0].path
     with pq.ParquetFile(part) as file:
-        vectors = Vectors.of(file.metadata)
+        vectors = VectorBlocks.of(file.metadata)
         rows = file.metadata.row_group(1).num_rows
         decoded = file.read_row_group(1, columns=["embedding"])["embedding"].combine_chunks().flatten().to_numpy()
     assert rows == 4096
     assert vectors is not None
     assert np.fromfile(part, np.float32, rows * 8, offset=vectors.starts[1]).tobytes() == decoded.tobytes()
     # The values that are read as they lie in the file are those that Parquet decodes, where a part does not say where.
-    monkeypatch.setattr(pull.Vectors, "of", lambda _: None)
+    monkeypatch.setattr(pull.VectorBlocks, "of", lambda _: None)
     assert FeatureStore(store.path).features("many", view="images_usable").X.tobytes() == features.X.tobytes()
     np.testing.assert_array_equal(features.ids, np.arange(1, 9001))
     np.testing.assert_array_equal(features.X, X[np.argsort(ids)])
@@ -277,14 +277,14 @@ def test_values_are_read_to_their_places(tmp_path: Path, source: Sequence[int], 
     X = np.full((1500, 3), -1, np.float32)
     expected = X.copy()
     expected[list(target)] = values[list(source)]
-    task = pull._Task(Part("", 0, 0, {}), 0, np.array(target), np.array(source), 6, None)
+    task = pull._Task(Part("", 0, 0, "", None, None), 0, np.array(target), np.array(source), 6, None)
     pull._read(path, task, X)
     np.testing.assert_array_equal(X, expected)
 
 
 def test_a_part_that_was_cut_is_named(store: FeatureStore) -> None:
     store.embed(CountingBackbone())
-    part = store.path / "embeddings" / store.layout.embedding_parts("counting")[0].path
-    task = pull._Task(Part("", 0, 0, {}), 0, np.arange(1), np.arange(1), part.stat().st_size - 8, None)
+    part = store.path / store.layout.embedding_parts("counting")[0].path
+    task = pull._Task(Part("", 0, 0, "", None, None), 0, np.arange(1), np.arange(1), part.stat().st_size - 8, None)
     with pytest.raises(IntegrityError, match=part.name), pull._named(part):
         pull._read(part, task, np.empty((1, 3), np.float32))

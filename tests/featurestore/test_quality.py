@@ -17,6 +17,8 @@ from featurestore.commands.options import run_command
 from featurestore.embedding.staging import to_arrow
 from featurestore.errors import InputError
 from featurestore.explore.quality import check, leakage, near_by_cosine, render
+from featurestore.storage.names import embeddings_key
+from featurestore.storage.schemas import embeddings_schema
 
 
 def test_a_clean_store_has_no_faults(store: FeatureStore) -> None:
@@ -86,10 +88,8 @@ def test_bad_vectors_that_got_in_are_found(store: FeatureStore, value: float, re
         if not np.isfinite(value):
             vector[0, 3] = value
         table = rows.set_column(rows.column_names.index("embedding"), "embedding", to_arrow(vector))
-        from featurestore.storage.schemas import embeddings_schema
-
         planted = table.select(embeddings_schema(16).names).cast(embeddings_schema(16))
-        commit.append("embeddings", planted, partition={"backbone": "counting", "revision": revision})
+        commit.append(embeddings_key("counting", revision), planted)
     found = check(store.refresh()).bad_vectors["counting"]
     assert list(found) == [105]
     assert reason in found[105]

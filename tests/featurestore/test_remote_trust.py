@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support import Collection, CountingBackbone
+from support import Collection, CountingBackbone, edit_manifest, edit_record, manifest_of
 
 from featurestore import FeatureStore
 from featurestore import open as open_store
@@ -36,16 +36,7 @@ def opened(there: Path) -> FeatureStore:
     return open_store(f"file://{there}")
 
 
-def add(there: Path, table: str, **fields: object) -> None:
-    """One more part in the log of a table."""
-    log = there / table / "_delta_log" / "00000000000000000000.json"
-    lines = log.read_text().splitlines()
-    action = json.loads(next(line for line in lines if line.startswith('{"add"')))
-    action["add"] |= fields
-    log.write_text("\n".join([*lines, json.dumps(action)]) + "\n")
-
-
-@pytest.mark.parametrize("where", ["", "kept"])
+@pytest.mark.parametrize("record", ["", "snapshots/kept.json"])
 @pytest.mark.parametrize(
     "path",
     [
@@ -57,37 +48,49 @@ def add(there: Path, table: str, **fields: object) -> None:
         "/tmp/planted",
         "..\\planted",
         f"../../../../part-{'0' * 32}.parquet",
-        f"../images/part-{'0' * 32}.parquet",
+        f"movies/../images/part-{'0' * 32}.parquet",
     ],
 )
-def test_a_log_writes_nothing_but_parts(there: Path, path: str, where: str) -> None:
+def test_a_manifest_writes_nothing_but_parts(there: Path, path: str, record: str) -> None:
+    """Of the current state and of a snapshot; both sealed again, by whoever put them there."""
     name = path.rpartition("/")[2]
     for folder in (there, *there.parents[:4]):
         (folder / name).write_bytes(b"planted")
-    add(there, "movies", path=path)
-    if where:  # the state itself has no such table
-        record = json.loads((there / "state.json").read_text())
-        del record["tables"]["movies"], record["digests"]["movies"], record["id"]
-        (there / "state.json").write_text(json.dumps(record))
+    edit_manifest(there, "movies", lambda fields: fields["parts"][0].__setitem__(0, path), state=record)
     with pytest.raises(IntegrityError, match="names the part"):
-        opened(there)
+        opened(there).sql("FROM movies")
     home = there.parents[4] / "home"
     assert not [found for found in home.rglob("*") if found.is_file() and found.read_bytes() == b"planted"]
     assert not Path("/tmp/planted").exists()
 
 
-@pytest.mark.parametrize("name", ["../../x", "/etc", "cache", "a\\b"])
+@pytest.mark.parametrize("name", ["../../x", "/etc", "cache", "a\\b", "manifests"])
 def test_a_state_names_no_folder_elsewhere(there: Path, name: str) -> None:
-    record = json.loads((there / "state.json").read_text())
-    del record["id"]
-    record["tables"][name] = 0
-    (there / "state.json").write_text(json.dumps(record))
+    tables = json.loads((there / "state.json").read_text())["tables"]
+    edit_record(there / "state.json", tables=tables | {name: "0" * 64})
     with pytest.raises(IntegrityError, match="names the table"):
         opened(there)
 
 
+@pytest.mark.parametrize("name", ["../../../../planted", "/tmp/planted", "..%2fplanted", "0" * 63, ""])
+def test_a_state_names_no_manifest_elsewhere(there: Path, name: str) -> None:
+    (there.parents[1] / "planted.json").write_text("{}")
+    tables = json.loads((there / "state.json").read_text())["tables"]
+    edit_record(there / "state.json", tables=tables | {"movies": name})
+    with pytest.raises(IntegrityError, match="names the manifest"):
+        opened(there)
+    assert not list((there.parents[4] / "home").rglob("planted*"))
+
+
+def test_a_manifest_damaged_there_is_one_sentence(there: Path) -> None:
+    path = manifest_of(there, "movies")
+    path.write_bytes(path.read_bytes().replace(b"parts", b"party"))
+    with pytest.raises(IntegrityError, match=path.name):
+        opened(there).sql("FROM movies")
+
+
 def test_of_a_listing_only_records_are_fetched(there: Path) -> None:
-    strangers = ["snapshots/x y.json", "snapshots/deep/x.json", "movies/_delta_log/x.sh", "other/_delta_log/0.json"]
+    strangers = ["snapshots/x y.json", "snapshots/deep/x.json", "manifests/x.sh", f"manifests/{'0' * 64}.json"]
     for name in strangers:
         (there / name).parent.mkdir(parents=True, exist_ok=True)
         (there / name).write_text("{}")
@@ -146,18 +149,17 @@ def test_a_part_is_read_once_and_not_at_every_opening(there: Path, monkeypatch: 
         pytest.fail("a part was read again")
 
     monkeypatch.setattr(remote, "check_part", refuse)
-    monkeypatch.setattr(remote, "is_file_of", refuse)
     opened(there)
 
 
-@pytest.mark.parametrize("name", ["state.json", "snapshots/kept.json", "movies/_delta_log/00000000000000000000.json"])
+@pytest.mark.parametrize("name", ["state.json", "snapshots/kept.json", "manifest"])
 def test_records_that_are_too_large_are_not_fetched(there: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "RECORD_BYTES", 10_000)
-    monkeypatch.setattr(remote, "LOG_BYTES", 10_000)
-    with (there / name).open("ab") as file:
+    path = manifest_of(there, "movies") if name == "manifest" else there / name
+    with path.open("ab") as file:
         os.ftruncate(file.fileno(), 10**10)  # takes no room
     with pytest.raises(IntegrityError, match="has more than 10,000 bytes"):
-        opened(there)
+        opened(there).sql("FROM movies")
 
 
 def test_a_state_there_that_is_no_text_is_one_sentence(there: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -17,6 +18,8 @@ from featurestore.catalog import maintenance, snapshots, views
 from featurestore.errors import InputError, IntegrityError, QueryError, StoreError
 from featurestore.explore.lineage import render as render_lineage
 
+NO_AGE = timedelta(0)
+
 
 def everything(store: FeatureStore) -> list[object]:
     """All that a reader can see, for comparison."""
@@ -27,7 +30,7 @@ def everything(store: FeatureStore) -> list[object]:
 
 
 def disk_bytes(root: Path) -> int:
-    return sum(path.stat().st_size for path in root.rglob("*.parquet") if not {"cache", "_delta_log"} & set(path.parts))
+    return sum(path.stat().st_size for path in root.rglob("*.parquet") if "cache" not in path.parts)
 
 
 def churn(store: FeatureStore, collection: Collection) -> None:
@@ -49,7 +52,7 @@ def test_a_snapshot_reads_back_bit_for_bit(store: FeatureStore, collection: Coll
     now = everything(store)
     assert now != before
     maintenance.compact(store.path)
-    report = maintenance.gc(store.path)
+    report = maintenance.gc(store.path, older_than=NO_AGE)
     assert report.removed
     assert maintenance.verify(store.path).damaged == {}
     old = open_store(store.path, snapshot="first")
@@ -67,16 +70,16 @@ def test_gc_leaves_what_is_referred_to_and_nothing_else(store: FeatureStore, col
     (store.path / "staging" / "x").mkdir(parents=True)
     (store.path / "staging" / "x" / "part-0.parquet").write_bytes(b"left by a killed run")
     (store.path / "movies" / ".77.tmp").write_bytes(b"half")
-    plan = maintenance.gc(store.path, dry_run=True)
+    plan = maintenance.gc(store.path, older_than=NO_AGE, dry_run=True)
     assert (store.path / plan.removed[0]).is_file(), "a dry run removes nothing"
-    report = maintenance.gc(store.path)
+    report = maintenance.gc(store.path, older_than=NO_AGE)
     assert report.removed == plan.removed
     assert disk_bytes(store.path) == report.referenced_bytes
     assert not (store.path / "staging").exists()
-    assert maintenance.gc(store.path).removed == []
+    assert maintenance.gc(store.path, older_than=NO_AGE).removed == []
     snapshots.remove(store.path, "keep")
-    assert maintenance.gc(store.path).removed, "what only the snapshot held goes with it"
-    assert disk_bytes(store.path) == maintenance.gc(store.path).referenced_bytes
+    assert maintenance.gc(store.path, older_than=NO_AGE).removed, "what only the snapshot held goes with it"
+    assert disk_bytes(store.path) == maintenance.gc(store.path, older_than=NO_AGE).referenced_bytes
     store.refresh().features("counting", view="collection")
     assert store.embed(CountingBackbone(name="other")).computed == 23, "and the store can be written again"
 
@@ -85,7 +88,10 @@ def test_compact_keeps_every_row(store: FeatureStore, collection: Collection) ->
     churn(store, collection)
     before = store.query("SELECT * EXCLUDE (part) FROM embeddings ORDER BY ALL").to_pylist()
     counts = maintenance.compact(store.path)
-    assert counts["embeddings"][1] < counts["embeddings"][0]
+    vectors = [key for key in store.state.tables if key.startswith("embeddings/")]
+    assert len(vectors) == 2, "one a revision"
+    assert set(vectors) & set(counts)
+    assert all(after < before for before, after in counts.values())
     assert counts["notes"] == (3, 1)
     assert store.refresh().query("SELECT * EXCLUDE (part) FROM embeddings ORDER BY ALL").to_pylist() == before
     assert maintenance.compact(store.path) == {}
@@ -123,8 +129,8 @@ def test_a_damaged_state_is_named(store: FeatureStore) -> None:
     (store.path / "state.json").write_text("{half")
     with pytest.raises(IntegrityError, match=r"state\.json is damaged"):
         open_store(store.path)
-    (store.path / "state.json").write_text('{"format": 99}')
-    with pytest.raises(StoreError, match="upgrade the package"):
+    (store.path / "state.json").unlink()
+    with pytest.raises(StoreError, match="there is no store"):
         open_store(store.path)
 
 
@@ -164,8 +170,8 @@ def test_snapshots_never_change(store: FeatureStore, collection: Collection) -> 
     os.utime(copy / "snapshots" / "a.json", (0, 0))
     assert snapshots.listing(copy) == [info], "a copy was made at the same time"
     (copy / "snapshots" / "a.json").write_bytes((copy / "state.json").read_bytes())
-    with pytest.raises(IntegrityError, match=r"a\.json is damaged"):
-        snapshots.listing(copy)
+    with pytest.warns(UserWarning, match=r"a\.json is damaged"):
+        assert snapshots.listing(copy) == []
 
 
 def test_lineage_of_every_vector(store: FeatureStore, collection: Collection) -> None:

@@ -115,7 +115,7 @@ def test_rows_near_and_far_apart(
     np.save(tmp_path / "ids.npy", np.arange(1, n + 1)[::-1])
     store.import_embeddings(tmp_path / "X.npy", backbone="many", ids=tmp_path / "ids.npy")
     if decoded:
-        monkeypatch.setattr(pull.Vectors, "of", lambda _: None)
+        monkeypatch.setattr(pull.VectorBlocks, "of", lambda _: None)
     rng = np.random.default_rng(1)
     for ids in (
         np.arange(1, n + 1),
@@ -142,7 +142,7 @@ def test_few_bytes_are_read(store: FeatureStore, tmp_path: Path, monkeypatch: py
     ids = list(range(100, 2000, 200))
     store.features("many", view="images_usable", ids=ids)
     assert sizes == [2048 * 4] * 10
-    part = store.path / "embeddings" / store.layout.embedding_parts("many")[0].path
+    part = store.path / store.layout.embedding_parts("many")[0].path
     content = bytearray(part.read_bytes())
     content[content.index(X[300].tobytes()) + 5] ^= 4
     part.write_bytes(content)

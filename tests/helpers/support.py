@@ -1,19 +1,23 @@
 """What the tests of both packages build with: small collections and a backbone that counts."""
 
 import csv
+import hashlib
 import importlib.util
 import io
+import json
 import platform
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from featurestore.backbones.base import BackboneSpec, Preprocessing
+from featurestore.storage.records import to_record
 
 HEADER = ["imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster"]
 GENRES = ["Drama", "Comedy|Romance", "Crime|Drama", "Adventure|Family|Fantasy", "Short|Drama|Romance", "Horror"]
@@ -123,3 +127,41 @@ def carrying(mark: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+# Fields of a state's or snapshot's record that its id does not cover.
+NOT_CONTENT = {"format", "id", "store", "commit", "name", "created_at"}
+
+
+def edit_record(path: Path, **fields: Any) -> None:
+    """Change ``fields`` of a state or snapshot and seal it again: whoever has the folder can compute its checksum."""
+    record = json.loads(path.read_text("utf-8"))
+    del record["sha256"]
+    record |= fields
+    content = {name: value for name, value in record.items() if name not in NOT_CONTENT}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path.write_bytes(to_record(record | {"id": f"{record['number']}-{digest[:12]}"}))
+
+
+def edit_manifest(root: Path, table: str, change: Callable[[dict[str, Any]], object], *, state: str = "") -> Path:
+    """Let ``change`` edit the manifest of ``table``, put it under its own hash, and let the state name that.
+
+    ``state`` is the record that names it, below ``root``: ``state.json`` when empty. Returns the new file.
+    """
+    path = root / (state or "state.json")
+    tables = json.loads(path.read_text("utf-8"))["tables"]
+    record = json.loads((root / "manifests" / f"{tables[table]}.json").read_text("utf-8"))
+    change(record)
+    content = json.dumps(record).encode()
+    name = hashlib.sha256(content).hexdigest()
+    (root / "manifests" / f"{name}.json").write_bytes(content)
+    edit_record(path, tables=tables | {table: name})
+    return root / "manifests" / f"{name}.json"
+
+
+def manifest_of(root: Path, table: str) -> Path:
+    """The manifest of ``table`` in the current state; of a backbone, give its name: that of its current revision."""
+    state = json.loads((root / "state.json").read_text("utf-8"))
+    if table in state["revisions"]:
+        table = f"embeddings/backbone={table}/revision={state['revisions'][table]}"
+    return root / "manifests" / f"{state['tables'][table]}.json"
