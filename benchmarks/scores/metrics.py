@@ -146,13 +146,13 @@ MULTILABEL_METRICS = _records(
 TASKS = {"multiclass": METRICS, "multilabel": MULTILABEL_METRICS}
 
 
-def wilson(successes: float, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The Wilson score interval of a rate, 95 % by default (Wilson, JASA 22, 1927).
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of the rate ``successes / n`` (Wilson, JASA 22, 1927), from statsmodels.
 
     >>> [round(bound, 3) for bound in wilson(91, 163)]
     [0.482, 0.632]
     """
-    rate = successes / n
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return float(centre - half), float(centre + half)
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(successes, n, alpha=0.05, method="wilson")
+    return float(low), float(high)
