@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from benchmarks.heads.base import HeadSpec, load_file
+from benchmarks.heads.base import HeadSpec, load_file, place_of
 from featurestore.errors import InputError
 
 _HERE = "benchmarks.heads"
@@ -203,8 +203,7 @@ def head(
         if "seed" not in asked:
             raise InputError(f"the factory of the head {name!r} takes ({', '.join(asked)}), expected a keyword `seed`")
         settings = {key: value.default for key, value in asked.items() if key != "seed"}
-        place = f"{function.__module__}:{function.__qualname__}"
-        return _Marked(HeadSpec(name, about, place, settings, random, search or {}), function)
+        return _Marked(HeadSpec(name, about, place_of(function), settings, random, search or {}), function)
 
     return mark
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -12,9 +13,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, TypeVar
 
 from benchmarks.run import worker
+from featurestore.errors import InputError
 from featurestore.progress import Progress
 
 TIME_LIMIT_SECONDS = 600.0
@@ -78,7 +81,16 @@ def computed(
         Let libraries run on one thread; else on as many as they like, in processes that are started anew.
     on_progress
         Called with what a task gives to `worker.report`.
+
+    Raises
+    ------
+    InputError
+        When it is called in a worker process: a script starts a run whenever it is imported.
     """
+    if worker.is_worker():
+        raise InputError(
+            "put what starts the run below `if __name__ == '__main__':`, since worker processes load this file too"
+        )
     with _one_thread() if one_thread else contextlib.nullcontext():
         said = _messages(function, tasks, workers, time_limit, memory_limit_mb, fresh, one_thread)
         with contextlib.closing(said):  # else the workers would go on when nobody asks for more
@@ -131,7 +143,8 @@ def _started(context: Any, task: int, memory_limit_mb: int | None) -> _Worker:
     ours, theirs = context.Pipe()
     # A daemon: multiprocessing would wait for another one, should the program end before it is stopped.
     process = context.Process(target=worker.main, args=(theirs, memory_limit_mb), daemon=True)
-    with _handled(signal.SIG_IGN), theirs:  # inherited: else Ctrl-C while the process imports is a traceback
+    # Ignored by the new process too: else Ctrl-C while it imports is a traceback.
+    with _handled(signal.SIG_IGN), theirs, _without_main():
         process.start()
     return _Worker(process, ours, task)
 
@@ -207,7 +220,7 @@ def _context(*, forked: bool) -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
-    with _handled(signal.SIG_IGN):  # as above, for the server
+    with _handled(signal.SIG_IGN), _without_main():  # as above, for the server
         forkserver.ensure_running()
     return context
 
@@ -220,6 +233,17 @@ def interrupted_later() -> Iterator[None]:
         yield
     if came:
         signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that start here don't import the user's script, which would run all of it again in each of them."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

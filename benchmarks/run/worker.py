@@ -52,6 +52,11 @@ def report(done: int, total: int) -> None:
         connection.send((PROGRESS, (done, total)))
 
 
+def is_worker() -> bool:
+    """Whether this process runs tasks for another one."""
+    return bool(_connections)
+
+
 class _Refused(Exception):
     """The message is why a task is not run."""
 
