@@ -46,8 +46,8 @@ class Learning:
         return find(self.heads, files=self.files, protocol=None if self.heads else "cv")
 
     def limits(self) -> Any:
-        """The limits as `benchmarks.run.work.Limits`."""
-        from benchmarks.run.work import Limits
+        """The limits as `benchmarks.run.limits.Limits`."""
+        from benchmarks.run.limits import Limits
 
         return Limits(self.workers, self.time_limit, self.memory_limit)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.heads.base import HeadSpec
 from benchmarks.plan.dataset import EmbeddingDataset
-from benchmarks.plan.protocols import Split
+from benchmarks.plan.protocols import Protocol, Split
 from featurestore.errors import reason
 from featurestore.files import file_hash
 from featurestore.terminal import visible
@@ -162,3 +163,29 @@ class Cost:
     memory_mb: float = float("nan")
     model_bytes: float = float("nan")
     depends_on_batch: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run is going to do, known before the first cell starts.
+
+    Parameters
+    ----------
+    reference
+        ``backbone/head`` of the row that the others are tested against.
+    reference_named
+        Whether somebody asked for that row.
+    canary
+        Whether the labels are shuffled.
+    warnings
+        Signs of leaks, a sentence each.
+    """
+
+    protocol: Protocol
+    cells: Sequence[Cell]
+    seed: int
+    seeds: int
+    reference: str
+    reference_named: bool
+    canary: bool
+    warnings: Sequence[str]

@@ -1,10 +1,10 @@
-"""Results as tables in the store, written as cells finish; nothing is fitted or formatted here."""
+"""Results as rows of the tables in the store; nothing is fitted or formatted here."""
 
 import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome
-from benchmarks.plan.protocols import Protocol
+from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome, Plan
+from benchmarks.results.pending import Batch
 from benchmarks.results.schemas import CELLS, COSTS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
 from benchmarks.scores.metrics import TASKS
 from featurestore import FeatureStore
@@ -21,32 +21,6 @@ from featurestore import FeatureStore
 LIBRARIES = ("numpy", "scikit-learn", "scipy", "xgboost", "lightgbm", "torch", "duckdb", "pyarrow")
 SPEED = ("fit_seconds", "predict_ms")
 Finished = tuple[Cell, Outcome]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a run is going to do, known before the first cell starts.
-
-    Parameters
-    ----------
-    reference
-        ``backbone/head`` of the row that the others are tested against.
-    reference_named
-        Whether somebody asked for that row.
-    canary
-        Whether the labels are shuffled.
-    warnings
-        Signs of leaks, a sentence each.
-    """
-
-    protocol: Protocol
-    cells: Sequence[Cell]
-    seed: int
-    seeds: int
-    reference: str
-    reference_named: bool
-    canary: bool
-    warnings: Sequence[str]
 
 
 def machine() -> str:
@@ -181,15 +155,14 @@ def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], detail
     return str(newest[0]["run_id"]) if newest and newest[0]["equal"] else None
 
 
-def store_outcomes(store: FeatureStore, run_id: str, outcomes: Sequence[Finished], *, wait_seconds: float) -> None:
-    """Store finished cells with their scores and every out-of-fold probability, in one commit."""
+def outcome_tables(run_id: str, outcomes: Sequence[Finished]) -> Batch:
+    """The rows of finished cells: themselves, their scores and every out-of-fold probability."""
     good = [(cell, outcome) for cell, outcome in outcomes if outcome.status == "ok"]
-    tables = {
+    return {
         "bench_cells": pa.Table.from_pylist([_cell_row(cell, run_id, one) for cell, one in outcomes], schema=CELLS),
         "bench_scores": pa.Table.from_pylist([row for one in good for row in _score_rows(*one)], schema=SCORES),
         "bench_predictions": pa.concat_tables([PREDICTIONS.empty_table(), *(_predictions(*one) for one in good)]),
     }
-    store.append(tables, wait_seconds=wait_seconds)
 
 
 def _cell_row(cell: Cell, run_id: str, outcome: Outcome) -> dict[str, Any]:
@@ -251,8 +224,8 @@ def measured_models(store: FeatureStore) -> set[str]:
     return set(store.sql("SELECT DISTINCT model FROM bench_costs WHERE message = ''")["model"].to_pylist())
 
 
-def store_costs(store: FeatureStore, costs: Sequence[tuple[Cell, Cost]]) -> None:
-    """Store what the uncontended pass measured."""
+def cost_tables(costs: Sequence[tuple[Cell, Cost]]) -> Batch:
+    """The rows of what the uncontended pass measured."""
     rows = [
         {
             "model": cell.model_key,
@@ -265,7 +238,7 @@ def store_costs(store: FeatureStore, costs: Sequence[tuple[Cell, Cost]]) -> None
         }
         for cell, cost in costs
     ]
-    store.append({"bench_costs": pa.Table.from_pylist(rows, schema=COSTS)}, wait_seconds=600)
+    return {"bench_costs": pa.Table.from_pylist(rows, schema=COSTS)}
 
 
 def library_versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
 from benchmarks.results import read as queries
 from benchmarks.run import runner
-from benchmarks.run.work import Limits
+from benchmarks.run.limits import Limits
 from featurestore import FeatureStore
 
 PRINT = """

@@ -31,8 +31,9 @@ from benchmarks.results.canary import watch
 from benchmarks.results.read import backfill, comparison, predictions, runs, split_scores
 from benchmarks.run import pool, runner
 from benchmarks.run.cost import measure
+from benchmarks.run.execution import as_task
+from benchmarks.run.limits import Limits
 from benchmarks.run.pool import computed
-from benchmarks.run.work import Limits, as_task
 from benchmarks.scores.metrics import METRICS
 from featurestore import FeatureStore
 from featurestore.catalog import views

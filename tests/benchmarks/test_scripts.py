@@ -17,7 +17,7 @@ from benchmarks.heads.registry import find, head
 from benchmarks.plan.protocols import Protocol
 from benchmarks.results.read import comparison, runs
 from benchmarks.run.runner import run
-from benchmarks.run.work import Limits
+from benchmarks.run.limits import Limits
 
 print("the script runs", file=sys.stderr)
 

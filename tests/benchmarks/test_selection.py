@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    monkeypatch.setattr("benchmarks.run.work.computed", in_this_process)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 
