@@ -1,4 +1,4 @@
-"""The records of a run: a cell, head × dataset × split, with its key; what a worker gets of it; what came of it."""
+"""The records of a run: cell (head × dataset × split), task of a worker, outcome, cost, and the plan of all cells."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from featurestore.terminal import visible
 BENCH_VERSION = 2
 
 
-# Characters that are kept of what a head says.
+# Longest message of a head, in characters.
 LONGEST_MESSAGE = 200
 
 
@@ -80,7 +80,7 @@ def model_key(head: HeadSpec, dataset: EmbeddingDataset) -> str:
 
 
 def _meaning(value: Any) -> str:
-    """A setting as it counts for the result: where it names a file, the file's bytes, which may change."""
+    """The identity of a setting: its value, or the hash of the file's bytes where it names a file."""
     path = Path(value).expanduser() if isinstance(value, str) and (Path(value).suffix or "/" in value) else None
     if path is None or not path.is_file():
         return repr(value)
@@ -89,7 +89,7 @@ def _meaning(value: Any) -> str:
 
 @lru_cache(maxsize=16)
 def _file_hash(path: Path, _: int) -> str:
-    """Once a file and time of change: many cells have the same head."""
+    """Cached by path and modification time, since many cells have the same head."""
     return file_hash(path)
 
 
@@ -117,7 +117,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a cell: ``proba`` ``(n_test, n_classes)`` float32, or the reason that there is none."""
+    """The result of a cell: ``proba`` ``(n_test, n_classes)`` float32, or in ``message`` why there is none."""
 
     status: str
     message: str = ""

@@ -110,7 +110,7 @@ class Pending:
         self._release()
 
     def _is_stored(self, batch: Batch) -> bool:
-        """Whether the commit of ``batch`` has been made, although nobody lived to see its end."""
+        """Whether the commit of ``batch`` has been made, although the process ended before it removed the file."""
         name, table = next(iter(batch.items()))
         if not self.store.refresh().has(name):
             return False

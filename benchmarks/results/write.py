@@ -29,7 +29,7 @@ def machine() -> str:
 
 
 def stored_cells(store: FeatureStore, keys: Sequence[str]) -> set[str]:
-    """Those of ``keys`` whose result is stored and good; failed ones are worth another try."""
+    """Those of ``keys`` that are stored with status ok; failed cells are computed again."""
     store.refresh()
     if not store.has("bench_cells"):
         return set()
@@ -38,7 +38,7 @@ def stored_cells(store: FeatureStore, keys: Sequence[str]) -> set[str]:
 
 
 def load_outcomes(store: FeatureStore, cells: Sequence[Cell]) -> dict[str, Outcome]:
-    """Stored good outcomes by key of the cell, rows in the order of the split's test part."""
+    """Stored outcomes with status ok by key of the cell, rows in the order of the split's test part."""
     if not cells:
         return {}
     keys = [cell.key for cell in cells]
@@ -134,7 +134,7 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
 
 
 def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], details: Mapping[str, Any]) -> str | None:
-    """The id of the newest run of the protocol where it is the very run that is planned."""
+    """The id of the newest run of the protocol if it equals the run that is planned."""
     if not (store.has("bench_runs") and store.has("bench_run_details")):
         return None
     dataset = plan.cells[0].dataset
@@ -225,7 +225,7 @@ def measured_models(store: FeatureStore) -> set[str]:
 
 
 def cost_tables(costs: Sequence[tuple[Cell, Cost]]) -> Batch:
-    """The rows of what the uncontended pass measured."""
+    """The rows of measured costs."""
     rows = [
         {
             "model": cell.model_key,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.finetune.bench import Tuning
-from benchmarks.finetune.bench import computed as fine_tuned
+from benchmarks.finetune.cells import FineTuning
+from benchmarks.finetune.cells import computed as fine_tuned
 from benchmarks.plan.cells import Cell, Outcome, Task
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
@@ -39,7 +39,7 @@ class Execution:
         limits: Limits,
         pending: Pending,
         *,
-        tuning: Tuning | None,
+        tuning: FineTuning | None,
         on_progress: Progress | None,
         done: int,
         total: int,
@@ -90,7 +90,7 @@ class Execution:
             self._flushed = time.monotonic()
 
     def _outcomes(self, missing: Sequence[Cell]) -> Generator[results.Finished]:
-        """Outcomes as they come: those with a fit of their own, and behind its members each that is made of them."""
+        """Outcomes as they are computed; a cell that is derived from members follows the last of them."""
         keys = {cell.key for cell in missing}
         derived = [cell for cell in missing if cell.members]
         known = results.load_outcomes(

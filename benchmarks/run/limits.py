@@ -26,12 +26,12 @@ class Limits:
     memory_mb: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse limits that are none."""
+        """Refuse a time limit that is not a positive number."""
         if not 0 < self.seconds < float("inf"):
             raise InputError(f"got a time limit of {self.seconds} s, expected a finite number above 0")
 
     @property
     def processes(self) -> int:
-        """How many workers there are."""
+        """The number of worker processes."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return self.workers or cores

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.finetune.bench import Tuning
+from benchmarks.finetune.cells import FineTuning
 from benchmarks.heads.base import HeadSpec
 from benchmarks.plan.cells import Cell, Plan
 from benchmarks.plan.checks import warnings_of
@@ -22,15 +22,15 @@ def plan_run(
     seeds: int,
     reference: str | None,
     canary: bool,
-    tuning: Tuning | None,
+    tuning: FineTuning | None,
 ) -> Plan:
-    """All cells; the rows are the same in every dataset, so the splits are too."""
+    """All cells of ``protocol``; the datasets have the same rows, so that all have the same splits."""
     splits = list(protocol.splits(datasets[0]))
     cells: list[Cell] = []
     for dataset in datasets:
         for split in splits:
             made: dict[tuple[str, int], Cell] = {}
-            # Those that are made of others come behind them.
+            # Heads that are derived from others come after them.
             for head in sorted(heads, key=lambda one: bool(one.members)):
                 for one in range(seed, seed + seeds) if head.random else [seed]:
                     members = [made.get((name, one)) or made.get((name, seed)) for name in head.members]
@@ -41,7 +41,7 @@ def plan_run(
                     cells.append(cell)
     if tuning:
         cells += tuning.cells(splits, range(seed, seed + seeds))
-    # One repeat behind the other: a run that is cut short has whole ones, of every backbone.
+    # Repeat by repeat, so that a run that is cut short has complete repeats of every backbone.
     cells.sort(key=lambda cell: cell.split.repeat)
     signs = [sign for dataset in datasets for sign in warnings_of(dataset, splits)]
     return Plan(
@@ -57,7 +57,7 @@ def plan_run(
 
 
 def _reference(wanted: str | None, heads: Sequence[HeadSpec], datasets: Sequence[EmbeddingDataset]) -> str:
-    """``backbone/head`` of the reference row: as named, else logistic regression, else the first head that learns."""
+    """``backbone/head`` of the reference row: as named, else logistic regression, else the first but majority."""
     backbones, names = [dataset.backbone for dataset in datasets], [head.name for head in heads]
     backbone, _, head = (wanted or "").rpartition("/")
     if wanted is not None and (head not in names or backbone not in ("", *backbones)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.finetune.bench import DEFAULT, Tuning, prepare
+from benchmarks.finetune.cells import DEFAULT, FineTuning, prepare
 from benchmarks.finetune.recipes import find as find_recipes
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
@@ -107,7 +107,7 @@ def _carried_out(
     store: FeatureStore,
     plans: Sequence[Plan],
     limits: Limits,
-    tuning: Tuning | None,
+    tuning: FineTuning | None,
     cost: bool,
     on_progress: Progress | None,
     on_cost: Progress | None,
@@ -151,7 +151,7 @@ def _measure(
 ) -> None:
     """The cost of each head on each backbone, one at a time, on the first split of the whole training part.
 
-    One that failed there is left out: it would hang or crash again.
+    A head that failed on that split is left out, since it would hang or crash again.
     """
     good = results.stored_cells(store, [cell.key for cell in cells])
     have = results.measured_models(store)

@@ -33,11 +33,11 @@ def confusion(y: Labels, proba: Probabilities) -> NDArray[np.int64]:
 
 def per_class(counts: NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
     """``precision``, ``recall``, ``f1`` and ``support`` of each class from a confusion matrix; 0 where undefined."""
-    right, true, told = np.diag(counts).astype(float), counts.sum(1), counts.sum(0)
+    right, true, predicted = np.diag(counts).astype(float), counts.sum(1), counts.sum(0)
     return {
-        "precision": right / np.maximum(told, 1),
+        "precision": right / np.maximum(predicted, 1),
         "recall": right / np.maximum(true, 1),
-        "f1": 2 * right / np.maximum(true + told, 1),
+        "f1": 2 * right / np.maximum(true + predicted, 1),
         "support": true.astype(float),
     }
 
@@ -106,9 +106,9 @@ def _map(y: Labels, proba: Probabilities) -> float:
 
 def _multilabel_f1(average: str) -> Callable[[Labels, Probabilities], float]:
     def score(y: Labels, proba: Probabilities) -> float:
-        told, truth = proba >= 0.5, y.astype(bool)
+        predicted, truth = proba >= 0.5, y.astype(bool)
         axis = None if average == "micro" else 0
-        right, count = (told & truth).sum(axis), told.sum(axis) + truth.sum(axis)
+        right, count = (predicted & truth).sum(axis), predicted.sum(axis) + truth.sum(axis)
         return float(np.mean(2 * right / np.maximum(count, 1)))
 
     return score
