@@ -28,6 +28,10 @@ HEAVY = (
 )
 
 
+# Lines of a module, and of a function with its docstring.
+LONGEST_MODULE, LONGEST_FUNCTION = 300, 60
+# Those that are longer, with their reason; the list may only shrink.
+TOO_LONG = {"featurestore/embedding/extract.py:embed": "until plan, compute and publish are three steps"}
 HELP_OF_ALL = "[c.get_help(__import__('click').Context(c)) for c in cli.commands.values()]"
 # What every floor may import.
 GROUND = frozenset({"_optional", "arrow", "errors", "files", "progress", "suffixes", "terminal"})
@@ -116,9 +120,28 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     TopologicalSorter(graph).prepare()  # a CycleError names the way round
 
 
+def test_no_two_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_owns(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_and_no_function_is_long(path: Path) -> None:
+    text, where = path.read_text("utf-8"), path.relative_to(ROOT)
+    assert len(text.splitlines()) <= LONGEST_MODULE
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {f"{where}:{one.name}": (one.end_lineno or one.lineno) - one.lineno + 1 for one in functions}
+    long = {name for name, length in lengths.items() if length > LONGEST_FUNCTION}
+    assert long == {name for name in TOO_LONG if name.startswith(f"{where}:")}
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ import sys
 
 import click
 
-from benchmarks.commands.around import canary, heads, power
+from benchmarks.commands.canary import canary
+from benchmarks.commands.heads import heads
 from benchmarks.commands.model import fit, predict
+from benchmarks.commands.power import power
 from benchmarks.commands.report import report, runs, table
 from benchmarks.commands.run import run
 from featurestore import __version__

@@ -15,10 +15,10 @@ from featurestore.terminal import visible
 @click.command()
 @store_option
 @click.argument("head")
-@click.option("--backbone", required=True, help="Whose embeddings it learns from; A+B: both side by side.")
+@click.option("--backbone", required=True, help="Backbone whose embeddings the head is fitted on; A+B joins two.")
 @click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label.")
 @click.option("--label", default="Genre1", show_default=True, help="The view's label column.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of a head that is random.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of a head that is random.")
 @click.option("--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own.")
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that an own head holds; repeatable.")
 @click.option("-o", "--output", type=FOLDER, required=True, help="Folder to write.")
@@ -74,20 +74,20 @@ def predict(
 ) -> None:
     """Say what MODEL thinks of IMAGES: probabilities, and the nearest labelled images of a store."""
     from benchmarks.models.folder import load
-    from benchmarks.models.predict import answer, backbone_of
+    from benchmarks.models.predict import backbone_of, predict_images
     from featurestore import open as open_store
 
     found = load(model, trust=trust)
     number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
     backbone = backbone_of(found, reference=reference, weights=weights, tensor=number)
     opened = open_store(store) if store is not None else None
-    answers = answer(images, found, backbone, store=opened, k=k)
+    predictions = predict_images(images, found, backbone, store=opened, k=k)
     if as_json:
-        click.echo(json.dumps({"synthetic": found.card["synthetic"], "answers": [asdict(one) for one in answers]}))
+        click.echo(json.dumps({"synthetic": found.card["synthetic"], "answers": [asdict(one) for one in predictions]}))
         return
     if found.card["synthetic"]:
         click.echo("SYNTHETIC data or weights: this says nothing about real images")
-    for one in answers:
+    for one in predictions:
         probabilities = "  ".join(f"{visible(label)} {proba:.3f}" for label, proba in one.proba.items())
         click.echo(f"{visible(one.image)}  {probabilities}")
         for neighbour in one.neighbours:

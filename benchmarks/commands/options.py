@@ -46,8 +46,8 @@ class Learning:
         return find(self.heads, files=self.files, protocol=None if self.heads else "cv")
 
     def limits(self) -> Any:
-        """The limits as `benchmarks.run.work.Limits`."""
-        from benchmarks.run.work import Limits
+        """The limits as `benchmarks.run.limits.Limits`."""
+        from benchmarks.run.limits import Limits
 
         return Limits(self.workers, self.time_limit, self.memory_limit)
 
@@ -58,9 +58,7 @@ def data_options(function: Callable[..., None]) -> Callable[..., None]:
         function,
         "data",
         Data,
-        click.option(
-            "--backbone", "backbones", multiple=True, help="Repeatable; A+B: both side by side.  [default: each one]"
-        ),
+        click.option("--backbone", "backbones", multiple=True, help="Repeatable; A+B joins two.  [default: each one]"),
         click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label."),
         click.option(
             "--label", default="Genre1", show_default=True, help="The view's label column; lists: multi-label."
@@ -81,7 +79,7 @@ def head_options(function: Callable[..., None]) -> Callable[..., None]:
             "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."
         ),
         click.option(
-            "--seed", type=SEED, default=0, show_default=True, help="Of the folds and of heads that are random."
+            "--seed", type=SEED, default=0, show_default=True, help="Seed of the folds and of heads that are random."
         ),
         click.option("--workers", type=click.IntRange(1), help="Processes.  [default: the number of cores]"),
         click.option(
@@ -90,9 +88,14 @@ def head_options(function: Callable[..., None]) -> Callable[..., None]:
             default=600.0,
             show_default=True,
             metavar="SECONDS",
-            help="For one cell.",
+            help="Time limit for one cell.",
         ),
-        click.option("--memory-limit", type=click.IntRange(64), metavar="MB", help="For one worker.  [default: none]"),
+        click.option(
+            "--memory-limit",
+            type=click.IntRange(64),
+            metavar="MB",
+            help="Memory limit for one worker.  [default: none]",
+        ),
     )
 
 

@@ -30,14 +30,14 @@ run_option = click.option(
 @run_option
 def table(store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: str | None) -> None:
     """Print the comparison tables: of each protocol all stored results over the folds of its newest run."""
-    from benchmarks.report.tables import render, tables
+    from benchmarks.report.tables import tables, tables_as_text
     from featurestore import open as open_store
     from featurestore.errors import InputError
 
     if run_id is not None and protocols:
         raise InputError(f"got both --run {run_id} and --protocol: name one of them, a run has one protocol")
     found = tables(open_store(store), protocols=protocols, run_id=run_id)
-    click.echo(render(found, form, width=None if wide else terminal_width()))
+    click.echo(tables_as_text(found, form, width=None if wide else terminal_width()))
 
 
 @click.command()

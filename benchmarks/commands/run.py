@@ -38,13 +38,13 @@ from featurestore.progress import ConsoleProgress
     show_default=True,
     help="Repeatable.",
 )
-@click.option("--folds", type=int, default=5, show_default=True, help="Of all protocols but study.")
-@click.option("--repeats", type=int, help="Of the folds.  [default: 10, learning-curve 2]")
+@click.option("--folds", type=int, default=5, show_default=True, help="Folds; study has a split of its own.")
+@click.option("--repeats", type=int, help="Repeats of the folds.  [default: 10, learning-curve 2]")
 @click.option(
-    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="For heads that are random, on each split."
+    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds of each random head, on each split."
 )
 @click.option(
-    "--reference", metavar="[BACKBONE/]HEAD", help="What the others are tested against.  [default: logistic_regression]"
+    "--reference", metavar="[BACKBONE/]HEAD", help="Row to compare the others with.  [default: logistic_regression]"
 )
 @click.option(
     "--finetune",
@@ -52,7 +52,7 @@ from featurestore.progress import ConsoleProgress
     metavar="RECIPE",
     help="Also fine-tune ResNet50: resnet50_head or resnet50_layer4; repeatable.",
 )
-@click.option("--weights", help="Of --finetune: a name, a local folder, or none.  [default: microsoft/resnet-50]")
+@click.option("--weights", help="For --finetune: a name, a local folder, or none.  [default: microsoft/resnet-50]")
 @click.option("--quick", is_flag=True, help="A first look: one repeat, no measurement of costs.")
 @json_option
 def run(
@@ -108,7 +108,7 @@ def run(
 
 def _show(store: Any, reports: Sequence[Any], *, quick: bool, as_json: bool) -> None:
     from benchmarks.report.page import write_html
-    from benchmarks.report.tables import render, tables, write_report
+    from benchmarks.report.tables import tables, tables_as_text, write_report
 
     newest = {table["run_id"]: table for table in tables(store)}
     # What this call ran, unless another process ran it anew since; other views and labels are in the report.
@@ -117,7 +117,7 @@ def _show(store: Any, reports: Sequence[Any], *, quick: bool, as_json: bool) -> 
     if as_json:
         click.echo(json.dumps({"runs": [asdict(report) for report in reports], "tables": result}, default=str))
     else:
-        click.echo(render(result, "terminal", width=terminal_width()))
+        click.echo(tables_as_text(result, "terminal", width=terminal_width()))
     shown = list(newest.values())
     written(partial(write_report, shown), store.path / REPORT)
     written(partial(write_html, store, shown), store.path / PAGE)

@@ -40,7 +40,7 @@ def make_weights(folder: Path, *, seed: int = 0, architecture: Mapping[str, Any]
 
 
 def _noise(torch: Any, count: int) -> Any:
-    """Pictures with as much going on at each scale, as in photographs: ``(count, 3, 134, 91)``."""
+    """Noise images with a power spectrum like that of photographs: ``(count, 3, 134, 91)``."""
     parts = [torch.randn(count, 3, rows, rows) for rows in (2, 6, 18, 54)]
     wide = [torch.nn.functional.interpolate(part, size=(134, 91), mode="bilinear") for part in parts]
     return torch.stack(wide).sum(dim=0)

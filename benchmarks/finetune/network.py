@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.finetune.frozen import FrozenImages, normalised
-from benchmarks.finetune.packs import Rows
+from benchmarks.finetune.frozen_features import FrozenImages, normalised
 from benchmarks.finetune.recipes import Recipe
+from benchmarks.finetune.tensor_cache import CachedTensors
 from benchmarks.finetune.weights import Weights
 from featurestore.progress import Progress
 
@@ -79,7 +79,7 @@ def _start_logistic(last: Any, pooled: NDArray[np.float32], codes: NDArray[np.in
 def _train(
     model: nn.Sequential,
     recipe: Recipe,
-    inputs: Rows,
+    inputs: CachedTensors,
     train: NDArray[np.int64],
     codes: torch.Tensor,
     *,
@@ -166,7 +166,7 @@ def _views(batch: torch.Tensor, recipe: Recipe) -> Iterator[torch.Tensor]:
 
 
 def _predict(
-    model: nn.Sequential, recipe: Recipe, inputs: Rows, rows: NDArray[np.int64], device: torch.device
+    model: nn.Sequential, recipe: Recipe, inputs: CachedTensors, rows: NDArray[np.int64], device: torch.device
 ) -> NDArray[np.float32]:
     parts = []
     with torch.inference_mode():

@@ -25,7 +25,7 @@ class Recipe:
     trained
         ``head``: the new last layer; ``stage``: that and the last stage; ``all``: the whole network.
     inputs
-        The stages of `benchmarks.finetune.frozen` that are computed once and cached.
+        The stages of `benchmarks.finetune.frozen_features` that are computed once and cached.
     optimizer, schedule
         ``adam`` or ``adamw``; ``constant`` or ``cosine`` (one epoch of warm-up, then down to zero).
     learning_rate, body_learning_rate

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.finetune import network
-from benchmarks.finetune.frozen import FrozenImages
+from benchmarks.finetune.frozen_features import FrozenImages
 from benchmarks.finetune.recipes import Recipe
 from benchmarks.finetune.weights import Weights
 from benchmarks.plan.cells import Outcome, named_reason
@@ -38,7 +38,7 @@ def fit_predict(
     recipe
         As `benchmarks.finetune.recipes.with_weights` gives it.
     images
-        What `benchmarks.finetune.frozen.features` gives for each of ``recipe.inputs``, a row for each of ``y``.
+        What `frozen_features.features` gives for each of ``recipe.inputs``, a row for each of ``y``.
     on_progress
         Called after each epoch; not by ``head``, which takes a second.
 
@@ -59,7 +59,7 @@ def fit_predict(
         raw = np.asarray(predict(split.test))
         ended = time.perf_counter()
         if not np.isfinite(raw).all():
-            raise ValueError("training went to NaN")
+            raise ValueError("training diverged, its probabilities are NaN")
     except Exception as error:  # out of memory, a broken network: it fails alone
         return Outcome("failed", named_reason(error))
     proba = np.zeros((len(split.test), n_classes), np.float32)

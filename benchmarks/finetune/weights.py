@@ -144,10 +144,10 @@ def _from_folder(reference: str, *, local_only: bool = True) -> Any:
     except Exception as error:  # transformers raises OSError, safetensors and torch errors of their own
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the weights {reference!r} can't be loaded: {reason}") from error
-    # Tensors that the files lack would be random without a word.
+    # Tensors that the files lack would be random without a warning.
     lost = sorted(key for key in info["missing_keys"] if not key.endswith("num_batches_tracked"))
     if lost:
-        raise InputError(f"the weights {reference!r} lack {len(lost)} tensors, {lost[0]!r} first: not whole")
+        raise InputError(f"the weights {reference!r} lack {len(lost)} tensors, {lost[0]!r} first: get the files again")
     return model.float().eval()
 
 

@@ -123,7 +123,7 @@ def with_probabilities(model: Any, *, seed: int) -> Classifier:
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module in a Python file, run once in a process.
+    """The module in a Python file, run once in a process; the script that the process runs is not run again.
 
     Raises
     ------
@@ -135,6 +135,9 @@ def load_file(path: Path) -> ModuleType:
         return sys.modules[name]
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"got {str(path)!r} as a file of heads, expected an existing .py file")
+    if os.path.realpath(path) == _main_file():
+        sys.modules[name] = sys.modules["__main__"]
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{str(path)!r} can't be loaded as Python")
@@ -145,6 +148,18 @@ def load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise InputError(f"{str(path)!r} can't be run: {type(error).__name__}: {error}") from error
     return module
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """``module:function``, or ``file.py:function`` where it is in the script that runs: a worker loads that by path."""
+    script = _main_file() if function.__module__ == "__main__" else ""
+    return f"{script or function.__module__}:{function.__qualname__}"
+
+
+def _main_file() -> str:
+    """The resolved path of the script that this process runs; empty where there is none."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    return os.path.realpath(path) if path else ""
 
 
 @lru_cache

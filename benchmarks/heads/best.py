@@ -68,7 +68,7 @@ class BestByInnerCV(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def make(*, seed: int, members: Sequence[str]) -> Classifier:
+def build_best(*, seed: int, members: Sequence[str]) -> Classifier:
     """Of the heads with these names."""
     from benchmarks.heads.registry import HEADS
 

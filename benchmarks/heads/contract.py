@@ -79,7 +79,7 @@ def check_nan(spec: HeadSpec) -> None:
             attempt()
         except ValueError:
             continue
-        raise AssertionError(f"{what} took NaN without a word: refuse it with a ValueError")
+        raise AssertionError(f"{what} accepts NaN: raise a ValueError instead")
 
 
 def check_rows_alone(spec: HeadSpec) -> None:

@@ -38,7 +38,7 @@ class SoftVoting(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def make(*, seed: int, members: Sequence[str]) -> Classifier:
+def build_ensemble(*, seed: int, members: Sequence[str]) -> Classifier:
     """Of the heads with these names, with their own settings."""
     from benchmarks.heads.registry import HEADS
 

@@ -5,7 +5,7 @@ import urllib.request
 
 
 def hub_answers() -> bool:
-    """Asked before its client is, which retries for half a minute before it gives up."""
+    """Checked before the hub's client is used, since that retries for half a minute before it gives up."""
     from huggingface_hub.constants import ENDPOINT
 
     try:

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from benchmarks.heads.calibration import calibrator, columns
 from benchmarks.heads.folds import inner_folds, log_loss_of
-from benchmarks.heads.space import UnitScale
+from benchmarks.heads.scaling import UnitScaler
 
 
 class KernelSVM(ClassifierMixin, BaseEstimator):
@@ -45,7 +45,7 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> "KernelSVM":
         """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
         self.classes_, codes = np.unique(y, return_inverse=True)
-        self.scale_ = UnitScale(self.scaling)
+        self.scale_ = UnitScaler(self.scaling)
         rows = self.scale_.fit_transform(X)
         self.gamma_ = 1.0 / (float(np.median(_distances(rows, rows)[np.triu_indices(len(rows), 1)])) or 1.0)
         products = self._products(rows, rows)

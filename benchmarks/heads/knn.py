@@ -55,7 +55,7 @@ class CosineNeighbors(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def make(*, seed: int, ks: Sequence[int]) -> Classifier:
+def build_knn(*, seed: int, ks: Sequence[int]) -> Classifier:
     """Each vote counts the same: on a few hundred rows weights by distance change nothing."""
     del seed  # nothing here is random
     return CosineNeighbors(ks=tuple(ks))

@@ -5,10 +5,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 
 from benchmarks.heads.base import Classifier
-from benchmarks.heads.space import Coordinates
+from benchmarks.heads.scaling import PrincipalCoordinates
 
 
-def make(*, seed: int, components: int) -> Classifier:
+def build_lda(*, seed: int, components: int) -> Classifier:
     """Few components: the cost of the covariance grows with the cube of the columns, its errors with them.
 
     The estimator shrinks towards equal variances. `shrinkage="auto"` would scale every component to variance 1
@@ -16,6 +16,6 @@ def make(*, seed: int, components: int) -> Classifier:
     """
     del seed  # nothing here is random
     return make_pipeline(
-        Coordinates("standard", components),
+        PrincipalCoordinates("standard", components),
         LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=LedoitWolf(store_precision=False)),
     )

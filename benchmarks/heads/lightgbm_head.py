@@ -6,7 +6,7 @@ from typing import Any
 from lightgbm import Booster, LGBMClassifier
 
 from benchmarks.heads.base import Classifier
-from benchmarks.heads.finite import only_finite
+from benchmarks.heads.input_check import refusing_nan
 
 
 class ArrayLGBM(LGBMClassifier):
@@ -46,7 +46,7 @@ def predict_path(model: Any, X: Any, values: Sequence[int]) -> list[Any]:
     return [model[-1].predict_proba(X, rounds=rounds) for rounds in values]
 
 
-def make(*, seed: int, rounds: int, leaves: int) -> Classifier:
+def build_lightgbm(*, seed: int, rounds: int, leaves: int) -> Classifier:
     """Small trees, few columns each: better where columns outnumber rows, and ten times faster than few a node."""
     model = ArrayLGBM(
         n_estimators=rounds,
@@ -64,4 +64,4 @@ def make(*, seed: int, rounds: int, leaves: int) -> Classifier:
         n_jobs=1,
         verbose=-1,
     )
-    return only_finite(model)
+    return refusing_nan(model)

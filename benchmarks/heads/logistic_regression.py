@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from benchmarks.heads.base import Classifier
 from benchmarks.heads.folds import inner_folds, log_loss_of
-from benchmarks.heads.space import SCALINGS, Coordinates
+from benchmarks.heads.scaling import SCALINGS, PrincipalCoordinates
 
 
 class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
@@ -49,7 +49,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         folds = list(inner_folds(codes, seed=self.random_state))
         best = (np.inf, 0.0)
         for scaling in self.scalings:
-            space = Coordinates(scaling)
+            space = PrincipalCoordinates(scaling)
             rows = space.fit_transform(X)
             losses = self._losses(rows, codes, folds)
             place = int(np.argmin(losses))
@@ -87,7 +87,7 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def make(*, seed: int, scalings: Sequence[str], Cs: Sequence[float]) -> Classifier:
+def build_logistic_regression(*, seed: int, scalings: Sequence[str], Cs: Sequence[float]) -> Classifier:
     """Everything is chosen inside the training part, on the same inner folds whatever the seed."""
     del seed
     return TunedLogisticRegression(scalings=tuple(scalings), Cs=tuple(Cs))

@@ -1,12 +1,12 @@
-"""The floor: what knowing only the class rates is worth."""
+"""The baseline: always the most frequent class, with the class rates as probabilities."""
 
 from sklearn.dummy import DummyClassifier
 
 from benchmarks.heads.base import Classifier
-from benchmarks.heads.finite import only_finite
+from benchmarks.heads.input_check import refusing_nan
 
 
-def make(*, seed: int) -> Classifier:
+def build_majority(*, seed: int) -> Classifier:
     """Predicts the most frequent class; its probabilities are the class rates of the training part."""
     del seed  # nothing here is random
-    return only_finite(DummyClassifier(strategy="prior"))
+    return refusing_nan(DummyClassifier(strategy="prior"))

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from benchmarks.heads.base import Classifier
-from benchmarks.heads.finite import only_finite
+from benchmarks.heads.input_check import refusing_nan
 from benchmarks.heads.torch_state import TorchState
 
 
@@ -99,9 +99,9 @@ def _tensor(X: Any) -> torch.Tensor:
     return torch.from_numpy(np.array(X, np.float32))
 
 
-def make(*, seed: int, hidden: Sequence[int], dropouts: int, learning_rate: float, epochs: int) -> Classifier:
+def build_mlp(*, seed: int, hidden: Sequence[int], dropouts: int, learning_rate: float, epochs: int) -> Classifier:
     """Raw embeddings, as in the study."""
     model = TorchMLP(
         hidden=tuple(hidden), dropouts=dropouts, learning_rate=learning_rate, epochs=epochs, random_state=seed
     )
-    return only_finite(model)
+    return refusing_nan(model)

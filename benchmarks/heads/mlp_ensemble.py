@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from benchmarks.heads.base import Classifier
-from benchmarks.heads.space import Coordinates
+from benchmarks.heads.scaling import PrincipalCoordinates
 
 
 class MLPEnsemble(ClassifierMixin, BaseEstimator):
@@ -57,7 +57,7 @@ class MLPEnsemble(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> "MLPEnsemble":
         """Train on ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
         self.classes_, codes = np.unique(y, return_inverse=True)
-        self.space_ = Coordinates("standard", self.components)
+        self.space_ = PrincipalCoordinates("standard", self.components)
         rows = self.space_.fit_transform(X)
         # Leading components have most of the variance: one factor for all keeps their order of size.
         self.factor_ = 1.0 / (float(rows.std()) or 1.0)
@@ -119,6 +119,6 @@ class MLPEnsemble(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def make(*, seed: int, members: int, epochs: int) -> Classifier:
-    """Five members cost one and steady the answer."""
+def build_mlp_ensemble(*, seed: int, members: int, epochs: int) -> Classifier:
+    """Five members train in one pass, and their mean varies less with the seed."""
     return MLPEnsemble(members=members, epochs=epochs, random_state=seed)

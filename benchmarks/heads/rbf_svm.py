@@ -6,6 +6,6 @@ from benchmarks.heads.base import Classifier
 from benchmarks.heads.kernel_svm import KernelSVM
 
 
-def make(*, seed: int, Cs: Sequence[float]) -> Classifier:
+def build_rbf_svm(*, seed: int, Cs: Sequence[float]) -> Classifier:
     """The kernel's width is the median distance of the training rows."""
     return KernelSVM(kernel="rbf", Cs=tuple(Cs), random_state=seed)

@@ -9,13 +9,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from benchmarks.heads.base import HeadSpec, load_file
+from benchmarks.heads.base import HeadSpec, load_file, place_of
 from featurestore.errors import InputError
 
 _HERE = "benchmarks.heads"
 NAME = r"[a-z][a-z0-9_]*"
 ENTRY_POINTS = "benchmarks.heads"
-# Half powers of ten; `Coordinates` brings rows to mean squared length 1, so one grid fits every backbone.
+# Half powers of ten; `PrincipalCoordinates` brings rows to mean squared length 1, so one grid fits every backbone.
 _CS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 6.0, 10.0, 20.0, 30.0, 100.0)
 _SCALINGS = ("raw", "l2", "standard")
@@ -39,51 +39,51 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "majority",
             "always the most frequent class, with the class rates as probabilities",
-            f"{_HERE}.majority:make",
+            f"{_HERE}.majority:build_majority",
         ),
         HeadSpec(
             "logistic_regression",
             "multinomial, L2; penalty and scaling (raw, row-L2, standardised) chosen inside",
-            f"{_HERE}.logistic_regression:make",
+            f"{_HERE}.logistic_regression:build_logistic_regression",
             {"scalings": _SCALINGS, "Cs": _CS},
         ),
         HeadSpec(
             "ridge",
             "ridge on class indicators; penalty and scaling chosen by leave-one-out",
-            f"{_HERE}.ridge:make",
+            f"{_HERE}.ridge:build_ridge",
             {"scalings": _SCALINGS, "alphas": _ALPHAS},
         ),
         HeadSpec(
             "linear_svm",
             "linear SVM, standardised; penalty chosen and probabilities calibrated inside",
-            f"{_HERE}.linear_svm:make",
+            f"{_HERE}.linear_svm:build_linear_svm",
             {"Cs": _CS[:5]},
             random=True,
         ),
         HeadSpec(
             "rbf_svm",
             "RBF SVM, standardised, median-distance gamma; penalty chosen, calibrated inside",
-            f"{_HERE}.rbf_svm:make",
+            f"{_HERE}.rbf_svm:build_rbf_svm",
             {"Cs": _CS[1:5]},
             random=True,
         ),
         HeadSpec(
             "knn",
             "nearest neighbours by cosine; their number chosen by leave-one-out",
-            f"{_HERE}.knn:make",
+            f"{_HERE}.knn:build_knn",
             {"ks": (1, 3, 5, 8, 12, 16, 24, 32, 48, 64)},
         ),
         HeadSpec(
             "lda",
             "linear discriminant, Ledoit-Wolf shrinkage, 64 principal components",
-            f"{_HERE}.lda:make",
+            f"{_HERE}.lda:build_lda",
             {"components": 64},
             search={"components": (16, 32, 64, 128)},
         ),
         HeadSpec(
             "random_forest",
             "300 trees, leaves of 5 rows",
-            f"{_HERE}.random_forest:make",
+            f"{_HERE}.random_forest:build_random_forest",
             {"trees": 300, "leaf": 5},
             random=True,
             search={"leaf": (2, 5, 10)},
@@ -91,7 +91,7 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "xgboost",
             "XGBoost, depth 2, 31 bins, 10 % of the columns a tree",
-            f"{_HERE}.xgboost_head:make",
+            f"{_HERE}.xgboost_head:build_xgboost",
             {"rounds": 150, "max_depth": 2},
             random=True,
             search={"max_depth": (1, 2, 3), "rounds": (50, 100, 150, 250)},
@@ -100,7 +100,7 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "lightgbm",
             "LightGBM, 4 leaves, 63 bins, 10 % of the columns a tree",
-            f"{_HERE}.lightgbm_head:make",
+            f"{_HERE}.lightgbm_head:build_lightgbm",
             {"rounds": 150, "leaves": 4},
             random=True,
             search={"leaves": (4, 7, 15), "rounds": (50, 100, 150, 250)},
@@ -109,7 +109,7 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "mlp",
             "five MLPs of one hidden layer on principal components, AdamW, cosine, label smoothing",
-            f"{_HERE}.mlp_ensemble:make",
+            f"{_HERE}.mlp_ensemble:build_mlp_ensemble",
             {"members": 5, "epochs": 15},
             random=True,
             search={"epochs": (8, 15, 30)},
@@ -117,7 +117,7 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "ensemble",
             f"soft voting: the mean of {', '.join(VOTERS)}",
-            f"{_HERE}.ensemble:make",
+            f"{_HERE}.ensemble:build_ensemble",
             {"members": VOTERS},
             random=True,
             members=VOTERS,
@@ -125,7 +125,7 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "best_by_inner_cv",
             "on each split the head that is best on its inner folds: no winner's curse",
-            f"{_HERE}.best:make",
+            f"{_HERE}.best:build_best",
             {"members": RANKED},
             random=True,
             members=RANKED,
@@ -135,7 +135,7 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "hist_gradient_boosting",
             "histogram gradient boosting, 63 bins, 10 % of the columns a node",
-            f"{_HERE}.hist_gradient_boosting:make",
+            f"{_HERE}.hist_gradient_boosting:build_hist_gradient_boosting",
             {"rounds": 100},
             random=True,
             sets=(),
@@ -143,7 +143,7 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "vgg19",
             "the study's: the vector as a 32 × 64 picture, frozen VGG19, dense 512, dropout 0.5, Adam 1e-3, 25 epochs",
-            f"{_HERE}.vgg:make",
+            f"{_HERE}.vgg:build_vgg",
             {"weights": "imagenet", "epochs": 25},
             random=True,
             sets=(),
@@ -151,7 +151,7 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "mlp_1024",
             "the study's MLP 1024-512-256-128, dropout 0.5 × 3, Adam 1e-4, batch 32, 25 epochs",
-            f"{_HERE}.mlp:make",
+            f"{_HERE}.mlp:build_mlp",
             {"hidden": (1024, 512, 256, 128), "dropouts": 3, "learning_rate": 1e-4, "epochs": 25},
             random=True,
             sets=("study",),
@@ -159,7 +159,7 @@ HEADS: dict[str, HeadSpec] = {
         HeadSpec(
             "mlp_512",
             "the study's MLP 512-256, dropout 0.5 × 2, Adam 1e-3, batch 32, 10 epochs",
-            f"{_HERE}.mlp:make",
+            f"{_HERE}.mlp:build_mlp",
             {"hidden": (512, 256), "dropouts": 2, "learning_rate": 1e-3, "epochs": 10},
             random=True,
             sets=("study",),
@@ -203,8 +203,7 @@ def head(
         if "seed" not in asked:
             raise InputError(f"the factory of the head {name!r} takes ({', '.join(asked)}), expected a keyword `seed`")
         settings = {key: value.default for key, value in asked.items() if key != "seed"}
-        place = f"{function.__module__}:{function.__qualname__}"
-        return _Marked(HeadSpec(name, about, place, settings, random, search or {}), function)
+        return _Marked(HeadSpec(name, about, place_of(function), settings, random, search or {}), function)
 
     return mark
 

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from benchmarks.heads.base import Classifier
 from benchmarks.heads.calibration import calibrator
-from benchmarks.heads.space import SCALINGS, Coordinates
+from benchmarks.heads.scaling import SCALINGS, PrincipalCoordinates
 
 
 class LeaveOneOutRidge(ClassifierMixin, BaseEstimator):
@@ -35,7 +35,7 @@ class LeaveOneOutRidge(ClassifierMixin, BaseEstimator):
         self.intercept_ = targets.mean(axis=0)
         best = np.inf
         for scaling in self.scalings:
-            space = Coordinates(scaling)
+            space = PrincipalCoordinates(scaling)
             rows = space.fit_transform(X)
             values = (rows**2).sum(axis=0)
             for alpha in self.alphas:
@@ -64,7 +64,7 @@ class LeaveOneOutRidge(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def make(*, seed: int, scalings: Sequence[str], alphas: Sequence[float]) -> Classifier:
+def build_ridge(*, seed: int, scalings: Sequence[str], alphas: Sequence[float]) -> Classifier:
     """Everything is chosen inside the training part."""
     del seed  # nothing here is random
     return LeaveOneOutRidge(scalings=tuple(scalings), alphas=tuple(alphas))

@@ -1,4 +1,4 @@
-"""How a head that holds a torch network is saved: its tensors as NumPy arrays, its layers built anew when loaded."""
+"""How a head with a torch network is saved: its tensors as NumPy arrays; loading builds its layers again."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class TorchState:
-    """Put in front of ``BaseEstimator``: ``model_`` leaves as arrays by name and comes back as a network.
+    """A mixin before ``BaseEstimator``: ``model_`` is saved as arrays by name and restored as a network.
 
     The head brings ``_network(columns)``, which builds the layers for inputs of that width.
     """

@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from benchmarks.heads.base import Classifier
-from benchmarks.heads.finite import only_finite
 from benchmarks.heads.hub import hub_answers
+from benchmarks.heads.input_check import refusing_nan
 from benchmarks.heads.mlp import TorchMLP
 from featurestore._optional import import_extra
 from featurestore.errors import InputError
@@ -194,7 +194,7 @@ def _from_keras(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def make(*, seed: int, weights: str = "imagenet", epochs: int = 25) -> Classifier:
+def build_vgg(*, seed: int, weights: str = "imagenet", epochs: int = 25) -> Classifier:
     """Dense 512 with dropout 0.5 over the frozen convolutions, Adam 1e-3, batch 32, as in the study."""
     dense = TorchMLP(hidden=(512,), dropouts=1, dropout=0.5, learning_rate=1e-3, epochs=epochs, random_state=seed)
-    return only_finite(make_pipeline(VGG19Base(weights=weights), dense))
+    return refusing_nan(make_pipeline(VGG19Base(weights=weights), dense))

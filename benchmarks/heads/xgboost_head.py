@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from xgboost import XGBClassifier
 
 from benchmarks.heads.base import Classifier
-from benchmarks.heads.finite import only_finite
+from benchmarks.heads.input_check import refusing_nan
 
 
 class AnyLabels(ClassifierMixin, BaseEstimator):
@@ -53,7 +53,7 @@ def predict_path(model: Any, X: Any, values: Sequence[int]) -> list[Any]:
     return [model[-1].model_.predict_proba(X, iteration_range=(0, rounds)) for rounds in values]
 
 
-def make(*, seed: int, rounds: int, max_depth: int) -> Classifier:
+def build_xgboost(*, seed: int, rounds: int, max_depth: int) -> Classifier:
     """Trees of two questions, few columns each: where columns outnumber rows faster, and less sure of themselves."""
     model = XGBClassifier(
         n_estimators=rounds,
@@ -66,4 +66,4 @@ def make(*, seed: int, rounds: int, max_depth: int) -> Classifier:
         random_state=seed,
         n_jobs=1,
     )
-    return only_finite(AnyLabels(model))
+    return refusing_nan(AnyLabels(model))

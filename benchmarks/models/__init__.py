@@ -1,1 +1,1 @@
-"""A fitted head as a folder, and its answers about new images."""
+"""A fitted head as a folder, and its predictions for new images."""

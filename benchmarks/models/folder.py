@@ -42,7 +42,7 @@ def _text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-# What is read of a card besides what is only shown, and what it must be.
+# The fields of a card that are used, not only shown, and a check of each.
 FIELDS: dict[str, Callable[[Any], bool]] = {
     "sha256": lambda value: isinstance(value, dict),
     "classes": lambda value: _names(value) and 0 < len(value) == len(set(value)),
@@ -205,7 +205,7 @@ def _check_card(path: Path, card: Any) -> None:
         raise InputError(f"{str(path)!r} is no card of format {FORMAT}")
     bad = [name for name, fits in FIELDS.items() if not fits(card.get(name))]
     if bad:
-        raise InputError(f"the card {str(path)!r} lacks or garbles {', '.join(bad)}: get the model folder again")
+        raise InputError(f"the card {str(path)!r} has no valid {', '.join(bad)}: get the model folder again")
 
 
 def _foreign(content: bytes, trust: Sequence[str]) -> list[str]:
@@ -245,10 +245,10 @@ def describe(card: dict[str, Any]) -> str:
                 if card["synthetic"]
                 else []
             ),
-            f"Tells {', '.join(card['classes'])} ({card['label']} of the view {card['view']}).",
-            f"Learned from all {card['n_rows']:,} rows; vectors of {card['embed_dim']:,} values.",
+            f"Predicts {', '.join(card['classes'])} ({card['label']} of the view {card['view']}).",
+            f"Fitted on all {card['n_rows']:,} rows; vectors of {card['embed_dim']:,} values.",
             "",
-            "## Scores on rows it had not seen (of the same head, fitted on parts)",
+            "## Scores on held-out rows (of the same head, fitted on the other rows)",
             "",
             *measured,
             "",

@@ -1,4 +1,4 @@
-"""A fitted head asked about image files."""
+"""Predictions of a fitted head for image files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model says of one image: ``proba`` by class, most probable first, and the nearest labelled images."""
+class Prediction:
+    """What a model predicts for one image: ``proba`` by class, most probable first, and the nearest labelled images."""
 
     image: str
     proba: dict[str, float]
@@ -34,7 +34,7 @@ def backbone_of(
     weights: Path | None = None,
     tensor: str | int | None = None,
 ) -> "Backbone":
-    """The backbone that a model's vectors are made by.
+    """The backbone that computed the vectors a model was fitted on.
 
     Parameters
     ----------
@@ -96,19 +96,19 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
     return np.stack(vectors)
 
 
-def answer(
+def predict_images(
     paths: Sequence[Path], model: models.Model, backbone: "Backbone", *, store: FeatureStore | None = None, k: int = 3
-) -> list[Answer]:
+) -> list[Prediction]:
     """Probabilities of each image and, with a store, the ``k`` nearest labelled images by cosine."""
     vectors = embed_images(paths, model, backbone)
     near: list[list[dict[str, Any]]] = [[] for _ in paths]
     if store is not None:
         near = _nearest(store, model.card, vectors, k)
-    answers = []
+    predictions = []
     for path, proba, neighbours in zip(paths, model.predict_proba(vectors), near, strict=True):
         order = np.argsort(-proba, kind="stable")
-        answers.append(Answer(str(path), {model.classes[i]: float(proba[i]) for i in order}, neighbours))
-    return answers
+        predictions.append(Prediction(str(path), {model.classes[i]: float(proba[i]) for i in order}, neighbours))
+    return predictions
 
 
 def _nearest(

@@ -1,7 +1,8 @@
-"""The records of a run: a cell, head × dataset × split, with its key; what a worker gets of it; what came of it."""
+"""The records of a run: cell (head × dataset × split), task of a worker, outcome, cost, and the plan of all cells."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.heads.base import HeadSpec
 from benchmarks.plan.dataset import EmbeddingDataset
-from benchmarks.plan.protocols import Split
+from benchmarks.plan.protocols import Protocol, Split
 from featurestore.errors import reason
 from featurestore.files import file_hash
 from featurestore.terminal import visible
@@ -21,7 +22,7 @@ from featurestore.terminal import visible
 BENCH_VERSION = 2
 
 
-# Characters that are kept of what a head says.
+# Longest message of a head, in characters.
 LONGEST_MESSAGE = 200
 
 
@@ -79,7 +80,7 @@ def model_key(head: HeadSpec, dataset: EmbeddingDataset) -> str:
 
 
 def _meaning(value: Any) -> str:
-    """A setting as it counts for the result: where it names a file, the file's bytes, which may change."""
+    """The identity of a setting: its value, or the hash of the file's bytes where it names a file."""
     path = Path(value).expanduser() if isinstance(value, str) and (Path(value).suffix or "/" in value) else None
     if path is None or not path.is_file():
         return repr(value)
@@ -88,7 +89,7 @@ def _meaning(value: Any) -> str:
 
 @lru_cache(maxsize=16)
 def _file_hash(path: Path, _: int) -> str:
-    """Once a file and time of change: many cells have the same head."""
+    """Cached by path and modification time, since many cells have the same head."""
     return file_hash(path)
 
 
@@ -116,7 +117,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a cell: ``proba`` ``(n_test, n_classes)`` float32, or the reason that there is none."""
+    """The result of a cell: ``proba`` ``(n_test, n_classes)`` float32, or in ``message`` why there is none."""
 
     status: str
     message: str = ""
@@ -162,3 +163,29 @@ class Cost:
     memory_mb: float = float("nan")
     model_bytes: float = float("nan")
     depends_on_batch: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run is going to do, known before the first cell starts.
+
+    Parameters
+    ----------
+    reference
+        ``backbone/head`` of the row that the others are tested against.
+    reference_named
+        Whether somebody asked for that row.
+    canary
+        Whether the labels are shuffled.
+    warnings
+        Signs of leaks, a sentence each.
+    """
+
+    protocol: Protocol
+    cells: Sequence[Cell]
+    seed: int
+    seeds: int
+    reference: str
+    reference_named: bool
+    canary: bool
+    warnings: Sequence[str]

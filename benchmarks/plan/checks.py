@@ -1,4 +1,4 @@
-"""Signs that test rows have taught: looked for in the data before a run, each a sentence for the report."""
+"""Signs of leaks in the data, looked for before a run; each is a sentence for the report."""
 
 from collections.abc import Sequence
 

@@ -15,7 +15,7 @@ from featurestore.errors import InputError
 from featurestore.features.labels import has_label
 from featurestore.storage.names import quote_name
 
-# Labels of a multi-label task that are rarer say more about luck than about heads.
+# Labels of a multi-label task with fewer rows are left out: their scores would be mostly chance.
 MIN_LABEL_ROWS = 20
 
 
@@ -121,7 +121,9 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
     if not kept.any():
         raise InputError(_nothing_left(view, label, backbone, embedded=len(labels), labelled=int(labelled.sum())))
     if len(classes) < 2:
-        raise InputError(f"{label} has one class only in the view {view!r} ({classes[0]!r}): nothing to tell apart")
+        raise InputError(
+            f"{label} has one class only in the view {view!r} ({classes[0]!r}): name a label with two or more"
+        )
     if y.ndim == 1 and 2 * len(classes) > len(y):
         raise InputError(
             f"{label} has {len(classes):,} different values over the {len(y):,} rows of the view {view!r}, expected "
@@ -197,19 +199,19 @@ def _coded_lists(labels: list[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64
 
 
 def _at_unit_length(X: NDArray[np.float32], dims: Sequence[int]) -> NDArray[np.float32]:
-    """Each backbone's part of each row at length 1: no backbone drowns the others by its scale."""
+    """Each backbone's part of each row scaled to length 1, so that no backbone dominates by its scale."""
     parts = np.split(X, np.cumsum(dims)[:-1], axis=1)
     return np.hstack([part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-30) for part in parts])
 
 
 def shuffled(dataset: EmbeddingDataset, *, seed: int) -> EmbeddingDataset:
-    """The same rows with labels dealt anew: nothing can be learned, so whatever scores above chance cheats."""
+    """The same rows with shuffled labels: nothing can be learned, so that a score above chance is a leak."""
     order = np.random.default_rng(seed).permutation(len(dataset.y))
     return replace(dataset, y=dataset.y[order])
 
 
 def aligned(datasets: Sequence[EmbeddingDataset]) -> list[EmbeddingDataset]:
-    """The same rows in every dataset: those that all have, so that all heads meet the same splits.
+    """The same rows in every dataset, those that all have, so that all heads get the same splits.
 
     Raises
     ------

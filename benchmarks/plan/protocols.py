@@ -76,7 +76,7 @@ class Protocol:
             When a class has too few rows, or a duplicate would be on both sides.
         """
         for split in PROTOCOLS[self.name](self, dataset):
-            # The study's split is what it is, and is flagged; every other one has no excuse.
+            # The study's own split has such leaks and is flagged in the report; any other split must have none.
             if self.name != "study" and split.leaks(dataset.groups):
                 raise InputError(f"the protocol {self.name!r} puts duplicates of an image on both sides of a split")
             yield split
@@ -131,7 +131,7 @@ def _learning_curve(protocol: Protocol, dataset: EmbeddingDataset) -> Iterator[S
 
 
 def _spread(strata: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
-    """An order of the rows in which every beginning has the class rates of the whole, each within the next."""
+    """An order of the rows whose every prefix has nearly the class rates of all rows."""
     rng = np.random.default_rng(seed)
     place = np.empty(len(strata))
     for code in np.unique(strata):

@@ -1,4 +1,4 @@
-"""What a table says, in sentences: each claim stands only where its test says so, and names the p value or the test."""
+"""The conclusions of a table in sentences: each is made only where a test supports it, and names that test."""
 
 from collections.abc import Sequence
 from typing import Any

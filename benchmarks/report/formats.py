@@ -118,7 +118,7 @@ def mark(row: dict[str, Any]) -> str:
     return f"{signs(row)} SYNTHETIC".strip() if row.get("synthetic") else signs(row)
 
 
-def render(
+def format_tables(
     tables: Sequence[dict[str, Any]],
     form: str,
     notes: Callable[[dict[str, Any]], list[str]],

@@ -22,7 +22,7 @@ class Card:
     image: str
     fault: str
     truth: str
-    told: str
+    predicted: str
     right: float
 
 
@@ -34,8 +34,8 @@ def cards(store: FeatureStore, verdicts: Sequence[ImageVerdict], classes: Sequen
         row = known.get(verdict.img_id)
         image, fault = _thumbnail(row)
         title = (row or {}).get("Title") or str(verdict.img_id)
-        truth, told = classes[verdict.truth], classes[verdict.told]
-        found.append(Card(verdict.img_id, title, image, fault, truth, told, verdict.right))
+        truth, predicted = classes[verdict.truth], classes[verdict.predicted]
+        found.append(Card(verdict.img_id, title, image, fault, truth, predicted, verdict.right))
     return found
 
 

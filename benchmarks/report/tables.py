@@ -38,7 +38,7 @@ def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
         row["published"] = False
         row["synthetic"] = bool(row["synthetic"] or run["synthetic"])
         row.setdefault("tied_with_best", False)
-    # The published rows are of other films, but of as many, in the same classes: elsewhere they would mislead.
+    # The published rows are of other films: they are shown only beside as many rows in the same classes.
     if run["protocol"] == "study" and run["n_rows"] == STUDY_ROWS and tuple(run["classes"]) == STUDY_CLASSES:
         rows += published_rows()
     described = {name: run[name] for name in ("run_id", "protocol", "protocol_text", "view", "label", "state_id")}
@@ -155,9 +155,9 @@ def _reference_note(rows: Sequence[dict[str, Any]], named: dict[str, Any]) -> st
     return f"vs ref., p: {against}, corrected for the number of rows (Holm){aside}"
 
 
-def render(tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None) -> str:
-    """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text; see `formats.render`."""
-    return formats.render(tables_, form, notes, width=width)
+def tables_as_text(tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None) -> str:
+    """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text; see `formats.format_tables`."""
+    return formats.format_tables(tables_, form, notes, width=width)
 
 
 def write_report(tables_: Sequence[dict[str, Any]], path: Path) -> None:

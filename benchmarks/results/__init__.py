@@ -1,1 +1,1 @@
-"""Tidy tables in the store: written as cells end, read by questions in SQL."""
+"""Tidy tables in the store: rows are added as cells finish, and read by SQL queries."""

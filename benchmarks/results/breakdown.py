@@ -1,4 +1,4 @@
-"""What lies below the comparison table: classes, confusion, calibration and single images, from stored predictions."""
+"""Details of the comparison table, from stored predictions: classes, confusion, calibration, single images."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -65,20 +65,20 @@ class ImageVerdict:
     img_id: int
     right: float
     truth: int
-    told: int
+    predicted: int
 
 
 def verdicts(rows: dict[Row, RowPredictions]) -> list[ImageVerdict]:
-    """One for each image, hardest first; the row that always says the most frequent class has no say."""
+    """One for each image, hardest first; the majority head is left out."""
     learned = [row for (_, head), row in rows.items() if head != "majority"]
     if not learned:
         return []
     ids = np.concatenate([row.ids for row in learned])
-    told = np.concatenate([row.proba.argmax(axis=1) for row in learned])
+    predicted = np.concatenate([row.proba.argmax(axis=1) for row in learned])
     truth = np.concatenate([row.y for row in learned])
     unique, place = np.unique(ids, return_inverse=True)
     votes = np.zeros((len(unique), learned[0].proba.shape[1]), np.int64)
-    np.add.at(votes, (place, told), 1)
+    np.add.at(votes, (place, predicted), 1)
     true = np.zeros(len(unique), np.int64)
     true[place] = truth
     right = votes[np.arange(len(unique)), true] / votes.sum(axis=1)

@@ -1,4 +1,4 @@
-"""The canary: heads on shuffled labels, and whether any of them still knows better than chance."""
+"""The canary: scores of heads on shuffled labels, and whether any of them is better than chance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from benchmarks.results.read import comparison, predictions, primary, runs
 from benchmarks.scores.difference import ALPHA, holm
 from featurestore import FeatureStore
 
-# So many that Holm's correction over a hundred rows can still call one of them a leak.
+# Enough that one row can be significant after Holm's correction over a hundred rows.
 PERMUTATIONS = 1999
 
 
 @dataclass(frozen=True)
-class Song:
-    """What a head scored on shuffled labels; ``p_holm``: that it does so by luck, after Holm's correction.
+class CanaryResult:
+    """The score of a head on shuffled labels; ``p_holm`` is the p value against chance, after Holm's correction.
 
-    ``score`` is the task's first ``metric``, ``chance`` what luck gives; None where a head that failed has none.
+    ``score`` is the task's first ``metric``, ``chance`` its expected value by chance; None where the head failed.
     """
 
     backbone: str
@@ -36,7 +36,7 @@ class Song:
         return self.p_holm is not None and self.p_holm < ALPHA
 
 
-def watch(store: FeatureStore, run_id: str) -> list[Song]:
+def canary_results(store: FeatureStore, run_id: str) -> list[CanaryResult]:
     """Each row of a canary run against chance: `_by_majority`, or `_by_permutation` where rows have several labels."""
     run = next(run for run in runs(store, canary=True) if run["run_id"] == run_id)
     metric = primary(run)
@@ -50,26 +50,29 @@ def watch(store: FeatureStore, run_id: str) -> list[Song]:
         chance = {name: luck for name, (luck, _) in found.items()}
         p_values = {name: p_value for name, (_, p_value) in found.items()}
     adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-    return [Song(*name, metric, row[metric], chance.get(name), adjusted.get(name)) for name, row in rows.items()]
+    return [
+        CanaryResult(*name, metric, row[metric], chance.get(name), adjusted.get(name)) for name, row in rows.items()
+    ]
 
 
-def heard(songs: Sequence[Song]) -> list[str]:
-    """The songs for a person: chance once where it is the same for all, else in each line."""
-    same = len({song.chance for song in songs}) == 1 and songs[0].chance is not None
-    lines = [f"labels shuffled; chance is {songs[0].chance:.3f}" if same else "labels shuffled"]
-    for song in songs:
-        told = "FAILED TO RUN"
-        if song.score is not None:
-            beside = "" if same else f"  chance {song.chance:.3f}"
-            told = f"{song.score:.3f}{beside}  p {song.p_holm:.3f}{'  LEAK: better than chance' if song.leaks else ''}"
-        lines.append(f"{song.backbone:<24}{song.head:<24}{told}")
+def canary_lines(results: Sequence[CanaryResult]) -> list[str]:
+    """The results for a person: chance once where it is the same for all, else in each line."""
+    same = len({result.chance for result in results}) == 1 and results[0].chance is not None
+    lines = [f"labels shuffled; chance is {results[0].chance:.3f}" if same else "labels shuffled"]
+    for result in results:
+        text = "FAILED TO RUN"
+        if result.score is not None:
+            beside = "" if same else f"  chance {result.chance:.3f}"
+            verdict = "  LEAK: better than chance" if result.leaks else ""
+            text = f"{result.score:.3f}{beside}  p {result.p_holm:.3f}{verdict}"
+        lines.append(f"{result.backbone:<24}{result.head:<24}{text}")
     return lines
 
 
 def _by_majority(row: dict[str, Any], rate: float) -> float:
     """The p value of a row against the ``rate`` of the most frequent class (one-sided binomial test).
 
-    Without anything to learn no head can beat that rate, and the test rows of all folds are each predicted once.
+    With nothing to learn no head can exceed that rate, and the test rows of all folds are each predicted once.
     """
     from scipy.stats import binomtest
 
@@ -92,7 +95,7 @@ def permutation_test(
 ) -> tuple[float, float]:
     """The mean average precision that chance gives, and the one-sided p value of the one that was scored.
 
-    The label rows of each test part are dealt anew among its images while the predictions stay: with shuffled labels
+    The label rows of each test part are permuted among its images while the predictions stay: with shuffled labels
     every such order is as likely as the one that was scored (Ojala and Garriga, Journal of Machine Learning Research
     11, 2010). The p value counts the scored order too, so that it is never too small (Phipson and Smyth, Statistical
     Applications in Genetics and Molecular Biology 9, 2010). Chance is the mean over the orders: the rate of the labels,
@@ -105,10 +108,10 @@ def permutation_test(
     """
     rng = np.random.default_rng(seed)
     scored = np.mean([mean_average_precision(y[None], proba)[0] for y, proba in folds])
-    dealt = np.mean([_dealt(y, proba, rng) for y, proba in folds], axis=0)
+    by_chance = np.mean([_permuted_scores(y, proba, rng) for y, proba in folds], axis=0)
     # Orders that are equal for the score must count as such, whatever the order of their additions.
-    as_high = int((dealt >= scored - 1e-12).sum())
-    return float(dealt.mean()), (1 + as_high) / (1 + PERMUTATIONS)
+    as_high = int((by_chance >= scored - 1e-12).sum())
+    return float(by_chance.mean()), (1 + as_high) / (1 + PERMUTATIONS)
 
 
 def _fold(part: Any, classes: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
@@ -119,7 +122,7 @@ def _fold(part: Any, classes: int) -> tuple[NDArray[np.bool_], NDArray[np.float3
     return y, np.stack(part["proba"].to_list()).astype(np.float32)
 
 
-def _dealt(y: NDArray[np.bool_], proba: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float64]:
+def _permuted_scores(y: NDArray[np.bool_], proba: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float64]:
     """``(PERMUTATIONS,)``: the score of each order, a few orders at a time so that memory stays small."""
     few = max(1, 4_000_000 // y.size)
     found = []

@@ -1,4 +1,4 @@
-"""The questions that are asked of stored results; every figure of a table or report is answered here, without a fit."""
+"""Queries over stored results: every figure of a table or report comes from here; nothing is fitted."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -22,15 +22,15 @@ DETAILS = """coalesce(bench_version, 2) AS bench_version, labels_hash, n_unlabel
     coalesce(reference_named, false) AS reference_named"""
 
 
-def ask(store: FeatureStore, name: str, parameters: Sequence[object] | None = None) -> pa.Table:
-    """The answer to the question in ``sql/<name>.sql``."""
+def run_query(store: FeatureStore, name: str, parameters: Sequence[object] | None = None) -> pa.Table:
+    """The result of the query in ``sql/<name>.sql``."""
     return store.sql(files("benchmarks").joinpath(f"results/sql/{name}.sql").read_text("utf-8"), parameters)
 
 
 def stored_runs(
     store: FeatureStore, *, protocol: str | None = None, canary: bool | None = False
 ) -> list[dict[str, Any]]:
-    """The runs in the store, newest first; those with shuffled labels only when asked for, with None all."""
+    """The runs in the store, newest first; those with shuffled labels only with ``canary=True``, all with None."""
     if not (store.has("bench_runs") and store.has("bench_cells")):
         return []
     detailed = store.has("bench_run_details")
@@ -71,7 +71,7 @@ def comparison(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]
     main = primary(run)
     rows = []
     costs = _costs(store)
-    for row in ask(store, "comparison", [run["cells"]]).to_pylist(maps_as_pydicts="strict"):
+    for row in run_query(store, "comparison", [run["cells"]]).to_pylist(maps_as_pydicts="strict"):
         scores = row.pop("scores") or {}
         for name in (*TASKS[run["task"]], "fit_seconds", "predict_ms"):
             row[name] = _part(scores.get(name), 0)
@@ -106,16 +106,16 @@ def _costs(store: FeatureStore) -> dict[str, dict[str, Any]]:
 
 def predictions(store: FeatureStore, run: dict[str, Any]) -> pa.Table:
     """Every out-of-fold probability of a run: backbone, head, repeat, fold, size, seed, ImgId, y, labels, proba."""
-    return ask(store, "predictions", [run["cells"]])
+    return run_query(store, "predictions", [run["cells"]])
 
 
 def scores(store: FeatureStore, run: dict[str, Any]) -> pa.Table:
     """Every score of a run in long form: backbone, head, repeat, fold, size, seed, n_train, n_test, metric, score."""
-    return ask(store, "scores", [run["cells"]])
+    return run_query(store, "scores", [run["cells"]])
 
 
 def compared(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """`comparison` with the answers of `significance.annotate` on the rows of the whole training part."""
+    """`comparison` with the tests of `significance.annotate` on the rows of the whole training part."""
     rows = comparison(store, run)
     backbone, _, head = (run["reference"] or "").rpartition("/")
     whole = [row for row in rows if row["size"] == 1.0 and row[primary(run)] is not None]
@@ -154,7 +154,7 @@ def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
 
 def _whole(store: FeatureStore, run: dict[str, Any]) -> list[str]:
     """The cells of whole repeats: of a run that was cut short only these count."""
-    tried = ask(store, "whole", [run.get("peers", [run["run_id"]])])["cell"].to_pylist()
+    tried = run_query(store, "whole", [run.get("peers", [run["run_id"]])])["cell"].to_pylist()
     return sorted(set(tried).intersection(run["cells"]))
 
 
@@ -167,7 +167,7 @@ def _right(
     """
     import pandas as pd
 
-    table = ask(store, "right", [cells]).to_pandas()
+    table = run_query(store, "right", [cells]).to_pandas()
     repeats = wide.columns.unique("repeat")
     table = table[table["repeat"].isin(repeats)]
     if wide.shape[1] == 1:

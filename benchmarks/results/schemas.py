@@ -32,7 +32,7 @@ RUNS = pa.schema(
         ("cells", pa.list_(pa.string())),
     ]
 )
-# What came later than stores that hold runs: a table keeps its columns, so these have one of their own.
+# Columns that were added later: a table keeps its columns, so that these are in a table of their own.
 RUN_DETAILS = pa.schema(
     [
         ("run_id", pa.string()),

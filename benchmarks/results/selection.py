@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.results.read import ask, runs, stored_runs
+from benchmarks.results.read import run_query, runs, stored_runs
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 
@@ -96,7 +96,7 @@ def stored_cells(store: FeatureStore) -> dict[str, StoredCell]:
     """Every cell that was tried, by key."""
     if not store.has("bench_cells"):
         return {}
-    return {row["cell"]: StoredCell(**row) for row in ask(store, "cells").to_pylist()}
+    return {row["cell"]: StoredCell(**row) for row in run_query(store, "cells").to_pylist()}
 
 
 def fold_sets(listed: Sequence[Run], known: dict[str, StoredCell]) -> list[FoldSet]:
@@ -134,7 +134,7 @@ def _same_data(listed: Sequence[Run], known: dict[str, StoredCell]) -> dict[str,
 
 
 def supporting(store: FeatureStore, row: Row, model: str, *, view: str, label: str) -> list[Run]:
-    """What says most of one row on a view and label: for each protocol the folds with the most of its results.
+    """The best supported results of one row on a view and label: for each protocol the folds with most of its cells.
 
     Of results of ``model`` (see `cells.model_key`) where there are some, else of the newest head and data of that name.
     Each run holds the cells of the row alone; cross-validation comes before one split.

@@ -1,10 +1,10 @@
-"""Results as tables in the store, written as cells finish; nothing is fitted or formatted here."""
+"""Results as rows of the tables in the store; nothing is fitted or formatted here."""
 
 import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome
-from benchmarks.plan.protocols import Protocol
+from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome, Plan
+from benchmarks.results.pending import Batch
 from benchmarks.results.schemas import CELLS, COSTS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
 from benchmarks.scores.metrics import TASKS
 from featurestore import FeatureStore
@@ -23,39 +23,13 @@ SPEED = ("fit_seconds", "predict_ms")
 Finished = tuple[Cell, Outcome]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All that a run is going to do, known before the first cell starts.
-
-    Parameters
-    ----------
-    reference
-        ``backbone/head`` of the row that the others are tested against.
-    reference_named
-        Whether somebody asked for that row.
-    canary
-        Whether the labels are shuffled.
-    warnings
-        Signs of leaks, a sentence each.
-    """
-
-    protocol: Protocol
-    cells: Sequence[Cell]
-    seed: int
-    seeds: int
-    reference: str
-    reference_named: bool
-    canary: bool
-    warnings: Sequence[str]
-
-
 def machine() -> str:
     """What the figures were measured on, in words."""
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def stored_cells(store: FeatureStore, keys: Sequence[str]) -> set[str]:
-    """Those of ``keys`` whose result is stored and good; failed ones are worth another try."""
+    """Those of ``keys`` that are stored with status ok; failed cells are computed again."""
     store.refresh()
     if not store.has("bench_cells"):
         return set()
@@ -64,7 +38,7 @@ def stored_cells(store: FeatureStore, keys: Sequence[str]) -> set[str]:
 
 
 def load_outcomes(store: FeatureStore, cells: Sequence[Cell]) -> dict[str, Outcome]:
-    """Stored good outcomes by key of the cell, rows in the order of the split's test part."""
+    """Stored outcomes with status ok by key of the cell, rows in the order of the split's test part."""
     if not cells:
         return {}
     keys = [cell.key for cell in cells]
@@ -160,7 +134,7 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
 
 
 def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], details: Mapping[str, Any]) -> str | None:
-    """The id of the newest run of the protocol where it is the very run that is planned."""
+    """The id of the newest run of the protocol if it equals the run that is planned."""
     if not (store.has("bench_runs") and store.has("bench_run_details")):
         return None
     dataset = plan.cells[0].dataset
@@ -181,15 +155,14 @@ def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], detail
     return str(newest[0]["run_id"]) if newest and newest[0]["equal"] else None
 
 
-def store_outcomes(store: FeatureStore, run_id: str, outcomes: Sequence[Finished], *, wait_seconds: float) -> None:
-    """Store finished cells with their scores and every out-of-fold probability, in one commit."""
+def outcome_tables(run_id: str, outcomes: Sequence[Finished]) -> Batch:
+    """The rows of finished cells: themselves, their scores and every out-of-fold probability."""
     good = [(cell, outcome) for cell, outcome in outcomes if outcome.status == "ok"]
-    tables = {
+    return {
         "bench_cells": pa.Table.from_pylist([_cell_row(cell, run_id, one) for cell, one in outcomes], schema=CELLS),
         "bench_scores": pa.Table.from_pylist([row for one in good for row in _score_rows(*one)], schema=SCORES),
         "bench_predictions": pa.concat_tables([PREDICTIONS.empty_table(), *(_predictions(*one) for one in good)]),
     }
-    store.append(tables, wait_seconds=wait_seconds)
 
 
 def _cell_row(cell: Cell, run_id: str, outcome: Outcome) -> dict[str, Any]:
@@ -251,8 +224,8 @@ def measured_models(store: FeatureStore) -> set[str]:
     return set(store.sql("SELECT DISTINCT model FROM bench_costs WHERE message = ''")["model"].to_pylist())
 
 
-def store_costs(store: FeatureStore, costs: Sequence[tuple[Cell, Cost]]) -> None:
-    """Store what the uncontended pass measured."""
+def cost_tables(costs: Sequence[tuple[Cell, Cost]]) -> Batch:
+    """The rows of measured costs."""
     rows = [
         {
             "model": cell.model_key,
@@ -265,7 +238,7 @@ def store_costs(store: FeatureStore, costs: Sequence[tuple[Cell, Cost]]) -> None
         }
         for cell, cost in costs
     ]
-    store.append({"bench_costs": pa.Table.from_pylist(rows, schema=COSTS)}, wait_seconds=600)
+    return {"bench_costs": pa.Table.from_pylist(rows, schema=COSTS)}
 
 
 def library_versions() -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""Heads fitted and asked: in worker processes, in parallel, with limits; costs; a head fitted for good."""
+"""Fits and scores heads in parallel worker processes with limits; measures costs; fits the final model."""

@@ -1,4 +1,4 @@
-"""One cell computed: fit and predict in a worker process; or derived from the outcomes of its members."""
+"""Computes one cell: fits and predicts in a worker process, or derives it from the outcomes of its members."""
 
 import json
 import time
@@ -18,7 +18,7 @@ from featurestore.errors import reason
 
 
 def derive(cell: Cell, outcomes: list[Outcome]) -> Outcome:
-    """The result of a cell from those of its members: exact, since each member would be fitted just so again."""
+    """The outcome of a cell from those of its members: exact, since fitting the members again would give the same."""
     failed = [f"{m.head.name}: {o.message}" for m, o in zip(cell.members, outcomes, strict=True) if o.status != "ok"]
     if failed:
         return Outcome("failed", f"a member failed: {failed[0]}")
@@ -53,7 +53,7 @@ def rows_of(task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def run_cell(task: Task) -> Outcome:
-    """Fit and predict on one thread; whatever a head does wrong becomes a row that says so."""
+    """Fit and predict on one thread; any error of the head becomes a failed outcome with its message."""
     from threadpoolctl import threadpool_limits
 
     _one_torch_thread()
@@ -93,7 +93,7 @@ def _fit_and_predict(task: Task) -> Outcome:
 
 
 def fitted(task: Task, settings: dict[str, Any] | None = None) -> Classifier:
-    """The head of a task, fitted on its training rows; one model a label where rows have several."""
+    """The head of a task, fitted on its training rows; one model for each label in a multi-label task."""
     y = task.y[task.train]
     if y.ndim == 1:
         model = task.head.build(seed=task.seed, **(settings or {}))
@@ -113,7 +113,7 @@ def _one_torch_thread() -> None:
 
 
 def _worth_telling(warning: Any) -> bool:
-    """Notes on how well the fit went; not those on how libraries are to be called tomorrow."""
+    """Whether a warning is about the fit, not about future changes of a library."""
     return not issubclass(warning.category, (FutureWarning, DeprecationWarning, PendingDeprecationWarning))
 
 

@@ -17,7 +17,7 @@ WARM_ROWS = 12
 
 
 def measure(task: Task) -> Cost:
-    """Fit once and predict some test rows one by one; errors become a cost that says so."""
+    """Fit once and predict some test rows one by one; an error becomes the message of the cost."""
     from threadpoolctl import threadpool_limits
 
     try:
@@ -53,7 +53,7 @@ def _measure(task: Task) -> Cost:
 
 
 def _warm_up(task: Task) -> None:
-    """Fit on a few rows of each class: what a library loads when it is first used is no part of the fit."""
+    """Fit on a few rows of each class first, so that loading libraries is not measured."""
     labels = task.y[task.train]
     codes = labels if labels.ndim == 1 else labels[:, 0]
     few = np.concatenate([np.flatnonzero(codes == code)[:WARM_ROWS] for code in np.unique(codes)])

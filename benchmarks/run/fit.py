@@ -1,4 +1,4 @@
-"""A head fitted on all rows of a view for good, in a process of its own, with what its model's card says of it."""
+"""The final fit of a head on all rows of a view, in a worker process, and the card of the model."""
 
 import math
 import pickle
@@ -27,7 +27,7 @@ from featurestore.progress import Progress
 if TYPE_CHECKING:
     pass
 
-# Rows that a head is asked about before it is kept.
+# Rows that a fitted head must predict before it is accepted.
 ASKED = 8
 
 
@@ -81,7 +81,7 @@ def fit(
 
 
 def _fitted_apart(head: HeadSpec, dataset: EmbeddingDataset, seed: int, on_progress: Progress | None) -> Classifier:
-    """``head`` fitted in a process of its own: it may be anybody's code, and end the process that it runs in."""
+    """``head`` fitted in a worker process, since code of users may end the process that it runs in."""
     head.function()  # what its classifier is made of is known here too
     with tempfile.TemporaryDirectory(prefix="fit-") as folder:
         matrix = Path(folder, "X.npy")
@@ -127,7 +127,7 @@ def _plain(value: Any) -> Any:
 
 
 def _scores(store: FeatureStore, head: HeadSpec, dataset: EmbeddingDataset) -> list[dict[str, Any]]:
-    """What stored runs say of this head, with intervals, the best supported first; empty when there are none."""
+    """Scores of this head in stored runs, with intervals, the best supported first; empty when there are none."""
     found = []
     row, model = (dataset.backbone, head.name), model_key(head, dataset)
     for run in supporting(store, row, model, view=dataset.view, label=dataset.label):

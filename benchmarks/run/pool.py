@@ -1,10 +1,11 @@
-"""Tasks in processes of their own, with limits: one that crashes, hangs or eats memory fails alone."""
+"""Runs tasks in worker processes with limits: a task that crashes, hangs or uses too much memory fails alone."""
 
 import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -12,19 +13,21 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, TypeVar
 
 from benchmarks.run import worker
+from featurestore.errors import InputError
 from featurestore.progress import Progress
 
 TIME_LIMIT_SECONDS = 600.0
-# What a worker may take to be ready for its task, which is no part of the time limit.
+# Seconds in which a worker must be ready for its task; they do not count towards the time limit.
 START_SECONDS = 120.0
-# How long a worker may take to end what it left running.
+# Seconds that a worker gets to end its child processes.
 END_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 3600.0
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# What nearly every task needs; imported once, before workers are forked from the server.
+# Imported once by the server that workers are forked from, since nearly every task needs them.
 _PRELOAD = [
     "sklearn.pipeline",
     "sklearn.svm",
@@ -40,7 +43,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class _Worker:
-    """A process with a task, its number, and when it is stopped (`time.monotonic`)."""
+    """A worker process, the number of its task, and the time at which it is stopped (`time.monotonic`)."""
 
     process: BaseProcess
     pipe: connection.Connection
@@ -60,7 +63,7 @@ def computed(
     one_thread: bool = True,
     on_progress: Progress | None = None,
 ) -> Generator[tuple[int, Result]]:
-    """Number and result of each task, in the order in which they end.
+    """The number and result of each task, in the order in which the tasks end.
 
     Parameters
     ----------
@@ -78,10 +81,19 @@ def computed(
         Let libraries run on one thread; else on as many as they like, in processes that are started anew.
     on_progress
         Called with what a task gives to `worker.report`.
+
+    Raises
+    ------
+    InputError
+        When it is called in a worker process: a script starts a run whenever it is imported.
     """
+    if worker.is_worker():
+        raise InputError(
+            "put what starts the run below `if __name__ == '__main__':`, since worker processes load this file too"
+        )
     with _one_thread() if one_thread else contextlib.nullcontext():
         said = _messages(function, tasks, workers, time_limit, memory_limit_mb, fresh, one_thread)
-        with contextlib.closing(said):  # else the workers would go on when nobody asks for more
+        with contextlib.closing(said):  # stops the workers when the caller stops iterating
             for number, kind, content in said:
                 if kind != worker.PROGRESS:
                     yield number, content if kind == worker.DONE else failed(content)
@@ -98,7 +110,7 @@ def _messages(
     fresh: bool,
     forked: bool,
 ) -> Generator[tuple[int, str, Any]]:
-    """What each task sends, with its number: its progress, and at last its result or why there is none."""
+    """The messages of each task, with its number: progress, then its result or the reason of its failure."""
     waiting = deque(enumerate(tasks))
     crew: list[_Worker] = []
     try:
@@ -129,9 +141,10 @@ def _messages(
 
 def _started(context: Any, task: int, memory_limit_mb: int | None) -> _Worker:
     ours, theirs = context.Pipe()
-    # A daemon: multiprocessing would wait for another one, should the program end before it is stopped.
+    # A daemon, since at exit multiprocessing would wait for any other process.
     process = context.Process(target=worker.main, args=(theirs, memory_limit_mb), daemon=True)
-    with _handled(signal.SIG_IGN), theirs:  # inherited: else Ctrl-C while the process imports is a traceback
+    # The new process inherits the handler: without it, Ctrl-C during its imports would print a traceback.
+    with _handled(signal.SIG_IGN), theirs, _without_main():
         process.start()
     return _Worker(process, ours, task)
 
@@ -139,15 +152,15 @@ def _started(context: Any, task: int, memory_limit_mb: int | None) -> _Worker:
 def _send(one: _Worker, function: Callable[[Any], Any], task: Any, *, last: bool) -> None:
     try:
         work = pickle.dumps((function, task))
-    except Exception as error:  # an own head may be given anything
+    except Exception as error:  # the parameters of a user's head may be any objects
         work = pickle.dumps((worker.refuse, f"it can't be sent to a process of its own ({type(error).__name__})"))
     one.deadline = time.monotonic() + START_SECONDS
-    with contextlib.suppress(OSError):  # it has died, which is seen next
+    with contextlib.suppress(OSError):  # it has died: `_heard` reports that
         one.pipe.send((work, last))
 
 
 def _changed(crew: Sequence[_Worker]) -> list[_Worker]:
-    """Wait for a message, the end of a process or of a task's time, and return whose."""
+    """Wait for messages, ended processes and time limits; the workers that have one."""
     left = min(one.deadline for one in crew) - time.monotonic()
     known = [one.pipe for one in crew], [one.process.sentinel for one in crew]
     ready = connection.wait([*known[0], *known[1]], timeout=min(max(left, 0.0), LONGEST_WAIT_SECONDS))
@@ -156,13 +169,13 @@ def _changed(crew: Sequence[_Worker]) -> list[_Worker]:
 
 
 def _heard(one: _Worker, time_limit: float) -> tuple[str, Any]:
-    """The next message of a worker; one that can't send any more, or has no time left, has failed."""
+    """The next message of a worker, or FAILED with the reason when it has died or its time is over."""
     try:
         if one.pipe.poll():
             return one.pipe.recv()
     except (EOFError, OSError):
         one.process.join(END_SECONDS)
-    except Exception as error:  # whoever runs in that process can write to the pipe
+    except Exception as error:  # code of a head can write to the pipe too
         return worker.FAILED, (f"its process sent what can't be read ({type(error).__name__})", True)
     if not one.process.is_alive():
         return worker.FAILED, (f"its process died ({_cause(one.process.exitcode)})", True)
@@ -172,12 +185,12 @@ def _heard(one: _Worker, time_limit: float) -> tuple[str, Any]:
 
 
 def _stop(crew: Sequence[_Worker]) -> None:
-    """End workers and all that they started; nothing of them runs when this returns."""
+    """End workers and their child processes, and wait until none is left."""
     for one in crew:
         one.pipe.close()
         if one.process.is_alive():
             one.process.terminate()
-            _signal("kill", one, "SIGCONT")  # a head may have stopped the one that cleans up
+            _signal("kill", one, "SIGCONT")  # a head may have stopped the process that cleans up
     limit = time.monotonic() + END_SECONDS
     for one in crew:
         one.process.join(max(limit - time.monotonic(), 0.0))
@@ -188,7 +201,7 @@ def _stop(crew: Sequence[_Worker]) -> None:
 
 
 def _signal(send: str, one: _Worker, name: str) -> None:
-    """Where the system has such a call, and the process is there."""
+    """Call ``os.send(pid, signal)`` if the system has both and the process exists."""
     if hasattr(os, send) and hasattr(signal, name) and one.process.pid is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             getattr(os, send)(one.process.pid, getattr(signal, name))
@@ -202,19 +215,19 @@ def _cause(exitcode: int | None) -> str:
 
 
 def _context(*, forked: bool) -> Any:
-    """Processes are forked from a server that has the libraries loaded and runs no threads; else started anew."""
+    """Fork workers from a server that has loaded the libraries and runs no threads; else spawn them."""
     if not forked or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
-    with _handled(signal.SIG_IGN):  # as above, for the server
+    with _handled(signal.SIG_IGN), _without_main():  # as above, for the server
         forkserver.ensure_running()
     return context
 
 
 @contextlib.contextmanager
 def interrupted_later() -> Iterator[None]:
-    """Ctrl-C counts at the end: a worker that is just being started can't be stopped, and would outlive the run."""
+    """Defer Ctrl-C to the end of the block, for steps that must not be left half done."""
     came: list[int] = []
     with _handled(lambda number, _: came.append(number)):
         yield
@@ -223,8 +236,19 @@ def interrupted_later() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep new processes from importing the user's script, which would run all of it again in each of them."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
 def _handled(handler: Any) -> Iterator[None]:
-    """Another handler of Ctrl-C; only the main thread can set one, and only it is interrupted."""
+    """Set a handler of Ctrl-C for the block; only the main thread can, and only it is ever interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -237,7 +261,7 @@ def _handled(handler: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Libraries read these when they are loaded, so they are set before any worker is."""
+    """Set the variables by which libraries choose their number of threads, which they read when they are loaded."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:

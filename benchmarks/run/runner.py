@@ -1,29 +1,33 @@
-"""The only place where heads, backbones and splits meet: plans the cells and has the missing ones computed."""
+"""Compares heads over backbones: plans the cells, has the missing ones computed, measures what the heads cost."""
 
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks.finetune.bench import DEFAULT, Tuning, prepare
+from benchmarks.finetune.cells import DEFAULT, FineTuning, prepare
 from benchmarks.finetune.recipes import find as find_recipes
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
-from benchmarks.plan.cells import Cell, Cost
-from benchmarks.plan.checks import warnings_of
+from benchmarks.plan.cells import Cell, Cost, Plan
 from benchmarks.plan.dataset import EmbeddingDataset, aligned, from_store, shuffled
 from benchmarks.plan.protocols import Protocol
 from benchmarks.results import write as results
+from benchmarks.results.pending import Pending
 from benchmarks.run.cost import measure
+from benchmarks.run.execution import LAST_FLUSH_SECONDS, Execution, as_task
+from benchmarks.run.limits import Limits
+from benchmarks.run.planning import plan_run
 from benchmarks.run.pool import computed
-from benchmarks.run.work import Limits, Work, as_task
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 from featurestore.progress import Progress
 
-REFERENCE = "logistic_regression"
+# How long a run that has results of an earlier one to store waits for another writer.
+START_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -83,98 +87,70 @@ def run(
     InputError
         When the store holds no embeddings, or view, label, protocol or reference don't fit.
     """
-    recipes = find_recipes(finetune) if finetune else []
+    datasets = _datasets(store, backbones, view, label)
+    if canary:
+        datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
+    tuning = prepare(store, datasets[0], recipes=find_recipes(finetune), weights=weights) if finetune else None
+    shared = partial(plan_run, datasets=datasets, seed=seed, seeds=seeds, reference=reference, canary=canary)
+    plans = [shared(one, heads=heads or find([], protocol=one.name), tuning=tuning) for one in protocols]
+    return _carried_out(store, plans, limits or Limits(), tuning, cost, on_progress, on_cost)
+
+
+def _datasets(store: FeatureStore, backbones: Sequence[str], view: str, label: str) -> list[EmbeddingDataset]:
     names = list(backbones) or [info.name for info in store.backbones()]
     if not names:
         raise InputError(f"the store {str(store.path)!r} holds no embeddings: run `featurestore embed` first")
-    datasets = aligned([from_store(store, name, view=view, label=label) for name in dict.fromkeys(names)])
-    if canary:
-        datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
-    tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
-    plans = [
-        _plan(protocol, heads or find([], protocol=protocol.name), datasets, seed, seeds, reference, canary, tuning)
-        for protocol in protocols
-    ]
-    limits = limits or Limits()
+    return aligned([from_store(store, name, view=view, label=label) for name in dict.fromkeys(names)])
+
+
+def _carried_out(
+    store: FeatureStore,
+    plans: Sequence[Plan],
+    limits: Limits,
+    tuning: FineTuning | None,
+    cost: bool,
+    on_progress: Progress | None,
+    on_cost: Progress | None,
+) -> list[RunReport]:
     total, before, reports = sum(len(plan.cells) for plan in plans), 0, []
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Pending(store) as pending:
+        pending.adopt()
+        pending.store_all(wait_seconds=START_WAIT_SECONDS)
         for plan in plans:
             started = time.monotonic()
             done = results.stored_cells(store, [cell.key for cell in plan.cells])
             missing = [cell for cell in plan.cells if cell.key not in done]
-            run_id = results.start_run(store, plan)
-            done_before = before + len(plan.cells) - len(missing)
-            work = Work(store, run_id, Path(folder), limits, tuning, on_progress, done_before, total)
-            work.run(missing)
+            execution = Execution(
+                store,
+                results.start_run(store, plan),
+                Path(folder),
+                limits,
+                pending,
+                tuning=tuning,
+                on_progress=on_progress,
+                done=before + len(plan.cells) - len(missing),
+                total=total,
+            )
+            execution.run(missing)
             before += len(plan.cells)
-            reports.append(RunReport(run_id, len(plan.cells), len(missing), work.failed, time.monotonic() - started))
+            seconds = time.monotonic() - started
+            reports.append(RunReport(execution.run_id, len(plan.cells), len(missing), execution.failed, seconds))
             if cost and not plan.protocol.tunes:
-                _measure(store, plan.cells, Path(folder), limits, on_cost)
+                _measure(store, plan.cells, Path(folder), limits, pending, on_cost)
     return reports
 
 
-def _plan(
-    protocol: Protocol,
-    heads: Sequence[HeadSpec],
-    datasets: Sequence[EmbeddingDataset],
-    seed: int,
-    seeds: int,
-    reference: str | None,
-    canary: bool,
-    tuning: Tuning | None,
-) -> results.Plan:
-    """All cells; the rows are the same in every dataset, so the splits are too."""
-    splits = list(protocol.splits(datasets[0]))
-    cells: list[Cell] = []
-    for dataset in datasets:
-        for split in splits:
-            made: dict[tuple[str, int], Cell] = {}
-            # Those that are made of others come behind them.
-            for head in sorted(heads, key=lambda one: bool(one.members)):
-                for one in range(seed, seed + seeds) if head.random else [seed]:
-                    members = [made.get((name, one)) or made.get((name, seed)) for name in head.members]
-                    whole = tuple(member for member in members if member is not None)
-                    usable = whole if len(whole) == len(members) and (head.rule != "best" or protocol.tunes) else ()
-                    cell = Cell(head, dataset, split, one, protocol.tunes, usable)
-                    made[head.name, one] = cell
-                    cells.append(cell)
-    if tuning:
-        cells += tuning.cells(splits, range(seed, seed + seeds))
-    # One repeat behind the other: a run that is cut short has whole ones, of every backbone.
-    cells.sort(key=lambda cell: cell.split.repeat)
-    signs = [sign for dataset in datasets for sign in warnings_of(dataset, splits)]
-    return results.Plan(
-        protocol,
-        cells,
-        seed=seed,
-        seeds=seeds,
-        reference=_reference(reference, heads, datasets),
-        reference_named=reference is not None,
-        canary=canary,
-        warnings=list(dict.fromkeys(signs)),
-    )
-
-
-def _reference(wanted: str | None, heads: Sequence[HeadSpec], datasets: Sequence[EmbeddingDataset]) -> str:
-    """``backbone/head`` of the reference row: as named, else logistic regression, else the first head that learns."""
-    backbones, names = [dataset.backbone for dataset in datasets], [head.name for head in heads]
-    backbone, _, head = (wanted or "").rpartition("/")
-    if wanted is not None and (head not in names or backbone not in ("", *backbones)):
-        raise InputError(
-            f"got {wanted!r} as the reference, expected HEAD or BACKBONE/HEAD of this run "
-            f"(heads: {', '.join(names)}; backbones: {', '.join(backbones)})"
-        )
-    if not head:
-        head = REFERENCE if REFERENCE in names else next((name for name in names if name != "majority"), names[0])
-    return f"{backbone or backbones[0]}/{head}"
-
-
 def _measure(
-    store: FeatureStore, cells: Sequence[Cell], folder: Path, limits: Limits, on_progress: Progress | None
+    store: FeatureStore,
+    cells: Sequence[Cell],
+    folder: Path,
+    limits: Limits,
+    pending: Pending,
+    on_progress: Progress | None,
 ) -> None:
     """The cost of each head on each backbone, one at a time, on the first split of the whole training part.
 
-    One that failed there is left out: it would hang or crash again.
+    A head that failed on that split is left out, since it would hang or crash again.
     """
     good = results.stored_cells(store, [cell.key for cell in cells])
     have = results.measured_models(store)
@@ -202,4 +178,5 @@ def _measure(
                     on_progress(len(found), len(wanted))
     finally:
         if found:
-            results.store_costs(store, found)
+            pending.add(results.cost_tables(found))
+            pending.store_all(wait_seconds=LAST_FLUSH_SECONDS)

@@ -17,7 +17,7 @@ INNER_FOLDS = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """Settings, and the share of right answers that they gave on inner folds."""
+    """Settings, and their accuracy on inner folds."""
 
     settings: Mapping[str, Any]
     inner_score: float

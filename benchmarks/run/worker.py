@@ -1,4 +1,4 @@
-"""The process of a worker: runs one task after the other, and leaves nothing behind; who gives the tasks is `pool`.
+"""A worker process: runs the tasks that `pool` sends, one after the other, and leaves no processes behind.
 
 A worker is two processes. One runs the tasks, which are anybody's code. The other starts it, waits for it, and then
 kills whatever it left running: on Linux also child processes in sessions of their own.
@@ -24,7 +24,7 @@ _connections: list[Connection] = []
 
 
 def main(connection: Connection, memory_limit_mb: int | None) -> None:
-    """What a worker's process does until there is nobody to give it tasks."""
+    """The main function of a worker process; returns when `pool` has closed the connection."""
     if not hasattr(os, "fork"):
         _serve(connection, memory_limit_mb)
         return
@@ -41,23 +41,28 @@ def main(connection: Connection, memory_limit_mb: int | None) -> None:
                 _serve(connection, memory_limit_mb)
             code = 0
         finally:
-            os._exit(code)  # not through the exit handlers that a head may have left
+            os._exit(code)  # skips exit handlers that a head may have registered
     connection.close()
     _watch(runs_tasks)
 
 
 def report(done: int, total: int) -> None:
-    """How far the task is that this process runs."""
+    """Send the progress of the task that runs in this process to the runner."""
     for connection in _connections:
         connection.send((PROGRESS, (done, total)))
 
 
+def is_worker() -> bool:
+    """Whether this process runs tasks for another one."""
+    return bool(_connections)
+
+
 class _Refused(Exception):
-    """The message is why a task is not run."""
+    """Raised in place of a task that can't be run; the message is the reason."""
 
 
 def refuse(sentence: str) -> NoReturn:
-    """What is run instead of a task that can't be sent: it fails with this sentence."""
+    """Run in place of a task that can't be sent to a worker: it fails with this sentence."""
     raise _Refused(sentence)
 
 
@@ -67,7 +72,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _watch(runs_tasks: int) -> NoReturn:
-    """Wait for the process that runs the tasks, end what it left, and end as it did."""
+    """Wait for the process that runs the tasks, end its child processes, and exit with its exit code or signal."""
     signal.signal(signal.SIGTERM, lambda number, frame: _end(-number))
     threading.Thread(target=_end_with_runner, daemon=True).start()
     _, status = os.waitpid(runs_tasks, 0)
@@ -75,7 +80,7 @@ def _watch(runs_tasks: int) -> NoReturn:
 
 
 def _end_with_runner() -> None:
-    """Else a head that hangs would go on when the runner was killed: nobody is left to keep its time limit."""
+    """End this worker when the runner dies: only the runner would stop a head that hangs."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the main thread waits for it
     runner = multiprocessing.parent_process()
     if runner is not None:
@@ -84,7 +89,7 @@ def _end_with_runner() -> None:
 
 
 def _end(exitcode: int) -> NoReturn:
-    """Kill all processes below this one, and leave with an exit code, or by a signal where it is negative."""
+    """Kill all descendants and exit with ``exitcode``, or by signal ``-exitcode`` where it is negative."""
     while children := _children(os.getpid()):  # those whose parent is killed become children of this process
         for child in children:
             with contextlib.suppress(ProcessLookupError):
@@ -100,18 +105,18 @@ def _end(exitcode: int) -> NoReturn:
 
 
 def _children(process: int) -> list[int]:
-    """The children of a process; none where /proc doesn't tell."""
+    """The child processes of a process, from /proc; empty on systems without it."""
     return [int(pid) for file in Path(f"/proc/{process}/task").glob("*/children") for pid in file.read_text().split()]
 
 
 def _left() -> list[int]:
-    """What a task left running: children of this process, and those that became children of its watcher."""
+    """Processes that a task left running: children of this process, and orphans that its watcher inherited."""
     own = os.getpid()
     return [child for parent in (own, os.getppid()) for child in _children(parent) if child != own]
 
 
 def _serve(connection: Connection, memory_limit_mb: int | None) -> None:
-    """Run tasks until the runner closes the connection, or one leaves threads or processes running."""
+    """Run tasks until the runner closes the connection, or a task leaves threads or processes running."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     _redirect()
@@ -139,7 +144,7 @@ def _answered(work: bytes, memory_limit_mb: int | None) -> tuple[str, Any]:
     except MemoryError:
         limit = "there is" if memory_limit_mb is None else f"{memory_limit_mb} MB"
         return FAILED, f"stopped: it needed more memory than {limit}"
-    except BaseException as error:  # a head may raise what ends a process
+    except BaseException as error:  # a head may raise SystemExit
         return FAILED, f"{type(error).__name__} ended its task"
 
 
@@ -147,13 +152,13 @@ def _pickled(message: tuple[str, Any], last: bool) -> bytes:
     kind, content = message
     try:
         return pickle.dumps((kind, (content, last)))
-    except Exception as error:  # an own head's result holds anything
+    except Exception as error:  # the result of a user's head may hold any object
         return pickle.dumps((FAILED, (f"its result can't be sent ({type(error).__name__})", last)))
 
 
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
-    """Folder, environment and alarm are those of the worker again when the next task comes."""
+    """Restore the working folder, environment variables and alarm after a task, for the next one."""
     folder, environment = os.getcwd(), dict(os.environ)
     try:
         yield
@@ -168,7 +173,7 @@ def _restored() -> Iterator[None]:
 
 
 def _redirect() -> None:
-    """What a head prints goes to stderr: stdout is the command's own; and nobody answers what it asks."""
+    """Send what a head prints to stderr, since stdout belongs to the command, and give it an empty stdin."""
     sys.stdout = sys.stderr
     with contextlib.suppress(OSError):  # the runner has no such streams
         os.dup2(2, 1)

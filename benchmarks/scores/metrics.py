@@ -33,11 +33,11 @@ def confusion(y: Labels, proba: Probabilities) -> NDArray[np.int64]:
 
 def per_class(counts: NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
     """``precision``, ``recall``, ``f1`` and ``support`` of each class from a confusion matrix; 0 where undefined."""
-    right, true, told = np.diag(counts).astype(float), counts.sum(1), counts.sum(0)
+    right, true, predicted = np.diag(counts).astype(float), counts.sum(1), counts.sum(0)
     return {
-        "precision": right / np.maximum(told, 1),
+        "precision": right / np.maximum(predicted, 1),
         "recall": right / np.maximum(true, 1),
-        "f1": 2 * right / np.maximum(true + told, 1),
+        "f1": 2 * right / np.maximum(true + predicted, 1),
         "support": true.astype(float),
     }
 
@@ -106,9 +106,9 @@ def _map(y: Labels, proba: Probabilities) -> float:
 
 def _multilabel_f1(average: str) -> Callable[[Labels, Probabilities], float]:
     def score(y: Labels, proba: Probabilities) -> float:
-        told, truth = proba >= 0.5, y.astype(bool)
+        predicted, truth = proba >= 0.5, y.astype(bool)
         axis = None if average == "micro" else 0
-        right, count = (told & truth).sum(axis), told.sum(axis) + truth.sum(axis)
+        right, count = (predicted & truth).sum(axis), predicted.sum(axis) + truth.sum(axis)
         return float(np.mean(2 * right / np.maximum(count, 1)))
 
     return score
@@ -146,13 +146,13 @@ MULTILABEL_METRICS = _records(
 TASKS = {"multiclass": METRICS, "multilabel": MULTILABEL_METRICS}
 
 
-def wilson(successes: float, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The Wilson score interval of a rate, 95 % by default (Wilson, JASA 22, 1927).
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of the rate ``successes / n`` (Wilson, JASA 22, 1927), from statsmodels.
 
     >>> [round(bound, 3) for bound in wilson(91, 163)]
     [0.482, 0.632]
     """
-    rate = successes / n
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return float(centre - half), float(centre + half)
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(successes, n, alpha=0.05, method="wilson")
+    return float(low), float(high)

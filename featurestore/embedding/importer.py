@@ -13,7 +13,7 @@ from featurestore.catalog.writer import Writer, open_writer
 from featurestore.collections.ingest import image_rows
 from featurestore.collections.scan import images_table
 from featurestore.embedding.staging import present_rows, publish_vectors, replaced_revision
-from featurestore.embedding.vector_files import Vectors, read_vectors_file
+from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
 from featurestore.files import file_hash
 from featurestore.storage.names import check_identifier
 
@@ -90,7 +90,7 @@ def import_embeddings(
     )
 
 
-def _add_external(writer: Writer, vectors: Vectors) -> int:
+def _add_external(writer: Writer, vectors: ImportedVectors) -> int:
     """Give every id that the store has never seen a row in `images`, so that views can join it."""
     rows = image_rows(writer)
     seen = {row["ImgId"] for row in rows}

@@ -24,7 +24,7 @@ DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, zlib.error)
 
 
 @dataclass(frozen=True)
-class Vectors:
+class ImportedVectors:
     """Vectors ``X`` ``(n, d)`` float32, the ids ``(n,)`` int64 and the file names of their images."""
 
     ids: NDArray[np.int64]
@@ -32,7 +32,7 @@ class Vectors:
     X: NDArray[np.float32]
 
 
-def read_vectors_file(file: Path, ids: Path | None = None) -> Vectors:
+def read_vectors_file(file: Path, ids: Path | None = None) -> ImportedVectors:
     """Read a CSV, CSV.gz, Parquet or ``.npy`` file; ``ids`` names the ids of an ``.npy``.
 
     Raises
@@ -140,7 +140,7 @@ def _refuse_twice(names: Sequence[str], file: Path) -> None:
         raise InputError(f"{file}: the column {twice[0]!r} stands there more than once: rename or remove the other")
 
 
-def _from_table(table: pa.Table, file: Path) -> Vectors:
+def _from_table(table: pa.Table, file: Path) -> ImportedVectors:
     columns = table.column_names
     if "ImgName" not in columns and "ImgId" not in columns:
         raise InputError(f"{file}: got the columns {', '.join(columns[:6])}; expected ImgName or ImgId, and 0 … d-1")
@@ -155,13 +155,13 @@ def _from_table(table: pa.Table, file: Path) -> Vectors:
     ids = _whole_numbers(table["ImgId"], file) if "ImgId" in columns else None
     if "ImgName" not in columns:
         assert ids is not None
-        return Vectors(ids, [f"{img_id}.jpg" for img_id in ids.tolist()], X)
+        return ImportedVectors(ids, [f"{img_id}.jpg" for img_id in ids.tolist()], X)
     names = [str(name) for name in table["ImgName"].to_pylist()]
     named = np.array([_id_of(name, file) for name in names], np.int64)
     if ids is not None and (ids != named).any():
         row = int((ids != named).argmax())
         raise EmbeddingError(f"{file}: row {row + 1} has the ImgId {ids[row]} and the ImgName {names[row]!r}: mend one")
-    return Vectors(named, names, X)
+    return ImportedVectors(named, names, X)
 
 
 def _from_lists(column: pa.ChunkedArray, file: Path) -> NDArray[np.floating]:
@@ -194,7 +194,7 @@ def _whole_numbers(column: pa.ChunkedArray, file: Path) -> NDArray[np.int64]:
     return np.asarray(column.cast(pa.int64()).to_numpy(), np.int64)
 
 
-def _from_npy(file: Path, ids: Path | None) -> Vectors:
+def _from_npy(file: Path, ids: Path | None) -> ImportedVectors:
     if ids is None or not ids.is_file():
         raise InputError(f"{file} holds no ids: name them with --ids FILE (.npy, or one a line), got {ids}")
     X = _load_array(file)
@@ -202,7 +202,7 @@ def _from_npy(file: Path, ids: Path | None) -> Vectors:
     if X.ndim != 2 or len(X) != len(names):
         raise InputError(f"{file} has the shape {X.shape} and {ids} {len(names)} ids; expected (n, d) and n ids")
     numbers = np.array([_id_of(name, ids) for name in names], np.int64)
-    return Vectors(numbers, [name if "." in name else f"{name}.jpg" for name in names], X)
+    return ImportedVectors(numbers, [name if "." in name else f"{name}.jpg" for name in names], X)
 
 
 def _read_names(ids: Path) -> list[str]:
@@ -237,7 +237,7 @@ def _id_of(name: str, file: Path) -> int:
     return int(stem)
 
 
-def _check(vectors: Vectors, file: Path) -> Vectors:
+def _check(vectors: ImportedVectors, file: Path) -> ImportedVectors:
     """Refuse what can't be stored, by name."""
     if not len(vectors.ids) or not vectors.X.shape[1]:
         raise EmbeddingError(f"{file} holds no embeddings: got the shape {vectors.X.shape}")
@@ -255,4 +255,4 @@ def _check(vectors: Vectors, file: Path) -> Vectors:
             f"{file}: {len(bad)} of {len(X)} vectors can't be stored, first {vectors.names[row]}: {why}; "
             "nothing was imported"
         )
-    return Vectors(vectors.ids, vectors.names, X)
+    return ImportedVectors(vectors.ids, vectors.names, X)

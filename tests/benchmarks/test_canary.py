@@ -67,7 +67,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 def canary(store, folder, capfd, monkeypatch, *arguments, share=1.0):  # type: ignore[no-untyped-def]
     file = folder / "own.py"
     file.write_text(LEAKING.replace("{store!r}", repr(str(store.path))).replace("{share}", str(share)))
-    monkeypatch.setattr("benchmarks.run.work.computed", in_this_process)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     command = ["benchmarks", "canary", "--store", str(store.path), "--view", "tags", "--label", "Tags", "--folds", "2"]
     monkeypatch.setattr("sys.argv", [*command, "--backbone", "a", "--head-file", str(file), *arguments])
     capfd.readouterr()

@@ -15,7 +15,7 @@ from benchmarks.heads.knn import CosineNeighbors
 from benchmarks.heads.logistic_regression import TunedLogisticRegression
 from benchmarks.heads.registry import HEADS
 from benchmarks.heads.ridge import LeaveOneOutRidge
-from benchmarks.heads.space import SCALINGS, Coordinates, UnitScale
+from benchmarks.heads.scaling import SCALINGS, PrincipalCoordinates, UnitScaler
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def parts() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("rows", [40, 150])
 def test_coordinates_keep_every_product(scaling: str, rows: int) -> None:
     X, _ = example(150, 60)
-    scale, space = UnitScale(scaling).fit(X[:rows]), Coordinates(scaling)
+    scale, space = UnitScaler(scaling).fit(X[:rows]), PrincipalCoordinates(scaling)
     found = space.fit_transform(X[:rows])
     plain = scale.transform(X)
     assert found.shape[1] <= min(rows, 60)
@@ -41,13 +41,13 @@ def test_coordinates_keep_every_product(scaling: str, rows: int) -> None:
 def test_standardised_is_standardised(parts) -> None:  # type: ignore[no-untyped-def]
     train, _, test = parts
     plain = StandardScaler().fit(train.astype(np.float64)).transform(test.astype(np.float64))
-    np.testing.assert_allclose(UnitScale("standard").fit(train).transform(test) * np.sqrt(260), plain, atol=1e-5)
+    np.testing.assert_allclose(UnitScaler("standard").fit(train).transform(test) * np.sqrt(260), plain, atol=1e-5)
 
 
 def test_a_constant_column_carries_nothing() -> None:
     X, _ = example(50, 10)
     X[:, 4] = 0.1
-    assert np.abs(UnitScale("standard").fit_transform(X)[:, 4]).max() == 0
+    assert np.abs(UnitScaler("standard").fit_transform(X)[:, 4]).max() == 0
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
@@ -57,7 +57,7 @@ def test_logistic_regression_is_a_grid_search_over_pipelines(parts, shuffled: bo
     Cs = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
     fast = TunedLogisticRegression(scalings=("standard",), Cs=Cs, tol=1e-10).fit(train, y)
     # The scale of the training part is given, as it is to the inner folds of the head.
-    scale = UnitScale("standard").fit(train)
+    scale = UnitScaler("standard").fit(train)
     plain = GridSearchCV(
         LogisticRegression(tol=1e-10, max_iter=5000),
         {"C": list(Cs)},
@@ -72,7 +72,7 @@ def test_ridge_is_that_of_scikit_learn(parts) -> None:  # type: ignore[no-untype
     train, y, test = parts
     alphas = (0.1, 1.0, 3.0, 10.0)
     fast = LeaveOneOutRidge(scalings=("standard",), alphas=alphas).fit(train, y)
-    scale = UnitScale("standard").fit(train)
+    scale = UnitScaler("standard").fit(train)
     plain = RidgeClassifierCV(alphas).fit(scale.transform(train), y)
     assert fast.chosen_["alpha"] == plain.alpha_
     np.testing.assert_allclose(fast.decision_function(test), plain.decision_function(scale.transform(test)), atol=1e-6)
@@ -82,7 +82,7 @@ def test_leave_one_out_leaves_one_out(parts) -> None:  # type: ignore[no-untyped
     from sklearn.linear_model import Ridge
 
     train, y, _ = parts
-    rows = Coordinates("standard").fit_transform(train)
+    rows = PrincipalCoordinates("standard").fit_transform(train)
     targets = np.where(y[:, None] == np.arange(3), 1.0, -1.0)
     values = (rows**2).sum(axis=0)
     weights = (rows.T @ (targets - targets.mean(axis=0))) / (values + 2.0)[:, None]
@@ -97,7 +97,7 @@ def test_leave_one_out_leaves_one_out(parts) -> None:  # type: ignore[no-untyped
 def test_machines_on_one_matrix_are_machines_on_rows(kernel: str, parts) -> None:  # type: ignore[no-untyped-def]
     train, y, test = parts
     fast = KernelSVM(kernel=kernel, Cs=(1.0,), tol=1e-9).fit(train, y)
-    scale = UnitScale("standard").fit(train)
+    scale = UnitScaler("standard").fit(train)
     plain = SVC(C=1.0, kernel=kernel, gamma=fast.gamma_, tol=1e-9).fit(scale.transform(train), y)
     products = fast._products(scale.transform(test), fast.rows_)
     np.testing.assert_allclose(

@@ -14,7 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from study_loop import StudyLoop
 from support import CountingBackbone, jpeg
 
-from benchmarks.finetune import bench, frozen, recipes
+from benchmarks.finetune import cells as finetune_cells
+from benchmarks.finetune import frozen_features as frozen
+from benchmarks.finetune import recipes
 from benchmarks.finetune import weights as weights_module
 from benchmarks.finetune.make_weights import make_weights
 from benchmarks.finetune.train import fit_predict
@@ -328,7 +330,7 @@ def test_epochs_are_told_and_an_interrupt_passes(weights: Weights, images: froze
 def test_training_that_explodes_is_a_failed_row(weights: Weights, images: frozen.FrozenImages) -> None:
     recipe = replace(short("resnet50_layer4", weights), body_learning_rate=1e30, learning_rate=1e30)
     outcome = fit_predict(recipe, images, Y, SPLIT, n_classes=3, seed=0, weights=weights)
-    assert (outcome.status, outcome.message) == ("failed", "ValueError: training went to NaN")
+    assert (outcome.status, outcome.message) == ("failed", "ValueError: training diverged, its probabilities are NaN")
 
 
 # The seam to the runner
@@ -348,10 +350,10 @@ def splits(dataset: EmbeddingDataset) -> list[Split]:
 def test_rows_like_those_of_any_head(
     store: FeatureStore, dataset: EmbeddingDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tuning = bench.prepare(store, dataset, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
+    tuning = finetune_cells.prepare(store, dataset, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
     cells = tuning.cells(splits(dataset), [0, 1])
     assert len({cell.key for cell in cells}) == len(cells) == 4
-    outcomes = list(bench.computed(tuning, cells))
+    outcomes = list(finetune_cells.computed(tuning, cells))
     assert [cell for cell, _ in outcomes] == cells
     for cell, outcome in outcomes:
         assert (cell.head.name, cell.dataset.backbone) == ("resnet50_head (SYNTHETIC, not a ResNet50)", "tiny")
@@ -359,7 +361,7 @@ def test_rows_like_those_of_any_head(
         assert outcome.status == "ok"
         assert outcome.proba.shape == (len(cell.split.test), len(dataset.classes))
     decoded = count_decodes(monkeypatch)
-    (_, again), *_ = bench.computed(tuning, cells[:1])
+    (_, again), *_ = finetune_cells.computed(tuning, cells[:1])
     assert not decoded
     np.testing.assert_array_equal(again.proba, outcomes[0][1].proba)
 
@@ -368,7 +370,7 @@ def test_a_key_holds_all_that_decides(
     store: FeatureStore, dataset: EmbeddingDataset, folder: Path, tmp_path: Path
 ) -> None:
     def key(weights: Path | str) -> str:
-        tuning = bench.prepare(store, dataset, recipes=recipes.find(["resnet50_head"]), weights=str(weights))
+        tuning = finetune_cells.prepare(store, dataset, recipes=recipes.find(["resnet50_head"]), weights=str(weights))
         return tuning.cells(splits(dataset), [0])[0].key
 
     other = make_weights(tmp_path / "tiny", architecture=TINY, seed=1)
@@ -384,24 +386,24 @@ def test_a_key_holds_all_that_decides(
 def test_without_weights_or_images_every_row_says_so(
     store: FeatureStore, dataset: EmbeddingDataset, folder: Path
 ) -> None:
-    tuning = bench.prepare(store, dataset, recipes=recipes.find([]), weights="./nowhere")
-    outcomes = [outcome for _, outcome in bench.computed(tuning, tuning.cells(splits(dataset), [0]))]
+    tuning = finetune_cells.prepare(store, dataset, recipes=recipes.find([]), weights="./nowhere")
+    outcomes = [outcome for _, outcome in finetune_cells.computed(tuning, tuning.cells(splits(dataset), [0]))]
     assert len(outcomes) == 4
     assert {(one.status, one.message[:46]) for one in outcomes} == {
         ("failed", "there is no folder of weights './nowhere': giv")
     }
     row = store.sql("SELECT folder, ImgName FROM images WHERE ImgId = ?", [int(dataset.ids[0])]).to_pylist()[0]
     Path(row["folder"], row["ImgName"]).unlink()
-    tuning = bench.prepare(store, dataset, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
-    (_, outcome), *_ = bench.computed(tuning, tuning.cells(splits(dataset), [0]))
+    tuning = finetune_cells.prepare(store, dataset, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
+    (_, outcome), *_ = finetune_cells.computed(tuning, tuning.cells(splits(dataset), [0]))
     assert outcome.status == "failed"
     assert "bring it back" in outcome.message
 
 
 def test_several_labels_are_no_task_for_it(store: FeatureStore, dataset: EmbeddingDataset, folder: Path) -> None:
     several = replace(dataset, y=np.zeros((len(dataset.y), 2), np.int64))
-    tuning = bench.prepare(store, several, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
-    (_, outcome), *_ = bench.computed(tuning, tuning.cells(splits(dataset), [0]))
+    tuning = finetune_cells.prepare(store, several, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
+    (_, outcome), *_ = finetune_cells.computed(tuning, tuning.cells(splits(dataset), [0]))
     assert (outcome.status, outcome.message[:43]) == ("failed", "fine-tuning has recipes for one label a pos")
 
 

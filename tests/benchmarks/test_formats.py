@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmarks.report.tables import published_rows, render
+from benchmarks.report.tables import published_rows, tables_as_text
 
 
 def shaped(**changes: object) -> dict[str, object]:
@@ -18,7 +18,7 @@ def shaped(**changes: object) -> dict[str, object]:
 
 
 def test_latex_is_balanced_and_escaped() -> None:
-    text = render([shaped()], "latex")
+    text = tables_as_text([shaped()], "latex")
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     layout = re.search(r"begin{tabular}{([lr]+)}", text)
     assert layout
@@ -32,7 +32,7 @@ def test_latex_is_balanced_and_escaped() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120, 160, None])
 def test_a_terminal_gets_as_many_columns_as_it_is_wide(width: int | None) -> None:
-    text = render([shaped()], "terminal", width=width)
+    text = tables_as_text([shaped()], "terminal", width=width)
     assert max(map(len, text.splitlines())) <= (width or 1000)
     heading = next(line for line in text.splitlines() if line.startswith("backbone"))
     row = next(line for line in text.splitlines() if line.startswith("a_b"))
@@ -50,5 +50,5 @@ def test_a_terminal_gets_as_many_columns_as_it_is_wide(width: int | None) -> Non
 def test_a_real_table_is_not_marked() -> None:
     table = shaped(synthetic=False) | {"synthetic": False}
     for form in ("terminal", "markdown", "latex"):
-        assert "SYNTHETIC" not in render([table], form)
-    assert "≈RS" not in render([table], "terminal")
+        assert "SYNTHETIC" not in tables_as_text([table], form)
+    assert "≈RS" not in tables_as_text([table], "terminal")

@@ -19,7 +19,7 @@ from benchmarks.plan.protocols import Protocol
 from benchmarks.results.read import comparison, runs
 from benchmarks.run import runner
 from benchmarks.run.fit import fit
-from benchmarks.run.work import Limits
+from benchmarks.run.limits import Limits
 from featurestore import FeatureStore
 from featurestore.catalog import views
 from featurestore.commands.options import run_command

@@ -20,7 +20,7 @@ from benchmarks.report.tables import tables
 from benchmarks.results.breakdown import ImageVerdict, rows_of, verdicts
 from benchmarks.results.read import comparison, runs
 from benchmarks.run import runner
-from benchmarks.run.work import Limits
+from benchmarks.run.limits import Limits
 from benchmarks.scores.metrics import METRICS
 from featurestore import FeatureStore
 from featurestore.commands.options import run_command

@@ -12,11 +12,11 @@ from bench_store import IDS, add_backbone, in_this_process, make_store
 
 from benchmarks.heads.registry import find
 from benchmarks.models.folder import Model
-from benchmarks.models.predict import answer
+from benchmarks.models.predict import predict_images
 from benchmarks.plan.dataset import aligned, from_store
 from benchmarks.plan.protocols import Protocol
 from benchmarks.report.page import write_html
-from benchmarks.report.tables import notes, render, tables
+from benchmarks.report.tables import notes, tables, tables_as_text
 from benchmarks.run import runner
 from benchmarks.run.fit import fit
 from featurestore import FeatureStore
@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    monkeypatch.setattr("benchmarks.run.work.computed", in_this_process)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 
@@ -117,9 +117,9 @@ def test_every_table_says_how_many(store: FeatureStore, tmp_path: Path) -> None:
     assert (table["n_rows"], table["n_unlabelled"], table["n_rare"]) == (40, 20, 0)
     assert sentence in notes(table)
     for form in ("terminal", "markdown", "latex"):
-        assert sentence in render(found, form)
-    assert json.loads(render(found, "json"))[0]["n_unlabelled"] == 20
-    (row,) = csv.DictReader(io.StringIO(render(found, "csv")))
+        assert sentence in tables_as_text(found, form)
+    assert json.loads(tables_as_text(found, "json"))[0]["n_unlabelled"] == 20
+    (row,) = csv.DictReader(io.StringIO(tables_as_text(found, "csv")))
     assert (row["n_rows"], row["n_unlabelled"]) == ("40", "20")
     write_html(store, found, tmp_path / "page.html")
     assert sentence in (tmp_path / "page.html").read_text("utf-8")
@@ -134,7 +134,7 @@ def test_an_image_without_a_label_is_no_labelled_neighbour(store: FeatureStore, 
     spec.name, spec.embed_dim = "a", card["embed_dim"]
     backbone = SimpleNamespace(spec=spec, embed=lambda images: store.features("a").X[:1])
     folder = store.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py()
-    (one,) = answer([Path(folder, "100.jpg")], Model(classifier, card), backbone, store=store, k=60)
+    (one,) = predict_images([Path(folder, "100.jpg")], Model(classifier, card), backbone, store=store, k=60)
     assert len(one.neighbours) == 40
     assert {neighbour["label"] for neighbour in one.neighbours} == set(card["classes"])
 

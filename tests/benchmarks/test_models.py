@@ -19,7 +19,7 @@ from benchmarks.heads.base import HeadSpec, load_file
 from benchmarks.heads.contract import example
 from benchmarks.heads.registry import HEADS, find
 from benchmarks.models import folder as models
-from benchmarks.models.predict import answer
+from benchmarks.models.predict import predict_images
 from benchmarks.run.fit import fit
 from featurestore import FeatureStore
 from featurestore.commands.options import run_command
@@ -104,19 +104,19 @@ def test_changed_bytes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"sha256": None}, "lacks or garbles sha256"),
+        ({"sha256": None}, "has no valid sha256"),
         ({"sha256": {}}, "is not the file that was written"),
-        ({"classes": None, "synthetic": "no"}, "lacks or garbles classes, synthetic"),
+        ({"classes": None, "synthetic": "no"}, "has no valid classes, synthetic"),
         ({"classes": ["a"]}, "names 1 classes, which are not those of the model"),
         ({"format": 99}, "is no card of format 1"),
-        ({"classes": ["a", "b", "b"]}, "lacks or garbles classes"),
-        ({"classes": ["a", "b", 3]}, "lacks or garbles classes"),
-        ({"classes": 10**9}, "lacks or garbles classes"),
-        ({"backbone": ["descriptors"]}, "lacks or garbles backbone"),
-        ({"sources": [1], "weights": [None]}, "lacks or garbles weights, sources"),
-        ({"embed_dim": True}, "lacks or garbles embed_dim"),
-        ({"embed_dim": float("nan"), "view": ["v"]}, "lacks or garbles embed_dim, view"),
-        ({"embed_dim": -60}, "lacks or garbles embed_dim"),
+        ({"classes": ["a", "b", "b"]}, "has no valid classes"),
+        ({"classes": ["a", "b", 3]}, "has no valid classes"),
+        ({"classes": 10**9}, "has no valid classes"),
+        ({"backbone": ["descriptors"]}, "has no valid backbone"),
+        ({"sources": [1], "weights": [None]}, "has no valid weights, sources"),
+        ({"embed_dim": True}, "has no valid embed_dim"),
+        ({"embed_dim": float("nan"), "view": ["v"]}, "has no valid embed_dim, view"),
+        ({"embed_dim": -60}, "has no valid embed_dim"),
         ({"sha256": {models.MODEL: ["x"]}}, "is not the file that was written"),
     ],
 )
@@ -251,7 +251,7 @@ def test_a_poster_is_told_and_has_neighbours(bench: FeatureStore, tmp_path: Path
     classifier, card = fit(bench, find(["knn"])[0], "counting")
     models.save(classifier, card, tmp_path / "model")
     model = models.load(tmp_path / "model")
-    (one,) = answer([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(), store=bench, k=2)
+    (one,) = predict_images([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(), store=bench, k=2)
     assert list(one.proba) == sorted(one.proba, key=lambda name: -one.proba[name])
     assert sum(one.proba.values()) == pytest.approx(1)
     assert one.neighbours[0]["ImgId"] == 104
@@ -259,12 +259,12 @@ def test_a_poster_is_told_and_has_neighbours(bench: FeatureStore, tmp_path: Path
     assert card["scores"] == []
     assert "not measured" in (tmp_path / "model" / "README.md").read_text()
     with pytest.raises(InputError, match="the model learned from revision"):
-        answer([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(weights="other"), store=None)
+        predict_images([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(weights="other"), store=None)
     (tmp_path / "text.jpg").write_text("no image")
     with pytest.raises(InputError, match="is no usable image"):
-        answer([tmp_path / "text.jpg"], model, CountingBackbone())
+        predict_images([tmp_path / "text.jpg"], model, CountingBackbone())
     with pytest.raises(InputError, match="can't be read"):
-        answer([tmp_path / "none.jpg"], model, CountingBackbone())
+        predict_images([tmp_path / "none.jpg"], model, CountingBackbone())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
 from benchmarks.results import read as queries
 from benchmarks.run import runner
-from benchmarks.run.work import Limits
+from benchmarks.run.limits import Limits
 from featurestore import FeatureStore
 
 PRINT = """
@@ -19,12 +19,12 @@ import sys
 import featurestore
 from pathlib import Path
 from benchmarks.report.page import write_html
-from benchmarks.report.tables import FORMATS, render, tables
+from benchmarks.report.tables import FORMATS, tables_as_text, tables
 store = featurestore.open(sys.argv[1])
 for threads in sys.argv[2:]:
     store.connection.execute(f"SET threads = {threads}")
     found = tables(store)
-    print(*(render(found, form) for form in FORMATS))
+    print(*(tables_as_text(found, form) for form in FORMATS))
 page = Path(sys.argv[1]) / "page.html"
 write_html(store, found, page)
 print(page.read_text("utf-8"))
@@ -68,7 +68,7 @@ def test_processes_print_equal_bytes(bench: FeatureStore) -> None:
 def test_scores_that_differ_by_rounding_errors_go_by_name(
     bench: FeatureStore, noise: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = queries.ask
+    asked = queries.run_query
 
     def noisy(store: FeatureStore, name: str, parameters: object):  # type: ignore[no-untyped-def]
         table = asked(store, name, parameters)
@@ -84,6 +84,6 @@ def test_scores_that_differ_by_rounding_errors_go_by_name(
         return Rows()
 
     expected = [(row["backbone"], row["head"]) for row in queries.comparison(bench, queries.runs(bench)[0])]
-    monkeypatch.setattr(queries, "ask", noisy)
+    monkeypatch.setattr(queries, "run_query", noisy)
     found = queries.comparison(bench, queries.runs(bench)[0])
     assert [(row["backbone"], row["head"]) for row in found] == expected

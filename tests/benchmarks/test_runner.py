@@ -26,13 +26,14 @@ from benchmarks.heads.registry import find
 from benchmarks.plan.cells import Cell
 from benchmarks.plan.dataset import from_store
 from benchmarks.plan.protocols import Protocol
-from benchmarks.report.tables import notes, published_rows, render, tables
-from benchmarks.results.canary import watch
+from benchmarks.report.tables import notes, published_rows, tables, tables_as_text
+from benchmarks.results.canary import canary_results
 from benchmarks.results.read import backfill, comparison, predictions, runs, split_scores
 from benchmarks.run import pool, runner
 from benchmarks.run.cost import measure
+from benchmarks.run.execution import as_task
+from benchmarks.run.limits import Limits
 from benchmarks.run.pool import computed
-from benchmarks.run.work import Limits, as_task
 from benchmarks.scores.metrics import METRICS
 from featurestore import FeatureStore
 from featurestore.catalog import views
@@ -156,7 +157,7 @@ def test_a_failing_head_is_a_row_and_the_others_finish(bench: FeatureStore) -> N
     assert rows["crashing_raise"]["accuracy"] is None
     assert rows["crashing_raise"]["failure"] == "RuntimeError: out of luck"
     assert "no probabilities" in rows["crashing_nan"]["failure"]
-    text = render(tables(bench), "terminal")
+    text = tables_as_text(tables(bench), "terminal")
     assert "crashing_raise failed in 3 of 3: RuntimeError: out of luck" in text
     (again,) = runner.run(bench, heads=heads, protocols=[Protocol("cv", folds=3)], limits=Limits(workers=1))
     assert again.computed == 6, "what failed is tried again"
@@ -216,10 +217,10 @@ def test_the_table_in_every_format(bench: FeatureStore) -> None:
     assert {table["protocol"] for table in found} == {"cv", "study"}
     study = next(table for table in found if table["protocol"] == "study")
     assert not any(row["published"] for row in study["rows"]), "the published rows are of other classes"
-    assert json.loads(render(found, "json"))[0]["rows"]
-    assert "| counting | knn |" in render(found, "markdown")
+    assert json.loads(tables_as_text(found, "json"))[0]["rows"]
+    assert "| counting | knn |" in tables_as_text(found, "markdown")
     assert any("not significantly different from the best" in note for note in notes(found[0]))
-    frame = pd.read_csv(io.StringIO(render(found, "csv")))
+    frame = pd.read_csv(io.StringIO(tables_as_text(found, "csv")))
     assert len(frame) == sum(len(table["rows"]) for table in found)
     assert frame.columns[:6].tolist() == ["protocol", "view", "label", "task", "backbone", "head"]
     for table in found:
@@ -389,7 +390,7 @@ def test_what_dies_hangs_or_eats_memory_fails_alone(bench: FeatureStore) -> None
 
 def test_the_ensemble_is_the_mean_of_its_stored_members(bench: FeatureStore) -> None:
     members = ("knn", "lda", "ridge")
-    spec = HeadSpec("few", "a mean", "benchmarks.heads.ensemble:make", {"members": members}, members=members)
+    spec = HeadSpec("few", "a mean", "benchmarks.heads.ensemble:build_ensemble", {"members": members}, members=members)
     plan = {"protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
     (fitted,) = runner.run(bench, heads=[spec], **plan)
     plain = proba_of(bench, "few")
@@ -408,7 +409,9 @@ def proba_of(store: FeatureStore, head: str) -> np.ndarray:
 
 def test_nested_chooses_inside_and_knows_the_best(bench: FeatureStore) -> None:
     names = ("knn", "lda")
-    best = HeadSpec("best", "the best", "benchmarks.heads.best:make", {"members": names}, members=names, rule="best")
+    best = HeadSpec(
+        "best", "the best", "benchmarks.heads.best:build_best", {"members": names}, members=names, rule="best"
+    )
     (report,) = runner.run(
         bench,
         heads=[*find(names), best],
@@ -532,7 +535,7 @@ def test_power_of_few_rows_is_a_sentence_too(bench: FeatureStore, capfd, monkeyp
         assert run_command(cli, "benchmarks") == 0
         return capfd.readouterr().out
 
-    assert "any difference of accuracy will likely stay unseen" in asked("--rows", "10", "--folds", "10")
+    assert "any difference of accuracy will probably not be detected" in asked("--rows", "10", "--folds", "10")
     # Twelve heads over the one backbone of the store, one of them the reference, one the most frequent class.
     found = json.loads(asked("--rows", "811", "--json"))
     assert found["comparisons"] == 10
@@ -571,8 +574,8 @@ def test_the_canary_sings_on_a_leak_only(bench: FeatureStore) -> None:
     heads = [*find(FEW), HeadSpec("peeps", "knows shuffled labels", "failing_heads:peeping", {"path": str(bench.path)})]
     plan = {"protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
     (report,) = runner.run(bench, heads=heads, canary=True, **plan)
-    songs = {song.head: song for song in watch(bench, report.run_id)}
-    assert songs["majority"].chance == pytest.approx(2 / 3, abs=0.02)
-    assert [name for name, song in songs.items() if song.leaks] == ["peeps"]
+    found = {one.head: one for one in canary_results(bench, report.run_id)}
+    assert found["majority"].chance == pytest.approx(2 / 3, abs=0.02)
+    assert [name for name, one in found.items() if one.leaks] == ["peeps"]
     with pytest.raises(InputError, match="holds no run"):
         runs(bench)

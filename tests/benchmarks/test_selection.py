@@ -16,7 +16,7 @@ from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
 from benchmarks.report.page import write_html
-from benchmarks.report.tables import notes, render, tables
+from benchmarks.report.tables import notes, tables, tables_as_text
 from benchmarks.results.read import runs, split_scores
 from benchmarks.results.selection import selected
 from benchmarks.run import runner
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    monkeypatch.setattr("benchmarks.run.work.computed", in_this_process)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 
@@ -78,7 +78,7 @@ def test_a_quick_look_hides_no_long_run(store: FeatureStore) -> None:
     assert (table["run_id"], table["runs"], table["cells"]) == (quick, [quick, long], 14)
     assert "3 times" in table["protocol_text"]
     assert table["reference"] == "a/knn", "that of the large run"
-    text = render([table], "terminal", width=200)
+    text = tables_as_text([table], "terminal", width=200)
     assert "backbone head  cells" in text
     assert "rows have results on 2 to 6 splits: two rows are compared over the splits that both have" in text
     assert "stored cells of 2 runs over the same folds" in text
@@ -91,7 +91,7 @@ def test_a_quick_look_hides_no_long_run(store: FeatureStore) -> None:
 def test_rows_of_equal_numbers_of_cells_need_no_column(store: FeatureStore) -> None:
     run(store, ["knn"])
     run(store, ["ridge"])
-    text = render(tables(store), "terminal", width=200)
+    text = tables_as_text(tables(store), "terminal", width=200)
     assert shown(store) == {("a", "knn"): 2, ("a", "ridge"): 2}
     assert "cells " not in text.splitlines()[1]
     assert "splits" not in text
@@ -183,7 +183,11 @@ def test_a_new_version_of_a_head_replaces_the_old(store: FeatureStore) -> None:
 
 def test_an_ensemble_by_itself_does_not_replace_one_of_its_members(store: FeatureStore) -> None:
     spec = HeadSpec(
-        "both", "two", "benchmarks.heads.ensemble:make", {"members": ["knn", "ridge"]}, members=("knn", "ridge")
+        "both",
+        "two",
+        "benchmarks.heads.ensemble:build_ensemble",
+        {"members": ["knn", "ridge"]},
+        members=("knn", "ridge"),
     )
     run(store, ["knn", "ridge"], specs=(spec,), repeats=2)
     run(store, [], specs=(spec,))

@@ -10,7 +10,7 @@ from support import needs
 
 from benchmarks.heads import vgg
 from benchmarks.heads.base import HeadSpec
-from benchmarks.heads.vgg import VGG19Base, convolutions, folded, make
+from benchmarks.heads.vgg import VGG19Base, build_vgg, convolutions, folded
 from benchmarks.models import folder as models
 from featurestore.errors import InputError
 
@@ -108,7 +108,7 @@ def test_kept_features_are_bounded(file: str, monkeypatch: pytest.MonkeyPatch) -
 def test_it_learns_and_a_seed_gives_the_same_model(file: str) -> None:
     X, y = data(90)
     first, again, other = (
-        make(seed=seed, weights=file, epochs=15).fit(X[:60], y[:60]).predict_proba(X[60:]) for seed in (1, 1, 2)
+        build_vgg(seed=seed, weights=file, epochs=15).fit(X[:60], y[:60]).predict_proba(X[60:]) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -136,7 +136,7 @@ def test_it_comes_back_and_refuses_other_weights(file: str, network: torch.nn.Se
     X, y = data()
     weights = tmp_path / "vgg19.safetensors"
     weights.write_bytes(Path(file).read_bytes())
-    fitted = make(seed=0, weights=str(weights), epochs=2).fit(X, y)
+    fitted = build_vgg(seed=0, weights=str(weights), epochs=2).fit(X, y)
     models.save(fitted, CARD, tmp_path / "model")
     vgg._base.cache_clear()
     found = models.load(tmp_path / "model").predict_proba(X)
@@ -153,7 +153,7 @@ def test_what_is_no_number_is_refused(file: str) -> None:
     X, y = data(6)
     X[2, 7] = np.nan
     with pytest.raises(ValueError, match="NaN"):
-        make(seed=0, weights=file).fit(X, y)
+        build_vgg(seed=0, weights=file).fit(X, y)
 
 
 def test_keras_weights_are_the_same_network(network: torch.nn.Sequential, file: str, tmp_path: Path) -> None:
@@ -179,17 +179,17 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     for name in ("a.safetensors", "b.h5"):
         (tmp_path / name).write_bytes(b"something else")
         with pytest.raises(InputError, match="doesn't hold the convolutions of VGG19"):
-            make(seed=0, weights=str(tmp_path / name)).fit(X, y)
+            build_vgg(seed=0, weights=str(tmp_path / name)).fit(X, y)
     save_file({"features.0.weight": torch.zeros(8, 3, 3, 3)}, tmp_path / "cut.safetensors")
     with pytest.raises(InputError, match="doesn't hold the convolutions of VGG19"):
-        make(seed=0, weights=str(tmp_path / "cut.safetensors")).fit(X, y)
+        build_vgg(seed=0, weights=str(tmp_path / "cut.safetensors")).fit(X, y)
 
 
 def test_without_weights_it_says_so_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = data(6)
 
     def fit(**parameters: str) -> None:
-        HeadSpec("vgg19", "", "benchmarks.heads.vgg:make", parameters, random=True).build(seed=0).fit(X, y)
+        HeadSpec("vgg19", "", "benchmarks.heads.vgg:build_vgg", parameters, random=True).build(seed=0).fit(X, y)
 
     with pytest.raises(InputError, match=r"there is no file of VGG19 weights 'nowhere/vgg19\.safetensors'"):
         fit(weights="nowhere/vgg19.safetensors")

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from featurestore import FeatureStore
 from featurestore.collections.movies.metadata import COLUMNS, Metadata, read_metadata
 from featurestore.commands.formats import FORMS
-from featurestore.embedding.vector_files import Vectors, read_vectors_file
+from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
 from featurestore.errors import FeatureStoreError, InputError, MetadataError, QueryError
 from featurestore.storage.schemas import MOVIES
 
@@ -82,7 +82,7 @@ def metadata_again(found: Metadata, scratch: Scratch) -> None:
     assert again.movies.equals(found.movies)
 
 
-def vectors(file: Path, ids: Path | None = None) -> Vectors | None:
+def vectors(file: Path, ids: Path | None = None) -> ImportedVectors | None:
     """Read ``file``; None where it was refused in words."""
     try:
         found = read_vectors_file(file, ids)

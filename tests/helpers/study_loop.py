@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.finetune.frozen import HEIGHT, WIDTH, normalised
+from benchmarks.finetune.frozen_features import HEIGHT, WIDTH, normalised
 from benchmarks.finetune.recipes import Recipe
 from benchmarks.finetune.weights import Weights
 from featurestore.collections.images import decode

@@ -44,9 +44,9 @@ def main() -> int:
     program = sys.argv[1]
     if program == "benchmarks":
         from benchmarks.commands.cli import cli
-        from benchmarks.run import work
+        from benchmarks.run import execution
 
-        work.FLUSH_SECONDS = float(os.environ.get("TORTURE_FLUSH_SECONDS", work.FLUSH_SECONDS))
+        execution.FLUSH_SECONDS = float(os.environ.get("TORTURE_FLUSH_SECONDS", execution.FLUSH_SECONDS))
     else:
         from featurestore.commands.cli import cli
         from featurestore.embedding import extract

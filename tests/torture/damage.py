@@ -98,8 +98,8 @@ def _master(bed: Bed) -> Callable[[FeatureStore], object]:
     def make(store: FeatureStore) -> None:
         from benchmarks.heads.registry import find
         from benchmarks.plan.protocols import Protocol
+        from benchmarks.run.limits import Limits
         from benchmarks.run.runner import run as bench
-        from benchmarks.run.work import Limits
 
         bed.embedded(store)
         store.snapshot("kept")

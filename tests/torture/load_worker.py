@@ -104,8 +104,8 @@ def bench(root: Path, seconds: float, _: int) -> dict[str, Any]:
     """Run the bench with one seed after another: each is new cells."""
     from benchmarks.heads.registry import find
     from benchmarks.plan.protocols import Protocol
+    from benchmarks.run.limits import Limits
     from benchmarks.run.runner import run
-    from benchmarks.run.work import Limits
 
     end, done, faults, seed = time.time() + seconds, 0, [], 0
     heads = find(["majority", "knn"])

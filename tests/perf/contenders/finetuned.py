@@ -25,7 +25,7 @@ def _labels(count: int) -> Any:
 
 def cached(options: Options) -> Callable[[], Any]:
     """All epochs, what is frozen computed first: nothing is in the cache."""
-    from benchmarks.finetune import frozen, recipes
+    from benchmarks.finetune import frozen_features, recipes
     from benchmarks.finetune.train import fit_predict
     from benchmarks.finetune.weights import load
     from benchmarks.plan.protocols import Split
@@ -42,7 +42,7 @@ def cached(options: Options) -> Callable[[], Any]:
 
     def once() -> Any:
         shutil.rmtree(cache, ignore_errors=True)
-        images = {"pooled": frozen.features(paths, hashes, loaded, stage="pooled", cache_dir=cache)}
+        images = {"pooled": frozen_features.features(paths, hashes, loaded, stage="pooled", cache_dir=cache)}
         outcome = fit_predict(recipe, images, y, split, n_classes=4, seed=0, weights=loaded)
         if outcome.status != "ok":
             raise RuntimeError(outcome.message)

@@ -1,4 +1,4 @@
-"""What stays frozen, computed once an image and kept: pooled features, maps, pixels; it knows no labels."""
+"""Frozen inputs of fine-tuning, computed once an image and cached: pooled features, maps, pixels; no labels."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.finetune.packs import Packs, Rows
+from benchmarks.finetune.tensor_cache import CachedTensors, TensorCache
 from benchmarks.finetune.weights import Weights
 from featurestore.collections.images import content_hash, decode, read_image
 from featurestore.errors import ImageError, InputError
@@ -26,7 +26,7 @@ BATCH = 32
 # Raise it when a stage computes something else.
 VERSION = 1
 
-FrozenImages = Mapping[str, Rows]
+FrozenImages = Mapping[str, CachedTensors]
 
 
 def preprocessing() -> dict[str, object]:
@@ -80,7 +80,7 @@ def features(
     stage: str,
     cache_dir: Path,
     on_progress: Progress | None = None,
-) -> Rows:
+) -> CachedTensors:
     """One frozen tensor an image, in the order of ``paths``; those in the cache are not computed, nor read again.
 
     Parameters
@@ -97,7 +97,7 @@ def features(
     InputError
         When a file is gone or has changed, the cache can't be written, or the network answers with NaN.
     """
-    packs = Packs(_folder(cache_dir, stage, weights))
+    packs = TensorCache(_folder(cache_dir, stage, weights))
     missing = {name: path for name, path in zip(content_hashes, paths, strict=True) if name not in packs}
     if missing:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

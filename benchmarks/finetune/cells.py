@@ -1,4 +1,4 @@
-"""The seam to the runner: cells of fine-tuning beside those of heads, and their outcomes, one after the other."""
+"""Fine-tuning as cells of a run, like those of heads, and their outcomes, computed one after the other."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from featurestore.progress import Progress
 
 
 @dataclass(frozen=True)
-class Tuning:
+class FineTuning:
     """What fine-tuning starts from.
 
     Parameters
@@ -49,7 +49,7 @@ class Tuning:
         ]
 
 
-def prepare(store: FeatureStore, dataset: EmbeddingDataset, *, recipes: Sequence[Recipe], weights: str) -> Tuning:
+def prepare(store: FeatureStore, dataset: EmbeddingDataset, *, recipes: Sequence[Recipe], weights: str) -> FineTuning:
     """Fine-tuning over the rows of ``dataset``; weights or images that can't be had are kept as ``failure``."""
     paths, hashes, failure = _images(store, dataset)
     if dataset.y.ndim != 1:
@@ -64,15 +64,15 @@ def prepare(store: FeatureStore, dataset: EmbeddingDataset, *, recipes: Sequence
     rows = replace(
         dataset,
         X=np.empty((len(dataset.ids), 0), np.float32),
-        # Synthetic weights are told by the rows' own name: the other rows of the run are not.
+        # The name says that weights are synthetic; the flag of the dataset would mark the other rows of the run too.
         backbone=loaded.name if loaded else weights,
         revision=revision,
     )
-    return Tuning(tuple(recipes), rows, paths, hashes, Path(store.path) / "cache", loaded, failure)
+    return FineTuning(tuple(recipes), rows, paths, hashes, Path(store.path) / "cache", loaded, failure)
 
 
 def computed(
-    tuning: Tuning, cells: Sequence[Cell], *, on_progress: Progress | None = None
+    tuning: FineTuning, cells: Sequence[Cell], *, on_progress: Progress | None = None
 ) -> Iterator[tuple[Cell, Outcome]]:
     """Outcomes of those of ``cells`` that are fine-tuning, in their order; computes what is frozen first.
 
@@ -85,7 +85,7 @@ def computed(
     failure, frozen = tuning.failure, {}
     recipes = {recipe.name: recipe for recipe in tuning.recipes}
     if own and tuning.weights and not failure:
-        from benchmarks.finetune.frozen import features
+        from benchmarks.finetune.frozen_features import features
 
         try:
             for stage in dict.fromkeys(stage for cell in own for stage in recipes[cell.head.name].inputs):
@@ -132,10 +132,10 @@ def _images(store: FeatureStore, dataset: EmbeddingDataset) -> tuple[tuple[Path,
 
 
 def _revision(weights: Weights, hashes: Sequence[str]) -> str:
-    from benchmarks.finetune.frozen import preprocessing
+    from benchmarks.finetune.frozen_features import preprocessing
 
     identity = json.dumps([weights.sha256, weights.from_scratch, weights.synthetic, preprocessing(), list(hashes)])
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
-__all__ = ["DEFAULT", "Tuning", "computed", "prepare"]
+__all__ = ["DEFAULT", "FineTuning", "computed", "prepare"]

@@ -1,62 +1,34 @@
-"""The missing cells of one run: computed in parallel, derived from each other, stored as they end."""
+"""Carries out a run: its missing cells are computed in parallel or derived from others, and stored as they end."""
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.finetune.bench import Tuning
-from benchmarks.finetune.bench import computed as fine_tuned
+from benchmarks.finetune.cells import FineTuning
+from benchmarks.finetune.cells import computed as fine_tuned
 from benchmarks.plan.cells import Cell, Outcome, Task
 from benchmarks.results import write as results
+from benchmarks.results.pending import Pending
 from benchmarks.run.cell import derive, run_cell
-from benchmarks.run.pool import TIME_LIMIT_SECONDS, computed
+from benchmarks.run.limits import Limits
+from benchmarks.run.pool import computed, interrupted_later
 from featurestore import FeatureStore
-from featurestore.errors import InputError, StoreLocked
+from featurestore.errors import StoreLocked
 from featurestore.progress import Progress
 
-# Finished cells wait at most this long before they are stored.
+# Finished cells are stored every so many seconds,
 FLUSH_SECONDS = 5.0
-# How long the last ones wait for another writer.
+# and kept in files where another process writes to the store for longer than this.
+FLUSH_WAIT_SECONDS = 1.0
+# How long the last ones wait for that process.
 LAST_FLUSH_SECONDS = 600.0
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a run may use.
-
-    Parameters
-    ----------
-    workers
-        Processes, one thread each; the number of cores when None.
-    seconds
-        For one cell.
-    memory_mb
-        What a worker may allocate beyond the libraries; no limit when None.
-    """
-
-    workers: int | None = None
-    seconds: float = TIME_LIMIT_SECONDS
-    memory_mb: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse limits that are none."""
-        if not 0 < self.seconds < float("inf"):
-            raise InputError(f"got a time limit of {self.seconds} s, expected a finite number above 0")
-
-    @property
-    def processes(self) -> int:
-        """How many workers there are."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.workers or cores
-
-
-class Work:
+class Execution:
     """The missing cells of one run: computed, derived, stored in groups every few seconds and at the end."""
 
     def __init__(
@@ -65,7 +37,9 @@ class Work:
         run_id: str,
         folder: Path,
         limits: Limits,
-        tuning: Tuning | None,
+        pending: Pending,
+        *,
+        tuning: FineTuning | None,
         on_progress: Progress | None,
         done: int,
         total: int,
@@ -74,43 +48,49 @@ class Work:
         self.run_id = run_id
         self.folder = folder
         self.limits = limits
+        self.pending = pending
         self.tuning = tuning
         self.on_progress = on_progress
         self.done = done
         self.total = total
         self.failed = 0
-        self._waiting: list[results.Finished] = []
+        self._finished: list[results.Finished] = []
         self._flushed = time.monotonic()
 
     def run(self, missing: Sequence[Cell]) -> None:
-        """Compute and store; what was finished is stored also when interrupted."""
+        """Compute and store; what is finished is stored also after an interrupt.
+
+        Raises
+        ------
+        StoreLocked
+            When another process writes to the store until long after the last cell; the results are kept in files.
+        """
         try:
             with closing(self._outcomes(missing)) as outcomes:
                 for cell, outcome in outcomes:
-                    self._waiting.append((cell, outcome))
+                    self._finished.append((cell, outcome))
                     self.failed += outcome.status != "ok"
                     self.done += 1
                     if time.monotonic() - self._flushed > FLUSH_SECONDS:
-                        self._flush(wait_seconds=1.0, last=False)
+                        self._flush()
                     if self.on_progress:
                         self.on_progress(self.done, self.total)
         finally:
-            self._flush(wait_seconds=LAST_FLUSH_SECONDS, last=True)
+            self._flush()
+            self.pending.store_all(wait_seconds=LAST_FLUSH_SECONDS)
 
-    def _flush(self, *, wait_seconds: float, last: bool) -> None:
-        # Emptied first: an interrupt behind the commit must not store the same cells again.
-        ready, self._waiting, self._flushed = self._waiting, [], time.monotonic()
-        if not ready:
-            return
-        try:
-            results.store_outcomes(self.store, self.run_id, ready, wait_seconds=wait_seconds)
-        except StoreLocked:
-            if last:
-                raise
-            self._waiting = ready + self._waiting  # another writer is at work: next time
+    def _flush(self) -> None:
+        """Store what is finished, or keep it in files for the next time."""
+        with interrupted_later():  # else the same cells could be stored twice, or not at all
+            if self._finished:
+                self.pending.add(results.outcome_tables(self.run_id, self._finished))
+                self._finished = []
+            with suppress(StoreLocked):
+                self.pending.store_all(wait_seconds=FLUSH_WAIT_SECONDS)
+            self._flushed = time.monotonic()
 
     def _outcomes(self, missing: Sequence[Cell]) -> Generator[results.Finished]:
-        """Outcomes as they come: those with a fit of their own, and behind its members each that is made of them."""
+        """Outcomes as they are computed; a cell that is derived from members follows the last of them."""
         keys = {cell.key for cell in missing}
         derived = [cell for cell in missing if cell.members]
         known = results.load_outcomes(

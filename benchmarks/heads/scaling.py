@@ -1,4 +1,4 @@
-"""Scaled inputs, and their coordinates in the span of the training rows, which lose nothing where columns are many."""
+"""Scaling of input columns, and principal coordinates: an exact reduction to the span of the training rows."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 SCALINGS = ("raw", "l2", "standard")
 
 
-class UnitScale(TransformerMixin, BaseEstimator):
+class UnitScaler(TransformerMixin, BaseEstimator):
     """Centre the columns and scale, so that the mean squared length of the training rows is 1.
 
     One grid of penalties then fits every backbone and every width.
@@ -23,7 +23,7 @@ class UnitScale(TransformerMixin, BaseEstimator):
     def __init__(self, scaling: str = "standard") -> None:
         self.scaling = scaling
 
-    def fit(self, X: Any, y: Any = None) -> "UnitScale":
+    def fit(self, X: Any, y: Any = None) -> "UnitScaler":
         """Learn means and factors of ``X`` ``(n, d)``.
 
         Raises
@@ -56,8 +56,8 @@ class UnitScale(TransformerMixin, BaseEstimator):
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
 
 
-class Coordinates(TransformerMixin, BaseEstimator):
-    """`UnitScale`, then a rotation into the span of the training rows: ``min(n, d)`` columns instead of ``d``.
+class PrincipalCoordinates(TransformerMixin, BaseEstimator):
+    """`UnitScaler`, then a rotation into the span of the training rows: ``min(n, d)`` columns instead of ``d``.
 
     Distances and products between training rows, and between them and any other row, stay as they are, so every method
     that depends on these alone (ridge, L2 logistic regression, kernels) predicts the same from far fewer columns.
@@ -73,14 +73,14 @@ class Coordinates(TransformerMixin, BaseEstimator):
         self.scaling = scaling
         self.components = components
 
-    def fit(self, X: Any, y: Any = None) -> "Coordinates":
+    def fit(self, X: Any, y: Any = None) -> "PrincipalCoordinates":
         """Learn scale and axes."""
         self.fit_transform(X)
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Learn scale and axes and return the coordinates ``(n, r)`` float64 of ``X`` ``(n, d)``."""
-        self.scale_ = UnitScale(self.scaling)
+        self.scale_ = UnitScaler(self.scaling)
         rows = self.scale_.fit_transform(X)
         wide = rows.shape[1] > rows.shape[0]
         values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)

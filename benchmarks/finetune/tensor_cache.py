@@ -1,4 +1,4 @@
-"""A folder of safetensors files that keeps one tensor an image, named by the hash of its bytes; it computes nothing."""
+"""A cache of one tensor for each image, named by the hash of the image's bytes, in a folder of safetensors files."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from featurestore.files import atomic_file, make_folder
 
 
 @dataclass(frozen=True)
-class Rows:
+class CachedTensors:
     """Tensors of equal shape, mapped from disk: only what `take` asks for is read."""
 
     tensors: Sequence[torch.Tensor]
@@ -29,8 +29,8 @@ class Rows:
         return torch.stack([self.tensors[int(row)] for row in rows])
 
 
-class Packs:
-    """The tensors under ``folder``; a batch is a file, whole or not there."""
+class TensorCache:
+    """The tensors in ``folder``; each batch is one file, which is written atomically."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,9 +65,9 @@ class Packs:
                 f"the cache {str(self.folder)!r} can't be written ({error}): make room there, or allow writing"
             ) from error
 
-    def rows(self, names: Sequence[str]) -> Rows:
+    def rows(self, names: Sequence[str]) -> CachedTensors:
         """The tensors of these names, which must all be there."""
-        return Rows([self._tensors[name] for name in names])
+        return CachedTensors([self._tensors[name] for name in names])
 
     def _open(self, path: Path) -> None:
         with safe_open(path, "pt") as file:

@@ -1,0 +1,57 @@
+"""The command `canary`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from benchmarks.commands.options import Data, Learning, data_options, head_options
+from featurestore.commands.options import json_option, store_option
+from featurestore.progress import ConsoleProgress
+
+
+@click.command()
+@store_option
+@data_options
+@head_options
+@click.option("--folds", type=int, default=5, show_default=True, help="Folds of the cross-validation.")
+@json_option
+def canary(
+    store: Path,
+    data: Data,
+    learning: Learning,
+    folds: int,
+    as_json: bool,
+) -> None:
+    """Run all heads on shuffled labels: a score above chance means that test labels leak into training."""
+    from featurestore._optional import import_extra
+
+    import_extra("sklearn", "bench", needed_by="benchmarks canary")
+    from benchmarks.plan.protocols import Protocol
+    from benchmarks.results.canary import canary_lines, canary_results
+    from benchmarks.run.runner import run
+    from featurestore import open as open_store
+
+    opened = open_store(store)
+    with ConsoleProgress("canary", "cells") as progress:
+        (report,) = run(
+            opened,
+            heads=learning.specs(),
+            protocols=[Protocol("cv", folds=folds, seed=learning.seed)],
+            backbones=data.backbones,
+            view=data.view,
+            label=data.label,
+            seed=learning.seed,
+            canary=True,
+            limits=learning.limits(),
+            on_progress=progress,
+        )
+    rows = canary_results(opened, report.run_id)
+    if as_json:
+        names = ("backbone", "head", "chance", "p_holm")
+        click.echo(json.dumps([{row.metric: row.score} | {name: getattr(row, name) for name in names} for row in rows]))
+    else:
+        for line in canary_lines(rows):
+            click.echo(line)
+    if any(row.leaks or row.score is None for row in rows):
+        raise click.exceptions.Exit(1)

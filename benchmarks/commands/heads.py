@@ -1,0 +1,45 @@
+"""The command `heads`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from featurestore.commands.options import FOLDER, json_option
+
+
+@click.command()
+@click.option(
+    "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."
+)
+@click.option("--check", is_flag=True, help="Run the checks that every head must pass.")
+@click.option("--head", "names", multiple=True, help="Only this one; repeatable.")
+@json_option
+def heads(files: Sequence[Path], check: bool, names: Sequence[str], as_json: bool) -> None:
+    """List the heads, or check them."""
+    from benchmarks.heads.registry import find
+
+    specs = find(names, files=files)
+    rows: list[dict[str, Any]] = [
+        {"name": spec.name, "about": spec.about, "protocols": list(spec.sets)} for spec in specs
+    ]
+    if check:
+        from benchmarks.heads.contract import violations
+        from benchmarks.run.pool import computed
+
+        found = computed(violations, specs, workers=1, failed=lambda sentence: {"process": sentence})
+        for number, broken in found:
+            rows[number]["violations"] = broken
+    if as_json:
+        click.echo(json.dumps(rows))
+    else:
+        for row in rows:
+            click.echo(f"{row['name']:<24}{row['about']}")
+            for name, sentence in row.get("violations", {}).items():
+                click.echo(f"{'':<24}{name}: {sentence}")
+            if check and not row["violations"]:
+                click.echo(f"{'':<24}passes all checks")
+    if any(row.get("violations") for row in rows):
+        raise click.exceptions.Exit(1)

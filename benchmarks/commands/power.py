@@ -1,0 +1,78 @@
+"""The command `power`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from featurestore.commands.options import json_option, store_option
+
+
+@click.command()
+@store_option
+@click.option("--view", default="labeled", show_default=True, help="A view with ImgId.")
+@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Folds of the cross-validation.")
+@click.option("--repeats", type=click.IntRange(1), default=10, show_default=True, help="Repeats of the folds.")
+@click.option(
+    "--rows", "n_rows", type=click.IntRange(10), help="How many rows there would be.  [default: those of the view]"
+)
+@click.option(
+    "--discordance",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="Share of rows that exactly one of two heads predicts correctly.",
+)
+@click.option(
+    "--comparisons",
+    type=click.IntRange(1),
+    help="Rows tested against the reference.  [default: as many as a run of all heads over each backbone has]",
+)
+@json_option
+def power(
+    store: Path,
+    view: str,
+    folds: int,
+    repeats: int,
+    n_rows: int | None,
+    discordance: float,
+    comparisons: int | None,
+    as_json: bool,
+) -> None:
+    """Print the smallest difference of accuracy that a run can detect, before it is run."""
+    from featurestore._optional import import_extra
+
+    import_extra("scipy", "bench", needed_by="benchmarks power")
+    from benchmarks.heads.registry import find
+    from benchmarks.scores.difference import detectable
+    from featurestore import open as open_store
+    from featurestore.storage.names import quote_name  # not above: it would make every --help load pyarrow
+
+    opened = open_store(store)
+    rows = n_rows or len(opened.sql(f"SELECT ImgId FROM {quote_name(view)}"))
+    # The majority head is not one of the compared rows, so Holm's correction does not count it.
+    learned = [head for head in find([], protocol="cv") if head.name != "majority"]
+    comparisons = comparisons or len(learned) * max(1, len(opened.backbones())) - 1
+    found = {
+        "study": detectable(n_rows=rows, folds=5, repeats=0, discordance=discordance, comparisons=comparisons),
+        f"cv {folds} × 1": detectable(
+            n_rows=rows, folds=folds, repeats=1, discordance=discordance, comparisons=comparisons
+        ),
+        f"cv {folds} × {repeats}": detectable(
+            n_rows=rows, folds=folds, repeats=repeats, discordance=discordance, comparisons=comparisons
+        ),
+    }
+    if as_json:
+        click.echo(
+            json.dumps({"rows": rows, "discordance": discordance, "comparisons": comparisons, "detectable": found})
+        )
+        return
+    click.echo(
+        f"{rows:,} rows, heads that disagree on {discordance:.0%} of them, {comparisons} comparisons (Holm), "
+        "two-sided 5 %, power 80 %"
+    )
+    for name, difference in found.items():
+        text = (
+            "any difference of accuracy" if difference is None else f"a difference of accuracy below {difference:.3f}"
+        )
+        click.echo(f"{name:<12}{text} will probably not be detected")

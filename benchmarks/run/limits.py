@@ -1,0 +1,37 @@
+"""What a run may use: processes, seconds and memory."""
+
+import os
+from dataclasses import dataclass
+
+from benchmarks.run.pool import TIME_LIMIT_SECONDS
+from featurestore.errors import InputError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use.
+
+    Parameters
+    ----------
+    workers
+        Processes, one thread each; the number of cores when None.
+    seconds
+        For one cell.
+    memory_mb
+        What a worker may allocate beyond the libraries; no limit when None.
+    """
+
+    workers: int | None = None
+    seconds: float = TIME_LIMIT_SECONDS
+    memory_mb: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a time limit that is not a positive number."""
+        if not 0 < self.seconds < float("inf"):
+            raise InputError(f"got a time limit of {self.seconds} s, expected a finite number above 0")
+
+    @property
+    def processes(self) -> int:
+        """The number of worker processes."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.workers or cores
