@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from benchmarks.commands.options import Data, Learning, data_options, head_options
-from featurestore.commands.options import FOLDER, json_option, store_option
+from featurestore.commands.options import PATH, json_option, store_option
 from featurestore.progress import ConsoleProgress
 
 
@@ -130,9 +130,7 @@ def power(
 
 
 @click.command()
-@click.option(
-    "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."
-)
+@click.option("--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own; repeatable.")
 @click.option("--check", is_flag=True, help="Run the contract that every head must keep.")
 @click.option("--head", "names", multiple=True, help="Only this one; repeatable.")
 @json_option

@@ -137,7 +137,7 @@ def test_a_table_of_another_place_is_refused_by_name(embedded: FeatureStore, nam
 )
 @pytest.mark.parametrize("name", ["state.json", "snapshots/kept.json"])
 def test_a_state_that_is_none_is_one_sentence(embedded: FeatureStore, name: str, content: bytes) -> None:
-    embedded.snapshot("kept")
+    embedded.create_snapshot("kept")
     (embedded.path / name).write_bytes(content)
     for command in ("verify", "gc"):
         with pytest.raises(IntegrityError, match="is damaged"):
@@ -148,7 +148,7 @@ def test_a_state_that_is_none_is_one_sentence(embedded: FeatureStore, name: str,
 
 @pytest.mark.parametrize("made", [None, 5, "yesterday", [], {}, "9999-99-99"])
 def test_a_snapshot_that_does_not_say_when_is_one_sentence(embedded: FeatureStore, made: object) -> None:
-    embedded.snapshot("kept")
+    embedded.create_snapshot("kept")
     path = embedded.path / "snapshots" / "kept.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"created_at": made}))
     with pytest.raises(IntegrityError, match="does not say when"):
@@ -157,14 +157,14 @@ def test_a_snapshot_that_does_not_say_when_is_one_sentence(embedded: FeatureStor
 
 def test_snapshots_made_with_and_without_a_time_zone_are_listed(embedded: FeatureStore) -> None:
     for name, made in (("a", "2026-01-01T00:00:00"), ("b", "2026-01-02T00:00:00+00:00")):
-        embedded.snapshot(name)
+        embedded.create_snapshot(name)
         path = embedded.path / "snapshots" / f"{name}.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"created_at": made}))
     assert [info.name for info in snapshots.listing(embedded.path)] == ["a", "b"]
 
 
 def test_a_file_that_is_no_snapshot_is_refused_by_name(embedded: FeatureStore) -> None:
-    embedded.snapshot("kept")
+    embedded.create_snapshot("kept")
     (embedded.path / "snapshots" / "kept.json").rename(embedded.path / "snapshots" / "kept copy.json")
     with pytest.raises(IntegrityError, match="snapshot 'kept copy'"):
         maintenance.gc(embedded.path)
@@ -333,7 +333,7 @@ def test_a_removal_that_a_log_forgot_shows_no_row_twice(embedded: FeatureStore) 
 
 
 def test_what_only_a_snapshot_refers_to_is_kept_though_its_log_is_damaged(embedded: FeatureStore) -> None:
-    embedded.snapshot("kept")
+    embedded.create_snapshot("kept")
     (log,) = (embedded.path / "notes" / "_delta_log").glob("*.json")
     embedded.append({"notes": pa.table({"x": [2]})})
     maintenance.compact(embedded.path)
