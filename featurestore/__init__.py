@@ -11,25 +11,60 @@ from typing import TYPE_CHECKING, Any
 from featurestore import errors
 
 if TYPE_CHECKING:
+    from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
+    from featurestore.backbones.custom import from_callable
+    from featurestore.backbones.registry import load as load_backbone
+    from featurestore.collections.images import load_image, thumbnail
+    from featurestore.embedding.forward import embed_files
     from featurestore.explore.inventory import BackboneInfo
     from featurestore.features.bundle import open_bundle
     from featurestore.features.features import Arrays, Features
+    from featurestore.features.labels import has_label
+    from featurestore.storage.names import quote_name
     from featurestore.store import FeatureStore
     from featurestore.store import open_store as open
 
 __version__ = "0.1.0"  # pyproject.toml and `--version` read it here
 
-__all__ = ["Arrays", "BackboneInfo", "FeatureStore", "Features", "errors", "open", "open_bundle"]
+__all__ = [
+    "Arrays",
+    "Backbone",
+    "BackboneInfo",
+    "BackboneSpec",
+    "FeatureStore",
+    "Features",
+    "Preprocessing",
+    "embed_files",
+    "errors",
+    "from_callable",
+    "has_label",
+    "load_backbone",
+    "load_image",
+    "open",
+    "open_bundle",
+    "quote_name",
+    "thumbnail",
+]
 
 # NumPy, Arrow and DuckDB take a quarter of a second: they come with the first name that is used, not with the import,
 # so that every `--help`, and every program that may not need the store, starts at once.
 _PLACES = {
     "Arrays": ("featurestore.features.features", "Arrays"),
+    "Backbone": ("featurestore.backbones.base", "Backbone"),
     "BackboneInfo": ("featurestore.explore.inventory", "BackboneInfo"),
+    "BackboneSpec": ("featurestore.backbones.base", "BackboneSpec"),
     "FeatureStore": ("featurestore.store", "FeatureStore"),
     "Features": ("featurestore.features.features", "Features"),
+    "Preprocessing": ("featurestore.backbones.base", "Preprocessing"),
+    "embed_files": ("featurestore.embedding.forward", "embed_files"),
+    "from_callable": ("featurestore.backbones.custom", "from_callable"),
+    "has_label": ("featurestore.features.labels", "has_label"),
+    "load_backbone": ("featurestore.backbones.registry", "load"),
+    "load_image": ("featurestore.collections.images", "load_image"),
     "open": ("featurestore.store", "open_store"),
     "open_bundle": ("featurestore.features.bundle", "open_bundle"),
+    "quote_name": ("featurestore.storage.names", "quote_name"),
+    "thumbnail": ("featurestore.collections.images", "thumbnail"),
 }
 
 
@@ -45,4 +80,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)  # without the submodules that happen to be imported by now

@@ -50,7 +50,9 @@ FLOORS = {
 }
 # What the bench may import of the store, and what it does until it has a public name.
 PUBLIC = ("errors", "files", "progress", "suffixes", "terminal", "_optional", "commands.options")
-NOT_PUBLIC = ("backbones", "collections.images", "embedding.extract", "features.labels", "storage.names")
+NOT_PUBLIC = ("backbones", "collections.images", "embedding.forward", "features.labels", "storage.names")
+# What a command may import besides the ground, its folder and the public names: the modules of those without a store.
+WITHOUT_STORE = ("backbones.registry", "collections.movies.sample", "collections.movies.fetch")
 # The one that writes tables of Delta Lake.
 WRITES_DELTA = Path("featurestore/features/delta.py")
 
@@ -106,6 +108,11 @@ def test_imports_point_one_way(path: Path) -> None:
         allowed = within(names, *(f"featurestore.{name}" for name in (*PUBLIC, *NOT_PUBLIC)))
         rest = within(names, "featurestore") - allowed - {"featurestore"}
         assert {name for name in rest if not within(allowed, name)} == set(), "the bench uses public names only"
+    if package == "featurestore" and folders[0] == "commands":
+        allowed = within(own(imports(path, types=False)), *(f"featurestore.{name}" for name in (*GROUND, "commands")))
+        allowed |= within(names, *(f"featurestore.{name}" for name in WITHOUT_STORE))
+        rest = own(imports(path, types=False)) - allowed - {"featurestore"}
+        assert {name for name in rest if not within(allowed, name)} == set(), "a command calls the façade"
     if folders[:1] == ["report"]:
         assert not within(imports(path), "sklearn", "torch"), "report never trains"
     if where != WRITES_DELTA:

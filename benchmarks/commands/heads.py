@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from featurestore.commands.options import FOLDER, json_option
+from featurestore.commands.options import PATH, json_option
 
 
 @click.command()
 @click.option(
-    "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."
+    "--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own; repeatable."
 )
 @click.option("--check", is_flag=True, help="Run the checks that every head must pass.")
 @click.option("--head", "names", multiple=True, help="Only this one; repeatable.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from featurestore.commands.options import FOLDER, SEED, json_option, store_option
+from featurestore.commands.options import PATH, SEED, TensorName, json_option, store_option
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
 
@@ -19,9 +19,9 @@ from featurestore.terminal import visible
 @click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label.")
 @click.option("--label", default="Genre1", show_default=True, help="The view's label column.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of a head that is random.")
-@click.option("--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own.")
+@click.option("--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own.")
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that an own head holds; repeatable.")
-@click.option("-o", "--output", type=FOLDER, required=True, help="Folder to write.")
+@click.option("-o", "--output", type=PATH, required=True, help="Folder to write.")
 def fit(
     store: Path,
     head: str,
@@ -52,12 +52,12 @@ def fit(
 
 
 @click.command()
-@click.argument("model", type=FOLDER)
-@click.argument("images", type=FOLDER, nargs=-1, required=True)
-@click.option("--store", type=FOLDER, help="A store: also name the nearest labelled images in it.")
+@click.argument("model", type=PATH)
+@click.argument("images", type=PATH, nargs=-1, required=True)
+@click.option("--store", type=PATH, help="A store: also name the nearest labelled images in it.")
 @click.option("--model-backbone", "reference", help="The backbone as for `featurestore embed`.  [default: the card's]")
-@click.option("--weights", type=FOLDER, help="Local weights, as for `featurestore embed`.")
-@click.option("--tensor", help="Tensor of a tflite model, as for `featurestore embed`.")
+@click.option("--weights", type=PATH, help="Local weights, as for `featurestore embed`.")
+@click.option("--tensor", type=TensorName(), help="Tensor of a tflite model, as for `featurestore embed`.")
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that the model may hold; repeatable.")
 @click.option("-k", "k", type=click.IntRange(1), default=3, show_default=True, help="How many neighbours.")
 @json_option
@@ -67,7 +67,7 @@ def predict(
     store: Path | None,
     reference: str | None,
     weights: Path | None,
-    tensor: str | None,
+    tensor: str | int | None,
     trust: Sequence[str],
     k: int,
     as_json: bool,
@@ -78,8 +78,7 @@ def predict(
     from featurestore import open as open_store
 
     found = load(model, trust=trust)
-    number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
-    backbone = backbone_of(found, reference=reference, weights=weights, tensor=number)
+    backbone = backbone_of(found, reference=reference, weights=weights, tensor=tensor)
     opened = open_store(store) if store is not None else None
     predictions = predict_images(images, found, backbone, store=opened, k=k)
     if as_json:

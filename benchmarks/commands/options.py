@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from featurestore.commands.options import FOLDER, SEED
+from featurestore.commands.options import PATH, SEED
 from featurestore.errors import InputError
 from featurestore.files import refuse_target
 
@@ -76,7 +76,7 @@ def head_options(function: Callable[..., None]) -> Callable[..., None]:
             "--head", "heads", multiple=True, help="Repeatable; see `heads`.  [default: those of the protocol]"
         ),
         click.option(
-            "--head-file", "files", multiple=True, type=FOLDER, help="Python file with heads of your own; repeatable."
+            "--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own; repeatable."
         ),
         click.option(
             "--seed", type=SEED, default=0, show_default=True, help="Seed of the folds and of heads that are random."

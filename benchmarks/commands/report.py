@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.options import NAMES, PAGE, terminal_width, written
-from featurestore.commands.options import FOLDER, json_option, store_option
+from featurestore.commands.options import PATH, json_option, store_option
 
 run_option = click.option(
     "--run", "run_id", metavar="ID", help="This run alone, by its id or how it begins; see `runs`."
@@ -45,7 +45,7 @@ def table(store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: 
 @click.option(
     "-o",
     "--output",
-    type=FOLDER,
+    type=PATH,
     help="File to write, .html (or no ending) or .md.  [default: report.html in the store]",
 )
 @run_option

@@ -110,8 +110,9 @@ def known() -> list[BackboneRecord]:
 def load(
     reference: str,
     *,
+    trusted: bool = True,
     name: str | None = None,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     tensor: str | int | None = None,
     preprocessing: Preprocessing | None = None,
     synthetic: bool = False,
@@ -124,6 +125,9 @@ def load(
     ----------
     reference
         A known name, ``tflite:FILE`` or ``savedmodel:DIR``.
+    trusted
+        False for a reference that was read from a store or a model: then only a name is taken, since a path would
+        choose the code that runs.
     name
         Name in the store, a lower-case identifier; by default that of the record or of the file.
     weights
@@ -142,7 +146,7 @@ def load(
     BackboneError
         When the name is unknown, or the weights can't be loaded or are others than expected.
     """
-    scheme, colon, path = reference.partition(":")
+    scheme, colon, path = (reference if trusted else by_name(reference)).partition(":")
     record = _find(scheme, reference)
     if record.takes_path and not path:
         raise BackboneError(f"got the backbone {reference!r}, expected a path behind the colon: {scheme}:PATH")
@@ -152,7 +156,7 @@ def load(
     options = LoadOptions(
         name=store_name(name or (target.stem if target else record.name), given=name is not None),
         target=target,
-        weights=weights,
+        weights=None if weights is None else Path(weights),
         tensor=tensor,
         preprocessing=preprocessing,
         synthetic=synthetic,
@@ -162,6 +166,34 @@ def load(
     _check_options(record, options)
     backbone = _loader(record)(record, options)
     check_weights(reference, backbone.spec.weights, expected=expected_weights)
+    return backbone
+
+
+def resolve(
+    backbone: Backbone | str,
+    *,
+    name: str | None = None,
+    weights: str | Path | None = None,
+    tensor: str | int | None = None,
+    synthetic: bool = False,
+    expected_weights: str | None = None,
+) -> Backbone:
+    """``backbone`` as it is, or the one that it names, loaded with the options of `load`.
+
+    Raises
+    ------
+    BackboneError
+        As `load`, or when an option is given for a backbone that is loaded already.
+    """
+    if isinstance(backbone, str):
+        return load(
+            backbone, name=name, weights=weights, tensor=tensor, synthetic=synthetic, expected_weights=expected_weights
+        )
+    if name is not None or weights is not None or tensor is not None or synthetic:
+        raise BackboneError(
+            "got a loaded backbone with name, weights, tensor or synthetic, which say how a named one is loaded: "
+            "leave them out"
+        )
     return backbone
 
 
@@ -175,9 +207,7 @@ def _check_options(record: BackboneRecord, options: LoadOptions) -> None:
 
 
 def by_name(name: str) -> str:
-    """``name``, where it is all that `load` needs: only such a name is taken from a store or a model.
-
-    Those may come from elsewhere. If one could name a file, it would choose the code that runs here.
+    """``name``, where it is all that `load` needs.
 
     Raises
     ------

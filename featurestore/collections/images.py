@@ -104,6 +104,32 @@ def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
+def load_image(
+    path: str | Path, *, height: int, width: int, sha256: str | None = None, pipes: bool = False
+) -> NDArray[np.uint8]:
+    """The image in the file ``path`` as ``(height, width, 3)`` uint8 RGB, as `decode` makes it.
+
+    Parameters
+    ----------
+    sha256
+        The `content_hash` that the file must have, as the view ``images`` tells; any when None.
+    pipes
+        Whether a pipe is read too.
+
+    Raises
+    ------
+    ImageError
+        When the file can't be read, or has other bytes than ``sha256`` says, or as `inspect`.
+    """
+    try:
+        content = read_image(Path(path), pipes=pipes)
+    except OSError as error:
+        raise ImageError(f"the file can't be read: {error.strerror}") from error
+    if sha256 is not None and content_hash(content) != sha256:
+        raise ImageError("the file has changed since its checksum was taken: run the command again")
+    return decode(content, height=height, width=width)
+
+
 def thumbnail(path: Path, *, width: int, height: int) -> str:
     """The image in ``path``, made to fit ``width`` × ``height`` pixels, as a data URI of a JPEG.
 

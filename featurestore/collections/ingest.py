@@ -54,17 +54,7 @@ def ingest(
     wait_seconds: float = 0.0,
     on_progress: Progress | None = None,
 ) -> IngestReport:
-    """Make the store in ``root`` mirror one metadata file and the images of some folders.
-
-    Embeddings are never dropped: those of an image that is gone stay, unseen, and show again when it is back.
-
-    Raises
-    ------
-    InputError
-        When a file, folder or argument is not what was expected; the store stays as it was.
-    StoreLocked
-        When another process writes.
-    """
+    """See `FeatureStore.ingest`."""
     if top_genres is not None and not 1 <= top_genres <= MAX_GENRES:
         raise InputError(f"got {top_genres} as the number of genres, expected 1 to {MAX_GENRES}")
     if not images:

@@ -6,14 +6,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from featurestore import __version__
+from featurestore.commands.backbone import backbone, backbones
+from featurestore.commands.embed import embed, import_embeddings
 from featurestore.commands.export import export
 from featurestore.commands.options import (
-    FOLDER,
+    PATH,
     SEED,
     json_option,
     location_option,
@@ -27,11 +28,8 @@ from featurestore.commands.parts import parts
 from featurestore.commands.quality import quality
 from featurestore.commands.search import similar
 from featurestore.commands.state import compact, gc, lineage, repair, snapshot, verify, view
+from featurestore.commands.texts import summary_text
 from featurestore.progress import ConsoleProgress
-
-if TYPE_CHECKING:
-    from featurestore.embedding.extract import EmbedReport
-    from featurestore.embedding.importer import ImportReport
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,8 +40,8 @@ def cli() -> None:
 
 @cli.command()
 @store_option
-@click.option("--metadata", type=FOLDER, required=True, help="MovieGenre.csv or .csv.gz, UTF-8 or latin-1.")
-@click.option("--images", type=FOLDER, required=True, multiple=True, help="A folder of <ImgId>.jpg; repeatable.")
+@click.option("--metadata", type=PATH, required=True, help="MovieGenre.csv or .csv.gz, UTF-8 or latin-1.")
+@click.option("--images", type=PATH, required=True, multiple=True, help="A folder of <ImgId>.jpg; repeatable.")
 @click.option("--top-genres", type=int, help="How many genres the view `labeled` keeps.  [default: 4]")
 @wait_option
 @json_option
@@ -56,11 +54,10 @@ def ingest(
     as_json: bool,
 ) -> None:
     """Make the store mirror a metadata file and folders of images."""
-    from featurestore.collections.ingest import ingest as run
+    from featurestore import FeatureStore
 
     with ConsoleProgress("ingest", "images") as progress:
-        report = run(
-            store,
+        report = FeatureStore(store).ingest(
             metadata=metadata,
             images=images,
             top_genres=top_genres,
@@ -98,102 +95,6 @@ def ingest(
 
 
 @cli.command()
-@store_option
-@click.option("--backbone", required=True, help="A known name, tflite:FILE or savedmodel:DIR; see `backbones`.")
-@click.option("--weights", type=FOLDER, help="A local SavedModel folder instead of the hub's weights.")
-@click.option("--tensor", help="tflite: name or number of the tensor that is the embedding.")
-@click.option("--name", help="Name in the store.  [default: the backbone's]")
-@click.option("--synthetic", is_flag=True, help="The weights are random or made up: every table will say so.")
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Images per forward pass.")
-@click.option("--workers", type=int, help="Threads that decode.  [default: the number of cores]")
-@wait_option
-@json_option
-def embed(
-    store: Path,
-    backbone: str,
-    weights: Path | None,
-    tensor: str | None,
-    name: str | None,
-    synthetic: bool,
-    batch_size: int,
-    workers: int | None,
-    wait_seconds: float,
-    as_json: bool,
-) -> None:
-    """Embed every image that has no embedding of this backbone yet."""
-    from featurestore.backbones.registry import load
-    from featurestore.embedding.extract import embed as run
-    from featurestore.storage.state import read_state
-
-    read_state(store)  # no store: say so before the weights are loaded
-    number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
-    loaded = load(backbone, name=name, weights=weights, tensor=number, synthetic=synthetic)
-    with ConsoleProgress(f"embed {loaded.spec.name}", "images") as progress:
-        report = run(
-            store,
-            loaded,
-            batch_size=batch_size,
-            workers=workers,
-            wait_seconds=wait_seconds,
-            on_progress=progress,
-        )
-    if as_json:
-        click.echo(json.dumps(asdict(report) | {"images_per_second": report.images_per_second}))
-    else:
-        click.echo(
-            f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.computed:,} computed "
-            f"({report.images_per_second:,.1f} images/s), {report.reused:,} reused, {report.present:,} already there"
-        )
-        _tell_of_revision(report)
-        for image, reason in report.refused.items():
-            click.echo(f"refused {image}: {reason}")
-    if report.refused:
-        raise click.exceptions.Exit(1)
-
-
-def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
-    """Say so when the views of a backbone show other vectors than they did."""
-    if report.replaced:
-        click.echo(
-            f"the views of {report.backbone} show revision {report.revision} now, before it was {report.replaced}: "
-            "that one stays in `embeddings` and in snapshots"
-        )
-    for sentence in report.failing_views.values():
-        click.echo(sentence)
-
-
-@cli.command("import-embeddings")
-@store_option
-@click.argument("file", type=FOLDER)
-@click.option("--backbone", required=True, help="Name in the store.")
-@click.option("--ids", type=FOLDER, help="For .npy: the ids, .npy or one a line.")
-@click.option("--synthetic", is_flag=True, help="The vectors are made up: every table will say so.")
-@wait_option
-@json_option
-def import_embeddings(
-    store: Path,
-    file: Path,
-    backbone: str,
-    ids: Path | None,
-    synthetic: bool,
-    wait_seconds: float,
-    as_json: bool,
-) -> None:
-    """Store vectors computed elsewhere: csv, csv.gz, parquet, or npy with --ids."""
-    from featurestore.embedding.importer import import_embeddings as run
-
-    report = run(store, file, backbone=backbone, ids=ids, synthetic=synthetic, wait_seconds=wait_seconds)
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-        return
-    click.echo(
-        f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.rows:,} vectors read, "
-        f"{report.added:,} added, {report.external:,} for images that no folder has"
-    )
-    _tell_of_revision(report)
-
-
-@cli.command()
 @location_option
 @click.argument("query")
 @click.option(
@@ -202,19 +103,19 @@ def import_embeddings(
     type=click.Choice(["table", "csv", "json", "parquet", "arrow"]),
     help="What the result is shown as.  [default: what --output ends with, else table]",
 )
-@click.option("-o", "--output", type=FOLDER, help="Write to this file instead of the screen.")
+@click.option("-o", "--output", type=PATH, help="Write to this file instead of the screen.")
 @click.option("--timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds that it may take.")
 @snapshot_option
 def sql(store: str, query: str, form: str | None, output: Path | None, seconds: float, snapshot: str | None) -> None:
     """Run one SELECT over the store's views; it can read nothing else and change nothing."""
+    from featurestore import FeatureStore
     from featurestore.commands.formats import SUFFIXES, run_to_bytes
-    from featurestore.store import open_store
     from featurestore.suffixes import format_of
 
     form = (form or "table") if output is None else format_of(output, form, SUFFIXES)
     if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
         raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")
-    with open_store(store, snapshot=snapshot) as opened:
+    with FeatureStore.open(store, snapshot=snapshot) as opened:
         content = run_to_bytes(opened, query, form, seconds=seconds)
     if output is not None:
         write_output(output, content)
@@ -229,30 +130,15 @@ def sql(store: str, query: str, form: str | None, output: Path | None, seconds: 
 @json_option
 def info(store: str, snapshot: str | None, as_json: bool) -> None:
     """What is in the store: tables, coverage of each backbone, quarantined files and why."""
-    from featurestore.explore.summary import describe, render
-    from featurestore.store import open_store
+    from featurestore import FeatureStore
 
-    with open_store(store, snapshot=snapshot) as opened:
-        summary = describe(opened)
-    click.echo(json.dumps(summary) if as_json else render(summary))
-
-
-@cli.command()
-@json_option
-def backbones(as_json: bool) -> None:
-    """List the backbones that `embed` knows."""
-    from featurestore.backbones.registry import known
-
-    records = known()
-    if as_json:
-        click.echo(json.dumps([{"name": r.name, "embed_dim": r.embed_dim, "about": r.description} for r in records]))
-        return
-    for record in records:
-        click.echo(f"{record.name:<18}{record.embed_dim or '':>6}  {record.description}")
+    with FeatureStore.open(store, snapshot=snapshot) as opened:
+        summary = opened.info()
+    click.echo(json.dumps(summary) if as_json else summary_text(summary))
 
 
 @cli.command()
-@click.argument("directory", type=FOLDER)
+@click.argument("directory", type=PATH)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, another collection.")
 @json_option
 def sample(directory: Path, seed: int, as_json: bool) -> None:
@@ -272,7 +158,7 @@ def sample(directory: Path, seed: int, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("directory", type=FOLDER, default=Path("data"))
+@click.argument("directory", type=PATH, default=Path("data"))
 @click.option("--only", multiple=True, help="collection, inception_v3 or resnet_v2_50; repeatable.  [default: all]")
 @json_option
 def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
@@ -287,7 +173,9 @@ def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-for command in (lineage, snapshot, view, gc, verify, repair, compact, similar, quality, parts, export):
+for command in (embed, import_embeddings, backbones, backbone, lineage, snapshot, view, gc, verify, repair, compact):
+    cli.add_command(command)
+for command in (similar, quality, parts, export):
     cli.add_command(command)
 
 

@@ -8,10 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.catalog.duckdb_errors import words
-from featurestore.catalog.sandbox import SECONDS_LIMIT
-from featurestore.errors import QueryError
-from featurestore.store import FeatureStore
+from featurestore import FeatureStore
+from featurestore.errors import QueryError, in_one_line
 from featurestore.suffixes import Suffixes
 
 SUFFIXES: Suffixes = {
@@ -24,7 +22,7 @@ SUFFIXES: Suffixes = {
 CAST = "cast that column in the query, for example to VARCHAR"
 
 
-def run_to_bytes(store: FeatureStore, query: str, form: str, *, seconds: float = SECONDS_LIMIT) -> bytes:
+def run_to_bytes(store: FeatureStore, query: str, form: str, *, seconds: float = 300.0) -> bytes:
     """Run ``query`` over ``store`` and give the result as ``form``: table, csv, json, parquet or arrow.
 
     Raises
@@ -42,7 +40,7 @@ def _table(table: pa.Table) -> bytes:
         with duckdb.connect(":memory:") as connection:
             return f"{connection.from_arrow(table)}\n".encode()
     except duckdb.Error as error:
-        raise QueryError(f"a table can't show this result ({words(error)}): {CAST}") from error
+        raise QueryError(f"a table can't show this result ({in_one_line(error)}): {CAST}") from error
 
 
 def _csv(table: pa.Table) -> bytes:

@@ -12,9 +12,19 @@ from featurestore.errors import FeatureStoreError, InputError
 from featurestore.files import refuse_target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-FOLDER = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)  # of a file or a folder
 # Repeats and folds count on from a seed; what they give must fit into the 32 bits that libraries take.
 SEED = click.IntRange(0, 2**31 - 1)
+
+
+class TensorName(click.ParamType):
+    """A tensor of a tflite model: its name, or its number as digits."""
+
+    name = "name or number"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str | int:
+        """Digits become the number; anything else is a name."""
+        return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 def store_option(command: Command) -> Command:

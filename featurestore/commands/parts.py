@@ -17,8 +17,8 @@ def parts(store: str, snapshot: str | None, name: str, as_json: bool) -> None:
 
     Those of a backbone also hold vectors of images that were replaced or removed since: see README, "Reuse".
     """
-    from featurestore.store import open_store
+    from featurestore import FeatureStore
 
-    with open_store(store, snapshot=snapshot) as opened:
+    with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.parts(name)
     click.echo(json.dumps(found) if as_json else "\n".join(found), nl=as_json or bool(found))

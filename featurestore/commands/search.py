@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurestore.commands.options import FOLDER, json_option, location_option, snapshot_option, write_output
+from featurestore.commands.options import PATH, TensorName, json_option, location_option, snapshot_option, write_output
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from featurestore.backbones.base import Backbone
-    from featurestore.store import FeatureStore
 
 
 @click.command()
@@ -24,11 +21,11 @@ if TYPE_CHECKING:
 @snapshot_option
 @click.option("--backbone", required=True, help="Whose embeddings are compared.")
 @click.option("--id", "ids", type=int, multiple=True, help="ImgId to start from; repeatable.")
-@click.option("--image", type=FOLDER, help="An image file to start from; embedded with --model.")
-@click.option("--vector", "vectors", type=FOLDER, help="An .npy file to start from: one vector, or a row for each.")
-@click.option("--model", "reference", help="With --image: the backbone as for `embed`.  [default: --backbone]")
-@click.option("--weights", type=FOLDER, help="With --image: local weights, as for `embed`.")
-@click.option("--tensor", help="With --image: tensor of a tflite model, as for `embed`.")
+@click.option("--image", type=PATH, help="An image file to start from; embedded with --model.")
+@click.option("--vector", "vectors", type=PATH, help="An .npy file to start from: one vector, or a row for each.")
+@click.option("--model", help="With --image: the backbone as for `embed`.  [default: --backbone]")
+@click.option("--weights", type=PATH, help="With --image: local weights, as for `embed`.")
+@click.option("--tensor", type=TensorName(), help="With --image: tensor of a tflite model, as for `embed`.")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many neighbours.")
 @click.option("--where", metavar="SQL", help="Search only rows of `collection` that satisfy this condition.")
 @click.option(
@@ -38,7 +35,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="What near means.",
 )
-@click.option("--html", "page", type=FOLDER, help="Also write a contact sheet to this file.")
+@click.option("--include-self", is_flag=True, help="With --id: an image may be its own neighbour.")
+@click.option("--html", type=PATH, help="Also write a contact sheet to this file.")
 @json_option
 def similar(
     store: str,
@@ -47,35 +45,41 @@ def similar(
     ids: Sequence[int],
     image: Path | None,
     vectors: Path | None,
-    reference: str | None,
+    model: str | None,
     weights: Path | None,
-    tensor: str | None,
+    tensor: str | int | None,
     k: int,
     where: str | None,
     metric: str,
-    page: Path | None,
+    include_self: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Find the images nearest to an image, exactly."""
-    from featurestore.store import open_store
+    from featurestore import FeatureStore
     from featurestore.suffixes import PAGE, format_of
 
-    if page is not None:
-        format_of(page, None, PAGE)
+    if html is not None:
+        format_of(html, None, PAGE)
     if (len(ids) > 0) + (image is not None) + (vectors is not None) != 1:
         raise click.UsageError("name either --id, --image or --vector")
-    if image is None and (reference or weights or tensor):
+    if image is None and (model or weights or tensor is not None):
         raise click.UsageError("--model, --weights and --tensor embed an --image: name one, or leave them out")
     query = image or (list(ids) if vectors is None else _read_vectors(vectors))
-    with open_store(store, snapshot=snapshot) as opened:
-        model = None
-        if reference or weights or tensor:
-            model = _loaded(opened, backbone, reference, weights, tensor)
-        found = opened.similar(query, backbone=backbone, k=k, where=where, metric=metric, model=model)
-        if page is not None:
-            from featurestore.explore.contact_sheet import render
-
-            write_output(page, render(opened, found, title=f"Neighbours by {backbone}", image=image).encode())
+    with FeatureStore.open(store, snapshot=snapshot) as opened:
+        found = opened.similar(
+            query,
+            backbone=backbone,
+            k=k,
+            where=where,
+            metric=metric,
+            model=model,
+            weights=weights,
+            tensor=tensor,
+            include_self=include_self,
+        )
+        if html is not None:
+            write_output(html, opened.contact_sheet(found, image=image).encode())
         titles = opened.query("SELECT ImgId, Title, Genre1 FROM collection").to_pylist()
     known = {row["ImgId"]: row for row in titles}
     starts = [str(image or f"{vectors}[{n}]") if query is None else query for n, query in enumerate(found.queries)]
@@ -89,20 +93,8 @@ def similar(
     for row in rows:
         title, genre = visible(row["Title"] or ""), visible(row["Genre1"] or "")
         click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {genre:<12} {title}")
-    if page is not None:
-        click.echo(f"contact sheet {page}")
-
-
-def _loaded(
-    store: "FeatureStore", backbone: str, reference: str | None, weights: Path | None, tensor: str | None
-) -> "Backbone":
-    """The backbone that embeds an image as those of ``store`` were; a path to it is taken from the user alone."""
-    from featurestore.backbones.registry import by_name, load
-    from featurestore.explore.search import weights_of
-
-    number = int(tensor) if tensor is not None and tensor.isdigit() else tensor
-    expected = weights_of(store, backbone)
-    return load(reference or by_name(backbone), weights=weights, tensor=number, expected_weights=expected)
+    if html is not None:
+        click.echo(f"contact sheet {html}")
 
 
 def _read_vectors(path: Path) -> "NDArray[np.floating]":

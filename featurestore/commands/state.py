@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from featurestore.commands.options import (
-    FOLDER,
+    PATH,
     json_option,
     location_option,
     snapshot_option,
     store_option,
     wait_option,
 )
+from featurestore.commands.texts import lineage_text
 from featurestore.progress import ConsoleProgress
 
 
@@ -25,12 +26,11 @@ from featurestore.progress import ConsoleProgress
 @json_option
 def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> None:
     """Tell where each vector of the image IMG_ID came from."""
-    from featurestore.explore.lineage import render
-    from featurestore.store import open_store
+    from featurestore import FeatureStore
 
-    with open_store(store, snapshot=snapshot) as opened:
+    with FeatureStore.open(store, snapshot=snapshot) as opened:
         record = opened.lineage(img_id)
-    click.echo(json.dumps(record) if as_json else render(record))
+    click.echo(json.dumps(record) if as_json else lineage_text(record))
 
 
 @click.group()
@@ -45,9 +45,9 @@ def snapshot() -> None:
 @json_option
 def snapshot_create(store: Path, name: str, wait_seconds: float, as_json: bool) -> None:
     """Keep the current state under NAME."""
-    from featurestore.catalog import snapshots
+    from featurestore import FeatureStore
 
-    info = snapshots.create(store, name, wait_seconds=wait_seconds)
+    info = FeatureStore(store).create_snapshot(name, wait_seconds=wait_seconds)
     click.echo(json.dumps(asdict(info), default=str) if as_json else f"snapshot {info.name}: state {info.state_id}")
 
 
@@ -56,10 +56,9 @@ def snapshot_create(store: Path, name: str, wait_seconds: float, as_json: bool) 
 @json_option
 def snapshot_list(store: str, as_json: bool) -> None:
     """List the snapshots, oldest first."""
-    from featurestore.catalog import snapshots
-    from featurestore.store import open_store
+    from featurestore import FeatureStore
 
-    found = snapshots.listing(open_store(store).path)
+    found = FeatureStore.open(store).snapshots()
     if as_json:
         click.echo(json.dumps([asdict(info) for info in found], default=str))
         return
@@ -76,10 +75,9 @@ def snapshot_list(store: str, as_json: bool) -> None:
 @json_option
 def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> None:
     """Tell what changed from snapshot FIRST to SECOND, or to the current state."""
-    from featurestore.catalog import snapshots
-    from featurestore.store import open_store
+    from featurestore import FeatureStore
 
-    changes = snapshots.diff(open_store(store).path, first, second)
+    changes = FeatureStore.open(store).diff_snapshots(first, second)
     if as_json:
         click.echo(json.dumps({table: asdict(change) for table, change in changes.items()}))
         return
@@ -94,9 +92,9 @@ def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> 
 @wait_option
 def snapshot_remove(store: Path, name: str, wait_seconds: float) -> None:
     """Forget the snapshot NAME; `gc` then frees what only it referred to."""
-    from featurestore.catalog import snapshots
+    from featurestore import FeatureStore
 
-    snapshots.remove(store, name, wait_seconds=wait_seconds)
+    FeatureStore(store).remove_snapshot(name, wait_seconds=wait_seconds)
     click.echo(f"snapshot {name} removed")
 
 
@@ -108,25 +106,23 @@ def view() -> None:
 @view.command("create")
 @store_option
 @click.argument("name")
-@click.option(
-    "--sql", "file", type=FOLDER, required=True, help="A file with one SELECT that yields ImgId; - for stdin."
-)
+@click.option("--sql", type=PATH, required=True, help="A file with one SELECT that yields ImgId; - for stdin.")
 @click.option("--replace", is_flag=True, help="Replace the view of that name.")
 @wait_option
 @json_option
-def view_create(store: Path, name: str, file: Path, replace: bool, wait_seconds: float, as_json: bool) -> None:
+def view_create(store: Path, name: str, sql: Path, replace: bool, wait_seconds: float, as_json: bool) -> None:
     """Make the view NAME of a SELECT over the store's views."""
-    from featurestore.catalog import views
+    from featurestore import FeatureStore
     from featurestore.errors import InputError
     from featurestore.files import MEGABYTE, read_file, why
 
     try:
-        query = sys.stdin.read() if str(file) == "-" else read_file(file, limit=MEGABYTE, pipes=True).decode("utf-8")
+        query = sys.stdin.read() if str(sql) == "-" else read_file(sql, limit=MEGABYTE, pipes=True).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{str(file)!r} can't be read as SQL ({why(error)}): name a text file with one SELECT"
+            f"{str(sql)!r} can't be read as SQL ({why(error)}): name a text file with one SELECT"
         ) from error
-    rows = views.create(store, name, query, replace=replace, wait_seconds=wait_seconds)
+    rows = FeatureStore(store).create_view(name, query, replace=replace, wait_seconds=wait_seconds)
     click.echo(json.dumps({"name": name, "rows": rows}) if as_json else f"view {name}: {rows:,} rows")
 
 
@@ -135,10 +131,10 @@ def view_create(store: Path, name: str, file: Path, replace: bool, wait_seconds:
 @json_option
 def view_list(store: str, as_json: bool) -> None:
     """List your views with their SQL, and why one can't be used."""
-    from featurestore.store import open_store
+    from featurestore import FeatureStore
 
-    with open_store(store) as opened:
-        found = dict(opened.state.views)
+    with FeatureStore.open(store) as opened:
+        found = opened.views()
         if as_json:
             click.echo(json.dumps(found))
             return
@@ -157,9 +153,9 @@ def view_list(store: str, as_json: bool) -> None:
 @wait_option
 def view_remove(store: Path, name: str, wait_seconds: float) -> None:
     """Remove a view of your own."""
-    from featurestore.catalog import views
+    from featurestore import FeatureStore
 
-    views.remove(store, name, wait_seconds=wait_seconds)
+    FeatureStore(store).remove_view(name, wait_seconds=wait_seconds)
     click.echo(f"view {name} removed")
 
 
@@ -170,9 +166,9 @@ def view_remove(store: Path, name: str, wait_seconds: float) -> None:
 @json_option
 def gc(store: Path, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
     """Remove what no snapshot and not the current state refer to."""
-    from featurestore.catalog.maintenance import gc as run
+    from featurestore import FeatureStore
 
-    report = run(store, dry_run=dry_run, wait_seconds=wait_seconds)
+    report = FeatureStore(store).gc(dry_run=dry_run, wait_seconds=wait_seconds)
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
@@ -189,11 +185,10 @@ def gc(store: Path, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
 @json_option
 def verify(store: str, as_json: bool) -> None:
     """Recompute the checksum of every part, also those of snapshots, and name the damaged ones."""
-    from featurestore.catalog.maintenance import verify as run
-    from featurestore.store import open_store
+    from featurestore import FeatureStore
 
     with ConsoleProgress("verify", "parts") as progress:
-        report = run(open_store(store).path, on_progress=progress)
+        report = FeatureStore.open(store).verify(on_progress=progress)
     if as_json:
         click.echo(json.dumps(asdict(report)))
     else:
@@ -212,10 +207,10 @@ def verify(store: str, as_json: bool) -> None:
 @json_option
 def repair(store: Path, wait_seconds: float, as_json: bool) -> None:
     """Take damaged parts out whose rows `embed` or `ingest` makes again; name those that only a copy can restore."""
-    from featurestore.catalog.repair import repair as run
+    from featurestore import FeatureStore
 
     with ConsoleProgress("repair", "parts") as progress:
-        report = run(store, wait_seconds=wait_seconds, on_progress=progress)
+        report = FeatureStore(store).repair(wait_seconds=wait_seconds, on_progress=progress)
     if as_json:
         click.echo(json.dumps(asdict(report)))
     else:
@@ -240,10 +235,10 @@ def repair(store: Path, wait_seconds: float, as_json: bool) -> None:
 @json_option
 def compact(store: Path, wait_seconds: float, as_json: bool) -> None:
     """Merge small parts; `gc` then removes the old ones."""
-    from featurestore.catalog.maintenance import compact as run
+    from featurestore import FeatureStore
 
     with ConsoleProgress("compact", "groups") as progress:
-        report = run(store, wait_seconds=wait_seconds, on_progress=progress)
+        report = FeatureStore(store).compact(wait_seconds=wait_seconds, on_progress=progress)
     if as_json:
         click.echo(json.dumps(report))
         return

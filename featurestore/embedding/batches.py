@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.backbones.base import Preprocessing
-from featurestore.collections.images import content_hash, decode, read_image
+from featurestore.collections.images import load_image
 from featurestore.errors import ImageError
 
 
@@ -40,24 +40,15 @@ def batches(
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, rows: pa.Table, preprocessing: Preprocessing, *, window: int
+    pool: ThreadPoolExecutor, rows: pa.Table, how: Preprocessing, *, window: int
 ) -> Iterator[tuple[str, Path, "Future[Any]"]]:
     """Decode at most ``window`` images ahead, in order: memory stays flat however many there are."""
     pending: deque[tuple[str, Path, Future[Any]]] = deque()
     for batch in rows.to_batches(max_chunksize=window):
         for digest, name in zip(batch["content_hash"].to_pylist(), batch["path"].to_pylist(), strict=True):
             path = Path(name)
-            pending.append((digest, path, pool.submit(_decode, digest, path, preprocessing)))
+            image = pool.submit(load_image, path, height=how.height, width=how.width, sha256=digest)
+            pending.append((digest, path, image))
             if len(pending) > window:
                 yield pending.popleft()
     yield from pending
-
-
-def _decode(digest: str, path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    try:
-        content = read_image(path)
-    except OSError as error:
-        raise ImageError(f"the file can't be read: {error.strerror}") from error
-    if content_hash(content) != digest:
-        raise ImageError("the file changed while it was being embedded: run the command again")
-    return decode(content, height=preprocessing.height, width=preprocessing.width)

@@ -9,19 +9,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.backbones.base import Backbone, BackboneSpec
-from featurestore.backbones.custom import checked
 from featurestore.backbones.registry import store_name
 from featurestore.catalog.views import failing_after
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.collections.ingest import images_of, sync_images
 from featurestore.embedding.batches import batches
+from featurestore.embedding.forward import forward
 from featurestore.embedding.staging import Staging, known_vectors, present_rows, publish_vectors, replaced_revision
 from featurestore.embedding.vectors import faults
-from featurestore.errors import BackboneError, FeatureStoreError, InputError
+from featurestore.errors import InputError
 from featurestore.progress import Progress
 
 # Vectors of one part as it is published. It is held in memory a few times over while it is written (floats, levels,
@@ -91,29 +90,11 @@ def embed(
     wait_seconds: float = 0.0,
     on_progress: Progress | None = None,
 ) -> EmbedReport:
-    """Embed every usable image that has no vector of this backbone's revision.
-
-    The folders of the last ingest are looked at again first, so a replaced file is noticed. Images of equal bytes are
-    computed once. Each batch is on disk as soon as it is computed: an interrupt costs at most the one in work.
-
-    Parameters
-    ----------
-    batch_size
-        Images per forward pass.
-    workers
-        Threads that decode; the number of cores when None.
-
-    Raises
-    ------
-    BackboneError
-        When the backbone fails or answers with the wrong shape; what was computed before stays.
-    InputError
-        When the store holds no usable image, or an argument is not what it should be.
-    """
+    """See `FeatureStore.embed`; ``backbone`` is loaded."""
     if not isinstance(getattr(backbone, "spec", None), BackboneSpec):
         raise InputError(
             f"got a {type(backbone).__name__} as the backbone, expected a name or an object with `spec` and `embed`: "
-            "make one of a function with featurestore.backbones.custom.from_callable"
+            "make one of a function with featurestore.from_callable"
         )
     if batch_size < 1:
         raise InputError(f"got a batch size of {batch_size}, expected 1 or more")
@@ -255,21 +236,3 @@ def _publish(writer: Writer, spec: BackboneSpec, staging: Staging, run: _Run) ->
         )
     staging.clear()
     run.publishing = False
-
-
-def forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """One forward pass over decoded images, preprocessed and checked.
-
-    Raises
-    ------
-    BackboneError
-        When the backbone raises, or the result is not ``(n, embed_dim)`` floats.
-    """
-    spec = backbone.spec
-    try:
-        vectors = backbone.embed(spec.preprocessing.apply(images))
-    except FeatureStoreError:
-        raise
-    except Exception as error:  # a user's callable may raise anything
-        raise BackboneError(f"the backbone {spec.name!r} failed with {type(error).__name__}: {error}") from error
-    return checked(vectors, spec, len(images))

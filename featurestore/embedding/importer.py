@@ -46,19 +46,7 @@ def import_embeddings(
     synthetic: bool = False,
     wait_seconds: float = 0.0,
 ) -> ImportReport:
-    """Store the vectors of ``file`` as a revision of ``backbone``; the hash of the file is its identity.
-
-    Formats: CSV or CSV.gz with ``ImgName`` or ``ImgId`` and the columns ``0 … d-1`` (other columns are passed over, so
-    both layouts of the study fit), Parquet with the same columns or one list column ``embedding``, and ``.npy``
-    ``(n, d)`` with the ids in ``ids`` (``.npy`` or one a line).
-
-    Raises
-    ------
-    InputError
-        When the file can't be read as one of these.
-    EmbeddingError
-        When a vector or an id can't be stored; then nothing of the file is.
-    """
+    """See `FeatureStore.import_embeddings`."""
     check_identifier(backbone, "backbone")
     vectors = read_vectors_file(file, ids)
     spec = BackboneSpec(

@@ -24,18 +24,16 @@ figcaption { font-size: 12px; overflow-wrap: anywhere; } .query img { outline: 3
 """
 
 
-def render(reader: "Reader", neighbours: Neighbours, *, title: str, image: Path | None = None) -> str:
-    """One HTML page: a section a query, its neighbours in order, thumbnails embedded.
-
-    Parameters
-    ----------
-    image
-        The file that the query was, where it was one.
-    """
+def sheet_html(
+    reader: "Reader", neighbours: Neighbours, *, title: str | None = None, image: str | Path | None = None
+) -> str:
+    """See `FeatureStore.contact_sheet`."""
+    title = f"Neighbours by {neighbours.backbone}" if title is None else title
+    file = None if image is None else Path(image)
     ids = sorted({int(i) for i in neighbours.ids.ravel() if i >= 0} | {i for i in neighbours.queries if i is not None})
     facts = {row["ImgId"]: row for row in _facts(reader, ids)}
     mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if _synthetic(reader, neighbours.backbone) else ""
-    asked = None if image is None else {"ImgId": image.name, "folder": str(image.parent), "ImgName": image.name}
+    asked = None if file is None else {"ImgId": file.name, "folder": str(file.parent), "ImgName": file.name}
     sections = "".join(_section(neighbours, place, facts, asked) for place in range(len(neighbours.ids)))
     lead = f"{len(neighbours.ids)} queries, {neighbours.backbone}, {neighbours.metric}, state {reader.state.id}"
     return (

@@ -23,17 +23,7 @@ ORDER BY e.backbone, x.extraction
 
 
 def lineage(reader: "Reader", img_id: int) -> dict[str, Any]:
-    """The image with this id, and each vector that the store holds for it, ready for JSON.
-
-    An image that no folder has any more has the status ``gone``; its vectors are told of nevertheless.
-    ``current`` tells of each vector whether the views show it: it is of the backbone's current revision, and the file
-    is still the one that was embedded.
-
-    Raises
-    ------
-    InputError
-        When the store knows no such image, and holds no vector of it.
-    """
+    """See `FeatureStore.lineage`."""
     images, vectors = [], []
     if 0 <= img_id <= MAX_ID:
         images = reader.query("SELECT * FROM images WHERE ImgId = ? ORDER BY status DESC", [img_id]).to_pylist()
@@ -52,30 +42,3 @@ def lineage(reader: "Reader", img_id: int) -> dict[str, Any]:
         shown = reader.state.revisions.get(vector["backbone"]) == vector["revision"]
         vector["current"] = bool(images) and shown and vector["content_hash"] in ("", image["content_hash"])
     return {"state": reader.state.id, "image": image, "embeddings": vectors}
-
-
-def render(record: dict[str, Any]) -> str:
-    """The same for a person."""
-    image = record["image"]
-    facts = f"{image['width']} × {image['height']} {image['mode']}" if image["width"] else image["reason"]
-    lines = [
-        f"image       {image['ImgName'] or image['ImgId']}  ({', '.join(filter(None, (image['status'], facts)))})",
-        f"content     sha256:{image['content_hash'] or 'unknown'}",
-        f"state       {record['state']}",
-    ]
-    for vector in record["embeddings"]:
-        mark = "" if vector["current"] else "  (not shown: older image or revision)"
-        mark += "  SYNTHETIC WEIGHTS" if vector["synthetic"] else ""
-        libraries = ", ".join(f"{name} {number}" for name, number in vector["libraries"].items()) or "not recorded"
-        preprocessing = ", ".join(f"{name} {value}" for name, value in vector["preprocessing"].items())
-        lines += [
-            f"embedding   {vector['backbone']} revision {vector['revision']}, {vector['embed_dim']}-d float32{mark}",
-            f"  from      sha256:{vector['content_hash'] or 'unknown'}",
-            f"  weights   {vector['weights']}  ({vector['source']})",
-            f"  input     {preprocessing}",
-            f"  computed  {vector['at']} on {vector['machine']}, with {libraries}",
-            f"  part      {vector['part']}",
-        ]
-    if not record["embeddings"]:
-        lines.append("embedding   none")
-    return "\n".join(lines)

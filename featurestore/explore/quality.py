@@ -1,7 +1,10 @@
 """What is wrong, doubtful or missing in a store: duplicates, leakage, bad files and vectors; it changes nothing."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +15,8 @@ from featurestore.embedding.vectors import faults
 from featurestore.errors import InputError
 from featurestore.features import rows
 from featurestore.features.features import Features
+from featurestore.files import MEGABYTE, read_file, why
 from featurestore.storage.parts import read_part
-from featurestore.terminal import visible
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
@@ -77,36 +80,19 @@ class QualityReport:
 def check(
     reader: "Reader",
     *,
-    backbones: Sequence[str] | None = None,
+    backbone: str | Sequence[str] | None = None,
     hash_distance: int = 4,
     cosine: float = 0.98,
-    split: Mapping[int, str] | None = None,
+    split: Mapping[int, str] | str | Path | None = None,
     on_progress: "Progress | None" = None,
 ) -> QualityReport:
-    """Look at every image and vector of the store's state.
-
-    Parameters
-    ----------
-    backbones
-        Those whose vectors are looked at; all when None.
-    hash_distance
-        Near duplicates differ in at most this many of the 64 bits of their difference hashes.
-    cosine
-        Near duplicates have at least this cosine.
-    split
-        ``train`` or ``test`` by ImgId: duplicates on both sides are reported.
-    on_progress
-        Called with the number of vectors whose neighbours were looked for, and of all.
-
-    Raises
-    ------
-    InputError
-        When a threshold or the split is out of range.
-    """
+    """See `FeatureStore.quality`."""
     if not 0 <= hash_distance <= 64 or not -1 <= cosine <= 1:
         raise InputError(f"got {hash_distance} bits and a cosine of {cosine}, expected 0 to 64 and -1 to 1")
     usable = reader.query("SELECT ImgId, content_hash, phash FROM images_usable ORDER BY ImgId").to_pylist()
-    names = list(reader.state.revisions) if backbones is None else list(backbones)
+    sides = read_split(Path(split)) if isinstance(split, (str, Path)) else split
+    chosen = [backbone] if isinstance(backbone, str) else backbone
+    names = list(reader.state.revisions if chosen is None else chosen)
     exact = _exact(usable)
     groups = {img_id: min(group) for group in exact for img_id in group}
     features = {name: rows.read(reader, name, view="images_usable") for name in names}
@@ -127,8 +113,25 @@ def check(
         bad_vectors={name: bad_vectors(reader, name) for name in names},
         coverage={name: (len(f.ids), len(f.ids) + f.missing) for name, f in features.items()},
         labels=_labels(reader),
-        leaking=None if split is None else _leaking(reader, split),
+        leaking=None if sides is None else _leaking(reader, sides),
     )
+
+
+def read_split(path: Path) -> dict[int, str]:
+    """The side of each id, from a CSV with the columns ImgId and side.
+
+    Raises
+    ------
+    InputError
+        When the file can't be read as one.
+    """
+    try:
+        text = read_file(path, limit=256 * MEGABYTE, pipes=True).decode("utf-8")
+        return {int(row["ImgId"]): row["side"] for row in csv.DictReader(io.StringIO(text, newline=""))}
+    except (OSError, KeyError, ValueError, TypeError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{str(path)!r} is no split ({why(error)}): expected a CSV with the columns ImgId and side"
+        ) from error
 
 
 def near_by_hash(
@@ -248,40 +251,3 @@ def _ids(reader: "Reader", query: str) -> list[int]:
 def _labels(reader: "Reader") -> dict[str, int]:
     rows = reader.query("SELECT Genre1, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1").to_pylist()
     return {row["Genre1"]: row["n"] for row in rows}
-
-
-def render(report: QualityReport) -> str:
-    """The report for a person."""
-    lines = [
-        f"images                  {report.images:,} usable, {len(report.quarantined)} quarantined",
-        f"without metadata        {len(report.without_metadata)}" + _some(report.without_metadata),
-        f"movies without image    {report.movies_without_image:,}",
-        "labels                  " + ", ".join(f"{visible(name)} {count}" for name, count in report.labels.items()),
-        f"exact duplicates        {_count(report.exact_duplicates, 'group')}",
-    ]
-    if report.without_file:
-        lines.insert(3, f"vectors without a file  {len(report.without_file)}" + _some(report.without_file))
-    lines += [f"  {' = '.join(map(str, group))}" for group in report.exact_duplicates]
-    lines.append(f"near duplicates         {_count(report.near_by_hash, 'pair')} by perceptual hash")
-    lines += [f"  {a} ~ {b}  {bits} bits" for a, b, bits in report.near_by_hash[:20]]
-    for name, (have, total) in report.coverage.items():
-        bad, pairs = report.bad_vectors[name], report.near_by_cosine[name]
-        found = f"{_count(bad, 'bad vector')}, {_count(pairs, 'near pair')} by cosine"
-        lines.append(f"{name:<24}{have:,} of {total:,} images, {found}")
-        lines += [f"  {img_id}: {reason}" for img_id, reason in list(bad.items())[:20]]
-        lines += [f"  {a} ~ {b}  {value:.4f}" for a, b, value in pairs[:20]]
-    lines += [f"quarantined {name!r}: {reason}" for name, reason in report.quarantined.items()]
-    if report.leaking is not None:
-        lines.append(
-            f"leakage                 {_count(report.leaking, 'test row')} with a duplicate in train"
-            + _some(report.leaking)
-        )
-    return "\n".join(lines)
-
-
-def _count(found: Sized, what: str) -> str:
-    return f"{len(found):,} {what}{'' if len(found) == 1 else 's'}"
-
-
-def _some(ids: Sequence[int]) -> str:
-    return f"  ({', '.join(map(str, ids[:10]))}{', …' if len(ids) > 10 else ''})" if ids else ""

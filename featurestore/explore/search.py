@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from featurestore.embedding.vectors import faults
-from featurestore.errors import BackboneError, ImageError, InputError
+from featurestore.errors import BackboneError, InputError
 from featurestore.features import rows
 from featurestore.features.selection import matching
 
@@ -79,34 +78,12 @@ def similar(
     k: int = 10,
     where: str | None = None,
     metric: str = "cosine",
-    model: "Backbone | None" = None,
+    model: "Backbone | str | None" = None,
+    weights: str | Path | None = None,
+    tensor: str | int | None = None,
     include_self: bool = False,
 ) -> Neighbours:
-    """The ``k`` images whose embeddings are nearest to each query; exact, ties in the order of ImgId.
-
-    The matrix is kept in memory after the first call, until the store is refreshed to another state.
-
-    Parameters
-    ----------
-    query
-        An ImgId or several, an image file, a vector ``(embed_dim,)``, or vectors ``(m, embed_dim)``.
-    where
-        An SQL condition over the view `collection`; only its rows are searched.
-    metric
-        ``cosine``, ``inner_product`` or ``euclidean``.
-    model
-        What embeds an image file: the backbone that made the vectors of the store. A backbone that needs no more than
-        its name is loaded when None.
-    include_self
-        Whether a query that is an ImgId may be its own neighbour.
-
-    Raises
-    ------
-    InputError
-        When backbone, id, metric or query don't fit.
-    QueryError
-        When ``where`` is refused or fails.
-    """
+    """See `FeatureStore.similar`; the matrix stays in the reader's memo until that is refreshed."""
     if metric not in METRICS:
         raise InputError(f"got the metric {metric!r}, expected {', '.join(METRICS)}")
     if k < 1:
@@ -114,7 +91,9 @@ def similar(
     index = _index(reader, backbone)
     numbers: list[int | None] = [None]
     if isinstance(query, (str, Path)):
-        vectors = _embed_file(reader, Path(query), backbone, model)
+        vectors = _embed_file(reader, Path(query), backbone, model=model, weights=weights, tensor=tensor)
+    elif weights is not None or tensor is not None or isinstance(model, str):
+        raise InputError("model, weights and tensor say what embeds an image file: leave them out, or name one")
     else:
         numbers, vectors = _vectors(query, index, backbone)
     allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(reader, "collection", where)))
@@ -154,43 +133,50 @@ def _vectors(
     return [None] * len(vectors), vectors
 
 
-def _embed_file(reader: "Reader", path: Path, backbone: str, model: "Backbone | None") -> NDArray[np.float32]:
+def _embed_file(
+    reader: "Reader",
+    path: Path,
+    backbone: str,
+    *,
+    model: "Backbone | str | None",
+    weights: str | Path | None,
+    tensor: str | int | None,
+) -> NDArray[np.float32]:
     """The vector of an image file, ``(1, embed_dim)``, made exactly as those in the store were."""
-    from featurestore.collections.images import decode, read_image
-    from featurestore.embedding.extract import forward
+    from featurestore.embedding.forward import embed_files
 
-    model = model or _by_name(reader, backbone)
+    loaded = _model(reader, backbone, model=model, weights=weights, tensor=tensor)
     shown = reader.state.revisions[backbone]
-    if model.spec.revision != shown:
+    if loaded.spec.revision != shown:
         raise InputError(
-            f"the store has revision {shown} of {backbone!r}, the model gives {model.spec.revision}, so distances "
+            f"the store has revision {shown} of {backbone!r}, the model gives {loaded.spec.revision}, so distances "
             "between them mean nothing: name the model, weights and tensor that the store was embedded with"
         )
-    size = model.spec.preprocessing
+    return embed_files(loaded, [path])
+
+
+def _model(
+    reader: "Reader",
+    backbone: str,
+    *,
+    model: "Backbone | str | None",
+    weights: str | Path | None,
+    tensor: str | int | None,
+) -> "Backbone":
+    """What embeds an image file; a path to it is taken from the caller alone, never from the store."""
+    from featurestore.backbones.registry import load, resolve
+
+    if model is not None and not isinstance(model, str):
+        return resolve(model, weights=weights, tensor=tensor)
+    made_with = reader.query("SELECT weights FROM backbones WHERE backbone = ?", [backbone])["weights"].to_pylist()
+    expected = made_with[0] if made_with else None
+    if model is not None:
+        return load(model, weights=weights, tensor=tensor, expected_weights=expected)
     try:
-        image = decode(read_image(path, pipes=True), height=size.height, width=size.width)
-    except OSError as error:
-        raise InputError(f"the image {str(path)!r} can't be read ({error.strerror}): name a file") from error
-    except ImageError as error:
-        raise InputError(f"the image {str(path)!r} can't be used ({error}): name another") from error
-    vector = forward(model, image[None])
-    for reason in faults(vector).values():
-        raise InputError(f"the image {str(path)!r} can't be compared ({reason}): name another")
-    return vector
-
-
-def weights_of(reader: "Reader", backbone: str) -> str | None:
-    """What the store says that the weights of ``backbone`` are; None when it has no such backbone."""
-    found = reader.query("SELECT weights FROM backbones WHERE backbone = ?", [backbone])["weights"].to_pylist()
-    return found[0] if found else None
-
-
-def _by_name(reader: "Reader", backbone: str) -> "Backbone":
-    from featurestore.backbones.registry import by_name, load
-
-    try:
-        return load(by_name(backbone), expected_weights=weights_of(reader, backbone))
+        return load(backbone, trusted=False, weights=weights, tensor=tensor, expected_weights=expected)
     except BackboneError as error:
+        if weights is not None or tensor is not None:
+            raise
         raise InputError(
             f"a query by image needs the backbone that embeds it ({error}): name it with model=, --model"
         ) from error

@@ -1,16 +1,15 @@
-"""What `featurestore info` tells of a store; it reads views and computes nothing new."""
+"""What is in a store, as counts and lists; it reads views and computes nothing new."""
 
 from typing import TYPE_CHECKING, Any
 
 from featurestore.explore.inventory import BackboneInfo, list_backbones
-from featurestore.terminal import visible
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
 
 def describe(reader: "Reader") -> dict[str, Any]:
-    """Tables, funnel, coverage of each backbone and quarantined files of ``store``, ready for JSON."""
+    """See `FeatureStore.info`."""
     counts = reader.query(
         "SELECT (SELECT count(*) FROM movies) AS movies, (SELECT count(*) FROM images) AS images, "
         "(SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled"
@@ -47,32 +46,3 @@ def _backbone(info: BackboneInfo) -> dict[str, Any]:
         "source": info.source,
         "synthetic": info.synthetic,
     }
-
-
-def render(summary: dict[str, Any]) -> str:
-    """The same for a person, a few lines."""
-    lines = [
-        f"store       {summary['store']}  (state {summary['state']}, {summary['size_bytes'] / 1e6:,.1f} MB of parts)",
-        f"movies      {summary['movies']:,}",
-        f"images      {summary['images']:,}  ({summary['joined']:,} usable with metadata, "
-        f"{len(summary['quarantined'])} quarantined)",
-        f"labelled    {summary['labeled']:,}  ("
-        + ", ".join(f"{visible(g['genre'])} {g['n']}" for g in summary["genres"])
-        + ")",
-    ]
-    if summary["synthetic"]:
-        lines.insert(1, "SYNTHETIC   holds images drawn by `featurestore sample`")
-    for backbone in summary["backbones"]:
-        coverage = 100 * backbone["rows"] / max(backbone["images"], 1)
-        mark = "  SYNTHETIC WEIGHTS" if backbone["synthetic"] else ""
-        lines.append(
-            f"backbone    {backbone['name']}  {backbone['embed_dim']}-d, "
-            f"{backbone['rows']:,} of {backbone['images']:,} "
-            "images "
-            f"({coverage:.1f} %), revision {backbone['revision']}, {backbone['source'] or 'no source'}{mark}"
-        )
-    if not summary["backbones"]:
-        lines.append("backbone    none yet: featurestore embed --backbone descriptors")
-    lines += [f"view fails  {sentence}" for sentence in summary["failing_views"].values()]
-    lines += [f"quarantined {row['name']!r}: {row['reason']}" for row in summary["quarantined"]]
-    return "\n".join(lines)

@@ -35,7 +35,7 @@ def small_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.embed(CountingBackbone())
     store.append({"notes": pa.table({"x": [1]})})
     views.create(store.path, "mine", "SELECT ImgId, Genre1 FROM collection")
-    store.snapshot("kept")
+    store.create_snapshot("kept")
     store.append({"notes": pa.table({"x": [2]})})
     return store.path
 

@@ -12,7 +12,7 @@ from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore
 from featurestore.commands.cli import cli
-from featurestore.commands.options import run_command
+from featurestore.commands.options import TensorName, run_command
 
 
 @pytest.fixture
@@ -135,6 +135,7 @@ def test_what_a_script_would_read_is_json(run, collection: Collection, tmp_path:
         ("verify", *store),
         ("repair", *store),
         ("backbones",),
+        ("backbone", "list", *store),
         ("sample", tmp_path / "sample"),
     ):
         code, out, err = run(*command, "--json")
@@ -152,6 +153,24 @@ def test_the_commands_without_json_are_those_that_print_nothing_to_read() -> Non
 
     without = {name for name, command in names(cli) if "as_json" not in {p.name for p in command.params}}
     assert without == {"sql", "snapshot remove", "view remove"}  # `sql` has --format json
+
+
+def test_the_backbones_of_a_store_are_listed(run, store: FeatureStore) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = run("backbone", "list", "--store", store.path)
+    assert (code, out) == (0, "no backbone yet: featurestore embed --backbone descriptors\n")
+    store.embed(CountingBackbone())
+    store.create_snapshot("one")
+    store.embed(CountingBackbone(name="other"))
+    lines = run("backbone", "list", "--store", store.path)[1].splitlines()
+    assert [line.split()[:2] for line in lines] == [["counting", "16"], ["other", "16"]]
+    assert "24 of 24 images" in lines[0]
+    kept = run("backbone", "list", "--store", store.path, "--snapshot", "one", "--json")[1]
+    assert [info["name"] for info in json.loads(kept)] == ["counting"]
+
+
+def test_a_tensor_is_a_number_or_a_name() -> None:
+    read = TensorName().convert
+    assert [read(text, None, None) for text in ("7", "features", "²", "7a")] == [7, "features", "²", "7a"]
 
 
 def test_empty_lists_say_so(run, store: FeatureStore) -> None:  # type: ignore[no-untyped-def]

@@ -276,7 +276,7 @@ def test_repair_takes_out_what_embed_and_ingest_make_again(store: FeatureStore, 
 def test_repair_names_what_only_a_copy_can_restore(store: FeatureStore) -> None:
     store.embed(CountingBackbone())
     store.append({"notes": pa.table({"step": [1]})})
-    store.snapshot("kept")
+    store.create_snapshot("kept")
     (notes,) = (store.path / "notes").glob("part-*.parquet")
     (vectors,) = (store.path / "embeddings").rglob("part-*.parquet")
     for part in (notes, vectors):

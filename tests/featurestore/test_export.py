@@ -109,8 +109,10 @@ def test_a_failed_export_leaves_the_old_file(store: FeatureStore, tmp_path: Path
 def test_wrong_options_are_one_sentence(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     for option in ("--view", "--columns", "--label"):
         code, _, err = run("--format", "study-labeled", option, "Genre1", "-o", tmp_path / "f.csv.gz")
-        assert code == 2
+        assert code == 1
         assert f"leave out {option}" in err
+    code, _, err = run("--format", "study-labeled", "--backbone", "counting", "-o", tmp_path / "f.csv.gz")
+    assert (code, "study-labeled holds one backbone, got 2" in err) == (1, True)
     (tmp_path / "folder.npz").mkdir()
     code, _, err = run("--format", "npz", "-o", tmp_path / "folder.npz", "--force")
     assert code == 1

@@ -62,7 +62,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureStore]:
     store.ingest(metadata=collection.metadata, images=collection.images)
     store.embed(CountingBackbone())
     store.import_embeddings(vectors(folder / "v.parquet", 8), backbone="theirs")
-    store.snapshot("before")
+    store.create_snapshot("before")
     with store:
         yield store
 

@@ -20,7 +20,6 @@ from featurestore.collections.images import FORMATS, thumbnail
 from featurestore.collections.movies import metadata
 from featurestore.collections.movies.metadata import read_metadata
 from featurestore.errors import ImageError, InputError, MetadataError, StoreError
-from featurestore.explore.contact_sheet import render
 from featurestore.features.bundle import MANIFEST, open_bundle
 from featurestore.files import atomic_file, atomic_folder, file_hash, make_folder, read_file, write_atomic
 from featurestore.storage.state import STATE_FILE, read_state
@@ -212,7 +211,7 @@ def test_a_bad_poster_leaves_its_reason_on_the_sheet(
     poster.rename(tmp_path / "kept")
     try:
         make(poster)
-        page = render(kept_store, kept_store.similar([101], backbone="counting", k=2), title="t")
+        page = kept_store.contact_sheet(kept_store.similar([101], backbone="counting", k=2), title="t")
     finally:
         if poster.is_dir():
             poster.rmdir()

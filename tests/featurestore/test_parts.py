@@ -32,7 +32,7 @@ def test_every_table_and_backbone_has_its_files(store: FeatureStore, collection:
 def test_a_backbone_has_the_files_of_its_revision(store: FeatureStore) -> None:
     store.embed(CountingBackbone())
     before = store.parts("counting")
-    store.snapshot("first")
+    store.create_snapshot("first")
     store.embed(CountingBackbone(weights="blocks-2"))
     assert not set(before) & set(store.parts("counting"))
     assert set(store.parts("embeddings")) == {*before, *store.parts("counting")}

@@ -14,9 +14,10 @@ from featurestore import FeatureStore
 from featurestore.catalog.writer import open_writer
 from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
+from featurestore.commands.texts import quality_text
 from featurestore.embedding.staging import to_arrow
 from featurestore.errors import InputError
-from featurestore.explore.quality import check, leakage, near_by_cosine, render
+from featurestore.explore.quality import check, leakage, near_by_cosine
 from featurestore.storage.names import embeddings_key
 from featurestore.storage.schemas import embeddings_schema
 
@@ -63,7 +64,7 @@ def test_vectors_without_a_file_are_named(store: FeatureStore, tmp_path: Path) -
     store.import_embeddings(tmp_path / "x.npy", backbone="theirs", ids=tmp_path / "ids.txt")
     report = check(store)
     assert report.without_file == [501, 502]
-    assert "vectors without a file  2  (501, 502)" in render(report)
+    assert "vectors without a file  2  (501, 502)" in quality_text(report)
 
 
 def test_progress_ends_at_all_vectors(store: FeatureStore) -> None:

@@ -130,7 +130,7 @@ def test_a_table_of_another_place_is_refused_by_name(embedded: FeatureStore, nam
 )
 @pytest.mark.parametrize("name", ["state.json", "snapshots/kept.json"])
 def test_a_record_that_is_none_is_one_sentence(embedded: FeatureStore, name: str, content: bytes) -> None:
-    embedded.snapshot("kept")
+    embedded.create_snapshot("kept")
     (embedded.path / name).write_bytes(content)
     with pytest.raises(IntegrityError, match=f"{name}.* see `featurestore verify`|is damaged"):
         COMMANDS["gc"](FeatureStore(embedded.path))
@@ -141,8 +141,8 @@ def test_a_record_that_is_none_is_one_sentence(embedded: FeatureStore, name: str
 
 @pytest.mark.parametrize("made", [None, 5, "yesterday", [], {}, "9999-99-99"])
 def test_a_snapshot_that_does_not_say_when_is_named_and_the_others_listed(embedded: FeatureStore, made: object) -> None:
-    embedded.snapshot("kept")
-    embedded.snapshot("other")
+    embedded.create_snapshot("kept")
+    embedded.create_snapshot("other")
     edit_record(embedded.path / "snapshots" / "kept.json", created_at=made)
     with pytest.warns(UserWarning, match=r"kept\.json is damaged: .*, or remove the snapshot"):
         assert [info.name for info in snapshots.listing(embedded.path)] == ["other"]
@@ -156,14 +156,14 @@ def test_a_snapshot_that_does_not_say_when_is_named_and_the_others_listed(embedd
 
 def test_snapshots_made_with_and_without_a_time_zone_are_listed(embedded: FeatureStore) -> None:
     for name, made in (("a", "2026-01-01T00:00:00"), ("b", "2026-01-02T00:00:00+00:00")):
-        embedded.snapshot(name)
+        embedded.create_snapshot(name)
         edit_record(embedded.path / "snapshots" / f"{name}.json", created_at=made)
     assert [info.name for info in snapshots.listing(embedded.path)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["kept copy", "other"])
 def test_a_snapshot_under_another_name_is_refused_by_name(embedded: FeatureStore, name: str) -> None:
-    embedded.snapshot("kept")
+    embedded.create_snapshot("kept")
     (embedded.path / "snapshots" / "kept.json").rename(embedded.path / "snapshots" / f"{name}.json")
     assert list(maintenance.verify(embedded.path).damaged) == [f"snapshots/{name}.json"]
     with pytest.raises(IntegrityError, match=f"{name}.json"):

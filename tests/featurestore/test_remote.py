@@ -40,7 +40,7 @@ def uploaded(store: FeatureStore, server: str, tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FEATURESTORE_CACHE", str(tmp_path / "cache"))
     store.embed(CountingBackbone())
-    store.snapshot("first")
+    store.create_snapshot("first")
     options = f"scheme=http&endpoint_override={server}&allow_bucket_creation=true"
     address = f"s3://stores/{tmp_path.name.replace('_', '-')}?{options}"
     upload(store.path, address)

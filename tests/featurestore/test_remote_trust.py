@@ -21,7 +21,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     collection, store = Collection(root, 24), FeatureStore(root / "store")
     store.ingest(metadata=collection.metadata, images=collection.images)
     store.embed(CountingBackbone())
-    store.snapshot("kept")
+    store.create_snapshot("kept")
     return store.path
 
 

@@ -11,7 +11,6 @@ from featurestore import FeatureStore
 from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import BackboneError, InputError, QueryError
-from featurestore.explore.contact_sheet import render
 from featurestore.explore.search import METRICS
 
 
@@ -150,20 +149,20 @@ def test_the_contact_sheet_is_one_file_and_escapes(embedded: FeatureStore, colle
 
     rows = [movie(i, "Drama", "<script>alert('x')</script> & \"more\"") for i in collection.ids]
     embedded.ingest(metadata=write_metadata(collection.metadata, rows), images=collection.images)
-    page = render(embedded, embedded.similar([101, 102], backbone="counting", k=3), title="A <b>")
+    page = embedded.contact_sheet(embedded.similar([101, 102], backbone="counting", k=3), title="A <b>")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert page.count("data:image/jpeg;base64,") == 8
     assert "http" not in page.replace("http-equiv", "")
     (collection.images / "101.jpg").unlink()
-    assert "no image file" in render(embedded, embedded.similar([101], backbone="counting", k=3), title="t")
+    assert "no image file" in embedded.contact_sheet(embedded.similar([101], backbone="counting", k=3), title="t")
 
 
 def test_the_sheet_shows_the_image_that_was_asked_for(embedded: FeatureStore, collection: Collection) -> None:
     file = collection.images / "107.jpg"
     found = embedded.similar(file, backbone="counting", k=2, model=CountingBackbone())
-    assert render(embedded, found, title="t", image=file).count("data:image/jpeg;base64,") == 3
-    assert render(embedded, found, title="t").count("data:image/jpeg;base64,") == 2
+    assert embedded.contact_sheet(found, title="t", image=file).count("data:image/jpeg;base64,") == 3
+    assert embedded.contact_sheet(found, title="t").count("data:image/jpeg;base64,") == 2
 
 
 def test_the_command(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -15,8 +15,8 @@ from featurestore import FeatureStore
 from featurestore import open as open_store
 from featurestore.backbones.base import Preprocessing
 from featurestore.catalog import maintenance, snapshots, views
+from featurestore.commands.texts import lineage_text
 from featurestore.errors import InputError, IntegrityError, QueryError, StoreError
-from featurestore.explore.lineage import render as render_lineage
 
 NO_AGE = timedelta(0)
 
@@ -47,7 +47,7 @@ def churn(store: FeatureStore, collection: Collection) -> None:
 def test_a_snapshot_reads_back_bit_for_bit(store: FeatureStore, collection: Collection) -> None:
     store.embed(CountingBackbone())
     before = everything(store)
-    info = store.snapshot("first")
+    info = store.create_snapshot("first")
     churn(store, collection)
     now = everything(store)
     assert now != before
@@ -64,7 +64,7 @@ def test_a_snapshot_reads_back_bit_for_bit(store: FeatureStore, collection: Coll
 
 def test_gc_leaves_what_is_referred_to_and_nothing_else(store: FeatureStore, collection: Collection) -> None:
     store.embed(CountingBackbone())
-    store.snapshot("keep")
+    store.create_snapshot("keep")
     churn(store, collection)
     maintenance.compact(store.path)
     (store.path / "staging" / "x").mkdir(parents=True)
@@ -136,9 +136,9 @@ def test_a_damaged_state_is_named(store: FeatureStore) -> None:
 
 def test_diff_counts_what_changed(store: FeatureStore, collection: Collection) -> None:
     store.embed(CountingBackbone())
-    store.snapshot("a")
+    store.create_snapshot("a")
     churn(store, collection)
-    store.snapshot("b")
+    store.create_snapshot("b")
     changes = snapshots.diff(store.path, "a", "b")
     images = changes["images"]
     assert (images.added, images.removed, images.changed) == (0, 1, 3)
@@ -151,13 +151,13 @@ def test_diff_counts_what_changed(store: FeatureStore, collection: Collection) -
 @pytest.mark.parametrize("name", ["../x", "", "a b", ".hidden", "x" * 200])
 def test_snapshot_names_are_file_names(store: FeatureStore, name: str) -> None:
     with pytest.raises(InputError, match="snapshot name"):
-        store.snapshot(name)
+        store.create_snapshot(name)
 
 
 def test_snapshots_never_change(store: FeatureStore, collection: Collection) -> None:
-    store.snapshot("a")
+    store.create_snapshot("a")
     with pytest.raises(InputError, match="already"):
-        store.snapshot("a")
+        store.create_snapshot("a")
     with pytest.raises(InputError, match=r"has no snapshot 'b' \(it has: a\)"):
         _ = open_store(store.path, snapshot="b")
     pinned = open_store(store.path, snapshot="a")
@@ -197,7 +197,7 @@ def test_lineage_of_every_vector(store: FeatureStore, collection: Collection) ->
     gone = store.lineage(105)
     assert gone["image"]["status"] == "gone"
     assert [vector["current"] for vector in gone["embeddings"]] == [False] * 3, "told of, though no view shows them"
-    assert render_lineage(gone).startswith("image       105  (gone)\n")
+    assert lineage_text(gone).startswith("image       105  (gone)\n")
 
 
 def test_views_of_the_user(store: FeatureStore, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_views_of_the_user(store: FeatureStore, tmp_path: Path) -> None:
     features = store.refresh().features("counting", view="old_ones")
     assert features.ids.tolist() == list(range(101, 110))
     assert features.table["decade"].to_pylist() == ["old"] * 9
-    store.snapshot("with_views")
+    store.create_snapshot("with_views")
     with pytest.raises(InputError, match="another stands on it"):
         views.remove(store.path, "decades")
     views.remove(store.path, "old_ones")

@@ -79,7 +79,7 @@ def test_across_parts_row_groups_and_replaced_images(
     monkeypatch.setattr(parts, "ROW_GROUP", 5)
     monkeypatch.setattr(pull, "ROW_GROUP", 5)
     store.embed(CountingBackbone())
-    store.snapshot("before")
+    store.create_snapshot("before")
     for img_id in (103, 110, 124):
         (collection.images / f"{img_id}.jpg").write_bytes(jpeg(img_id + 1000))
     (collection.images / "900.jpg").write_bytes((collection.images / "101.jpg").read_bytes())

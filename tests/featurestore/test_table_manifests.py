@@ -172,7 +172,7 @@ def test_a_manifest_that_is_none_is_one_sentence(embedded: FeatureStore, content
 
 
 def test_what_only_a_snapshot_needs_is_kept_though_its_manifest_is_damaged(embedded: FeatureStore) -> None:
-    embedded.snapshot("kept")
+    embedded.create_snapshot("kept")
     path = manifest_of(embedded.path, "notes")
     embedded.append({"notes": pa.table({"x": [2]})})
     maintenance.compact(embedded.path)

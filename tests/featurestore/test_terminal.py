@@ -100,7 +100,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     store.ingest(metadata=write_metadata(collection.metadata, rows), images=collection.images)
     store.embed(CountingBackbone())
     views.create(store.path, "mine", "SELECT ImgId, '\x1b[2J\u202e' AS note FROM collection")
-    store.snapshot("one")
+    store.create_snapshot("one")
     return store.refresh()
 
 

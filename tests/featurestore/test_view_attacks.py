@@ -134,7 +134,7 @@ class Attacked:
         self.store = FeatureStore(folder / "store")
         self.store.ingest(metadata=collection.metadata, images=collection.images)
         self.store.embed(CountingBackbone())
-        self.store.snapshot("clean")
+        self.store.create_snapshot("clean")
         self.connection = self.store.connection
         self.clean = (folder / "store" / "state.json").read_text("utf-8")
 

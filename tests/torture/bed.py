@@ -153,7 +153,7 @@ class Bed:
         self.embedded(store)
         for step in range(6):
             store.append({"notes": pa.table({"step": [step]}), "marks": pa.table({"step": [step], "mark": ["x"]})})
-        store.snapshot("early")
+        store.create_snapshot("early")
         store.import_embeddings(self.vectors, backbone="imported", ids=self.vector_ids)
         for step in range(36):
             store.append({"notes": pa.table({"step": [100 + step]})})

@@ -102,7 +102,7 @@ def _master(bed: Bed) -> Callable[[FeatureStore], object]:
         from benchmarks.run.runner import run as bench
 
         bed.embedded(store)
-        store.snapshot("kept")
+        store.create_snapshot("kept")
         protocol = Protocol("cv", folds=3, repeats=1)
         bench(store, heads=find(["majority", "knn"]), protocols=[protocol], limits=Limits(workers=2))
 

@@ -1,0 +1,50 @@
+"""Commands about backbones: those that `embed` knows, and those in a store."""
+
+import json
+from dataclasses import asdict
+
+import click
+
+from featurestore.commands.options import json_option, location_option, snapshot_option
+
+
+@click.command()
+@json_option
+def backbones(as_json: bool) -> None:
+    """List the backbones that `embed` knows."""
+    from featurestore.backbones.registry import known
+
+    records = known()
+    if as_json:
+        click.echo(json.dumps([{"name": r.name, "embed_dim": r.embed_dim, "about": r.description} for r in records]))
+        return
+    for record in records:
+        click.echo(f"{record.name:<18}{record.embed_dim or '':>6}  {record.description}")
+
+
+@click.group()
+def backbone() -> None:
+    """Look at the backbones of the store."""
+
+
+@backbone.command("list")
+@location_option
+@snapshot_option
+@json_option
+def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
+    """List the backbones in the store by name: dimension, images, revision, and where the weights came from."""
+    from featurestore import FeatureStore
+
+    with FeatureStore.open(store, snapshot=snapshot) as opened:
+        found = opened.backbones()
+    if as_json:
+        click.echo(json.dumps([asdict(info) for info in found]))
+        return
+    for info in found:
+        mark = "  SYNTHETIC WEIGHTS" if info.synthetic else ""
+        click.echo(
+            f"{info.name:<18}{info.embed_dim:>6}  {info.rows:,} of {info.images:,} images, revision {info.revision}, "
+            f"{info.source or 'no source'}{mark}"
+        )
+    if not found:
+        click.echo("no backbone yet: featurestore embed --backbone descriptors")

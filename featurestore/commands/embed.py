@@ -1,0 +1,111 @@
+"""The commands that bring vectors into the store: `embed` and `import-embeddings`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from featurestore.commands.options import PATH, TensorName, json_option, store_option, wait_option
+from featurestore.progress import ConsoleProgress
+
+if TYPE_CHECKING:
+    from featurestore.embedding.extract import EmbedReport
+    from featurestore.embedding.importer import ImportReport
+
+
+@click.command()
+@store_option
+@click.option("--backbone", required=True, help="A known name, tflite:FILE or savedmodel:DIR; see `backbones`.")
+@click.option("--weights", type=PATH, help="A local SavedModel folder instead of the hub's weights.")
+@click.option("--tensor", type=TensorName(), help="tflite: name or number of the tensor that is the embedding.")
+@click.option("--name", help="Name in the store.  [default: the backbone's]")
+@click.option("--synthetic", is_flag=True, help="The weights are random or made up: every table will say so.")
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Images per forward pass.")
+@click.option("--workers", type=int, help="Threads that decode.  [default: the number of cores]")
+@wait_option
+@json_option
+def embed(
+    store: Path,
+    backbone: str,
+    weights: Path | None,
+    tensor: str | int | None,
+    name: str | None,
+    synthetic: bool,
+    batch_size: int,
+    workers: int | None,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Embed every image that has no embedding of this backbone yet."""
+    from featurestore import FeatureStore
+
+    with ConsoleProgress(f"embed {name or backbone}", "images") as progress:
+        report = FeatureStore(store).embed(
+            backbone,
+            name=name,
+            weights=weights,
+            tensor=tensor,
+            synthetic=synthetic,
+            batch_size=batch_size,
+            workers=workers,
+            wait_seconds=wait_seconds,
+            on_progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(report) | {"images_per_second": report.images_per_second}))
+    else:
+        click.echo(
+            f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.computed:,} computed "
+            f"({report.images_per_second:,.1f} images/s), {report.reused:,} reused, {report.present:,} already there"
+        )
+        _tell_of_revision(report)
+        for image, reason in report.refused.items():
+            click.echo(f"refused {image}: {reason}")
+    if report.refused:
+        raise click.exceptions.Exit(1)
+
+
+def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
+    """Say so when the views of a backbone show other vectors than they did."""
+    if report.replaced:
+        click.echo(
+            f"the views of {report.backbone} show revision {report.revision} now, before it was {report.replaced}: "
+            "that one stays in `embeddings` and in snapshots"
+        )
+    for sentence in report.failing_views.values():
+        click.echo(sentence)
+
+
+@click.command("import-embeddings")
+@store_option
+@click.argument("file", type=PATH)
+@click.option("--backbone", required=True, help="Name in the store.")
+@click.option("--ids", type=PATH, help="For .npy: the ids, .npy or one a line.")
+@click.option("--synthetic", is_flag=True, help="The vectors are made up: every table will say so.")
+@wait_option
+@json_option
+def import_embeddings(
+    store: Path,
+    file: Path,
+    backbone: str,
+    ids: Path | None,
+    synthetic: bool,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Store vectors computed elsewhere: csv, csv.gz, parquet, or npy with --ids."""
+    from featurestore import FeatureStore
+
+    report = FeatureStore(store).import_embeddings(
+        file, backbone=backbone, ids=ids, synthetic=synthetic, wait_seconds=wait_seconds
+    )
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    click.echo(
+        f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.rows:,} vectors read, "
+        f"{report.added:,} added, {report.external:,} for images that no folder has"
+    )
+    _tell_of_revision(report)

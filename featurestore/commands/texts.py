@@ -1,0 +1,102 @@
+"""Reports as lines for a person; nothing of them is computed here."""
+
+from collections.abc import Sequence, Sized
+from typing import TYPE_CHECKING, Any
+
+from featurestore.terminal import visible
+
+if TYPE_CHECKING:
+    from featurestore.explore.quality import QualityReport
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """What `FeatureStore.info` tells, a few lines."""
+    lines = [
+        f"store       {summary['store']}  (state {summary['state']}, {summary['size_bytes'] / 1e6:,.1f} MB of parts)",
+        f"movies      {summary['movies']:,}",
+        f"images      {summary['images']:,}  ({summary['joined']:,} usable with metadata, "
+        f"{len(summary['quarantined'])} quarantined)",
+        f"labelled    {summary['labeled']:,}  ("
+        + ", ".join(f"{visible(g['genre'])} {g['n']}" for g in summary["genres"])
+        + ")",
+    ]
+    if summary["synthetic"]:
+        lines.insert(1, "SYNTHETIC   holds images drawn by `featurestore sample`")
+    for backbone in summary["backbones"]:
+        coverage = 100 * backbone["rows"] / max(backbone["images"], 1)
+        mark = "  SYNTHETIC WEIGHTS" if backbone["synthetic"] else ""
+        lines.append(
+            f"backbone    {backbone['name']}  {backbone['embed_dim']}-d, "
+            f"{backbone['rows']:,} of {backbone['images']:,} "
+            "images "
+            f"({coverage:.1f} %), revision {backbone['revision']}, {backbone['source'] or 'no source'}{mark}"
+        )
+    if not summary["backbones"]:
+        lines.append("backbone    none yet: featurestore embed --backbone descriptors")
+    lines += [f"view fails  {sentence}" for sentence in summary["failing_views"].values()]
+    lines += [f"quarantined {row['name']!r}: {row['reason']}" for row in summary["quarantined"]]
+    return "\n".join(lines)
+
+
+def lineage_text(record: dict[str, Any]) -> str:
+    """What `FeatureStore.lineage` tells of one image."""
+    image = record["image"]
+    facts = f"{image['width']} × {image['height']} {image['mode']}" if image["width"] else image["reason"]
+    lines = [
+        f"image       {image['ImgName'] or image['ImgId']}  ({', '.join(filter(None, (image['status'], facts)))})",
+        f"content     sha256:{image['content_hash'] or 'unknown'}",
+        f"state       {record['state']}",
+    ]
+    for vector in record["embeddings"]:
+        mark = "" if vector["current"] else "  (not shown: older image or revision)"
+        mark += "  SYNTHETIC WEIGHTS" if vector["synthetic"] else ""
+        libraries = ", ".join(f"{name} {number}" for name, number in vector["libraries"].items()) or "not recorded"
+        preprocessing = ", ".join(f"{name} {value}" for name, value in vector["preprocessing"].items())
+        lines += [
+            f"embedding   {vector['backbone']} revision {vector['revision']}, {vector['embed_dim']}-d float32{mark}",
+            f"  from      sha256:{vector['content_hash'] or 'unknown'}",
+            f"  weights   {vector['weights']}  ({vector['source']})",
+            f"  input     {preprocessing}",
+            f"  computed  {vector['at']} on {vector['machine']}, with {libraries}",
+            f"  part      {vector['part']}",
+        ]
+    if not record["embeddings"]:
+        lines.append("embedding   none")
+    return "\n".join(lines)
+
+
+def quality_text(report: "QualityReport") -> str:
+    """What `FeatureStore.quality` found; of long lists the first entries."""
+    lines = [
+        f"images                  {report.images:,} usable, {len(report.quarantined)} quarantined",
+        f"without metadata        {len(report.without_metadata)}" + _some(report.without_metadata),
+        f"movies without image    {report.movies_without_image:,}",
+        "labels                  " + ", ".join(f"{visible(name)} {count}" for name, count in report.labels.items()),
+        f"exact duplicates        {_count(report.exact_duplicates, 'group')}",
+    ]
+    if report.without_file:
+        lines.insert(3, f"vectors without a file  {len(report.without_file)}" + _some(report.without_file))
+    lines += [f"  {' = '.join(map(str, group))}" for group in report.exact_duplicates]
+    lines.append(f"near duplicates         {_count(report.near_by_hash, 'pair')} by perceptual hash")
+    lines += [f"  {a} ~ {b}  {bits} bits" for a, b, bits in report.near_by_hash[:20]]
+    for name, (have, total) in report.coverage.items():
+        bad, pairs = report.bad_vectors[name], report.near_by_cosine[name]
+        found = f"{_count(bad, 'bad vector')}, {_count(pairs, 'near pair')} by cosine"
+        lines.append(f"{name:<24}{have:,} of {total:,} images, {found}")
+        lines += [f"  {img_id}: {reason}" for img_id, reason in list(bad.items())[:20]]
+        lines += [f"  {a} ~ {b}  {value:.4f}" for a, b, value in pairs[:20]]
+    lines += [f"quarantined {name!r}: {reason}" for name, reason in report.quarantined.items()]
+    if report.leaking is not None:
+        lines.append(
+            f"leakage                 {_count(report.leaking, 'test row')} with a duplicate in train"
+            + _some(report.leaking)
+        )
+    return "\n".join(lines)
+
+
+def _count(found: Sized, what: str) -> str:
+    return f"{len(found):,} {what}{'' if len(found) == 1 else 's'}"
+
+
+def _some(ids: Sequence[int]) -> str:
+    return f"  ({', '.join(map(str, ids[:10]))}{', …' if len(ids) > 10 else ''})" if ids else ""

@@ -1,0 +1,102 @@
+"""One export: which rows of a store go to which file or bundle; `export` and `bundle` write them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featurestore.errors import InputError
+from featurestore.features import rows
+from featurestore.features.bundle import write_bundle
+from featurestore.features.export import LAYOUTS, SUFFIXES, layout, write
+from featurestore.features.features import Features
+from featurestore.features.selection import selection
+from featurestore.suffixes import format_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from featurestore.catalog.reader import Reader
+    from featurestore.progress import Progress
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What one export wrote.
+
+    Parameters
+    ----------
+    files
+        The file, or files of ``npy``, or the folder of a bundle.
+    rows, embed_dim
+        The shape of the matrix.
+    missing
+        How many rows of the view were left out for want of an embedding.
+    synthetic
+        Whether images or weights are made up.
+    lock
+        Of a bundle: ``sha256:…``, what another project pins.
+    """
+
+    files: Sequence[Path]
+    rows: int
+    embed_dim: int
+    missing: int
+    synthetic: bool
+    lock: str | None
+
+
+def export(
+    reader: "Reader",
+    backbone: str | Sequence[str],
+    output: Path,
+    *,
+    format: str | None = None,
+    view: str | None = None,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    where: str | None = None,
+    ids: "ArrayLike | None" = None,
+    limit: int | None = None,
+    force: bool = False,
+    on_progress: "Progress | None" = None,
+) -> ExportReport:
+    """See `FeatureStore.export`."""
+    if format not in (None, *SUFFIXES):
+        raise InputError(f"got the format {format!r}, expected {', '.join(SUFFIXES)}")
+    form = format_of(output, format, SUFFIXES)
+    chosen = selection(where, ids, limit)
+    if form in LAYOUTS:
+        name = _backbone_of_layout(form, backbone, {"view": view, "columns": columns, "label": label})
+        features = layout(reader, name, form, where=where, ids=ids, limit=limit)
+        files = write(features, output, "csv.gz", force=force, on_progress=on_progress)
+        return _report(features, files)
+    view = "labeled" if view is None else view
+    features = rows.read(reader, backbone, view=view, columns=columns, label=label, selection=chosen)
+    if form != "bundle":
+        return _report(features, write(features, output, form, force=force, on_progress=on_progress))
+    described = {"where": where, "ids": None if chosen.ids is None else len(chosen.ids), "limit": limit}
+    lock = write_bundle(reader, features, output, view=view, chosen=described, force=force, on_progress=on_progress)
+    return _report(features, [output], lock)
+
+
+def _backbone_of_layout(form: str, backbone: str | Sequence[str], fixed: Mapping[str, object]) -> str:
+    """The one backbone of a layout of the study, whose view and columns are its own.
+
+    Raises
+    ------
+    InputError
+        When there are several, or one of those that are ``fixed`` is given: it is refused, not passed over.
+    """
+    names = [backbone] if isinstance(backbone, str) else list(backbone)
+    if len(names) != 1:
+        raise InputError(f"{form} holds one backbone, got {len(names)}: name one, or use csv.gz")
+    for name, value in fixed.items():
+        if value is not None:
+            raise InputError(f"{form} has its own view and columns: leave out --{name}, or use csv.gz")
+    return names[0]
+
+
+def _report(features: Features, files: Sequence[Path], lock: str | None = None) -> ExportReport:
+    n_rows, embed_dim = features.X.shape
+    return ExportReport(files, n_rows, embed_dim, features.missing, features.synthetic, lock)
