@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from featurestore.catalog.connection import connect, run_query
+from featurestore.catalog.database import Database
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, IntegrityError
 from featurestore.files import write_atomic
@@ -124,8 +124,8 @@ def _keyed_rows(root: Path, state: State) -> dict[str, Mapping[object, object]]:
         queries[f"embeddings_{backbone}"] = (
             f'SELECT ImgId AS key, hash(embedding) AS value FROM "embeddings_{backbone}"'
         )
-    with connect(layout, root) as connection:
-        tables = {name: run_query(connection, query) for name, query in queries.items()}
+    with Database(layout, root) as database:
+        tables = {name: database.query(query) for name, query in queries.items()}
     return {
         name: dict(zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True))
         for name, table in tables.items()
