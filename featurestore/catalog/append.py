@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.catalog.connection import sql_type
+from featurestore.catalog.sql_types import sql_type
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, reason
 from featurestore.storage.names import RESERVED, check_identifier

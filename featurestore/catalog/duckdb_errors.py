@@ -1,24 +1,11 @@
 """What DuckDB says of an error as one short sentence, with its hints and the place in the query."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 # Of somebody else's words: a query may make them as long as it likes.
 WORDS = 1000
 EXCERPT = 40
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C be Ctrl-C in the block: DuckDB answers it with an error of its own."""
-    try:
-        yield
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":
-            raise KeyboardInterrupt from error
-        raise
 
 
 def words(error: BaseException, query: str = "", *, prefix: str = "") -> str:

@@ -1,18 +1,13 @@
-"""Users' views that can't be made: each fails alone, where it is used, and says why; `catalog` makes those that can.
+"""Users' views that can't be made: each fails alone, where it is used, and says why; `maker` makes those that can.
 
-A placeholder has the name of such a view, so that it stays in SHOW TABLES; its comment in the catalog says what failed.
+A placeholder has the name of such a view, so that it stays in SHOW TABLES.
 """
 
-import json
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-import duckdb
-
-from featurestore.catalog.duckdb_errors import shortened
 from featurestore.errors import QueryError
-from featurestore.storage.names import misnamed, quote_name, quote_text
-from featurestore.storage.state import State
+from featurestore.storage.names import quote_text
 
 
 @dataclass(frozen=True)
@@ -40,23 +35,7 @@ class FailingView(QueryError):
         self.failure = failure
 
 
-def put_placeholder(connection: duckdb.DuckDBPyConnection, name: str, failure: Failure) -> None:
-    """Create the view ``name`` as one that fails with ``failure`` whatever is asked of it."""
-    failure = Failure(failure.cause, shortened(failure.reason, 600))
+def placeholder(name: str, failure: Failure) -> str:
+    """The SELECT of a view ``name`` that fails with ``failure`` whatever is asked of it."""
     fails = f"error({quote_text(failure.sentence(name))})"
-    connection.execute(f"CREATE VIEW {quote_name(name)} AS SELECT {fails}::INTEGER AS ImgId WHERE {fails} IS NULL")
-    connection.execute(f"COMMENT ON VIEW {quote_name(name)} IS {quote_text(json.dumps(asdict(failure)))}")
-
-
-def list_views(connection: duckdb.DuckDBPyConnection) -> dict[str, Failure | None]:
-    """Every view of the store that ``connection`` has, in lower case, and why it fails if it is a placeholder."""
-    rows = connection.execute("SELECT lower(view_name), comment FROM duckdb_views() WHERE NOT internal").fetchall()
-    return {name: None if comment is None else Failure(**json.loads(comment)) for name, comment in rows}
-
-
-def failing_views(connection: duckdb.DuckDBPyConnection, state: State) -> dict[str, Failure]:
-    """Why users' views of ``state`` can't be used, in the order of the state; ``connection`` has the views of it."""
-    made = list_views(connection)
-    wrong = misnamed(state.tables, state.revisions, state.views)
-    failures = {name: Failure(name, wrong[name]) if name in wrong else made.get(name) for name in state.views}
-    return {name: failure for name, failure in failures.items() if failure is not None}
+    return f"SELECT {fails}::INTEGER AS ImgId WHERE {fails} IS NULL"

@@ -1,42 +1,50 @@
 """Reader: one opened state of a store, its connections and what it keeps in memory; it writes nothing."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import duckdb
 import pyarrow as pa
 
-from featurestore.catalog import snapshots
-from featurestore.catalog.connection import connect, run_query
-from featurestore.catalog.failing import failing_views
-from featurestore.catalog.sandbox import SECONDS_LIMIT, run_guarded
-from featurestore.errors import IntegrityError, QueryError, StoreError
+from featurestore.catalog.database import Database
+from featurestore.catalog.opened import Opened
+from featurestore.catalog.sandbox import SECONDS_LIMIT
+from featurestore.catalog.scans import part_file
+from featurestore.errors import InputError, IntegrityError, QueryError, StoreError
 from featurestore.storage.layout import Layout
-from featurestore.storage.remote import is_remote, mirror
+from featurestore.storage.names import nearest
+from featurestore.storage.remote import is_remote
 from featurestore.storage.state import State, read_state
+
+Kept = TypeVar("Kept")
 
 
 class Reader:
     """One state of the store in a folder; what others write later shows after `refresh`.
 
+    Any number of threads can use one reader: each has a cursor of its own, and a thread that is reading goes on with
+    what it sees when another calls `refresh` or `close`. A forked child can use it too. A pickled reader, or a copy, is
+    another one of the same location and snapshot.
+
     Parameters
     ----------
     path
         The store's folder. Nothing is read before it is needed, nothing is locked by reading.
-
-    Attributes
-    ----------
-    memo
-        What readers of this state keep for the next question, under a name of their own; empty after `refresh`.
     """
 
     def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
         self.location = str(path)
         self.snapshot_name = snapshot
-        self.memo: dict[str, Any] = {}
+        self._opened = Opened(self.location, snapshot)
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[str]]:
+        """Open the same location again; a folder by its whole path: another process may work in another one."""
+        location = self.location if is_remote(self.location) else os.path.abspath(self.location)
+        return partial(type(self), snapshot=self.snapshot_name), (location,)
 
     @classmethod
     def open(cls, path: str | Path = "store", *, snapshot: str | None = None) -> Self:
@@ -58,12 +66,12 @@ class Reader:
         _ = store.state
         return store
 
-    @cached_property
+    @property
     def path(self) -> Path:
         """The folder; of a store on an object store, the local copy of its parts."""
-        return mirror(self.location) if is_remote(self.location) else Path(self.location)
+        return self._opened.path
 
-    @cached_property
+    @property
     def state(self) -> State:
         """The state that this object sees.
 
@@ -74,40 +82,43 @@ class Reader:
         InputError
             When there is no such snapshot.
         """
-        if self.snapshot_name is not None:
-            read_state(self.path)
-            return snapshots.read(self.path, self.snapshot_name)
-        return read_state(self.path)
+        return self._opened.state
 
-    @cached_property
+    @property
     def layout(self) -> Layout:
         """The parts of every table."""
-        return Layout(self.path, self.state)
+        return self._opened.layout
 
-    @cached_property
+    @property
+    def database(self) -> Database:
+        """DuckDB over this state, for SQL of programs."""
+        return self._opened.database
+
+    @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection, in memory, with the views of this state; it reads no file but the store's parts."""
-        return connect(self.layout, self.path)
+        """A DuckDB connection, in memory, with all views of this state; it reads no file but the store's parts.
 
-    @cached_property
-    def _guarded(self) -> duckdb.DuckDBPyConnection:
-        """Another connection, for text that a user typed: its memory is limited, and its settings are locked."""
-        return connect(self.layout, self.path, locked=True)
+        Each thread has its own. `query` makes only the views that it needs, and so is faster.
+        """
+        return self.database.complete()
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        """What readers of this state keep for the next question, under a name of their own; empty after `refresh`."""
+        return self._opened.memo
+
+    def remember(self, name: str, make: Callable[[], Kept]) -> Kept:
+        """What `memo` has under ``name``; else one thread makes it, and others that ask meanwhile wait for it."""
+        return self._opened.remember(name, make)
 
     def refresh(self) -> Self:
         """See the newest state; a snapshot stays as it is."""
-        self.close()
-        for name in ("path", "state", "layout"):
-            self.__dict__.pop(name, None)
+        self._opened = Opened(self.location, self.snapshot_name)
         return self
 
     def close(self) -> None:
         """Give back the connections and what was kept in memory; the object opens others when it needs them."""
-        self.memo.clear()
-        for name in ("connection", "_guarded"):
-            connection = self.__dict__.pop(name, None)
-            if connection is not None:
-                connection.close()
+        self._opened = self._opened.without_memory()
 
     def __enter__(self) -> Self:
         return self
@@ -132,8 +143,8 @@ class Reader:
         QueryError
             When the query is refused, fails, or takes too long or too much memory.
         """
-        with self.reading():
-            return run_guarded(self._guarded, query, parameters, seconds=seconds)
+        with self.reading() as reader:
+            return reader._opened.locked_database.sql(query, parameters, seconds=seconds)
 
     def query(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
         """Run SQL of your own program over the views, unguarded: never pass it what somebody typed.
@@ -143,8 +154,8 @@ class Reader:
         QueryError
             With DuckDB's own words.
         """
-        with self.reading():
-            return run_query(self.connection, query, parameters)
+        with self.reading() as reader:
+            return reader.database.query(query, parameters)
 
     def has(self, table: str) -> bool:
         """Whether this state has the table ``table``."""
@@ -158,22 +169,42 @@ class Reader:
     @property
     def failing_views(self) -> dict[str, str]:
         """The views of your own that can't be used in this state, and why; all others can."""
-        found = failing_views(self.connection, self.state) if self.state.views else {}
+        found = self.database.failing_views() if self.state.views else {}
         return {name: failure.sentence(name) for name, failure in found.items()}
 
+    def columns(self, view: str) -> list[str]:
+        """The names of the columns of a view, in their order.
+
+        Raises
+        ------
+        InputError
+            When there is no such view.
+        QueryError
+            When it is one of your own that can't be used.
+        """
+        names = self.database.columns(view)
+        if names is not None:
+            return names
+        if view in self.state.views:  # its name can't be that of a view
+            raise QueryError(self.failing_views[view])
+        hint = nearest(view, [name for name in self.database.views if not name.startswith("_")])
+        raise InputError(f"the store has no view {view!r} ({hint})")
+
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Run the block, which reads this state.
+    def reading(self) -> Iterator[Self]:
+        """Run the block over the reader that it yields, which sees this state whatever other threads do to this one.
 
         Raises
         ------
         StoreError
             When it fails because `gc` removed parts that this state refers to, and there is a newer state.
         """
+        reader = object.__new__(type(self))
+        reader.__dict__.update(self.__dict__)
         try:
-            yield
+            yield reader
         except (IntegrityError, QueryError) as error:
-            if not self._tidied_away():
+            if not reader._tidied_away():
                 raise
             raise StoreError(
                 f"the store {self.location!r} was tidied by another process after this reader opened it, and what the "
@@ -184,7 +215,7 @@ class Reader:
         """Whether the folder has another state by now, and files of the one seen here are gone."""
         if self.snapshot_name is not None or read_state(self.path).id == self.state.id:
             return False
-        layout = self.__dict__.get("layout")  # not read yet: reading it is what failed
+        layout = self._opened.known_layout  # not read yet: reading it is what failed
         return layout is None or any(
-            not (self.path / part.path).is_file() for table in layout.tables for part in layout.parts(table)
+            not part_file(self.path, part).is_file() for table in layout.tables for part in layout.parts(table)
         )

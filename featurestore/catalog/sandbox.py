@@ -2,19 +2,17 @@
 
 Two fences. `guard` refuses what is no SELECT over the store's views, or does more than compute; and the rest runs in a
 connection that has no files but the store's parts, no network, no extensions. What is typed as a query has a
-connection of its own, which is limited further; a user's view runs in the store's.
+connection of its own, which is limited further; a user's view runs in the store's. The threads that use one open store
+share its limit of memory.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import TIMEOUT_MAX
 
 import duckdb
 import pyarrow as pa
 
 from featurestore.catalog.duckdb_errors import words
-from featurestore.catalog.guard import guard
-from featurestore.errors import InputError, QueryError
+from featurestore.errors import QueryError
 from featurestore.storage.names import quote_text
 
 MEMORY_LIMIT = "2GB"
@@ -42,50 +40,27 @@ def confine(connection: duckdb.DuckDBPyConnection, folders: Sequence[str], *, sp
         "autoload_known_extensions = false",
         "python_enable_replacements = false",
     ):
-        connection.execute(f"SET {setting}")
+        connection.execute(f"SET GLOBAL {setting}")  # of every cursor, not of this connection alone
 
 
 def lock_down(connection: duckdb.DuckDBPyConnection) -> None:
-    """Limit the memory of a confined ``connection`` and let it change no setting any more."""
-    connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-    connection.execute("SET lock_configuration = true")
+    """Limit the memory of a confined ``connection`` and its cursors, and let them change no setting any more.
+
+    Their errors are records, which tell the place in the query.
+    """
+    connection.execute("SET GLOBAL errors_as_json = true")
+    connection.execute(f"SET GLOBAL memory_limit = '{MEMORY_LIMIT}'")
+    connection.execute("SET GLOBAL lock_configuration = true")
 
 
-def run_guarded(
-    connection: duckdb.DuckDBPyConnection,
-    query: str,
-    parameters: object = None,
-    *,
-    seconds: float = SECONDS_LIMIT,
-) -> pa.Table:
-    """Guard ``query``, run it for at most ``seconds``, and fetch its result.
+def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> pa.Table:
+    """Run a guarded ``query`` in a locked ``connection`` and fetch its result.
 
     Raises
     ------
     QueryError
-        When it is refused, fails, or takes too long.
-    InputError
-        When ``seconds`` is not positive.
+        When it fails, or needs more memory than it may have.
     """
-    if not seconds > 0:
-        raise InputError(
-            f"got a time limit of {seconds:g} s, expected more than 0: leave it out for {SECONDS_LIMIT:g} s"
-        )
-    guard(connection, query)
-    with ThreadPoolExecutor(1) as pool:
-        # DuckDB does not look at signals while it works: it works beside, and this thread listens.
-        running = pool.submit(_fetch, connection, query, parameters)
-        try:
-            return running.result(timeout=min(seconds, TIMEOUT_MAX))
-        except TimeoutError:
-            connection.interrupt()
-            raise QueryError(f"the query took longer than {seconds:g} s and was stopped: narrow it") from None
-        except KeyboardInterrupt:
-            connection.interrupt()
-            raise
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: object) -> pa.Table:
     batches, size = [], 0
     try:
         with _bound(connection, query, parameters).to_arrow_reader(BATCH_ROWS) as reader:

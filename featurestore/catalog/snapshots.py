@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.catalog.connection import connect, run_query
+from featurestore.catalog.database import Database
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, IntegrityError
 from featurestore.files import make_folder, write_atomic
@@ -117,8 +117,8 @@ def _keyed_rows(root: Path, state: State) -> dict[str, pa.Table]:
         view = f"embeddings_{backbone}"
         queries[view] = f"SELECT ImgId AS key, hash(embedding) AS value FROM {quote_name(view)}"
     once = "SELECT key, bit_xor(value) AS value FROM ({}) GROUP BY key"  # a name may be in several folders
-    with connect(Layout(root, state), root) as connection:
-        return {name: run_query(connection, once.format(query)) for name, query in queries.items()}
+    with Database(Layout(root, state), root) as database:
+        return {name: database.query(once.format(query)) for name, query in queries.items()}
 
 
 def _compare(old: pa.Table | None, new: pa.Table | None) -> TableDiff:

@@ -3,12 +3,10 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
-from featurestore.catalog.connection import connect, run_query
-from featurestore.catalog.failing import Failure, failing_views
-from featurestore.catalog.guard import guard
+from featurestore.catalog.database import Database
+from featurestore.catalog.failing import Failure
 from featurestore.catalog.sandbox import explain
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError
@@ -36,18 +34,18 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
             raise InputError(f"there is a view {name!r} already: use --replace, or another name")
         state = writer.state
         check_names(state.tables, state.revisions, [*well_named(state.tables, state.revisions, state.views), name])
-        with connect(writer.layout, root, locked=True) as connection:
-            guard(connection, text, stored=True)
-            explain(connection, text)
-            before = failing_views(connection, writer.state)
+        with Database(writer.layout, root, locked=True) as database:
+            database.check(text, stored=True)
+            explain(database.cursor(), text)
+            before = database.failing_views()
         # Views are made in their order: one can't stand on itself, or on a later one.
         trial = writer.state.next(views={**writer.state.views, name: text})
-        with connect(Layout(root, trial), root) as connection:
-            after = failing_views(connection, trial)
+        with Database(Layout(root, trial), root) as database:
+            after = database.failing_views()
             _refuse_new(
                 after, before.keys() - {name}, f"the view {name!r} can't be made so, others stand on it or it on itself"
             )
-            rows = _check(connection, name)
+            rows = _check(database, name)
         with writer.commit() as commit:
             commit.set_view(name, text)
     return rows
@@ -77,8 +75,8 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
 
 def failing(root: Path, state: State) -> dict[str, Failure]:
     """The users' views of ``state`` that can't be used, and why."""
-    with connect(Layout(root, state), root) as connection:
-        return failing_views(connection, state)
+    with Database(Layout(root, state), root) as database:
+        return database.failing_views()
 
 
 def failing_after(root: Path, state: State, replaced: str) -> dict[str, str]:
@@ -94,10 +92,10 @@ def _refuse_new(failures: Mapping[str, Failure], known: Collection[str], what: s
             raise InputError(f"{what} ({name!r} would fail: {failure.reason})")
 
 
-def _check(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+def _check(database: Database, name: str) -> int:
     """The number of rows of the view ``name``, which must have one an image."""
     view = quote_name(name)
-    empty = run_query(connection, f"FROM {view} LIMIT 0")
+    empty = database.query(f"FROM {view} LIMIT 0")
     if "ImgId" not in empty.column_names:
         raise InputError(
             f"the view {name!r} has no column ImgId (it has: {', '.join(empty.column_names)}): a feature view needs one"
@@ -105,8 +103,8 @@ def _check(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     kind = empty.schema.field("ImgId").type
     if not pa.types.is_integer(kind):
         raise InputError(f"the view {name!r} gives ImgId as {kind}, expected whole numbers: cast it to INTEGER")
-    counts = run_query(
-        connection, f"SELECT count(*) AS n, count(DISTINCT {quote_name('ImgId')}) AS ids FROM {view}"
+    counts = database.query(
+        f"SELECT count(*) AS n, count(DISTINCT {quote_name('ImgId')}) AS ids FROM {view}"
     ).to_pylist()[0]
     if counts["n"] != counts["ids"]:
         raise InputError(

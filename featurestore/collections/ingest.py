@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.catalog.connection import connect, run_query
+from featurestore.catalog.database import Database
 from featurestore.catalog.writer import Writer, check_room, open_writer
 from featurestore.collections.movies.metadata import Metadata, read_metadata
 from featurestore.collections.scan import Scan, in_order, keep, scan_folders
@@ -121,9 +121,8 @@ def _external(images: pa.Table, *, but: pa.ChunkedArray | None = None) -> pa.Tab
 
 
 def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> IngestReport:
-    with connect(writer.layout, writer.root) as connection:
-        counts = run_query(
-            connection,
+    with Database(writer.layout, writer.root) as database:
+        counts = database.query(
             "SELECT (SELECT count(*) FROM collection) AS joined, "
             "(SELECT count(*) FROM collection WHERE Genre1 IS NULL) AS without_genre, "
             "(SELECT count(*) FROM labeled) AS labeled, "

@@ -29,6 +29,11 @@ class BackboneInfo:
 
 def list_backbones(reader: "Reader") -> list[BackboneInfo]:
     """See `FeatureStore.backbones`."""
+    with reader.reading() as seen:
+        return _listed(seen)
+
+
+def _listed(reader: "Reader") -> list[BackboneInfo]:
     rows = reader.query("SELECT * FROM backbones ORDER BY backbone").to_pylist()
     images = _count(reader, "images_usable")
     return [

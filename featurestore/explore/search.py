@@ -67,9 +67,6 @@ class _Index:
     squares: NDArray[np.float32]
 
 
-MEMO = "search index"
-
-
 def similar(
     reader: "Reader",
     query: Query,
@@ -88,7 +85,21 @@ def similar(
         raise InputError(f"got the metric {metric!r}, expected {', '.join(METRICS)}")
     if k < 1:
         raise InputError(f"got k = {k}, expected 1 or more")
-    index = _index(reader, backbone)
+    with reader.reading() as seen:
+        return _similar(seen, query, backbone, k, where, metric, model, include_self)
+
+
+def _similar(
+    reader: "Reader",
+    query: Query,
+    backbone: str,
+    k: int,
+    where: str | None,
+    metric: str,
+    model: "Backbone | None",
+    include_self: bool,
+) -> Neighbours:
+    index = reader.remember(f"search index of {backbone}", lambda: _index(reader, backbone))
     numbers: list[int | None] = [None]
     if isinstance(query, (str, Path)):
         vectors = _embed_file(reader, Path(query), backbone, model=model, weights=weights, tensor=tensor)
@@ -103,13 +114,10 @@ def similar(
 
 
 def _index(reader: "Reader", backbone: str) -> _Index:
-    cached: dict[str, _Index] = reader.memo.setdefault(MEMO, {})
-    if backbone not in cached:
-        features = rows.read(reader, backbone, view="images_usable")
-        squares = np.einsum("ij,ij->i", features.X, features.X)
-        lengths = np.sqrt(np.where(squares > 0, squares, 1)).astype(np.float32)
-        cached[backbone] = _Index(features.ids, features.X, lengths, squares)
-    return cached[backbone]
+    features = rows.read(reader, backbone, view="images_usable")
+    squares = np.einsum("ij,ij->i", features.X, features.X)
+    lengths = np.sqrt(np.where(squares > 0, squares, 1)).astype(np.float32)
+    return _Index(features.ids, features.X, lengths, squares)
 
 
 def _vectors(

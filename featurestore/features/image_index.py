@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,23 +52,24 @@ class ImageIndex:
         return np.where(arrow.to_numpy(pc.binary_length(hashes)) == 0, ids, smallest[codes])
 
 
-MEMO = "image index"
-
-
 def image_index(reader: "Reader", backbones: Sequence[str]) -> ImageIndex:
     """The index of the state that ``reader`` sees, with ``backbones`` among its places; made once, then kept."""
-    index: ImageIndex | None = reader.memo.get(MEMO)
-    if index is None:
-        images = reader.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL ORDER BY ImgId")
-        images = images.combine_chunks()  # in memory of its own: DuckDB's buffers take more
-        ids, hashes = arrow.to_numpy(images["ImgId"]), arrow.one_chunk(images["content_hash"])
-        index = ImageIndex(ids, hashes, reader.synthetic, _made_up(reader))
-        reader.memo[MEMO] = index
+    index = reader.remember("image index", lambda: _index(reader))
     for name in backbones:
-        if name not in index.places:
-            parts = reader.layout.embedding_parts(name)
-            index.places[name] = find_vectors(reader.path, parts, index.ids, index.hashes)
+        index.places[name] = reader.remember(f"places of {name}", partial(_places, reader, index, name))
     return index
+
+
+def _index(reader: "Reader") -> ImageIndex:
+    images = reader.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL ORDER BY ImgId")
+    images = images.combine_chunks()  # in memory of its own: DuckDB's buffers take more
+    ids, hashes = arrow.to_numpy(images["ImgId"]), arrow.one_chunk(images["content_hash"])
+    return ImageIndex(ids, hashes, reader.synthetic, _made_up(reader))
+
+
+def _places(reader: "Reader", index: ImageIndex, backbone: str) -> Places:
+    parts = reader.layout.embedding_parts(backbone)
+    return find_vectors(reader.path, parts, index.ids, index.hashes)
 
 
 def _made_up(reader: "Reader") -> frozenset[str]:

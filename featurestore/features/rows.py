@@ -8,9 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore import arrow
-from featurestore.catalog.connection import release_unused
-from featurestore.catalog.failing import list_views
-from featurestore.errors import InputError, QueryError
+from featurestore.errors import InputError
 from featurestore.features.features import Features
 from featurestore.features.image_index import ImageIndex, image_index
 from featurestore.features.pull import read_vectors
@@ -52,8 +50,8 @@ def read(
     selection: Selection = ALL,
 ) -> Features:
     """See `FeatureStore.features`."""
-    with reader.reading():
-        return _read(reader, backbones, view, columns, label, selection)
+    with reader.reading() as seen:
+        return _read(seen, backbones, view, columns, label, selection)
 
 
 def _read(
@@ -121,7 +119,7 @@ def _all_rows(
     rows.ids.flags.writeable = False  # shared with every later answer
     rows = rows._replace(groups=index.groups(rows.images))
     pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
-    release_unused(reader.connection)
+    reader.database.release_unused()
     reader.memo[MEMO] = (key, rows)
     return rows
 
@@ -149,15 +147,7 @@ def _chosen_rows(
 
 def _columns(reader: "Reader", view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
     """The columns of ``view`` to read: `ImgId`, then what was asked for."""
-    listed = "FROM duckdb_columns() WHERE NOT internal"
-    found = reader.query(f"SELECT column_name {listed} AND table_name = ? ORDER BY column_index", [view])
-    names = found["column_name"].to_pylist()
-    if view in reader.state.views:
-        _refuse_failing(reader, view, there=bool(names))
-    if not names:
-        views = reader.query(f"SELECT DISTINCT table_name {listed}")["table_name"].to_pylist()
-        hint = nearest(view, [name for name in views if not name.startswith("_")])
-        raise InputError(f"the store has no view {view!r} ({hint})")
+    names = reader.columns(view)
     wanted = [
         *(columns if columns is not None else (n for n in names if n != "embedding")),
         *([label] if label else []),
@@ -196,10 +186,3 @@ def _view_rows(
             f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row an image"
         )
     return rows
-
-
-def _refuse_failing(reader: "Reader", view: str, *, there: bool) -> None:
-    """Refuse a user's view that can't be made; one that has a name of the store's own is not what is meant by it."""
-    placeholder = list_views(reader.connection).get(view)
-    if placeholder is not None or not there:
-        raise QueryError(reader.failing_views[view])

@@ -108,7 +108,7 @@ def matching(reader: "Reader", view: str, where: str) -> NDArray[np.int64]:
     """
     query = f"SELECT ImgId FROM {quote_name(view)} WHERE ({where}\n)"
     try:
-        check_condition(reader.connection, where)
+        check_condition(reader.database.cursor(), where)
         ids = reader.sql(query)["ImgId"]
     except QueryError as error:
         raise QueryError(f"the condition {where!r} can't be used: {error}") from error

@@ -51,7 +51,7 @@ def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable
     InputError
         With the name, and what has it.
     """
-    taken = dict.fromkeys(_own(), "a view of the store itself")
+    taken = dict.fromkeys([*CORE_TABLES, *own_views()], "a view of the store itself")
 
     def take(name: str, owner: str) -> None:
         if name in taken:
@@ -114,9 +114,10 @@ def alike(name: str, known: Iterable[str]) -> str:
 
 
 @cache
-def _own() -> frozenset[str]:
-    sql = files("featurestore").joinpath("catalog/sql/views.sql").read_text("utf-8")
-    return frozenset({*CORE_TABLES, *re.findall(r"^CREATE OR REPLACE VIEW (\w+)", sql, flags=re.M)})
+def own_views() -> tuple[str, ...]:
+    """The views that every store has besides its tables: one a file of SQL, which has its name."""
+    folder = files("featurestore").joinpath("catalog/sql/views")
+    return tuple(sorted(file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql")))
 
 
 def check_recorded(kind: str, name: object, where: str) -> str:

@@ -1,0 +1,101 @@
+"""The views and macros that a state has: their names, and the SQL of each, read from ``sql/`` when it is asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+from featurestore.catalog.guard import Readable
+from featurestore.catalog.scans import EMBEDDINGS, Scan
+from featurestore.storage.layout import Layout
+from featurestore.storage.names import own_views, quote_name, well_named
+
+# The parameters of the macros in sql/macros and, for one a backbone, in sql/backbone. The first are expressions.
+FUNCTIONS = {"cosine": "a, b", "euclidean": "a, b", "inner_product": "a, b"}
+TABLE_MACROS = {"labeled_top": "n"}
+OF_BACKBONE = {"similar": "img_id, k"}
+
+
+class Key(NamedTuple):
+    """What a view or macro is known by: one of each may have the same name."""
+
+    kind: str  # "view" or "macro"
+    name: str
+
+
+@dataclass(frozen=True)
+class Own:
+    """A view or macro of the store itself: ``CREATE OR REPLACE {head} {text}``, the text that of a file in ``sql/``.
+
+    Parameters
+    ----------
+    backbone
+        The one that it is of; empty for the others.
+    is_query
+        Whether the text is a SELECT, so that it can be parsed; else it is an expression that stands on nothing.
+    """
+
+    head: str
+    file: str
+    backbone: str = ""
+    is_query: bool = True
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """All views and macros of ``layout``; ``users`` has the queries of the user's views, in the order of the state."""
+
+    layout: Layout
+    own: Mapping[Key, Own | Scan]
+    users: Mapping[str, str]
+    readable: Readable = field(repr=False)
+
+    def statement(self, own: Own) -> str:
+        """What creates ``own``."""
+        text = _read(own.file)
+        values: dict[str, object] = {**self.layout.state.settings, "backbone": own.backbone}
+        if "{embed_dim}" in text:  # it is read from a record: only where it is written down
+            values["embed_dim"] = self.layout.dim(own.backbone)
+        return f"CREATE OR REPLACE {own.head} {_filled(text, values)}"
+
+    def shape(self, file: str) -> str:
+        """The text of a file for `parse`: that of a backbone still names it in braces, so that all have the same."""
+        return _filled(_read(file), {**self.layout.state.settings, "embed_dim": 1})
+
+
+def define(layout: Layout, *, users: bool = True) -> Definitions:
+    """The definitions of ``layout``; it reads no part and no file."""
+    state = layout.state
+    own: dict[Key, Own | Scan] = {Key("view", table): Scan(table) for table in layout.tables}
+    for name in own_views():
+        own[Key("view", name)] = Own(f"VIEW {name} AS", f"views/{name}.sql")
+    for name, parameters in FUNCTIONS.items():
+        own[Key("macro", name)] = Own(f"MACRO {name}({parameters}) AS", f"macros/{name}.sql", is_query=False)
+    for name, parameters in TABLE_MACROS.items():
+        own[Key("macro", name)] = Own(f"MACRO {name}({parameters}) AS TABLE", f"macros/{name}.sql")
+    for backbone in state.revisions:
+        own[Key("view", f"_parts_{backbone}")] = Scan(EMBEDDINGS, backbone)
+        for what in ("embeddings", "labeled"):
+            head = f"VIEW {quote_name(f'{what}_{backbone}')} AS"
+            own[Key("view", f"{what}_{backbone}")] = Own(head, f"backbone/{what}.sql", backbone)
+        for what, parameters in OF_BACKBONE.items():
+            head = f"MACRO {quote_name(f'{what}_{backbone}')}({parameters}) AS TABLE"
+            own[Key("macro", f"{what}_{backbone}")] = Own(head, f"backbone/{what}.sql", backbone)
+    named = well_named(state.tables, state.revisions, state.views) if users and state.views else []
+    views = [key.name for key in own if key.kind == "view"]
+    macros = [key.name for key in own if key.kind == "macro" and key.name not in FUNCTIONS]
+    return Definitions(
+        layout, own, {name: state.views[name] for name in named}, Readable({*views, *named}, FUNCTIONS, macros)
+    )
+
+
+def _filled(text: str, values: Mapping[str, object]) -> str:
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    return text
+
+
+@cache
+def _read(file: str) -> str:
+    return files("featurestore").joinpath(f"catalog/sql/{file}").read_text("utf-8")

@@ -1,0 +1,213 @@
+"""Makes the views and macros of a state in a DuckDB connection: those that somebody names, with what they stand on."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from featurestore.catalog.definitions import Definitions, Key, Own
+from featurestore.catalog.duckdb_errors import shortened, words
+from featurestore.catalog.failing import FailingView, Failure, placeholder
+from featurestore.catalog.functions import ALLOWED_TABLES
+from featurestore.catalog.guard import Readable, guard
+from featurestore.catalog.parse import Named, named, parse
+from featurestore.catalog.scans import Scan, create_scan
+from featurestore.errors import IntegrityError, QueryError
+from featurestore.storage.names import quote_name, quote_text
+
+REASON_LENGTH = 600
+
+
+class ViewMaker:
+    """The views that a connection has by now; for one thread at a time.
+
+    Parameters
+    ----------
+    root
+        The store's folder, None for paths relative to it.
+
+    Attributes
+    ----------
+    failures
+        Why user's views that were asked for can't be made: a placeholder stands in the place of each.
+    broken
+        Why views and macros of the store itself can't be made: its tables are damaged, or of another version.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, definitions: Definitions, root: Path | None) -> None:
+        self._connection = connection
+        self._definitions = definitions
+        self._root = root
+        self._places = {name: place for place, name in enumerate(definitions.users)}
+        self._files: dict[str, Named] = {}
+        self._trees: dict[str, Any] = {}
+        self._needed: dict[Key, list[Key]] = {}
+        self._made: set[Key] = set()
+        self.failures: dict[str, Failure] = {}
+        self.broken: dict[Key, str] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every view and macro is there."""
+        return len(self._made) == len(self._definitions.own) + len(self._definitions.users)
+
+    def make(self, wanted: Named) -> None:
+        """Make what a query names; where it shows the catalog, all."""
+        if not self.complete and (self._make(self._keys(wanted)) or self._looks_around(wanted)):
+            self.make_all()
+
+    def make_all(self) -> None:
+        """Make every view and macro."""
+        self._make([*self._definitions.own, *(Key("view", name) for name in self._definitions.users)])
+
+    def make_users(self) -> None:
+        """Make every view of the user."""
+        self._make(Key("view", name) for name in self._definitions.users)
+
+    def refuse(self, wanted: Named, *, placeholders: bool = False) -> None:
+        """Refuse a query that names what can't be made; one of the user's may be named where its placeholder does.
+
+        Raises
+        ------
+        FailingView
+            When it is a view of the user.
+        IntegrityError
+            When it is one of the store.
+        """
+        for key in self._keys(wanted):
+            if key in self.broken:
+                raise IntegrityError(self.broken[key])
+        for name in () if placeholders else wanted.tables:
+            if name in self.failures and name not in wanted.parts:
+                raise FailingView(name, self.failures[name])
+
+    def _looks_around(self, wanted: Named) -> bool:
+        """Whether a query may see the catalog itself, or reads something that is not the store's."""
+        return (
+            wanted.shows
+            or wanted.elsewhere
+            or not wanted.parts.union(self._definitions.readable.views).issuperset(wanted.tables)
+            or not ALLOWED_TABLES.union(self._definitions.readable.table_macros).issuperset(wanted.table_functions)
+        )
+
+    def _keys(self, wanted: Named, *, before: int | None = None) -> list[Key]:
+        """What of the store a query names; of the user's views only the first ``before``."""
+        own, places = self._definitions.own, self._places
+        limit = len(places) if before is None else before
+        views = [
+            Key("view", name) for name in wanted.tables if Key("view", name) in own or places.get(name, limit) < limit
+        ]
+        macros = [Key("macro", name) for name in sorted(wanted.functions | wanted.table_functions)]
+        return views + [key for key in macros if key in own]
+
+    def _make(self, keys: Iterable[Key]) -> bool:
+        """Make ``keys`` and what they stand on; returns whether one of the views made shows the catalog."""
+        shows = False
+        left = list(keys)
+        while left:
+            key = left[-1]
+            missing = [] if key in self._made else [need for need in self._needs(key) if need not in self._made]
+            if missing:
+                left += missing
+                continue
+            left.pop()
+            if key not in self._made:
+                shows |= self._create(key)
+                self._made.add(key)
+        return shows
+
+    def _needs(self, key: Key) -> list[Key]:
+        """What ``key`` stands on."""
+        if key not in self._needed:
+            self._needed[key] = self._find_needs(key)
+        return self._needed[key]
+
+    def _find_needs(self, key: Key) -> list[Key]:
+        found = self._definitions.own.get(key)
+        if isinstance(found, Scan) or (isinstance(found, Own) and not found.is_query):
+            return []
+        if isinstance(found, Own):
+            return self._keys(self._named_in(found.file).filled("backbone", found.backbone), before=0)
+        tree = self._tree(key.name)
+        return [] if isinstance(tree, QueryError) else self._keys(named(tree), before=self._places[key.name])
+
+    def _named_in(self, file: str) -> Named:
+        """What a file of SQL names; that of a backbone names it in braces, so that it is parsed once for all."""
+        if file not in self._files:
+            self._files[file] = Named()
+            with suppress(QueryError):  # creating it says why
+                self._files[file] = named(parse(self._connection, self._definitions.shape(file)))
+        return self._files[file]
+
+    def _tree(self, view: str) -> Any:
+        """The parse tree of a user's view, or the error that says that there is none."""
+        if view not in self._trees:
+            try:
+                self._trees[view] = parse(self._connection, self._definitions.users[view])
+            except QueryError as error:
+                self._trees[view] = error
+        return self._trees[view]
+
+    def _create(self, key: Key) -> bool:
+        found = self._definitions.own.get(key)
+        if found is None:
+            return self._create_users(key.name)
+        stands_on_broken = [self.broken[need] for need in self._needs(key) if need in self.broken]
+        try:
+            if stands_on_broken:
+                raise IntegrityError(stands_on_broken[0])
+            if isinstance(found, Scan):
+                create_scan(self._connection, key.name, found, self._definitions.layout, self._root)
+            else:
+                self._connection.execute(self._definitions.statement(found))
+        except duckdb.TransactionException:
+            raise
+        except (duckdb.Error, IntegrityError) as error:
+            self._break(key, error)
+        return False
+
+    def _break(self, key: Key, error: Exception) -> None:
+        """Remember why ``key`` can't be made; a view keeps its place in the list of all."""
+        why = (
+            f"the {key.kind} {key.name!r} can't be made ({words(error)}): another version of this package wrote it, or "
+        )
+        why += "its tables are damaged; see `featurestore verify`"
+        self.broken[key] = str(error) if isinstance(error, IntegrityError) else why
+        if key.kind == "view":
+            fails = f"error({quote_text(self.broken[key])})"
+            self._connection.execute(
+                f"CREATE OR REPLACE VIEW {quote_name(key.name)} AS SELECT {fails} AS ImgId WHERE {fails} IS NULL"
+            )
+
+    def _create_users(self, name: str) -> bool:
+        """A view of the user, or its placeholder; returns whether it shows the catalog."""
+        tree = self._tree(name)
+        try:
+            if isinstance(tree, QueryError):
+                raise tree
+            # Again: the record may have been edited by hand.
+            guard(self._connection, tree, self._readable_before(name), stored=True)
+            self.refuse(named(tree))
+            self._connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {self._definitions.users[name]}")
+        except FailingView as error:
+            self._fail(name, error.failure)
+        except (QueryError, IntegrityError) as error:
+            self._fail(name, Failure(name, str(error)))
+        except duckdb.Error as error:
+            self._fail(name, Failure(name, words(error)))
+        self._trees.pop(name)
+        return not isinstance(tree, QueryError) and named(tree).shows
+
+    def _fail(self, name: str, failure: Failure) -> None:
+        failure = replace(failure, reason=shortened(failure.reason, REASON_LENGTH))
+        self.failures[name] = failure
+        self._connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {placeholder(name, failure)}")
+
+    def _readable_before(self, view: str) -> Readable:
+        """What a user's view may name: not itself, nor a later one."""
+        readable = self._definitions.readable
+        later = {other for other, place in self._places.items() if place >= self._places[view]}
+        return replace(readable, views=set(readable.views) - later)

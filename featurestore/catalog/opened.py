@@ -1,0 +1,94 @@
+"""What one reader has opened of one state: read once, however many threads ask, and shared by them."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from featurestore.catalog import snapshots
+from featurestore.catalog.database import Database
+from featurestore.catalog.forks import renew_in_children
+from featurestore.storage.layout import Layout
+from featurestore.storage.remote import is_remote, mirror
+from featurestore.storage.state import State, read_state
+
+Kept = TypeVar("Kept")
+
+
+class Opened:
+    """One state of the store at ``location``; nothing is read before it is needed.
+
+    Attributes
+    ----------
+    memo
+        What readers keep for the next question, under a name of their own.
+    """
+
+    def __init__(self, location: str, snapshot: str | None) -> None:
+        self._location = location
+        self._snapshot = snapshot
+        self._read: dict[str, Any] = {}
+        self._lock = threading.RLock()
+        self._memo_locks: dict[str, threading.RLock] = {}
+        self.memo: dict[str, Any] = {}
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child: a thread of the parent may hold the locks; what was read is as good here."""
+        self._lock = threading.RLock()
+        self._memo_locks = {}
+
+    def without_memory(self) -> "Opened":
+        """The same state, with no database and nothing kept; who uses this one goes on with it."""
+        other = Opened(self._location, self._snapshot)
+        other._read = {name: self._read[name] for name in ("path", "state", "layout") if name in self._read}
+        return other
+
+    @property
+    def path(self) -> Path:
+        """The folder; of a store on an object store, the local copy of its parts."""
+        return self._once("path", lambda: mirror(self._location) if is_remote(self._location) else Path(self._location))
+
+    @property
+    def state(self) -> State:
+        """The state; raises as `Reader.state`."""
+        return self._once("state", self._read_state)
+
+    @property
+    def layout(self) -> Layout:
+        """The parts of every table."""
+        return self._once("layout", lambda: Layout(self.path, self.state))
+
+    @property
+    def known_layout(self) -> Layout | None:
+        """The layout, if it was read."""
+        return self._read.get("layout")
+
+    @property
+    def database(self) -> Database:
+        """For SQL of programs."""
+        return self._once("database", lambda: Database(self.layout, self.path))
+
+    @property
+    def locked_database(self) -> Database:
+        """For text that a user typed."""
+        return self._once("locked_database", lambda: Database(self.layout, self.path, locked=True))
+
+    def remember(self, name: str, make: Callable[[], Kept]) -> Kept:
+        """What the memo has under ``name``; else one thread makes it, and others that ask meanwhile wait for it."""
+        with self._lock:
+            lock = self._memo_locks.setdefault(name, threading.RLock())
+        with lock:
+            if name not in self.memo:
+                self.memo[name] = make()
+            return cast("Kept", self.memo[name])
+
+    def _read_state(self) -> State:
+        newest = read_state(self.path)
+        return newest if self._snapshot is None else snapshots.read(self.path, self._snapshot)
+
+    def _once(self, name: str, read: Callable[[], Kept]) -> Kept:
+        with self._lock:
+            if name not in self._read:
+                self._read[name] = read()
+            return cast("Kept", self._read[name])

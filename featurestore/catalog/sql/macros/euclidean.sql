@@ -1,0 +1,1 @@
+list_distance(a, b)

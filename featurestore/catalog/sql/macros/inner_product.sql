@@ -1,0 +1,1 @@
+list_inner_product(a, b)

@@ -1,0 +1,19 @@
+-- Images that have metadata: the study's inner join, with its genre columns.
+WITH split AS (
+    SELECT i.ImgId, i.ImgName, m.Title, string_split(m.Genre, '|') AS genres, m.IMDBScore, m.ImdbLink, m.Poster
+    FROM images AS i JOIN movies AS m ON m.imdbId = i.ImgId
+    WHERE i.status <> 'broken'
+)
+SELECT
+    ImgId,
+    ImgName,
+    Title,
+    -- `Short` says nothing of the subject: Genre1 takes the next value, Genre2 and Genre3 stay as they were.
+    nullif(CASE WHEN genres[1] = 'Short' THEN genres[2] ELSE genres[1] END, '') AS Genre1,
+    nullif(genres[2], '') AS Genre2,
+    nullif(genres[3], '') AS Genre3,
+    IMDBScore,
+    ImdbLink,
+    Poster
+FROM split
+ORDER BY ImgId
