@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from featurestore.errors import InputError, reason
-from featurestore.storage.schemas import EMBEDDINGS_LOG
+from featurestore.storage.schemas import EMBEDDINGS
 
 # Types of the store's own tables: for these DuckDB need not be asked, which takes a connection.
 OWN_TYPES = {
@@ -16,7 +16,7 @@ OWN_TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.string(): "VARCHAR",
     pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
-    EMBEDDINGS_LOG.field("embedding").type: "FLOAT[]",
+    EMBEDDINGS.field("embedding").type: "FLOAT[]",
 }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurestore.catalog import snapshots as records
 from featurestore.catalog.reader import Reader
-from featurestore.catalog.snapshots import SnapshotInfo, TableDiff
+from featurestore.storage.snapshot import SnapshotInfo, TableDiff
 from featurestore.explore.inventory import BackboneInfo, list_backbones
 from featurestore.explore.lineage import lineage
 from featurestore.features import rows
@@ -52,7 +52,7 @@ class Explorer(Reader):
         InputError
             When there is neither.
         """
-        return self.layout.files(self.path, name)
+        return self.layout.files(name)
 
     def features(
         self,

@@ -85,29 +85,16 @@ def similar(
         raise InputError(f"got the metric {metric!r}, expected {', '.join(METRICS)}")
     if k < 1:
         raise InputError(f"got k = {k}, expected 1 or more")
-    with reader.reading() as seen:
-        return _similar(seen, query, backbone, k, where, metric, model, include_self)
-
-
-def _similar(
-    reader: "Reader",
-    query: Query,
-    backbone: str,
-    k: int,
-    where: str | None,
-    metric: str,
-    model: "Backbone | None",
-    include_self: bool,
-) -> Neighbours:
-    index = reader.remember(f"search index of {backbone}", lambda: _index(reader, backbone))
     numbers: list[int | None] = [None]
-    if isinstance(query, (str, Path)):
-        vectors = _embed_file(reader, Path(query), backbone, model=model, weights=weights, tensor=tensor)
-    elif weights is not None or tensor is not None or isinstance(model, str):
-        raise InputError("model, weights and tensor say what embeds an image file: leave them out, or name one")
-    else:
-        numbers, vectors = _vectors(query, index, backbone)
-    allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(reader, "collection", where)))
+    with reader.reading() as seen:
+        index = seen.remember(f"search index of {backbone}", lambda: _index(seen, backbone))
+        if isinstance(query, (str, Path)):
+            vectors = _embed_file(seen, Path(query), backbone, model=model, weights=weights, tensor=tensor)
+        elif weights is not None or tensor is not None or isinstance(model, str):
+            raise InputError("model, weights and tensor say what embeds an image file: leave them out, or name one")
+        else:
+            numbers, vectors = _vectors(query, index, backbone)
+        allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(seen, "collection", where)))
     k = min(k, max(len(index.ids), 1))
     ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
     return Neighbours(ids, scores, tuple(numbers), backbone, metric)
