@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from featurestore.catalog import snapshots as records
 from featurestore.catalog.reader import Reader
-from featurestore.storage.snapshot import SnapshotInfo, TableDiff
+from featurestore.catalog.snapshots import TableDiff
 from featurestore.explore.inventory import BackboneInfo, list_backbones
 from featurestore.explore.lineage import lineage
 from featurestore.features import rows
 from featurestore.features.features import Features
 from featurestore.features.selection import selection
+from featurestore.storage.snapshot import SnapshotInfo
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
