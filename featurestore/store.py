@@ -14,6 +14,8 @@ from featurestore.storage.remote import is_remote
 from featurestore.storage.snapshot import SnapshotInfo
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from featurestore.backbones.base import Backbone
     from featurestore.catalog.maintenance import GcReport
     from featurestore.catalog.repair import RepairReport
@@ -218,12 +220,25 @@ class FeatureStore(Explorer):
         with self._writing() as root:
             records.remove(root, name, wait_seconds=wait_seconds)
 
-    def gc(self, *, dry_run: bool = False, wait_seconds: float = 0.0) -> "GcReport":
-        """Remove files that neither the current state nor a snapshot needs; who reads an older state must `refresh`."""
+    def gc(
+        self, *, older_than: "str | timedelta" = "1d", dry_run: bool = False, wait_seconds: float = 0.0
+    ) -> "GcReport":
+        """Remove files that neither the current state nor a snapshot needs; who reads an older state must `refresh`.
+
+        Parameters
+        ----------
+        older_than
+            Younger files stay, since a command that is at work may need them: a time, or text such as ``12h`` or ``0``.
+
+        Raises
+        ------
+        IntegrityError
+            When a record is damaged, so that what is needed can't be told: nothing is removed.
+        """
         from featurestore.catalog.maintenance import gc
 
         with self._writing() as root:
-            return gc(root, dry_run=dry_run, wait_seconds=wait_seconds)
+            return gc(root, older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)
 
     def repair(self, *, wait_seconds: float = 0.0, on_progress: "Progress | None" = None) -> "RepairReport":
         """Take damaged parts out whose rows `embed` or `ingest` makes again; name those that only a copy restores."""

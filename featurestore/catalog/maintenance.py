@@ -32,7 +32,9 @@ MANIFEST = re.compile(manifest_path(RECORDED["manifest"].pattern).replace(".json
 # Names under which this package and DuckDB (a log beside its file) write before they rename.
 HALF_WRITTEN = re.compile(r"\..*\.tmp(\.wal)?")
 # What a writer wrote a moment ago may be named by its next commit.
-A_DAY = timedelta(days=1)
+A_DAY = "1d"
+AGE = re.compile(r"(\d{1,6})([smhd])|0")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class VerifyReport:
     damaged: dict[str, str]
 
 
-def gc(root: Path, *, older_than: timedelta = A_DAY, dry_run: bool = False, wait_seconds: float = 0.0) -> GcReport:
+def gc(
+    root: Path, *, older_than: str | timedelta = A_DAY, dry_run: bool = False, wait_seconds: float = 0.0
+) -> GcReport:
     """Remove parts, manifests and staged batches that neither the current state nor a snapshot needs.
 
     A reader that opened an older state before this has to `refresh`.
@@ -63,7 +67,8 @@ def gc(root: Path, *, older_than: timedelta = A_DAY, dry_run: bool = False, wait
     Parameters
     ----------
     older_than
-        Files that were written later than so long ago stay: they may belong to a command that is at work.
+        Files that were written later than so long ago stay: they may belong to a command that is at work. As text a
+        number with ``s``, ``m``, ``h`` or ``d``, such as ``12h``, or ``0``.
     dry_run
         Only tell what would be removed.
 
@@ -72,11 +77,10 @@ def gc(root: Path, *, older_than: timedelta = A_DAY, dry_run: bool = False, wait
     IntegrityError
         When a record is damaged: then nothing is removed.
     """
-    if older_than < timedelta(0):
-        raise InputError(f"got {older_than} as the age of what may be removed, expected 0 or more")
+    age = _age(older_than)
     with open_writer(root, wait_seconds=wait_seconds, purpose="gc") as writer:
         kept = trusted_records(root)
-        latest = time.time() - older_than.total_seconds()
+        latest = time.time() - age.total_seconds()
         garbage = {
             path: path.lstat().st_size
             for path in _data_files(root)
@@ -92,6 +96,15 @@ def gc(root: Path, *, older_than: timedelta = A_DAY, dry_run: bool = False, wait
             referenced_bytes=sum(part.size_bytes for part, _ in kept.parts.values()),
             disk_bytes=sum(path.stat().st_size for path in root.rglob("*") if path.is_file()),
         )
+
+
+def _age(text: str | timedelta) -> timedelta:
+    if isinstance(text, timedelta) and text >= timedelta(0):
+        return text
+    found = AGE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise InputError(f"got {text!r} as the age of what may be removed, expected a time such as 12h")
+    return timedelta(**{UNITS[found[2]]: int(found[1])}) if found[2] else timedelta(0)
 
 
 def verify(root: Path, *, on_progress: Progress | None = None) -> VerifyReport:

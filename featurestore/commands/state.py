@@ -161,14 +161,17 @@ def view_remove(store: Path, name: str, wait_seconds: float) -> None:
 
 @click.command()
 @store_option
+@click.option(
+    "--older-than", metavar="AGE", default="1d", show_default=True, help="Leave younger files: 90s, 30m, 12h, 1d or 0."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @wait_option
 @json_option
-def gc(store: Path, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
+def gc(store: Path, older_than: str, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
     """Remove what no snapshot and not the current state refer to."""
     from featurestore import FeatureStore
 
-    report = FeatureStore(store).gc(dry_run=dry_run, wait_seconds=wait_seconds)
+    report = FeatureStore(store).gc(older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return

@@ -72,7 +72,7 @@ def test_a_command_has_the_name_and_the_arguments_of_a_verb(command: str) -> Non
 
 
 def test_every_verb_is_a_command_but_those_that_hand_over_objects() -> None:
-    assert VERBS.keys() - set(map(verb_of, COMMANDS)) == {"append", "catch_up", "contact_sheet", "features"}
+    assert VERBS.keys() - set(map(verb_of, COMMANDS)) == {"append", "contact_sheet", "features"}
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -155,9 +155,13 @@ def test_upkeep_by_its_verbs(store: FeatureStore) -> None:
     store.append({"notes": pa.table({"n": [1]})})
     store.append({"notes": pa.table({"n": [2]})})
     assert store.compact()["notes"] == (2, 1)
-    would = store.gc(dry_run=True)
+    assert store.gc().removed == [], "what was written a moment ago may be needed by a writer"
+    would = store.gc(older_than="0", dry_run=True)
     assert would.removed
-    assert store.gc().removed == would.removed
+    assert store.gc(older_than="0").removed == would.removed
+    for age in ("", "1", "1w", "-1d", "d", "1.5h", 3):
+        with pytest.raises(InputError, match="as the age of what may be removed, expected a time such as 12h"):
+            store.gc(older_than=age)  # type: ignore[arg-type]
     assert store.verify().damaged == {}
     assert (store.repair().left, store.info()["tables"]["notes"]) == ({}, 2)
 
