@@ -113,8 +113,8 @@ def answers(root: Path) -> dict[str, object]:
         for question, ask in questions.items():
             try:
                 found[question] = ask()
-            except FeatureStoreError as error:
-                assert str(error).isprintable(), question
+            except FeatureStoreError:
+                continue
         return found
 
 
