@@ -32,11 +32,11 @@ _NAME = b"table"
 
 @dataclass
 class _Entry:
-    """A batch, its file where it has one, and whether storing it was tried before."""
+    """A batch, its file where it has one, and whether an attempt to store it may have succeeded."""
 
     batch: Batch
     path: Path | None = None
-    tried: bool = False
+    doubtful: bool = False
 
 
 class Pending:
@@ -78,7 +78,7 @@ class Pending:
         for owner in sorted({path.stem.partition("-")[0] for path in self.folder.glob("*-*.arrow")}):
             if self._claim(owner):
                 paths = sorted(self.folder.glob(f"{owner}-*.arrow"))
-                self._entries += [_Entry(_read(path), path, tried=True) for path in paths]
+                self._entries += [_Entry(_read(path), path, doubtful=True) for path in paths]
 
     def store_all(self, *, wait_seconds: float) -> None:
         """Store all batches in one commit and remove their files.
@@ -90,13 +90,15 @@ class Pending:
         """
         if not self._entries:
             return
-        missing = [one.batch for one in self._entries if not (one.tried and self._is_stored(one.batch))]
-        for one in self._entries:
-            one.tried = True
+        missing = [one for one in self._entries if not (one.doubtful and self._is_stored(one.batch))]
+        for one in missing:
+            one.doubtful = True
         try:
             if missing:
-                self.store.append(_joined(missing), wait_seconds=wait_seconds)
+                self.store.append(_joined([one.batch for one in missing]), wait_seconds=wait_seconds)
         except StoreLocked as error:
+            for one in missing:
+                one.doubtful = False  # nothing was written
             if not self._keep():
                 raise
             raise StoreLocked(

@@ -5,7 +5,7 @@ import pickle
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from benchmarks.scores.metrics import wilson
 from featurestore import FeatureStore
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.progress import Progress
-
-if TYPE_CHECKING:
-    pass
 
 # Rows that a fitted head must predict before it is accepted.
 ASKED = 8

@@ -26,7 +26,7 @@ from benchmarks.run import execution, runner
 from benchmarks.run.limits import Limits
 from featurestore import FeatureStore
 from featurestore.commands.cli import cli
-from featurestore.errors import InputError, StoreLocked
+from featurestore.errors import InputError, StoreError, StoreLocked
 from featurestore.storage.lock import LOCK_FILE
 
 HOLDER = (
@@ -222,6 +222,26 @@ def test_what_was_stored_before_its_file_was_removed_is_not_stored_again(
     found = store.sql("SELECT * FROM bench_costs ORDER BY measured_at").to_pylist()
     assert found == pa.concat_tables([costs["bench_costs"], later]).to_pylist()
     assert files(store) == []
+
+
+def test_a_commit_that_was_made_although_it_failed_is_not_made_again(
+    store: FeatureStore, costs: dict[str, pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = FeatureStore.append
+
+    def fail_late(self: FeatureStore, tables: dict[str, pa.Table], *, wait_seconds: float) -> None:
+        append(self, tables, wait_seconds=wait_seconds)
+        raise StoreError("the disk is full")
+
+    with Pending(store) as pending:
+        pending.add(costs)
+        monkeypatch.setattr(FeatureStore, "append", fail_late)
+        with pytest.raises(StoreError, match="full"):
+            pending.store_all(wait_seconds=10)
+        monkeypatch.undo()
+        pending.store_all(wait_seconds=10)
+        assert len(pending) == 0
+    assert len(store.sql("SELECT * FROM bench_costs")) == 1
 
 
 @pytest.mark.parametrize("place", [0, 40, -1])
