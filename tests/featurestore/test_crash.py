@@ -199,7 +199,7 @@ def test_one_bit_of_a_vector_is_noticed_by_whatever_reads_vectors(
     store: FeatureStore, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a store that is too large to be checked whole: the vectors have checksums of their own."""
-    monkeypatch.setattr("featurestore.catalog.connection.CHECKED_BYTES", 0)
+    monkeypatch.setattr("featurestore.catalog.scans.CHECKED_BYTES", 0)
     store.embed(CountingBackbone())
     (part,) = (store.path / "embeddings").rglob("part-*.parquet")
     content = part.read_bytes()
