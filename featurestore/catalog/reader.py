@@ -95,6 +95,11 @@ class Reader:
         return self._opened.database
 
     @property
+    def locked_database(self) -> Database:
+        """DuckDB over this state, for text that a user typed: `sql` runs it there."""
+        return self._opened.locked_database
+
+    @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection, in memory, with all views of this state; it reads no file but the store's parts.
 
@@ -144,7 +149,7 @@ class Reader:
             When the query is refused, fails, or takes too long or too much memory.
         """
         with self.reading() as reader:
-            return reader._opened.locked_database.sql(query, parameters, seconds=seconds)
+            return reader.locked_database.sql(query, parameters, seconds=seconds)
 
     def query(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
         """Run SQL of your own program over the views, unguarded: never pass it what somebody typed.

@@ -10,9 +10,7 @@ import pytest
 from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore
-from featurestore.catalog import connection as catalog
-from featurestore.catalog import snapshots, views
-from featurestore.catalog.guard import guard
+from featurestore.catalog import maker, snapshots, views
 from featurestore.commands.formats import FORMS
 from featurestore.errors import FeatureStoreError, QueryError
 from featurestore.explore import quality
@@ -135,7 +133,7 @@ class Attacked:
         self.store.ingest(metadata=collection.metadata, images=collection.images)
         self.store.embed(CountingBackbone())
         self.store.create_snapshot("clean")
-        self.connection = self.store.connection
+        self.store.refresh()
         self.clean = (folder / "store" / "state.json").read_text("utf-8")
 
     def filled(self, query: str) -> str:
@@ -164,7 +162,7 @@ class Attacked:
 def test_the_guard_refuses(attacked: Attacked, query: str) -> None:
     for stored in (True, False):
         with pytest.raises(QueryError) as caught:
-            guard(attacked.connection, attacked.filled(query), stored=stored)
+            attacked.store.database.check(attacked.filled(query), stored=stored)
         assert "failed" not in str(caught.value), "it was DuckDB that refused it"
         assert CANARY not in str(caught.value)
 
@@ -222,7 +220,7 @@ def test_no_use_of_a_view_lets_it_out(attacked: Attacked, query: str) -> None:
 
 def test_the_second_fence_holds_for_views(attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even a view that got past the parser reads no file and opens no connection."""
-    monkeypatch.setattr(catalog, "guard", lambda *_, **__: None)
+    monkeypatch.setattr(maker, "guard", lambda *_, **__: None)
     evil = {f"v{number}": query for number, query in enumerate(QUERIES)}
     store = attacked.put(evil)
     assert len(store.failing_views) < len(evil) / 2, "most of them can be made without the first fence"

@@ -191,4 +191,4 @@ class Sandbox:
             "'allowed_directories', 'allowed_paths', 'memory_limit', 'autoload_known_extensions', 'search_path') "
             "ORDER BY name"
         )
-        return self.store._guarded.execute(query).fetchall()
+        return self.store.locked_database.cursor().execute(query).fetchall()
