@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from featurestore.backbones.base import Backbone
     from featurestore.collections.ingest import IngestReport
-    from featurestore.embedding.extract import EmbedReport
+    from featurestore.embedding.embed import EmbedReport
     from featurestore.embedding.importer import ImportReport
     from featurestore.explore.search import Neighbours, Query
     from featurestore.progress import Progress
@@ -109,9 +109,9 @@ class FeatureStore(Reader):
     def embed(
         self, backbone: "Backbone | str", *, batch_size: int = 32, on_progress: "Progress | None" = None
     ) -> "EmbedReport":
-        """Embed every usable image that has no embedding of ``backbone`` yet; see `embedding.extract.embed`."""
+        """Embed every usable image that has no embedding of ``backbone`` yet; see `embedding.embed.embed`."""
         from featurestore.backbones.registry import load
-        from featurestore.embedding.extract import embed
+        from featurestore.embedding.embed import embed
 
         self._refuse_writing()
         loaded = load(backbone) if isinstance(backbone, str) else backbone

@@ -46,7 +46,7 @@ FLOORS = {
 }
 # What the bench may import of the store, and what it does until it has a public name.
 PUBLIC = ("errors", "files", "progress", "suffixes", "terminal", "_optional", "commands.options")
-NOT_PUBLIC = ("backbones", "collections.images", "embedding.extract", "features.labels", "storage.names")
+NOT_PUBLIC = ("backbones", "collections.images", "embedding.forward", "features.labels", "storage.names")
 # The one that opens the log of a table.
 OPENS_LOGS = Path("featurestore/storage/tables.py")
 

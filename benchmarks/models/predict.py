@@ -74,7 +74,7 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
         When a file is no usable image, or the backbone is of another revision than the model's.
     """
     from featurestore.collections.images import decode, read_image
-    from featurestore.embedding.extract import forward
+    from featurestore.embedding.forward import forward
 
     card = model.card
     if backbone.spec.revision != card["revision"]:

@@ -30,7 +30,7 @@ from featurestore.commands.state import compact, gc, lineage, repair, snapshot, 
 from featurestore.progress import ConsoleProgress
 
 if TYPE_CHECKING:
-    from featurestore.embedding.extract import EmbedReport
+    from featurestore.embedding.embed import EmbedReport
     from featurestore.embedding.importer import ImportReport
 
 
@@ -122,7 +122,7 @@ def embed(
 ) -> None:
     """Embed every image that has no embedding of this backbone yet."""
     from featurestore.backbones.registry import load
-    from featurestore.embedding.extract import embed as run
+    from featurestore.embedding.embed import embed as run
     from featurestore.storage.state import read_state
 
     read_state(store)  # no store: say so before the weights are loaded

@@ -157,7 +157,7 @@ def _vectors(
 def _embed_file(reader: "Reader", path: Path, backbone: str, model: "Backbone | None") -> NDArray[np.float32]:
     """The vector of an image file, ``(1, embed_dim)``, made exactly as those in the store were."""
     from featurestore.collections.images import decode, read_image
-    from featurestore.embedding.extract import forward
+    from featurestore.embedding.forward import forward
 
     model = model or _by_name(reader, backbone)
     shown = reader.state.revisions[backbone]
