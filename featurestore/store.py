@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from featurestore.catalog.maintenance import GcReport
     from featurestore.catalog.repair import RepairReport
     from featurestore.collections.ingest import IngestReport
-    from featurestore.embedding.extract import EmbedReport
+    from featurestore.embedding.embed import EmbedReport
     from featurestore.embedding.importer import ImportReport
     from featurestore.progress import Progress
 
@@ -123,7 +123,7 @@ class FeatureStore(Explorer):
             When the store holds no usable image, or an argument is not what it should be.
         """
         from featurestore.backbones.registry import resolve
-        from featurestore.embedding.extract import embed
+        from featurestore.embedding.embed import embed
 
         with self._writing() as root:
             _ = self.state  # no store: say so before the weights are loaded

@@ -11,9 +11,7 @@ from featurestore.commands.options import PATH, json_option
 
 
 @click.command()
-@click.option(
-    "--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own; repeatable."
-)
+@click.option("--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own; repeatable.")
 @click.option("--check", is_flag=True, help="Run the checks that every head must pass.")
 @click.option("--head", "names", multiple=True, help="Only this one; repeatable.")
 @json_option

@@ -74,6 +74,8 @@ class BackboneSpec:
         SPDX name of the weights' licence, empty when unknown.
     libraries
         Name and version of each library that computes the vectors. Lineage, no part of the identity.
+    precision
+        The type of number in which the network computes, as NumPy calls it. Lineage, no part of the identity.
     """
 
     name: str
@@ -85,6 +87,7 @@ class BackboneSpec:
     synthetic: bool = False
     licence: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
+    precision: str = "float32"
 
     @property
     def revision(self) -> str:

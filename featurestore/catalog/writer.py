@@ -65,7 +65,9 @@ class Writer:
 
 
 @contextmanager
-def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, purpose: str = "") -> Iterator[Writer]:
+def open_writer(
+    root: Path, *, create: bool = False, wait_seconds: float = 0.0, purpose: str = "", renew: bool = True
+) -> Iterator[Writer]:
     """Lock the store in ``root`` for one writer.
 
     Parameters
@@ -76,6 +78,8 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
         How long to wait for another writer.
     purpose
         What is being done, for those who are told to wait.
+    renew
+        Bring store.duckdb up to date at the end; else a later writer of the same command does.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
     StoreNotFound, StoreError
         When there is no store and ``create`` is False, ``root`` is full of something else, or it can't be written.
     """
-    with _writing(root):
+    with writing(root):
         if create:
             check_room(root)
             root.mkdir(parents=True, exist_ok=True)
@@ -97,12 +101,19 @@ def open_writer(root: Path, *, create: bool = False, wait_seconds: float = 0.0, 
             finally:
                 with suppress(StoreError):  # another store has taken the place of this one: what it has is its own
                     writer.check()
-                    renew_shell_file(root, writer.state)
+                    if renew:
+                        renew_shell_file(root, writer.state)
 
 
 @contextmanager
-def _writing(root: Path) -> Iterator[None]:
-    """Whatever the file system refuses in the block becomes one sentence; a commit ends with the state swap."""
+def writing(root: Path) -> Iterator[None]:
+    """Whatever the file system refuses in the block becomes one sentence; a commit ends with the state swap.
+
+    Raises
+    ------
+    StoreError
+        In place of an OSError.
+    """
     try:
         yield
     except BrokenPipeError:  # who reads our output went away: no fault of the store

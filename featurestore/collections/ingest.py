@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,9 +14,11 @@ from featurestore.collections.movies.metadata import Metadata, read_metadata
 from featurestore.collections.scan import Scan, in_order, keep, scan_folders
 from featurestore.errors import InputError
 from featurestore.progress import Progress
+from featurestore.storage.layout import Layout
+from featurestore.storage.lock import replaced
 from featurestore.storage.parts import check_once, read_part
 from featurestore.storage.schemas import IMAGES
-from featurestore.storage.state import MAX_GENRES
+from featurestore.storage.state import MAX_GENRES, read_state
 
 CACHE = "cache"
 
@@ -68,7 +69,7 @@ def ingest(
     with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
         before = writer.state.id
         keep(scan, root / CACHE)
-        external = _external(images_of(writer), but=scan.table["ImgId"])
+        external = _external(images_of(writer.layout), but=scan.table["ImgId"])
         with writer.commit() as commit:
             commit.replace("movies", cleaned.movies)
             commit.replace("images", in_order(pa.concat_tables([scan.table, external])))
@@ -77,41 +78,55 @@ def ingest(
         return _report(writer, cleaned, scan, changed=writer.state.id != before)
 
 
-def sync_images(writer: Writer, *, on_progress: Progress | None = None) -> None:
-    """Look again at the folders of the last ingest and commit what changed in them.
+def sync_images(
+    root: Path, *, wait_seconds: float = 0.0, purpose: str = "", on_progress: Progress | None = None
+) -> None:
+    """Look again at the folders of the last ingest and commit what changed in them; only then the store is locked.
 
     Raises
     ------
     InputError
         When one of the folders is gone.
+    StoreLocked
+        When there is something to commit, and another process writes and did not end in time.
     """
-    before = images_of(writer)
+    while not _synced(root, wait_seconds=wait_seconds, purpose=purpose, on_progress=on_progress):
+        pass  # another ingest came meanwhile: what it says of the folders is newer
+
+
+def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progress | None) -> bool:
+    """Look at the folders once; whether the images of the store are still those that were compared with them."""
+    layout = Layout(root, read_state(root))
+    before = images_of(layout)
     folders = sorted({folder for folder in pc.unique(before["folder"]).to_pylist() if folder})
     if not folders:
-        return
-    scan = scan_folders([Path(folder) for folder in folders], cache=writer.root / CACHE, on_progress=on_progress)
-    keep(scan, writer.root / CACHE)
+        return True
+    scan = scan_folders([Path(folder) for folder in folders], cache=root / CACHE, on_progress=on_progress)
     after = in_order(pa.concat_tables([scan.table, _external(before)]))
-    if not after.equals(before):
-        with writer.commit() as commit:
-            commit.replace("images", after)
+    if scan.seen is None and after.equals(before):
+        return True
+    with open_writer(root, wait_seconds=wait_seconds, purpose=purpose) as writer:
+        if writer.state.store != layout.state.store:
+            raise replaced(root)
+        if writer.state.tables["images"] != layout.state.tables["images"]:
+            return False
+        keep(scan, root / CACHE)
+        if not after.equals(before):
+            with writer.commit() as commit:
+                commit.replace("images", after)
+    return True
 
 
-def images_of(writer: Writer) -> pa.Table:
-    """The table `images` in the writer's state, ordered by id, then name."""
-    parts = writer.layout.parts("images")
+def images_of(layout: Layout) -> pa.Table:
+    """The table `images` of a state, ordered by id, then name."""
+    parts = layout.parts("images")
     for part in parts:  # its rows may be written again, and get a checksum of their own
-        check_once(part, writer.root)
-    tables = [read_part(writer.root / part.path).cast(IMAGES) for part in parts]
+        check_once(part, layout.root)
+    tables = [read_part(layout.root / part.path).cast(IMAGES) for part in parts]
     images = in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
     del tables
     pa.default_memory_pool().release_unused()  # what decoding took: several times the table
     return images
-
-
-def image_rows(writer: Writer) -> list[dict[str, Any]]:
-    """The rows of `images_of`."""
-    return images_of(writer).to_pylist()
 
 
 def _external(images: pa.Table, *, but: pa.ChunkedArray | None = None) -> pa.Table:

@@ -112,12 +112,6 @@ def keep(scan: Scan, cache: Path) -> None:
             older.unlink(missing_ok=True)
 
 
-def images_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Rows as an Arrow table of the schema `IMAGES`, ordered by id, then name."""
-    names = IMAGES.names
-    return in_order(pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=IMAGES))
-
-
 def in_order(table: pa.Table) -> pa.Table:
     """A table of the schema `IMAGES` ordered by id, then name, those without an id last; in one chunk."""
     table = table.combine_chunks()

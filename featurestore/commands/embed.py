@@ -11,7 +11,7 @@ from featurestore.commands.options import PATH, TensorName, json_option, store_o
 from featurestore.progress import ConsoleProgress
 
 if TYPE_CHECKING:
-    from featurestore.embedding.extract import EmbedReport
+    from featurestore.embedding.embed import EmbedReport
     from featurestore.embedding.importer import ImportReport
 
 

@@ -31,6 +31,11 @@ def summary_text(summary: dict[str, Any]) -> str:
             "images "
             f"({coverage:.1f} %), revision {backbone['revision']}, {backbone['source'] or 'no source'}{mark}"
         )
+        lines += [
+            f"  unfinished revision {revision} has {rows:,} of {backbone['images']:,} images: the views show it when "
+            "`embed` has made all"
+            for revision, rows in backbone["unfinished"].items()
+        ]
     if not summary["backbones"]:
         lines.append("backbone    none yet: featurestore embed --backbone descriptors")
     lines += [f"view fails  {sentence}" for sentence in summary["failing_views"].values()]

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +17,49 @@ from featurestore.collections.images import load_image
 from featurestore.errors import ImageError
 
 
-def batches(
-    rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None
-) -> Iterator[tuple[list[str], list[str], NDArray[np.uint8], dict[str, str]]]:
-    """Batches of decoded images: hashes, file names, ``(n, height, width, 3)`` uint8, and the files that failed."""
+@dataclass
+class Decoded:
+    """Images of one batch.
+
+    Parameters
+    ----------
+    hashes, names
+        The content hash and the file name of each of ``images``.
+    images
+        ``(height, width, 3)`` uint8 each.
+    failed
+        The content hash, the file name and the reason of each file that could not be decoded.
+    """
+
+    hashes: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    images: list[NDArray[np.uint8]] = field(default_factory=list)
+    failed: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def padded(self, batch_size: int) -> NDArray[np.uint8]:
+        """The images ``(batch_size, height, width, 3)``, the last repeated where there are fewer.
+
+        With another shape a network may add in another order: a vector would depend on how many came with it.
+        """
+        return np.stack(self.images + self.images[-1:] * (batch_size - len(self.images)))
+
+
+def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Iterator[Decoded]:
+    """The images of ``rows`` (columns ``content_hash`` and ``path``), ``batch_size`` at a time but for the last."""
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        digests: list[str] = []
-        names: list[str] = []
-        images: list[NDArray[np.uint8]] = []
-        failed: dict[str, str] = {}
+        batch = Decoded()
         for digest, path, future in _ahead(pool, rows, preprocessing, window=3 * batch_size):
             try:
-                images.append(future.result())
-                digests.append(digest)
-                names.append(path.name)
+                batch.images.append(future.result())
+                batch.hashes.append(digest)
+                batch.names.append(path.name)
             except ImageError as error:
-                failed[path.name] = str(error)
-            if len(digests) == batch_size:
-                yield digests, names, np.stack(images), failed
-                digests, names, images, failed = [], [], [], {}
-        if digests or failed:
-            yield digests, names, np.stack(images) if images else np.empty((0, 0, 0, 3), np.uint8), failed
+                batch.failed.append((digest, path.name, str(error)))
+            if len(batch.images) == batch_size:
+                yield batch
+                batch = Decoded()
+        if batch.images or batch.failed:
+            yield batch
 
 
 def _ahead(

@@ -1,21 +1,30 @@
-"""Vectors that were computed elsewhere become rows of the store; `vector_files` reads them."""
+"""ImportedVectors that were computed elsewhere become rows of the store; `vector_files` reads them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from featurestore.arrow import from_numpy, one_chunk, to_numpy
 from featurestore.backbones.base import BackboneSpec, Preprocessing
 from featurestore.catalog.views import failing_after
-from featurestore.catalog.writer import Writer, open_writer
-from featurestore.collections.ingest import image_rows
-from featurestore.collections.scan import images_table
-from featurestore.embedding.staging import present_rows, publish_vectors, replaced_revision
+from featurestore.catalog.writer import open_writer
+from featurestore.collections.ingest import images_of
+from featurestore.collections.scan import in_order
+from featurestore.embedding.assembly import Shard, write_vectors
+from featurestore.embedding.plan import Plan, present_rows
+from featurestore.embedding.publish import Publisher, shown_before
+from featurestore.embedding.staging import open_run
 from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
 from featurestore.files import file_hash
+from featurestore.storage.layout import Layout
 from featurestore.storage.names import check_identifier
+from featurestore.storage.schemas import IMAGES
+from featurestore.storage.state import read_state
 
 
 @dataclass(frozen=True)
@@ -57,50 +66,49 @@ def import_embeddings(
         source=f"imported from {file.name}",
         synthetic=synthetic,
     )
-    with open_writer(root, wait_seconds=wait_seconds, purpose=f"import {backbone}") as writer:
-        writer.check_backbone(backbone)
-        replaced = replaced_revision(writer, spec)
-        external = _add_external(writer, vectors)
-        hash_of = {row["ImgId"]: row["content_hash"] for row in image_rows(writer) if row["status"] != "broken"}
-        there = set(present_rows(writer, spec)["ImgId"].to_pylist())
-        order = [row for row in np.argsort(vectors.ids, kind="stable").tolist() if int(vectors.ids[row]) not in there]
-        chosen = [int(vectors.ids[row]) for row in order]
-        publish_vectors(writer, spec, ids=chosen, hashes=[hash_of.get(i, "") for i in chosen], vectors=vectors.X[order])
+    purpose = f"import {backbone}"
+    with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
+        external = _add_external(root, vectors, wait_seconds=wait_seconds, purpose=purpose)
+        layout = Layout(root, read_state(root))
+        replaced = shown_before(layout.state, spec)
+        images, rows = _missing(layout, spec, vectors)
+        parts = [write_vectors(run, images, vectors.X[rows])] if len(rows) else []
+        plan = Plan(root, layout.state, spec, tuple(layout.revision_parts(backbone, spec.revision)), images, 0)
+        publisher = Publisher(run, purpose, wait_seconds)
+        publisher.publish(plan, Shard(parts, ()), complete=True)
     return ImportReport(
         backbone=backbone,
         revision=spec.revision,
         embed_dim=spec.embed_dim,
         rows=len(vectors.ids),
-        added=len(chosen),
+        added=len(rows),
         external=external,
         replaced=replaced,
-        failing_views=failing_after(root, writer.state, replaced),
+        failing_views=failing_after(root, read_state(root), replaced),
     )
 
 
-def _add_external(writer: Writer, vectors: ImportedVectors) -> int:
+def _missing(layout: Layout, spec: BackboneSpec, vectors: ImportedVectors) -> tuple[pa.Table, NDArray[np.int64]]:
+    """What of the file is not in the store yet: ``ImgId`` and ``content_hash`` by id, and the rows in the file."""
+    there = to_numpy(present_rows(layout, spec)["ImgId"])
+    order = np.argsort(vectors.ids, kind="stable")
+    rows = order[~np.isin(vectors.ids[order], there)]
+    images = images_of(layout)
+    images = images.filter(pc.not_equal(images["status"], "broken"))
+    ids = from_numpy(vectors.ids[rows].astype(np.int32))
+    hashes = images["content_hash"].take(pc.index_in(ids, value_set=one_chunk(images["ImgId"])))
+    return pa.table({"ImgId": ids, "content_hash": pc.fill_null(hashes, "")}), rows
+
+
+def _add_external(root: Path, vectors: ImportedVectors, *, wait_seconds: float, purpose: str) -> int:
     """Give every id that the store has never seen a row in `images`, so that views can join it."""
-    rows = image_rows(writer)
-    seen = {row["ImgId"] for row in rows}
-    new: list[dict[str, Any]] = [
-        {
-            "ImgId": int(img_id),
-            "ImgName": name,
-            "content_hash": "",
-            "size_bytes": 0,
-            "width": None,
-            "height": None,
-            "mode": None,
-            "phash": None,
-            "status": "external",
-            "reason": None,
-            "synthetic": False,
-            "folder": "",
-        }
-        for img_id, name in zip(vectors.ids, vectors.names, strict=True)
-        if int(img_id) not in seen
-    ]
-    if new:
+    with open_writer(root, wait_seconds=wait_seconds, purpose=purpose) as writer:
+        images = images_of(writer.layout)
+        new = np.flatnonzero(~np.isin(vectors.ids, to_numpy(images["ImgId"].drop_null())))
+        if not len(new):
+            return 0
+        blank = {"content_hash": "", "size_bytes": 0, "status": "external", "synthetic": False, "folder": ""}
+        rows = [{**blank, "ImgId": int(vectors.ids[row]), "ImgName": vectors.names[row]} for row in new.tolist()]
         with writer.commit() as commit:
-            commit.replace("images", images_table([*rows, *new]))
-    return len(new)
+            commit.replace("images", in_order(pa.concat_tables([images, pa.Table.from_pylist(rows, schema=IMAGES)])))
+        return len(new)

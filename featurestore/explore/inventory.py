@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from featurestore.storage.names import quote_name
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """A backbone in the store: its current revision and how many usable images have an embedding of it."""
+    """A backbone in the store: its current revision and how many usable images have an embedding of it.
+
+    ``unfinished`` tells of each newer revision, which the views show when it has every image, how many it has.
+    """
 
     name: str
     revision: str
@@ -25,6 +28,7 @@ class BackboneInfo:
     synthetic: bool
     preprocessing: Mapping[str, object]
     libraries: Mapping[str, str]
+    unfinished: Mapping[str, int] = field(default_factory=dict)
 
 
 def list_backbones(reader: "Reader") -> list[BackboneInfo]:
@@ -48,10 +52,25 @@ def _listed(reader: "Reader") -> list[BackboneInfo]:
             synthetic=row["synthetic"],
             preprocessing=json.loads(row["preprocessing"]),
             libraries=json.loads(row["libraries"]),
+            unfinished=_unfinished(reader, row["backbone"], images),
         )
         for row in rows
         if reader.state.revisions.get(row["backbone"]) == row["revision"]
     ]
+
+
+def _unfinished(reader: "Reader", backbone: str, images: int) -> dict[str, int]:
+    """The revisions of ``backbone`` that were begun after the one that is shown and lack some of the ``images``."""
+    if len([name for name, _ in reader.layout.revisions() if name == backbone]) < 2:
+        return {}
+    rows = reader.query(
+        'WITH begun AS (SELECT revision, min("at") AS first FROM extractions WHERE backbone = $1 GROUP BY revision) '
+        "SELECT e.revision, count(*) AS n FROM embeddings AS e JOIN images_usable AS i USING (ImgId, content_hash) "
+        "JOIN begun AS b ON b.revision = e.revision WHERE e.backbone = $1 "
+        "AND b.first > (SELECT first FROM begun WHERE revision = $2) GROUP BY ALL HAVING n < $3 ORDER BY ALL",
+        [backbone, reader.state.revisions[backbone], images],
+    ).to_pylist()
+    return {row["revision"]: row["n"] for row in rows}
 
 
 def _count(reader: "Reader", view: str) -> int:

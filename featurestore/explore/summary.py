@@ -45,4 +45,5 @@ def _backbone(info: BackboneInfo) -> dict[str, Any]:
         "images": info.images,
         "source": info.source,
         "synthetic": info.synthetic,
+        "unfinished": dict(info.unfinished),
     }

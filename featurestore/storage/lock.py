@@ -70,7 +70,7 @@ def _acquire(root: Path, wait_seconds: float) -> tuple[int, FileLock]:
             raise
     except Timeout:
         raise StoreLocked(
-            f"the store {str(root)!r} is being written by {_holder(root)}: try again when it has ended, or use --wait"
+            f"the store {str(root)!r} is being written by {holder(root)}: try again when it has ended, or use --wait"
         ) from None
     except OSError as error:
         raise StoreError(f"the store {str(root)!r} can't be written ({error.strerror}): make it writable") from error
@@ -85,7 +85,7 @@ def _is_file_of(root: Path, handle: int) -> bool:
     return os.path.samestat(there, os.fstat(handle))
 
 
-def _holder(root: Path) -> str:
+def holder(root: Path) -> str:
     """What the record of the lock's holder says; the record is only told, so that any text in it will do."""
     try:
         with (root / HOLDER_FILE).open("rb") as file:

@@ -50,8 +50,8 @@ BACKBONES = pa.schema(
     ]
 )
 
-# What computed vectors: by which versions, on what kind of machine; `at` is when it first did. `extraction` is the hash
-# of all of them but `at` and `backbone`.
+# What computed vectors: by which versions, in which precision, on what kind of machine; `at` is when it first did.
+# `extraction` is the hash of all of them but `at` and `backbone`.
 EXTRACTIONS = pa.schema(
     [
         pa.field("extraction", pa.string(), nullable=False),
@@ -59,6 +59,7 @@ EXTRACTIONS = pa.schema(
         pa.field("revision", pa.string(), nullable=False),
         pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("libraries", pa.string(), nullable=False),  # JSON
+        pa.field("precision", pa.string(), nullable=False),
         pa.field("machine", pa.string(), nullable=False),
     ]
 )

@@ -11,7 +11,7 @@ from support import Collection, CountingBackbone, jpeg
 
 from featurestore import FeatureStore
 from featurestore.backbones.base import Preprocessing
-from featurestore.embedding import extract
+from featurestore.embedding.embed import embed
 from featurestore.errors import BackboneError, InputError, StoreNotFound
 
 
@@ -170,4 +170,4 @@ def test_without_store_or_images_one_sentence(tmp_path: Path, store: FeatureStor
     with pytest.raises(InputError, match="batch size of 0"):
         store.embed(backbone, batch_size=0)
     with pytest.raises(InputError, match="got -1 as the number of workers"):
-        extract.embed(store.path, backbone, workers=-1)
+        embed(store.path, backbone, workers=-1)

@@ -74,7 +74,7 @@ class Collection:
 
 
 class CountingBackbone:
-    """Block means of the image: a cheap, honest function of the pixels that counts its forward passes."""
+    """Block means of the image: a cheap, honest function of the pixels that counts its batches and their images."""
 
     def __init__(
         self, *, name: str = "counting", weights: str = "blocks-1", preprocessing: Preprocessing | None = None
@@ -88,8 +88,13 @@ class CountingBackbone:
         """``(n, 16, 16, 3)`` → ``(n, 16)``."""
         self.before_batch(self.batches)
         self.batches += 1
-        self.images += len(images)
+        self.images += distinct(images)
         return images.reshape(len(images), 4, 4, 4, 4, 3).mean(axis=(2, 4, 5)).reshape(len(images), 16)
+
+
+def distinct(images: NDArray[np.float32]) -> int:
+    """How many of a batch are no copies of the one before: `embed` fills a short batch with copies of the last."""
+    return 1 + int((images[1:] != images[:-1]).any(axis=(1, 2, 3)).sum())
 
 
 def huge_png(width: int = 30_000, height: int = 30_000) -> bytes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "helpers")]
 
-from support import CountingBackbone  # noqa: E402
+from support import CountingBackbone, distinct  # noqa: E402
 
 from featurestore.backbones import registry  # noqa: E402
 from featurestore.commands.options import run_command  # noqa: E402
@@ -27,7 +27,7 @@ class Backbone(CountingBackbone):
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `CountingBackbone.embed`."""
         with open(os.environ["TORTURE_PASSES"], "a") as file:
-            file.write(f"{len(images)}\n")
+            file.write(f"{distinct(images)}\n")
         return super().embed(images)
 
 
@@ -49,9 +49,9 @@ def main() -> int:
         execution.FLUSH_SECONDS = float(os.environ.get("TORTURE_FLUSH_SECONDS", execution.FLUSH_SECONDS))
     else:
         from featurestore.commands.cli import cli
-        from featurestore.embedding import extract
+        from featurestore.embedding import compute
 
-        extract.PUBLISH_ROWS = int(os.environ.get("TORTURE_PUBLISH_ROWS", extract.PUBLISH_ROWS))
+        compute.SHARD_VECTORS = int(os.environ.get("TORTURE_PUBLISH_ROWS", compute.SHARD_VECTORS))
     if "TORTURE_STARTED" in os.environ:
         Path(os.environ["TORTURE_STARTED"]).touch()
     sys.argv = sys.argv[1:]

@@ -1,0 +1,118 @@
+"""Staged batches become final parts, with the ids of a plan; each vector is checked here, and none is published."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from featurestore.arrow import one_chunk, to_numpy
+from featurestore.backbones.base import BackboneSpec
+from featurestore.embedding.plan import Plan
+from featurestore.embedding.staging import PARTS, Batch, Run, to_arrow, to_matrix
+from featurestore.embedding.vectors import faults
+from featurestore.errors import EmbeddingError
+from featurestore.storage.parts import Part, write_part
+from featurestore.storage.schemas import embeddings_schema
+
+# Vectors of one part. It is held in memory a few times over while it is written (floats, levels, page): 40 MB at 2048
+# dimensions. `compact` merges such parts, and groups their rows by 4096.
+PART_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Final parts, and the batches that they were made of: to be removed when the parts are published."""
+
+    parts: Sequence[Part]
+    batches: Sequence[Batch]
+
+
+def assemble(run: Run, plan: Plan) -> Shard:
+    """Write the staged vectors of ``run`` as parts into its folder, each for all planned images of its hash.
+
+    Each batch is read once; those of one part are held in memory together. A hash that stands in several batches gets
+    the vector of the first, and one that is not planned is passed over.
+
+    Raises
+    ------
+    IntegrityError
+        When a batch is not as it was staged.
+    """
+    if not run.batches:
+        return Shard((), ())
+    run.check()
+    batches = list(run.batches)
+    numbers = plan.numbers(pa.concat_arrays([batch.hashes for batch in batches]))
+    wanted = np.zeros(len(numbers), bool)
+    wanted[np.unique(numbers, return_index=True)[1]] = True
+    wanted &= numbers >= 0
+    parts: list[Part] = []
+    group: list[pa.Table] = []
+    start, first = 0, 0
+    for batch in batches:
+        group.append(run.read(batch.path).drop_columns("content_hash"))
+        start += len(batch.hashes)
+        if plan.counts[numbers[first:start][wanted[first:start]]].sum() >= PART_ROWS:
+            parts += _parts(run, plan, numbers[first:start], wanted[first:start], pa.concat_tables(group))
+            group, first = [], start
+    if group:
+        parts += _parts(run, plan, numbers[first:], wanted[first:], pa.concat_tables(group))
+    run.batches.clear()
+    return Shard(parts, batches)
+
+
+def _parts(
+    run: Run, plan: Plan, numbers: NDArray[np.int64], wanted: NDArray[np.bool_], vectors: pa.Table
+) -> list[Part]:
+    """The parts of some vectors; more than one where many images have the same bytes."""
+    places = np.flatnonzero(wanted)
+    images, source = plan.images(numbers[places])
+    X, extractions = to_matrix(vectors), one_chunk(vectors["extraction"])
+    parts = []
+    for start in range(0, len(images), PART_ROWS):
+        rows = places[source[start : start + PART_ROWS]]
+        some = images.slice(start, PART_ROWS)
+        parts.append(write_vectors(run, some, X[rows], extractions.take(pa.array(rows))))
+    return parts
+
+
+def write_vectors(
+    run: Run, images: pa.Table, vectors: NDArray[np.floating], extractions: pa.Array | None = None
+) -> Part:
+    """Write one final part into the folder of ``run``. Every vector that enters a store is checked here.
+
+    Parameters
+    ----------
+    images
+        The columns ``ImgId`` and ``content_hash`` of each row.
+    vectors
+        ``(len(images), embed_dim)``.
+    extractions
+        The id of what computed each; this run when None.
+
+    Raises
+    ------
+    EmbeddingError
+        When a vector is missing, of another length or can't be used.
+    """
+    run.check()
+    rows = vector_rows(run.spec, images, vectors, extractions or pa.repeat(run.extraction.id, len(images)))
+    return write_part(rows, run.root, str((run.folder / PARTS).relative_to(run.root)))
+
+
+def vector_rows(spec: BackboneSpec, images: pa.Table, vectors: NDArray[np.floating], extractions: pa.Array) -> pa.Table:
+    """The rows of a part, checked; arguments and errors as of `write_vectors`."""
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        X = np.ascontiguousarray(vectors, np.float32)
+    if X.shape != (len(images), spec.embed_dim) or len(extractions) != len(images):
+        raise EmbeddingError(
+            f"got vectors of shape {X.shape} for {len(images)} images, expected {(len(images), spec.embed_dim)}: "
+            "nothing of them is stored"
+        )
+    for row, why in faults(X).items():
+        img_id = to_numpy(images["ImgId"])[row]
+        raise EmbeddingError(f"the vector of ImgId {img_id} can't be stored, {why}: nothing of its part is stored")
+    columns = [images["ImgId"], images["content_hash"], extractions, to_arrow(X)]
+    return pa.Table.from_arrays(columns, schema=embeddings_schema(spec.embed_dim))
