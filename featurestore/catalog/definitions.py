@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from featurestore.catalog.guard import Readable
-from featurestore.catalog.scans import EMBEDDINGS, Scan
+from featurestore.catalog.scans import EMBEDDINGS, TableScan
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import own_views, quote_name, well_named
 
@@ -47,7 +47,7 @@ class Definitions:
     """All views and macros of ``layout``; ``users`` has the queries of the user's views, in the order of the state."""
 
     layout: Layout
-    own: Mapping[Key, Own | Scan]
+    own: Mapping[Key, Own | TableScan]
     users: Mapping[str, str]
     readable: Readable = field(repr=False)
 
@@ -67,7 +67,7 @@ class Definitions:
 def define(layout: Layout, *, users: bool = True) -> Definitions:
     """The definitions of ``layout``; it reads no part and no file."""
     state = layout.state
-    own: dict[Key, Own | Scan] = {Key("view", table): Scan(table) for table in layout.tables}
+    own: dict[Key, Own | TableScan] = {Key("view", table): TableScan(table) for table in layout.tables}
     for name in own_views():
         own[Key("view", name)] = Own(f"VIEW {name} AS", f"views/{name}.sql")
     for name, parameters in FUNCTIONS.items():
@@ -75,7 +75,7 @@ def define(layout: Layout, *, users: bool = True) -> Definitions:
     for name, parameters in TABLE_MACROS.items():
         own[Key("macro", name)] = Own(f"MACRO {name}({parameters}) AS TABLE", f"macros/{name}.sql")
     for backbone in state.revisions:
-        own[Key("view", f"_parts_{backbone}")] = Scan(EMBEDDINGS, backbone)
+        own[Key("view", f"_parts_{backbone}")] = TableScan(EMBEDDINGS, backbone)
         for what in ("embeddings", "labeled"):
             head = f"VIEW {quote_name(f'{what}_{backbone}')} AS"
             own[Key("view", f"{what}_{backbone}")] = Own(head, f"backbone/{what}.sql", backbone)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from featurestore.catalog.records import read_records, trusted_records
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import InputError, IntegrityError
 from featurestore.progress import Progress
-from featurestore.storage.lock import LOCK_FILE
+from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE
 from featurestore.storage.manifest import manifest_path
 from featurestore.storage.names import RECORDED, revision_of
 from featurestore.storage.parts import Part, check_part, write_part
@@ -28,6 +29,8 @@ from featurestore.storage.schemas import CORE_TABLES
 # Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
 MERGED_ROWS = 32_768
 STAGING = "staging"
+# What is left of a run that has ended once its batches are gone.
+OF_A_RUN = {LOCK_FILE, HOLDER_FILE}
 MANIFEST = re.compile(manifest_path(RECORDED["manifest"].pattern).replace(".json", r"\.json"))
 # Names under which this package and DuckDB (a log beside its file) write before they rename.
 HALF_WRITTEN = re.compile(r"\..*\.tmp(\.wal)?")
@@ -195,10 +198,14 @@ def _data_files(root: Path) -> Iterator[Path]:
     for run in sorted((root / STAGING).glob("*")):
         if run.is_dir() and not run.is_symlink():
             with suppress(Timeout), FileLock(run / LOCK_FILE, timeout=0):  # a run that lives keeps its batches
-                yield from sorted(path for path in run.rglob("*") if not path.is_dir())
+                yield from sorted(path for path in run.rglob("*") if path.name not in OF_A_RUN and not path.is_dir())
 
 
 def _remove_empty(folder: Path, root: Path) -> None:
+    """Remove ``folder``, from which something was removed, and its parents, as far as nothing is left in them."""
+    if folder.parent == root / STAGING and {path.name for path in folder.iterdir()} <= OF_A_RUN:
+        shutil.rmtree(folder)
+        folder = folder.parent
     while folder != root and not any(folder.iterdir()):
         os.rmdir(folder)
         folder = folder.parent

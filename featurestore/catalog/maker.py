@@ -14,7 +14,7 @@ from featurestore.catalog.failing import FailingView, Failure, placeholder
 from featurestore.catalog.functions import ALLOWED_TABLES
 from featurestore.catalog.guard import Readable, guard
 from featurestore.catalog.parse import Named, named, parse
-from featurestore.catalog.scans import Scan, create_scan
+from featurestore.catalog.scans import TableScan, create_scan
 from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.names import quote_name, quote_text
 
@@ -127,7 +127,7 @@ class ViewMaker:
 
     def _find_needs(self, key: Key) -> list[Key]:
         found = self._definitions.own.get(key)
-        if isinstance(found, Scan) or (isinstance(found, Own) and not found.is_query):
+        if isinstance(found, TableScan) or (isinstance(found, Own) and not found.is_query):
             return []
         if isinstance(found, Own):
             return self._keys(self._named_in(found.file).filled("backbone", found.backbone), before=0)
@@ -159,7 +159,7 @@ class ViewMaker:
         try:
             if stands_on_broken:
                 raise IntegrityError(stands_on_broken[0])
-            if isinstance(found, Scan):
+            if isinstance(found, TableScan):
                 create_scan(self._connection, key.name, found, self._definitions.layout, self._root)
             else:
                 self._connection.execute(self._definitions.statement(found))

@@ -21,7 +21,7 @@ EMBEDDINGS = "embeddings"
 
 
 @dataclass(frozen=True)
-class Scan:
+class TableScan:
     """The rows of ``table``, or of `embeddings` those of the current revision of ``backbone``."""
 
     table: str
@@ -34,7 +34,7 @@ def part_file(root: Path, part: Part) -> Path:
 
 
 def create_scan(
-    connection: duckdb.DuckDBPyConnection, name: str, scan: Scan, layout: Layout, root: Path | None
+    connection: duckdb.DuckDBPyConnection, name: str, scan: TableScan, layout: Layout, root: Path | None
 ) -> None:
     """Create the view ``name`` of ``scan``; a damaged one fails when it is read, so that the others stay readable.
 
@@ -56,7 +56,7 @@ def create_scan(
         connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {_failing(schema, why)}")
 
 
-def _groups(scan: Scan, layout: Layout) -> list[tuple[dict[str, str], list[Part]]]:
+def _groups(scan: TableScan, layout: Layout) -> list[tuple[dict[str, str], list[Part]]]:
     """The parts to read, with the values of the columns that are not in them."""
     if scan.table != EMBEDDINGS:
         return [({}, layout.parts(scan.table))]
@@ -69,13 +69,13 @@ def _groups(scan: Scan, layout: Layout) -> list[tuple[dict[str, str], list[Part]
     ]
 
 
-def _columns_of(scan: Scan, layout: Layout) -> pa.Schema:
+def _columns_of(scan: TableScan, layout: Layout) -> pa.Schema:
     """The columns of the view; for embeddings one more, the part that a vector lies in."""
     schema = layout.schema(scan.table)
     return schema.append(pa.field("part", pa.string())) if scan.table == EMBEDDINGS else schema
 
 
-def _columns_or_none(scan: Scan, layout: Layout) -> pa.Schema:
+def _columns_or_none(scan: TableScan, layout: Layout) -> pa.Schema:
     """The columns of the view; of a table whose manifest is damaged none is known."""
     try:
         return _columns_of(scan, layout)
