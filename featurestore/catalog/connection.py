@@ -182,6 +182,8 @@ def _create_scan(
     try:
         groups = _groups(layout, table, backbone)
         parts = [part for _, some in groups for part in some]
+        if root is not None:
+            layout.bring(parts)
         if root is not None and sum(part.size_bytes for part in parts) <= CHECKED_BYTES:
             for part in parts:
                 check_once(part, root)

@@ -15,7 +15,8 @@ from featurestore.catalog.failing import failing_views
 from featurestore.catalog.sandbox import SECONDS_LIMIT, run_guarded
 from featurestore.errors import IntegrityError, QueryError, StoreError
 from featurestore.storage.layout import Layout
-from featurestore.storage.remote import is_remote, mirror
+from featurestore.storage.objects import LocalObjects
+from featurestore.storage.remote import objects_at
 from featurestore.storage.state import State, read_state
 
 
@@ -59,9 +60,14 @@ class Reader:
         return store
 
     @cached_property
+    def objects(self) -> LocalObjects:
+        """The files of the store; raises as `objects_at`."""
+        return objects_at(self.location)
+
+    @property
     def path(self) -> Path:
-        """The folder; of a store on an object store, the local copy of its parts."""
-        return mirror(self.location) if is_remote(self.location) else Path(self.location)
+        """The folder; of a store at an address, that of the cache, which holds what was used so far."""
+        return self.objects.root
 
     @cached_property
     def state(self) -> State:
@@ -75,14 +81,14 @@ class Reader:
             When there is no such snapshot.
         """
         if self.snapshot_name is not None:
-            read_state(self.path)
-            return snapshots.read(self.path, self.snapshot_name)
-        return read_state(self.path)
+            read_state(self.objects)
+            return snapshots.read(self.objects, self.snapshot_name)
+        return read_state(self.objects)
 
     @cached_property
     def layout(self) -> Layout:
         """The parts of every table."""
-        return Layout(self.path, self.state)
+        return Layout(self.objects, self.state)
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -97,7 +103,7 @@ class Reader:
     def refresh(self) -> Self:
         """See the newest state; a snapshot stays as it is."""
         self.close()
-        for name in ("path", "state", "layout"):
+        for name in ("state", "layout"):
             self.__dict__.pop(name, None)
         return self
 
@@ -181,10 +187,7 @@ class Reader:
             ) from error
 
     def _tidied_away(self) -> bool:
-        """Whether the folder has another state by now, and files of the one seen here are gone."""
-        if self.snapshot_name is not None or read_state(self.path).id == self.state.id:
+        """Whether the store has another state by now, and files of the one seen here are gone."""
+        if self.snapshot_name is not None or read_state(self.objects).id == self.state.id:
             return False
-        layout = self.__dict__.get("layout")  # not read yet: reading it is what failed
-        return layout is None or any(
-            not (self.path / part.path).is_file() for table in layout.tables for part in layout.parts(table)
-        )
+        return self.layout.is_gone()

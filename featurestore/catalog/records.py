@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from featurestore.catalog import snapshots
-from featurestore.errors import IntegrityError, StoreError
+from featurestore.errors import IntegrityError, StoreError, reason
 from featurestore.storage.manifest import manifest_path, read_manifest
+from featurestore.storage.objects import Objects, objects_of
 from featurestore.storage.parts import Part
-from featurestore.storage.snapshot import FOLDER
+from featurestore.storage.snapshot import read_snapshot, snapshot_names, snapshot_path
 from featurestore.storage.state import STATE_FILE, State, read_state
 
 
@@ -44,8 +44,8 @@ class Records:
         return {*self.parts, *self.manifests}
 
 
-def read_records(root: Path) -> Records:
-    """Read every record of the store in ``root``; one that is damaged is named, and the others are read all the same.
+def read_records(place: Path | Objects) -> Records:
+    """Read every record of a store; one that is damaged is named, and the others are read all the same.
 
     Raises
     ------
@@ -56,21 +56,23 @@ def read_records(root: Path) -> Records:
     damaged: dict[str, str] = {}
     parts: dict[str, tuple[Part, set[str]]] = {}
     manifests: dict[str, str] = {}
+    objects = objects_of(place)
     try:
-        states[STATE_FILE] = read_state(root)
+        states[STATE_FILE] = read_state(objects)
     except IntegrityError as error:
         damaged[STATE_FILE] = str(error)
-    for path in snapshots.files(root):
-        name = f"{FOLDER}/{path.name}"
+    for name in snapshot_names(objects):
         try:
-            states[name] = snapshots.read(root, path.stem)
+            states[snapshot_path(name)] = read_snapshot(objects, name)[1]
         except StoreError as error:
-            damaged[name] = str(error)
+            damaged[snapshot_path(name)] = str(error)
+        except FileNotFoundError as error:  # a link that leads nowhere, or removed meanwhile: nobody can tell which
+            damaged[snapshot_path(name)] = f"{objects.where(snapshot_path(name))} is missing: {reason(error)}"
     for state in states.values():
         manifests |= {name: table for table, name in state.tables.items()}
     for name, table in sorted(manifests.items()):
         try:
-            for part in read_manifest(root, table, name).parts:
+            for part in read_manifest(objects, table, name).parts:
                 parts.setdefault(part.path, (part, set()))[1].add(table)
         except IntegrityError as error:
             damaged[manifest_path(name)] = str(error)

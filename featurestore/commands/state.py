@@ -59,7 +59,7 @@ def snapshot_list(store: str, as_json: bool) -> None:
     from featurestore.catalog import snapshots
     from featurestore.store import open_store
 
-    found = snapshots.listing(open_store(store).path)
+    found = snapshots.listing(open_store(store).objects)
     if as_json:
         click.echo(json.dumps([asdict(info) for info in found], default=str))
         return
@@ -79,7 +79,7 @@ def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> 
     from featurestore.catalog import snapshots
     from featurestore.store import open_store
 
-    changes = snapshots.diff(open_store(store).path, first, second)
+    changes = snapshots.diff(open_store(store).objects, first, second)
     if as_json:
         click.echo(json.dumps({table: asdict(change) for table, change in changes.items()}))
         return
@@ -188,12 +188,15 @@ def gc(store: Path, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
 @location_option
 @json_option
 def verify(store: str, as_json: bool) -> None:
-    """Recompute the checksum of every part, also those of snapshots, and name the damaged ones."""
+    """Recompute the checksum of every part, also those of snapshots, and name the damaged ones.
+
+    Of a store at an address, every part is fetched.
+    """
     from featurestore.catalog.maintenance import verify as run
     from featurestore.store import open_store
 
     with ConsoleProgress("verify", "parts") as progress:
-        report = run(open_store(store).path, on_progress=progress)
+        report = run(open_store(store).objects, on_progress=progress)
     if as_json:
         click.echo(json.dumps(asdict(report)))
     else:

@@ -1,6 +1,5 @@
 """What an open store keeps in memory of the images of its state, so that rows are picked without asking again."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ class ImageIndex:
     synthetic, made_up
         Whether any image is made up, and the backbones whose weights are.
     places
-        Where the vectors of a backbone lie.
+        Where the vectors of a backbone lie, as far as they were asked for: see `find_places`.
     """
 
     ids: NDArray[np.int32]
@@ -54,8 +53,8 @@ class ImageIndex:
 MEMO = "image index"
 
 
-def image_index(reader: "Reader", backbones: Sequence[str]) -> ImageIndex:
-    """The index of the state that ``reader`` sees, with ``backbones`` among its places; made once, then kept."""
+def image_index(reader: "Reader") -> ImageIndex:
+    """The index of the state that ``reader`` sees; made once, then kept."""
     index: ImageIndex | None = reader.memo.get(MEMO)
     if index is None:
         images = reader.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL ORDER BY ImgId")
@@ -63,11 +62,23 @@ def image_index(reader: "Reader", backbones: Sequence[str]) -> ImageIndex:
         ids, hashes = arrow.to_numpy(images["ImgId"]), arrow.one_chunk(images["content_hash"])
         index = ImageIndex(ids, hashes, reader.synthetic, _made_up(reader))
         reader.memo[MEMO] = index
-    for name in backbones:
-        if name not in index.places:
-            parts = reader.layout.embedding_parts(name)
-            index.places[name] = find_vectors(reader.path, parts, index.ids, index.hashes)
     return index
+
+
+def find_places(reader: "Reader", index: ImageIndex, backbone: str, images: NDArray[np.intp]) -> Places:
+    """Where the vectors of ``backbone`` lie of some images, by their numbers in ``index``.
+
+    Only parts that may hold one, by their range of ids, are fetched and looked into; what they say is kept. The answer
+    of an earlier call stays as it was.
+    """
+    places = index.places.get(backbone)
+    if places is None:
+        places = Places.unknown(reader.path, reader.layout.embedding_parts(backbone), len(index.ids))
+    if numbers := places.unread(index.ids[images]):
+        reader.layout.bring([places.parts[number] for number in numbers])
+        places = find_vectors(places, numbers, index.ids, index.hashes)
+        index.places[backbone] = places
+    return places
 
 
 def _made_up(reader: "Reader") -> frozenset[str]:
