@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from featurestore.errors import IntegrityError, StoreError, reason
+from featurestore.errors import IntegrityError, StoreError
 from featurestore.storage.manifest import manifest_path, read_manifest
 from featurestore.storage.objects import Objects, objects_of
 from featurestore.storage.parts import Part
@@ -55,7 +55,7 @@ def read_records(place: Path | Objects) -> Records:
     states: dict[str, State] = {}
     damaged: dict[str, str] = {}
     parts: dict[str, tuple[Part, set[str]]] = {}
-    manifests: dict[str, str] = {}
+    manifests: set[tuple[str, str]] = set()  # two tables without a row have one
     objects = objects_of(place)
     try:
         states[STATE_FILE] = read_state(objects)
@@ -66,17 +66,20 @@ def read_records(place: Path | Objects) -> Records:
             states[snapshot_path(name)] = read_snapshot(objects, name)[1]
         except StoreError as error:
             damaged[snapshot_path(name)] = str(error)
-        except FileNotFoundError as error:  # a link that leads nowhere, or removed meanwhile: nobody can tell which
-            damaged[snapshot_path(name)] = f"{objects.where(snapshot_path(name))} is missing: {reason(error)}"
+        except FileNotFoundError:
+            if name in snapshot_names(objects):  # not removed a moment ago, but a link that leads nowhere
+                damaged[snapshot_path(name)] = (
+                    f"{objects.where(snapshot_path(name))} is a link to a file that is missing"
+                )
     for state in states.values():
-        manifests |= {name: table for table, name in state.tables.items()}
-    for name, table in sorted(manifests.items()):
+        manifests |= {(name, table) for table, name in state.tables.items()}
+    for name, table in sorted(manifests):
         try:
             for part in read_manifest(objects, table, name).parts:
                 parts.setdefault(part.path, (part, set()))[1].add(table)
         except IntegrityError as error:
             damaged[manifest_path(name)] = str(error)
-    return Records(states, dict(sorted(parts.items())), {manifest_path(name) for name in manifests}, damaged)
+    return Records(states, dict(sorted(parts.items())), {manifest_path(name) for name, _ in manifests}, damaged)
 
 
 def trusted_records(root: Path) -> Records:
