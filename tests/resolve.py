@@ -24,8 +24,9 @@ WANTED = (
     (("embed",), True),
     (("bench",), True),
     (("export",), True),
-    (("embed", "bench", "export"), False),
-    (("embed", "bench", "export", "dev"), True),
+    (("s3",), True),
+    (("embed", "bench", "export", "s3"), False),
+    (("embed", "bench", "export", "s3", "dev"), True),
 )
 # pip takes the wheels of another Python by --python-version, but reads environment markers with the Python it runs on.
 PIP = """

@@ -23,6 +23,7 @@ HEAVY = (
     "skimage",
     "xgboost",
     "lightgbm",
+    "obstore",
     "rich",
     "transformers",
 )

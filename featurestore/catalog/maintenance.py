@@ -23,7 +23,8 @@ from featurestore.progress import Progress
 from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE
 from featurestore.storage.manifest import manifest_path
 from featurestore.storage.names import RECORDED, revision_of
-from featurestore.storage.parts import Part, check_part, write_part
+from featurestore.storage.objects import LocalObjects, objects_of
+from featurestore.storage.parts import Part, write_part
 from featurestore.storage.schemas import CORE_TABLES
 
 # Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
@@ -110,30 +111,31 @@ def _age(text: str | timedelta) -> timedelta:
     return timedelta(**{UNITS[found[2]]: int(found[1])}) if found[2] else timedelta(0)
 
 
-def verify(root: Path, *, on_progress: Progress | None = None) -> VerifyReport:
+def verify(place: Path | LocalObjects, *, on_progress: Progress | None = None) -> VerifyReport:
     """Read every record, recompute the checksum of every part that one refers to, and compare their rows and columns.
 
-    Damaged files are named in the result, by path below the store; they stop nothing.
+    Damaged files are named in the result, by path below the store; they stop nothing. Of a store at an address every
+    part is fetched that is not in the cache, and one that is damaged there is fetched again.
     """
-    records = read_records(root)
-    damaged = dict(records.damaged)
-    for done, (path, (part, tables)) in enumerate(records.parts.items(), 1):
-        try:
-            _check(part, root, tables)
-        except (IntegrityError, pa.ArrowException, OSError) as error:
-            damaged[path] = str(error)
-        if on_progress:
-            on_progress(done, len(records.parts))
+    objects = objects_of(place)
+    records = read_records(objects)
+    parts = [part for part, _ in records.parts.values()]
+    damaged = {**records.damaged, **objects.bring(parts, recheck=True, on_progress=on_progress)}
+    for path, (part, tables) in records.parts.items():
+        if path not in damaged:
+            try:
+                _check_columns(part, objects.root, tables)
+            except (IntegrityError, pa.ArrowException, OSError) as error:
+                damaged[path] = str(error)
     return VerifyReport(
         parts=len(records.parts),
         records=records.count,
-        size_bytes=sum(part.size_bytes for part, _ in records.parts.values()),
+        size_bytes=sum(part.size_bytes for part in parts),
         damaged=damaged,
     )
 
 
-def _check(part: Part, root: Path, tables: set[str]) -> None:
-    check_part(part, root)
+def _check_columns(part: Part, root: Path, tables: set[str]) -> None:
     footer = pq.read_metadata(root / part.path)
     if footer.num_rows != part.rows:
         raise IntegrityError(f"{root / part.path} has {footer.num_rows} rows, its manifest says {part.rows}")

@@ -9,7 +9,8 @@ from featurestore.catalog import snapshots
 from featurestore.catalog.database import Database
 from featurestore.catalog.forks import renew_in_children
 from featurestore.storage.layout import Layout
-from featurestore.storage.remote import is_remote, mirror
+from featurestore.storage.objects import LocalObjects
+from featurestore.storage.remote import objects_at
 from featurestore.storage.state import State, read_state
 
 Kept = TypeVar("Kept")
@@ -41,13 +42,18 @@ class Opened:
     def without_memory(self) -> "Opened":
         """The same state, with no database and nothing kept; who uses this one goes on with it."""
         other = Opened(self._location, self._snapshot)
-        other._read = {name: self._read[name] for name in ("path", "state", "layout") if name in self._read}
+        other._read = {name: self._read[name] for name in ("objects", "state", "layout") if name in self._read}
         return other
 
     @property
+    def objects(self) -> LocalObjects:
+        """The files of the store; raises as `objects_at`."""
+        return self._once("objects", lambda: objects_at(self._location))
+
+    @property
     def path(self) -> Path:
-        """The folder; of a store on an object store, the local copy of its parts."""
-        return self._once("path", lambda: mirror(self._location) if is_remote(self._location) else Path(self._location))
+        """The folder; of a store at an address, that of the cache."""
+        return self.objects.root
 
     @property
     def state(self) -> State:
@@ -57,7 +63,7 @@ class Opened:
     @property
     def layout(self) -> Layout:
         """The parts of every table."""
-        return self._once("layout", lambda: Layout(self.path, self.state))
+        return self._once("layout", lambda: Layout(self.objects, self.state))
 
     @property
     def known_layout(self) -> Layout | None:
@@ -84,8 +90,8 @@ class Opened:
             return cast("Kept", self.memo[name])
 
     def _read_state(self) -> State:
-        newest = read_state(self.path)
-        return newest if self._snapshot is None else snapshots.read(self.path, self._snapshot)
+        newest = read_state(self.objects)
+        return newest if self._snapshot is None else snapshots.read(self.objects, self._snapshot)
 
     def _once(self, name: str, read: Callable[[], Kept]) -> Kept:
         with self._lock:

@@ -13,10 +13,10 @@ import pyarrow as pa
 from featurestore.catalog.database import Database
 from featurestore.catalog.opened import Opened
 from featurestore.catalog.sandbox import SECONDS_LIMIT
-from featurestore.catalog.scans import part_file
 from featurestore.errors import InputError, IntegrityError, QueryError, StoreError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import nearest
+from featurestore.storage.objects import LocalObjects
 from featurestore.storage.remote import is_remote
 from featurestore.storage.state import State, read_state
 
@@ -67,9 +67,14 @@ class Reader:
         return store
 
     @property
+    def objects(self) -> LocalObjects:
+        """The files of the store; raises as `storage.remote.objects_at`."""
+        return self._opened.objects
+
+    @property
     def path(self) -> Path:
-        """The folder; of a store on an object store, the local copy of its parts."""
-        return self._opened.path
+        """The folder; of a store at an address, that of the cache, which holds what was used so far."""
+        return self.objects.root
 
     @property
     def state(self) -> State:
@@ -217,10 +222,8 @@ class Reader:
             ) from error
 
     def _tidied_away(self) -> bool:
-        """Whether the folder has another state by now, and files of the one seen here are gone."""
-        if self.snapshot_name is not None or read_state(self.path).id == self.state.id:
+        """Whether the store has another state by now, and files of the one seen here are gone."""
+        if self.snapshot_name is not None or read_state(self.objects).id == self.state.id:
             return False
         layout = self._opened.known_layout  # not read yet: reading it is what failed
-        return layout is None or any(
-            not part_file(self.path, part).is_file() for table in layout.tables for part in layout.parts(table)
-        )
+        return layout is None or layout.is_gone()

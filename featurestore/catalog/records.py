@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from featurestore.catalog import snapshots
 from featurestore.errors import IntegrityError, StoreError
 from featurestore.storage.manifest import manifest_path, read_manifest
+from featurestore.storage.objects import Objects, objects_of
 from featurestore.storage.parts import Part
-from featurestore.storage.records import read_record
-from featurestore.storage.snapshot import FOLDER, parse_snapshot
+from featurestore.storage.snapshot import read_snapshot, snapshot_names, snapshot_path
 from featurestore.storage.state import STATE_FILE, State, read_state
 
 
@@ -45,8 +44,8 @@ class Records:
         return {*self.parts, *self.manifests}
 
 
-def read_records(root: Path) -> Records:
-    """Read every record of the store in ``root``; one that is damaged is named, and the others are read all the same.
+def read_records(place: Path | Objects) -> Records:
+    """Read every record of a store; one that is damaged is named, and the others are read all the same.
 
     Raises
     ------
@@ -57,23 +56,26 @@ def read_records(root: Path) -> Records:
     damaged: dict[str, str] = {}
     parts: dict[str, tuple[Part, set[str]]] = {}
     manifests: set[tuple[str, str]] = set()  # two tables without a row have one
+    objects = objects_of(place)
     try:
-        states[STATE_FILE] = read_state(root)
+        states[STATE_FILE] = read_state(objects)
     except IntegrityError as error:
         damaged[STATE_FILE] = str(error)
-    for path in snapshots.files(root):
-        name = f"{FOLDER}/{path.name}"
+    for name in snapshot_names(objects):
         try:
-            states[name] = parse_snapshot(read_record(path), path)[1]
-        except FileNotFoundError:  # removed a moment ago
-            continue
+            states[snapshot_path(name)] = read_snapshot(objects, name)[1]
         except StoreError as error:
-            damaged[name] = str(error)
+            damaged[snapshot_path(name)] = str(error)
+        except FileNotFoundError:
+            if name in snapshot_names(objects):  # not removed a moment ago, but a link that leads nowhere
+                damaged[snapshot_path(name)] = (
+                    f"{objects.where(snapshot_path(name))} is a link to a file that is missing"
+                )
     for state in states.values():
         manifests |= {(name, table) for table, name in state.tables.items()}
     for name, table in sorted(manifests):
         try:
-            for part in read_manifest(root, table, name).parts:
+            for part in read_manifest(objects, table, name).parts:
                 parts.setdefault(part.path, (part, set()))[1].add(table)
         except IntegrityError as error:
             damaged[manifest_path(name)] = str(error)

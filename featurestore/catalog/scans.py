@@ -46,7 +46,7 @@ def create_scan(
     try:
         groups = _groups(scan, layout)
         if root is not None:
-            _check([part for _, parts in groups for part in parts], root)
+            _check(layout, [part for _, parts in groups for part in parts])
         empty = f"SELECT {_columns('NULL', _columns_of(scan, layout))} WHERE false"
         select = _select(groups, root or Path()) or empty
         connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {select}")
@@ -83,10 +83,11 @@ def _columns_or_none(scan: TableScan, layout: Layout) -> pa.Schema:
         return pa.schema([("damaged", pa.string())])
 
 
-def _check(parts: Sequence[Part], root: Path) -> None:
+def _check(layout: Layout, parts: Sequence[Part]) -> None:
+    layout.bring(parts)
     if sum(part.size_bytes for part in parts) <= CHECKED_BYTES:
         for part in parts:
-            check_once(part, root)
+            check_once(part, layout.root)
 
 
 def _select(groups: Sequence[tuple[dict[str, str], list[Part]]], root: Path) -> str:

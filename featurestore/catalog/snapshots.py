@@ -13,8 +13,8 @@ from featurestore.errors import InputError, IntegrityError
 from featurestore.files import make_folder, write_atomic
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import RECORDED, quote_name
-from featurestore.storage.records import read_record
-from featurestore.storage.snapshot import FOLDER, SnapshotInfo, parse_snapshot, snapshot_record
+from featurestore.storage.objects import Folder, LocalObjects, Objects, objects_of
+from featurestore.storage.snapshot import SnapshotInfo, read_snapshot, snapshot_names, snapshot_path, snapshot_record
 from featurestore.storage.state import State, read_state
 
 
@@ -39,12 +39,12 @@ def create(root: Path, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
         raise InputError(f"got the snapshot name {name!r}, expected letters, digits and . _ - (100 at most)")
     read_state(root)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"snapshot {name}") as writer:
-        path = _path(root, name)
+        path = root / snapshot_path(name)
         if path.exists():
             raise InputError(f"there is a snapshot {name!r} already: snapshots never change, use another name")
         make_folder(path.parent)
         write_atomic(path, snapshot_record(writer.state, name))
-    return parse_snapshot(read_record(path), path)[0]
+    return read_snapshot(Folder(root), name)[0]
 
 
 def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
@@ -57,27 +57,27 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
     """
     read_state(root)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"remove snapshot {name}"):
-        _existing(root, name).unlink()
+        if not RECORDED["snapshot"].fullmatch(name) or not (root / snapshot_path(name)).is_file():
+            raise _unknown(Folder(root), name)
+        (root / snapshot_path(name)).unlink()
 
 
-def listing(root: Path) -> list[SnapshotInfo]:
+def listing(place: Path | Objects) -> list[SnapshotInfo]:
     """All snapshots, oldest first; of one that is damaged a warning tells."""
-    read_state(root)
+    objects = objects_of(place)
+    read_state(objects)
     found = []
-    for path in files(root):
+    for name in snapshot_names(objects):
         try:
-            found.append(parse_snapshot(read_record(path), path)[0])
+            found.append(read_snapshot(objects, name)[0])
+        except FileNotFoundError:  # removed meanwhile
+            continue
         except IntegrityError as error:
             warnings.warn(f"{error}, or remove the snapshot", stacklevel=2)
     return sorted(found, key=lambda info: (info.created_at, info.name))
 
 
-def files(root: Path) -> list[Path]:
-    """The records of all snapshots, by name."""
-    return sorted((root / FOLDER).glob("*.json"))
-
-
-def read(root: Path, name: str) -> State:
+def read(place: Path | Objects, name: str) -> State:
     """The state of a snapshot.
 
     Raises
@@ -85,29 +85,32 @@ def read(root: Path, name: str) -> State:
     InputError
         When there is none of that name.
     """
-    path = _existing(root, name)
-    return parse_snapshot(read_record(path), path)[1]
+    objects = objects_of(place)
+    if not RECORDED["snapshot"].fullmatch(name):
+        raise _unknown(objects, name)
+    try:
+        return read_snapshot(objects, name)[1]
+    except FileNotFoundError:
+        raise _unknown(objects, name) from None
 
 
-def _existing(root: Path, name: str) -> Path:
-    path = _path(root, name)
-    if not RECORDED["snapshot"].fullmatch(name) or not path.is_file():
-        have = ", ".join(path.stem for path in files(root)) or "none"
-        raise InputError(f"the store {str(root)!r} has no snapshot {name!r} (it has: {have})")
-    return path
+def _unknown(objects: Objects, name: str) -> InputError:
+    have = ", ".join(snapshot_names(objects)) or "none"
+    return InputError(f"the store {objects.address!r} has no snapshot {name!r} (it has: {have})")
 
 
-def diff(root: Path, first: str, second: str | None = None) -> dict[str, TableDiff]:
+def diff(place: Path | LocalObjects, first: str, second: str | None = None) -> dict[str, TableDiff]:
     """What changed from snapshot ``first`` to ``second``, or to the current state, in each table and backbone.
 
     Rows are told apart by ``imdbId`` in movies, ``ImgName`` in images, ``ImgId`` in the current vectors of a backbone.
     """
-    old = _keyed_rows(root, read(root, first))
-    new = _keyed_rows(root, read(root, second) if second else read_state(root))
+    objects = objects_of(place)
+    old = _keyed_rows(objects, read(objects, first))
+    new = _keyed_rows(objects, read(objects, second) if second else read_state(objects))
     return {table: _compare(old.get(table), new.get(table)) for table in sorted(old.keys() | new.keys())}
 
 
-def _keyed_rows(root: Path, state: State) -> dict[str, pa.Table]:
+def _keyed_rows(objects: LocalObjects, state: State) -> dict[str, pa.Table]:
     """For each table the key of each row, and a hash of what it says."""
     queries = {
         "movies": "SELECT imdbId AS key, hash(movies) AS value FROM movies",
@@ -117,7 +120,7 @@ def _keyed_rows(root: Path, state: State) -> dict[str, pa.Table]:
         view = f"embeddings_{backbone}"
         queries[view] = f"SELECT ImgId AS key, hash(embedding) AS value FROM {quote_name(view)}"
     once = "SELECT key, bit_xor(value) AS value FROM ({}) GROUP BY key"  # a name may be in several folders
-    with Database(Layout(root, state), root) as database:
+    with Database(Layout(objects, state), objects.root) as database:
         return {name: database.query(once.format(query)) for name, query in queries.items()}
 
 
@@ -127,7 +130,3 @@ def _compare(old: pa.Table | None, new: pa.Table | None) -> TableDiff:
     both = old.join(new, "key", join_type="inner", right_suffix="_after")
     changed = pc.sum(pc.not_equal(both["value"], both["value_after"])).as_py() or 0
     return TableDiff(added=len(new) - len(both), removed=len(old) - len(both), changed=changed)
-
-
-def _path(root: Path, name: str) -> Path:
-    return root / FOLDER / f"{name}.json"

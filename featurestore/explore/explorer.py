@@ -265,7 +265,7 @@ class Explorer(Reader):
 
     def snapshots(self) -> list[SnapshotInfo]:
         """The snapshots of the store, oldest first."""
-        return records.listing(self.path)
+        return records.listing(self.objects)
 
     def diff_snapshots(self, first: str, second: str | None = None) -> dict[str, TableDiff]:
         """What changed from one snapshot to another, or to the state seen here, in each table and backbone.
@@ -277,7 +277,7 @@ class Explorer(Reader):
         InputError
             When there is no such snapshot.
         """
-        return records.diff(self.path, first, second or self.snapshot_name)
+        return records.diff(self.objects, first, second or self.snapshot_name)
 
     def verify(self, *, on_progress: "Progress | None" = None) -> "VerifyReport":
         """Recompute the checksum of every part, also those of snapshots, and name the damaged ones.
@@ -289,4 +289,4 @@ class Explorer(Reader):
         """
         from featurestore.catalog.maintenance import verify
 
-        return verify(self.path, on_progress=on_progress)
+        return verify(self.objects, on_progress=on_progress)

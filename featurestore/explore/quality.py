@@ -203,8 +203,10 @@ def bad_vectors(reader: "Reader", backbone: str) -> dict[int, str]:
     """Stored vectors of ``backbone`` that are NaN, infinite, constant or of the wrong length, by ImgId."""
     found: dict[int, str] = {}
     expected = reader.layout.dim(backbone)
-    for part in reader.layout.embedding_parts(backbone):
-        table = read_part(reader.path / part.path, ["ImgId", "embedding"])
+    parts = reader.layout.embedding_parts(backbone)
+    reader.layout.bring(parts)
+    for part in parts:
+        table = read_part(reader.layout.path(part), ["ImgId", "embedding"])
         ids = table["ImgId"].to_pylist()
         vectors = to_matrix(table)
         if vectors.shape[1] != expected:

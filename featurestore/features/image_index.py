@@ -1,8 +1,6 @@
 """What an open store keeps in memory of the images of its state, so that rows are picked without asking again."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +28,7 @@ class ImageIndex:
     synthetic, made_up
         Whether any image is made up, and the backbones whose weights are.
     places
-        Where the vectors of a backbone lie.
+        Where the vectors of a backbone lie, as far as they were asked for: see `find_places`.
     """
 
     ids: NDArray[np.int32]
@@ -52,12 +50,9 @@ class ImageIndex:
         return np.where(arrow.to_numpy(pc.binary_length(hashes)) == 0, ids, smallest[codes])
 
 
-def image_index(reader: "Reader", backbones: Sequence[str]) -> ImageIndex:
-    """The index of the state that ``reader`` sees, with ``backbones`` among its places; made once, then kept."""
-    index = reader.remember("image index", lambda: _index(reader))
-    for name in backbones:
-        index.places[name] = reader.remember(f"places of {name}", partial(_places, reader, index, name))
-    return index
+def image_index(reader: "Reader") -> ImageIndex:
+    """The index of the state that ``reader`` sees; made once, then kept."""
+    return reader.remember("image index", lambda: _index(reader))
 
 
 def _index(reader: "Reader") -> ImageIndex:
@@ -67,9 +62,20 @@ def _index(reader: "Reader") -> ImageIndex:
     return ImageIndex(ids, hashes, reader.synthetic, _made_up(reader))
 
 
-def _places(reader: "Reader", index: ImageIndex, backbone: str) -> Places:
-    parts = reader.layout.embedding_parts(backbone)
-    return find_vectors(reader.path, parts, index.ids, index.hashes)
+def find_places(reader: "Reader", index: ImageIndex, backbone: str, images: NDArray[np.intp]) -> Places:
+    """Where the vectors of ``backbone`` lie of some images, by their numbers in ``index``.
+
+    Only parts that may hold one, by their range of ids, are fetched and looked into; what they say is kept. The answer
+    of an earlier call stays as it was.
+    """
+    places = index.places.get(backbone)
+    if places is None:
+        places = Places.unknown(reader.path, reader.layout.embedding_parts(backbone), len(index.ids))
+    if numbers := places.unread(index.ids[images]):
+        reader.layout.bring([places.parts[number] for number in numbers])
+        places = find_vectors(places, numbers, index.ids, index.hashes)
+        index.places[backbone] = places
+    return places
 
 
 def _made_up(reader: "Reader") -> frozenset[str]:

@@ -40,54 +40,92 @@ class _Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Places:
-    """Where the vectors of one backbone lie, for ``n`` images.
+    """Where the vectors of one backbone lie, for ``n`` images, as far as its ``parts`` were looked into.
 
     Parameters
     ----------
+    sources
+        What is known of each part; None of one that was not looked into yet.
     file
-        ``(n,)`` int32: the number of the part in ``sources``, -1 where the image has no vector.
+        ``(n,)`` int32: the number of the part in ``parts``, -1 where none of those looked into has the vector.
     row
         ``(n,)`` int32: its row there.
     """
 
     folder: Path
-    sources: Sequence[_Source]
+    parts: Sequence[Part]
+    sources: Sequence[_Source | None]
     file: NDArray[np.int32]
     row: NDArray[np.int32]
 
+    @classmethod
+    def unknown(cls, folder: Path, parts: Sequence[Part], images: int) -> "Places":
+        """Those of so many images in ``parts`` of the store in ``folder``, before any was looked into."""
+        file, row = np.full(images, -1, np.int32), np.zeros(images, np.int32)
+        return cls(folder, parts, [None] * len(parts), file, row)
 
-def find_vectors(folder: Path, parts: Sequence[Part], ids: NDArray[np.int32], hashes: pa.Array) -> Places:
-    """Look up the vectors of ``ids`` in the keys of ``parts``; no vector is read.
+    def unread(self, ids: NDArray[np.int32]) -> list[int]:
+        """The numbers of the parts that may hold a vector of ``ids``, by their range, and were not looked into."""
+        left = [number for number, source in enumerate(self.sources) if source is None]
+        if not left:
+            return []
+        ids = np.sort(ids)
+        return [number for number in left if _may_hold(self.parts[number], ids)]
+
+
+def find_vectors(places: Places, numbers: Sequence[int], ids: NDArray[np.int32], hashes: pa.Array) -> Places:
+    """Look up the vectors of all images in the keys of some more parts; no vector is read.
 
     Parameters
     ----------
+    numbers
+        Those of the parts, which lie in the folder of ``places``.
     ids
-        ``(n,)`` int32, ascending.
+        ``(n,)`` int32, ascending: of all images.
     hashes
         ``(n,)`` strings: the content hash that a vector must have been made from. An empty one in a part fits any.
 
     Returns
     -------
     Places
-        Of an image that another program put into two parts, that in the first.
+        What ``places`` knows and what was found. Of an image that another program put into two parts, that in the
+        first.
 
     Raises
     ------
     IntegrityError
         When a part is missing or damaged.
     """
-    files, rows = np.full(len(ids), -1, np.int32), np.zeros(len(ids), np.int32)
-    sources = []
-    for number, part in enumerate(parts):
-        with _named(folder / part.path), _opened(folder / part.path) as file:
+    files, rows, sources = places.file.copy(), places.row.copy(), list(places.sources)
+    for number in numbers:
+        part = places.parts[number]
+        with _named(places.folder / part.path), _opened(places.folder / part.path) as file:
             keys = file.read(["ImgId", "content_hash"])
-            if len(keys) != part.rows:
-                raise ValueError(f"it has {len(keys)} rows, its manifest says {part.rows}")
+            _check_keys(keys, part)
             target, source = _match(keys, ids, hashes)
-            new = files[target] < 0
+            new = (files[target] < 0) | (files[target] > number)
             files[target[new]], rows[target[new]] = number, source[new]
-            sources.append(_source(part, folder, file))
-    return Places(folder, sources, files, rows)
+            sources[number] = _source(part, places.folder, file)
+    return Places(places.folder, places.parts, sources, files, rows)
+
+
+def _may_hold(part: Part, ids: NDArray[np.int32]) -> bool:
+    """Whether one of ``ids``, ascending, is in the range of ``part``."""
+    if part.first_id is None or part.last_id is None:
+        return False
+    first, end = np.searchsorted(ids, part.first_id), np.searchsorted(ids, part.last_id, "right")
+    return bool(first < end)
+
+
+def _check_keys(keys: pa.Table, part: Part) -> None:
+    """Refuse rows that the manifest does not tell of: by it those are chosen that are read."""
+    if len(keys) != part.rows:
+        raise ValueError(f"it has {len(keys)} rows, its manifest says {part.rows}")
+    ends = pc.min_max(keys["ImgId"]).as_py()
+    if (ends["min"], ends["max"]) != (part.first_id, part.last_id):
+        raise ValueError(
+            f"its ids are {ends['min']} to {ends['max']}, its manifest says {part.first_id} to {part.last_id}"
+        )
 
 
 def read_vectors(places: Places, images: NDArray[np.intp], embed_dim: int) -> NDArray[np.float32]:
@@ -158,7 +196,10 @@ def _tasks(places: Places, images: NDArray[np.intp]) -> Iterator[_Task]:
     target = np.argsort(file.astype(np.int64) << 32 | row, kind="stable")
     file, row = file[target], row[target]
     ends = np.searchsorted(file, np.arange(len(places.sources) + 1))
-    for (part, vectors, edges), (first, last) in zip(places.sources, pairwise(ends.tolist()), strict=True):
+    for known, (first, last) in zip(places.sources, pairwise(ends.tolist()), strict=True):
+        if known is None:
+            continue
+        part, vectors, edges = known
         inside = row[first:last]
         cuts = first + np.searchsorted(inside, edges) if len(inside) else []
         for group, (low, high) in enumerate(pairwise(cuts)):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from featurestore import arrow
 from featurestore.errors import InputError
 from featurestore.features.features import Features
-from featurestore.features.image_index import ImageIndex, image_index
+from featurestore.features.image_index import ImageIndex, find_places, image_index
 from featurestore.features.pull import read_vectors
 from featurestore.features.selection import Selection, find_sorted, matching, refuse_absent
 from featurestore.storage.names import nearest, quote_name
@@ -65,14 +65,15 @@ def _read(
     names = [backbones] if isinstance(backbones, str) else list(dict.fromkeys(backbones))
     columns = [columns] if isinstance(columns, str) else columns
     _check_backbones(reader, names)
-    index = image_index(reader, names)
+    index = image_index(reader)
     if selection.where is None and selection.ids is None:
         rows = _all_rows(reader, index, view, columns, label)
     else:
         rows = _chosen_rows(reader, index, view, columns, label, selection)
+    places = {name: find_places(reader, index, name, rows.images) for name in names}
     found = np.ones(len(rows.ids), bool)
     for name in names:
-        found &= index.places[name].file[rows.images] >= 0
+        found &= places[name].file[rows.images] >= 0
     if selection.ids is not None:
         remedy = "leave them out, or run `featurestore embed` first"
         refuse_absent(
@@ -81,7 +82,7 @@ def _read(
     kept = np.flatnonzero(found)[: selection.limit]
     if len(kept) < len(found):
         rows = rows.take(kept)
-    matrices = [read_vectors(index.places[name], rows.images, reader.layout.dim(name)) for name in names]
+    matrices = [read_vectors(places[name], rows.images, reader.layout.dim(name)) for name in names]
     return Features(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
         ids=rows.ids,

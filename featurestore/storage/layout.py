@@ -1,26 +1,30 @@
-"""Layout: the parts of the tables of one state; reads a manifest when it is first asked for, and no part."""
+"""Layout: the parts of the tables of one state, on this machine; reads a manifest when it is first asked for."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
-from featurestore.errors import InputError
+from featurestore.errors import InputError, IntegrityError
+from featurestore.progress import Progress
 from featurestore.storage.manifest import Manifest, read_manifest
 from featurestore.storage.names import embeddings_key, nearest, revision_of
+from featurestore.storage.objects import LocalObjects, objects_of
 from featurestore.storage.parts import Part
 from featurestore.storage.schemas import CORE_TABLES
 from featurestore.storage.state import State
 
 
 class Layout:
-    """The tables of one state of the store in ``root``.
+    """The tables of one state of the store in the folder ``place``, or of the store with those files.
 
     Each method that asks for parts or columns raises IntegrityError when the manifest of that table is missing or
     damaged; the other tables can be asked for nevertheless.
     """
 
-    def __init__(self, root: Path, state: State) -> None:
-        self.root = root
+    def __init__(self, place: Path | LocalObjects, state: State) -> None:
+        self.objects = objects_of(place)
+        self.root = self.objects.root
         self.state = state
         self._manifests: dict[str, Manifest] = {}
 
@@ -32,7 +36,7 @@ class Layout:
     def manifest(self, key: str) -> Manifest | None:
         """The manifest of one table of the state; None of one that has no rows yet."""
         if key not in self._manifests and key in self.state.tables:
-            self._manifests[key] = read_manifest(self.root, key, self.state.tables[key])
+            self._manifests[key] = read_manifest(self.objects, key, self.state.tables[key])
         return self._manifests.get(key)
 
     def parts(self, table: str) -> list[Part]:
@@ -75,6 +79,8 @@ class Layout:
         ------
         InputError
             When there is neither.
+        IntegrityError, StoreError
+            As `bring`.
         """
         backbones = {f"embeddings_{backbone}": backbone for backbone in self.state.revisions}
         backbones |= {backbone: backbone for backbone in self.state.revisions}
@@ -85,4 +91,32 @@ class Layout:
         else:
             known = {*self.tables, *self.state.revisions}
             raise InputError(f"the store has no table or backbone {name!r} ({nearest(name, known)})")
+        self.bring(parts)
         return [str((self.root / part.path).resolve()) for part in parts]
+
+    def bring(self, parts: Sequence[Part], *, on_progress: Progress | None = None) -> None:
+        """Fetch those of ``parts`` that are not on this machine; in a folder all are.
+
+        Raises
+        ------
+        IntegrityError
+            When one is missing or damaged where it comes from.
+        StoreError
+            When that place can't be read.
+        """
+        for why in self.objects.bring(parts, on_progress=on_progress).values():
+            raise IntegrityError(why)
+
+    def path(self, part: Part) -> Path:
+        """Where ``part`` lies on this machine; it is fetched first where it must be, raising as `bring`."""
+        self.bring([part])
+        return self.root / part.path
+
+    def is_gone(self) -> bool:
+        """Whether a manifest or a part of this state is no longer there, or its manifest is damaged."""
+        try:
+            paths = {part.path for table in self.state.tables for part in self.parts(table)}
+        except IntegrityError:
+            return True
+        folders = {str(PurePosixPath(path).parent) for path in paths}
+        return not paths <= {path for folder in folders for path in self.objects.list(folder)}

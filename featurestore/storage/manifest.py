@@ -13,6 +13,7 @@ import pyarrow as pa
 from featurestore.errors import IntegrityError, reason
 from featurestore.files import make_folder, write_atomic
 from featurestore.storage.names import RECORDED, check_recorded, revision_of
+from featurestore.storage.objects import Objects, objects_of
 from featurestore.storage.parts import HASH_DIGITS, Part
 from featurestore.storage.records import damaged, read_record
 from featurestore.storage.schemas import CORE_TABLES, embeddings_schema
@@ -64,8 +65,8 @@ def write_manifest(root: Path, manifest: Manifest) -> str:
     return name
 
 
-def read_manifest(root: Path, table: str, name: str) -> Manifest:
-    """The manifest of ``table`` with the hash ``name``.
+def read_manifest(place: Path | Objects, table: str, name: str) -> Manifest:
+    """The manifest of ``table`` with the hash ``name``, of the store in the folder ``place`` or of those files.
 
     Raises
     ------
@@ -74,12 +75,12 @@ def read_manifest(root: Path, table: str, name: str) -> Manifest:
     StoreError
         When it can't be read.
     """
-    path = root / manifest_path(name)
+    objects, path = objects_of(place), manifest_path(name)
     try:
-        content = read_record(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise IntegrityError(f"{path} is missing: restore it from a copy of the store") from None
-    return parse_manifest(content, table, name, str(path))
+        content = read_record(objects, path)
+    except FileNotFoundError:
+        raise IntegrityError(f"{objects.where(path)} is missing: restore it from a copy of the store") from None
+    return parse_manifest(content, table, name, objects.where(path))
 
 
 def parse_manifest(content: bytes, table: str, name: str, where: str) -> Manifest:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from featurestore.errors import IntegrityError, StoreError, reason
-from featurestore.files import open_file
+from featurestore.errors import IntegrityError, reason
+from featurestore.storage.objects import Objects
 
 CHECKSUM = "sha256"
+# Bytes of a record: many times those of the largest store.
+RECORD_BYTES = 64 * 2**20
 
 
 def to_record(fields: Mapping[str, Any]) -> bytes:
@@ -45,20 +46,6 @@ def checksum(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def read_record(path: Path) -> bytes:
-    """The bytes of a record.
-
-    Raises
-    ------
-    FileNotFoundError, NotADirectoryError
-        When there is none.
-    StoreError
-        When it can't be read.
-    """
-    try:
-        with open_file(path) as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except OSError as error:
-        raise StoreError(f"{path} can't be read ({error.strerror}): make the store's folder readable") from error
+def read_record(objects: Objects, name: str) -> bytes:
+    """The bytes of the record ``name`` of a store; raises as `Objects.read`."""
+    return b"".join(objects.read(name, limit=RECORD_BYTES))

@@ -1,32 +1,28 @@
-"""Stores on an object store: a read-only copy of what a state refers to, each immutable part fetched once."""
+"""Stores at an address: read-only, with a cache on this machine of what was used; each part is fetched once."""
 
 import hashlib
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from threading import Event
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
-import pyarrow as pa
-from pyarrow import fs
+from featurestore.errors import IntegrityError, StoreError
+from featurestore.files import file_hash, write_atomic
+from featurestore.progress import Progress
+from featurestore.storage.bucket import Bucket
+from featurestore.storage.manifest import FOLDER as MANIFESTS
+from featurestore.storage.names import inside
+from featurestore.storage.objects import Folder, LocalObjects, Objects
+from featurestore.storage.parts import Part
 
-from featurestore.errors import IntegrityError, StoreError, StoreNotFound
-from featurestore.files import file_hash
-from featurestore.storage.manifest import manifest_path, read_manifest
-from featurestore.storage.names import RECORDED, inside
-from featurestore.storage.parts import Part, check_part
-from featurestore.storage.records import read_record
-from featurestore.storage.snapshot import parse_snapshot
-from featurestore.storage.state import STATE_FILE, parse_state
-
-Item = TypeVar("Item")
 FETCHERS = 8
-# Bytes of a record: many times those of the largest store.
-RECORD_BYTES = 64 * 2**20
-# Of a listing nothing else is fetched: these are all the records that a store has.
-SNAPSHOT = re.compile(rf"snapshots/{RECORDED['snapshot'].pattern}\.json")
-# The time of change that a part of the copy gets once its bytes were compared with its name: any later one is another.
+# The time of change that a part in the cache gets once its bytes were compared with its checksum: any later one is
+# another. A part is fetched and compared once, then found at every opening by its size and this time.
 CHECKED_TIME = 0
 
 
@@ -35,131 +31,168 @@ def is_remote(location: str) -> bool:
     return "://" in location
 
 
-def mirror(location: str) -> Path:
-    """Bring the local copy of the store at ``location`` up to date and return its folder.
+def objects_at(location: str) -> LocalObjects:
+    """The files of the store at ``location``, a folder or an address; nothing is read yet.
 
-    Parts never change under their names, so one that is there is not fetched again. The copy lies in the folder that
-    the environment variable ``FEATURESTORE_CACHE`` names, by default ``~/.cache/featurestore``.
+    What is used of a store at an address is kept in the folder that the environment variable ``FEATURESTORE_CACHE``
+    names, by default ``~/.cache/featurestore``. ``file:///folder`` is the address of a folder that is read as an object
+    store is, such as one on a slow network drive.
 
     Raises
     ------
-    StoreNotFound
-        When there is no store.
+    MissingExtra
+        When obstore is not installed.
     StoreError
-        When the address is not understood or can't be reached.
-    IntegrityError
-        When a record there names anything but files of a store, or an object is not the one that was written.
+        When the address is not understood.
     """
-    try:
-        source, base = fs.FileSystem.from_uri(location)
-        if not source.get_file_info(f"{base}/{STATE_FILE}").is_file:
-            raise StoreNotFound(f"there is no store at {location!r}: copy a store's folder there, whole")
-        local = _cache() / hashlib.sha256(location.encode()).hexdigest()[:16]
-        _bring(source, base, local, location)
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(
-            f"the store at {location!r} can't be read ({str(error)[:160]}): check address and rights"
-        ) from error
-    return local
-
-
-def _bring(source: fs.FileSystem, base: str, local: Path, location: str) -> None:
-    """State, snapshots, logs, parts; what one names is checked before the next is fetched."""
-    new_state = local / f".{STATE_FILE}.{os.getpid()}.tmp"
-    try:
-        _copy(source, f"{base}/{STATE_FILE}", new_state, limit=RECORD_BYTES)
-        snapshots = [name for name in _under(source, base, "snapshots") if SNAPSHOT.fullmatch(name)]
-        _fetch(source, base, local, snapshots, limit=RECORD_BYTES)
-        kept = [local / name for name in snapshots]
-        for removed in set((local / "snapshots").glob("*.json")).difference(kept):
-            removed.unlink(missing_ok=True)
-        current = parse_state(read_record(new_state), location)
-        states = [current, *(parse_snapshot(read_record(path), path)[1] for path in kept)]
-        manifests = {name: table for state in states for table, name in state.tables.items()}
-        _fetch(source, base, local, [manifest_path(name) for name in manifests], limit=RECORD_BYTES)
-        for name, table in manifests.items():
-            _fetch_parts(source, base, local, read_manifest(local, table, name).parts)
-        # Last, so that a reader of the copy never sees a state whose parts are still on their way.
-        os.replace(new_state, local / STATE_FILE)
-    finally:
-        new_state.unlink(missing_ok=True)
-
-
-def _cache() -> Path:
+    if not is_remote(location):
+        return Folder(Path(location))
     named = os.environ.get("FEATURESTORE_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "featurestore"
+    caches = Path(named).absolute() if named else Path.home() / ".cache" / "featurestore"
+    return Cached(_source(location), caches / hashlib.sha256(location.encode()).hexdigest()[:16])
 
 
-def _under(source: fs.FileSystem, base: str, folder: str) -> list[str]:
-    """Files below ``folder`` of the store, relative to the store."""
-    selector = fs.FileSelector(f"{base}/{folder}", recursive=True, allow_not_found=True)
-    return [info.path[len(base) + 1 :] for info in source.get_file_info(selector) if info.is_file]
+def _source(location: str) -> Objects:
+    if not location.startswith("file://"):
+        return Bucket(location)
+    url = urlsplit(location)
+    if url.netloc not in ("", "localhost"):
+        raise StoreError(f"got the address {location!r}, expected file:///folder: check address and rights")
+    return Folder(Path(unquote(url.path)))
 
 
-def _fetch(source: fs.FileSystem, base: str, local: Path, names: Sequence[str], *, limit: int) -> None:
-    """Copy records, which may have changed, a few at a time."""
-    _each(names, lambda name: _copy(source, f"{base}/{name}", inside(local, local / name), limit=limit))
+@dataclass(frozen=True)
+class Cached:
+    """The files of the store ``source``; its manifests and parts are kept below ``root`` once they were used.
 
-
-def _fetch_parts(source: fs.FileSystem, base: str, local: Path, parts: Sequence[Part]) -> None:
-    """Copy those parts of a table that are not there, or not as they were written."""
-
-    def bring(part: Part) -> None:
-        target = inside(local, local / part.path)
-        if _is_whole(part, local):
-            return
-        target.unlink(missing_ok=True)
-        _copy(source, f"{base}/{part.path}", target, limit=part.size_bytes, part=part)
-
-    _each(parts, bring)
-
-
-def _each(items: Sequence[Item], work: Callable[[Item], None]) -> None:
-    with ThreadPoolExecutor(FETCHERS) as pool:
-        list(pool.map(work, items))
-
-
-def _is_whole(part: Part, folder: Path) -> bool:
-    """Whether a part of the copy is the one that its name tells of; its bytes are read once, not at every opening."""
-    path = folder / part.path
-    if not path.is_file():
-        return False
-    status = path.stat()
-    if (status.st_size, status.st_mtime_ns) == (part.size_bytes, CHECKED_TIME):
-        return True
-    try:
-        check_part(part, folder)
-    except IntegrityError:
-        return False
-    os.utime(path, ns=(CHECKED_TIME, CHECKED_TIME))
-    return True
-
-
-def _copy(source: fs.FileSystem, address: str, target: Path, *, limit: int, part: Part | None = None) -> None:
-    """Copy one object of at most ``limit`` bytes; one of a part takes its name when its bytes are those of the part.
-
-    Raises
-    ------
-    IntegrityError
-        When it is larger, or not that part; then there is no file.
+    Neither changes under its name, and both are compared with it before they are used. Several processes may fill one
+    cache at the same time.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with source.open_input_stream(address) as stream, temporary.open("wb") as file:
-            while block := stream.read(1 << 20):
+
+    source: Objects
+    root: Path
+
+    @property
+    def address(self) -> str:
+        """That of the source."""
+        return self.source.address
+
+    def where(self, name: str) -> str:
+        """See `Objects.where`."""
+        return self.source.where(name)
+
+    def read(self, name: str, *, limit: int) -> Iterator[bytes]:
+        """See `Objects.read`."""
+        if not name.startswith(f"{MANIFESTS}/"):
+            yield from self.source.read(name, limit=limit)
+            return
+        path, sha256 = inside(self.root, self.root / name), PurePosixPath(name).stem
+        try:
+            content = b"".join(Folder(self.root).read(name, limit=limit))
+        except (FileNotFoundError, StoreError):
+            content = b""
+        if hashlib.sha256(content).hexdigest() != sha256:
+            content = b"".join(self.source.read(name, limit=limit))
+            if hashlib.sha256(content).hexdigest() == sha256:
+                with self._writing():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_atomic(path, content)
+        yield content
+
+    def list(self, folder: str) -> Iterator[str]:
+        """See `Objects.list`."""
+        yield from self.source.list(folder)
+
+    def bring(
+        self, parts: Sequence[Part], *, recheck: bool = False, on_progress: Progress | None = None
+    ) -> dict[str, str]:
+        """See `LocalObjects.bring`; a part that is damaged in the cache is fetched again."""
+        wanted = [part for part in {part.path: part for part in parts}.values() if recheck or not self._is_known(part)]
+        failed = {}
+        with closing(_each(wanted, self._fetch)) as results:
+            for done, (part, why) in enumerate(zip(wanted, results, strict=True), 1):
+                if why is not None:
+                    failed[part.path] = why
+                if on_progress:
+                    on_progress(done, len(wanted))
+        return failed
+
+    def _is_known(self, part: Part) -> bool:
+        """Whether the part lies in the cache and was compared with its checksum, by its size and time."""
+        path = self._path(part)
+        if not path.is_file():
+            return False
+        status = path.stat()
+        return (status.st_size, status.st_mtime_ns) == (part.size_bytes, CHECKED_TIME)
+
+    def _fetch(self, part: Part, stopped: Event) -> str | None:
+        """Have ``part`` in the cache, whole; else why that can't be. Nothing is left of a part that is damaged."""
+        path = self._path(part)
+        with self._writing():
+            if _is_whole(path, part):
+                os.utime(path, ns=(CHECKED_TIME, CHECKED_TIME))
+                return None
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{uuid4().hex}.{os.getpid()}.tmp")
+            try:
+                if self._copy(part, temporary, stopped) != part.sha256:
+                    return f"{self.where(part.path)} is damaged, its bytes don't match its checksum: copy it again"
+                os.utime(temporary, ns=(CHECKED_TIME, CHECKED_TIME))
+                os.replace(temporary, path)
+            except IntegrityError as error:
+                return str(error)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return None
+
+    def _copy(self, part: Part, target: Path, stopped: Event) -> str:
+        """Copy the bytes of ``part`` to ``target`` and return their hash."""
+        digest = hashlib.sha256()
+        with target.open("xb") as file:
+            for block in self._blocks(part):
+                if stopped.is_set():
+                    break
+                digest.update(block)
                 file.write(block)
-                if file.tell() > limit:
-                    raise IntegrityError(
-                        f"the object {address!r} has more than {limit:,} bytes, no store of this package wrote it: "
-                        "copy the store there again, whole"
-                    )
-        if part is not None:
-            if file_hash(temporary) != part.sha256:
-                raise IntegrityError(
-                    f"the object {address!r} is damaged, its bytes don't match its checksum: copy it there again"
-                )
-            os.utime(temporary, ns=(CHECKED_TIME, CHECKED_TIME))
-        os.replace(temporary, target)
+            file.flush()
+            os.fsync(file.fileno())  # its time says that it is whole: it must be on disk before
+        return digest.hexdigest()
+
+    def _blocks(self, part: Part) -> Iterator[bytes]:
+        try:
+            yield from self.source.read(part.path, limit=part.size_bytes)
+        except FileNotFoundError:
+            raise IntegrityError(
+                f"{self.where(part.path)} is missing: copy it again from a copy of the store"
+            ) from None
+
+    def _path(self, part: Part) -> Path:
+        """Where ``part`` lies in the cache; the name comes from a record, and a link in the cache may lead anywhere."""
+        return inside(self.root, self.root / part.path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"the cache {str(self.root)!r} can't be written ({error.strerror or error}): free space, or name "
+                "another folder in FEATURESTORE_CACHE"
+            ) from error
+
+
+def _is_whole(path: Path, part: Part) -> bool:
+    return path.is_file() and path.stat().st_size == part.size_bytes and file_hash(path) == part.sha256
+
+
+def _each(parts: Sequence[Part], work: Callable[[Part, Event], str | None]) -> Generator[str | None]:
+    """``work`` on each of ``parts``, a few at a time, in their order; whoever ends early stops those at work."""
+    if not parts:
+        return
+    stopped = Event()
+    pool = ThreadPoolExecutor(min(FETCHERS, len(parts)))
+    try:
+        yield from pool.map(lambda part: work(part, stopped), parts)
     finally:
-        temporary.unlink(missing_ok=True)
+        stopped.set()
+        pool.shutdown(cancel_futures=True)

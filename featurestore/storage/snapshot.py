@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from featurestore.errors import reason
 from featurestore.storage.names import check_recorded
-from featurestore.storage.records import damaged, from_record, to_record
+from featurestore.storage.objects import Objects
+from featurestore.storage.records import damaged, from_record, read_record, to_record
 from featurestore.storage.state import State, state_of
 
 FOLDER = "snapshots"
@@ -29,16 +30,42 @@ def snapshot_record(state: State, name: str) -> bytes:
     return to_record({**state.fields(), "name": name, "created_at": datetime.now(UTC).isoformat()})
 
 
-def parse_snapshot(content: bytes, path: Path) -> tuple[SnapshotInfo, State]:
-    """Read a snapshot from the bytes of its record at ``path``.
+def snapshot_path(name: str) -> str:
+    """Where the record of the snapshot ``name`` lies, below the store."""
+    return f"{FOLDER}/{name}.json"
+
+
+def snapshot_names(objects: Objects) -> list[str]:
+    """The names of the snapshots of a store, in order: of records that are damaged too, and of any other JSON file."""
+    paths = [PurePosixPath(path) for path in objects.list(FOLDER)]
+    return sorted(path.stem for path in paths if path.suffix == ".json")
+
+
+def read_snapshot(objects: Objects, name: str) -> tuple[SnapshotInfo, State]:
+    """The snapshot ``name`` of a store.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is none.
+    IntegrityError
+        When its record is damaged, or no snapshot can have that name: then it is not read.
+    StoreError
+        When it can't be read.
+    """
+    where = objects.where(snapshot_path(name))
+    check_recorded("snapshot", name, where)
+    return parse_snapshot(read_record(objects, snapshot_path(name)), name, where)
+
+
+def parse_snapshot(content: bytes, name: str, where: str) -> tuple[SnapshotInfo, State]:
+    """Read the snapshot ``name`` from the bytes of its record ``where``.
 
     Raises
     ------
     IntegrityError
         When it is none, or that of another name.
     """
-    where = str(path)
-    name = check_recorded("snapshot", path.stem, where)
     fields = from_record(content, where)
     said, created_at = fields.pop("name", None), fields.pop("created_at", None)
     state = state_of(fields, where)

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from featurestore.errors import StoreError, StoreNotFound
 from featurestore.storage.names import check_recorded, embeddings_key
+from featurestore.storage.objects import Folder, Objects, objects_of
 from featurestore.storage.records import CHECKSUM, damaged, from_record, read_record, to_record
 
 STATE_FILE = "state.json"
@@ -164,20 +165,21 @@ def is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MAX_COUNT
 
 
-def read_state(root: Path) -> State:
-    """The current state of the store in ``root``.
+def read_state(place: Path | Objects) -> State:
+    """The current state of the store in the folder ``place``, or of those files.
 
     Raises
     ------
     StoreNotFound
-        When ``root`` holds no store.
+        When there is no store.
     StoreError
         When it can't be read.
     """
-    path = root / STATE_FILE
+    objects = objects_of(place)
     try:
-        return parse_state(read_record(path), str(path))
-    except (FileNotFoundError, NotADirectoryError):
-        raise StoreNotFound(
-            f"there is no store in {str(root)!r}: make one with `featurestore ingest`, or name another with --store"
-        ) from None
+        return parse_state(read_record(objects, STATE_FILE), objects.where(STATE_FILE))
+    except FileNotFoundError:
+        remedy = "make one with `featurestore ingest`, or name another with --store"
+        if not isinstance(objects, Folder):
+            remedy = "copy the folder of a store there, whole, or name another with --store"
+        raise StoreNotFound(f"there is no store in {objects.address!r}: {remedy}") from None

@@ -20,7 +20,7 @@ from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.embedding.staging import to_arrow
 from featurestore.errors import FeatureStoreError, IntegrityError, QueryError, StoreError
-from featurestore.features.pull import find_vectors, read_vectors
+from featurestore.features.pull import Places, find_vectors, read_vectors
 from featurestore.storage.names import embeddings_key
 from featurestore.storage.schemas import embeddings_schema
 
@@ -118,7 +118,7 @@ def test_a_state_that_may_not_be_read_is_one_sentence(store: FeatureStore, monke
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("featurestore.storage.records.open_file", refuse)
+    monkeypatch.setattr("featurestore.storage.objects.open_file", refuse)
     with pytest.raises(StoreError, match=r"state\.json can't be read \(Permission denied\)"):
         _ = FeatureStore(store.path).state
 
@@ -188,7 +188,7 @@ def test_no_bit_of_a_part_gives_other_vectors(store: FeatureStore) -> None:
     parts = store.layout.embedding_parts("counting")
 
     def pulled() -> bytes:
-        found = find_vectors(store.path, parts, ids, hashes)
+        found = find_vectors(Places.unknown(store.path, parts, len(ids)), range(len(parts)), ids, hashes)
         assert (found.file >= 0).all()
         return read_vectors(found, np.arange(len(ids)), 16).tobytes()
 

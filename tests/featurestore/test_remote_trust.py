@@ -1,42 +1,46 @@
-"""What an object store holds is believed as far as its checksums go; its names never lead out of the local copy."""
+"""What an object store holds is believed as far as its checksums go, and its names lead nowhere.
 
+A folder with an address stands for the object store; `test_remote.py` has a server.
+"""
+
+import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import Collection, CountingBackbone, edit_manifest, edit_record, manifest_of
 
 from featurestore import FeatureStore
 from featurestore import open as open_store
-from featurestore.errors import FeatureStoreError, IntegrityError, StoreError
-from featurestore.storage import remote
+from featurestore.catalog.maintenance import verify
+from featurestore.errors import FeatureStoreError, IntegrityError, QueryError, StoreError
+from featurestore.storage import records, remote
+from featurestore.storage.manifest import manifest_path
+from featurestore.storage.state import read_state
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with vectors and a snapshot, deep enough for a few `..`."""
-    root = tmp_path_factory.mktemp("template")
-    collection, store = Collection(root, 24), FeatureStore(root / "store")
-    store.ingest(metadata=collection.metadata, images=collection.images)
-    store.embed(CountingBackbone())
-    store.create_snapshot("kept")
-    return store.path
+def opened(there: Path, snapshot: str | None = None) -> FeatureStore:
+    return open_store(f"file://{there}", snapshot=snapshot)
 
 
-@pytest.fixture
-def there(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The place behind the address of a store, a copy of the template."""
-    monkeypatch.setenv("FEATURESTORE_CACHE", str(tmp_path / "home" / "x" / "cache"))
-    return shutil.copytree(template, tmp_path / "away" / "a" / "b" / "c" / "store")
+def kinds(names: list[str]) -> list[str]:
+    """Of files that were read, the folders of the tables."""
+    return sorted(name.rpartition("/")[0] or name for name in names)
 
 
-def opened(there: Path) -> FeatureStore:
-    return open_store(f"file://{there}")
+def planted(there: Path, table: str, *fields: object) -> None:
+    """Let the state there, which is whole, name a manifest, which is whole, with one more part of ``table``."""
+    state = read_state(there)
+    manifest = json.loads((there / manifest_path(state.tables[table])).read_text())
+    manifest["parts"].append([*fields, *manifest["parts"][0][len(fields) :]])
+    content = json.dumps(manifest).encode()
+    name = hashlib.sha256(content).hexdigest()
+    (there / manifest_path(name)).write_bytes(content)
+    (there / "state.json").write_bytes(replace(state, tables={**state.tables, table: name}).to_record())
 
 
-@pytest.mark.parametrize("record", ["", "snapshots/kept.json"])
 @pytest.mark.parametrize(
     "path",
     [
@@ -49,64 +53,82 @@ def opened(there: Path) -> FeatureStore:
         "..\\planted",
         f"../../../../part-{'0' * 32}.parquet",
         f"movies/../images/part-{'0' * 32}.parquet",
+        f"images/part-{'0' * 32}.parquet",
+        f"movies/deep/part-{'0' * 32}.parquet",
     ],
 )
-def test_a_manifest_writes_nothing_but_parts(there: Path, path: str, record: str) -> None:
-    """Of the current state and of a snapshot; both sealed again, by whoever put them there."""
+def test_a_manifest_names_nothing_but_parts_of_its_table(there: Path, path: str) -> None:
     name = path.rpartition("/")[2]
     for folder in (there, *there.parents[:4]):
         (folder / name).write_bytes(b"planted")
-    edit_manifest(there, "movies", lambda fields: fields["parts"][0].__setitem__(0, path), state=record)
-    with pytest.raises(IntegrityError, match="names the part"):
-        opened(there).sql("FROM movies")
+    planted(there, "movies", path)
+    store = opened(there)
+    with pytest.raises(IntegrityError, match=r"is damaged: it (names|is no manifest)"):
+        store.layout.parts("movies")
+    with pytest.raises(QueryError, match="movies is damaged"):
+        store.sql("FROM movies")
+    assert len(store.sql("FROM images")) == 24, "the other tables are readable"
     home = there.parents[4] / "home"
     assert not [found for found in home.rglob("*") if found.is_file() and found.read_bytes() == b"planted"]
     assert not Path("/tmp/planted").exists()
 
 
-@pytest.mark.parametrize("name", ["../../x", "/etc", "cache", "a\\b", "manifests"])
+@pytest.mark.parametrize("fields", [("x",), (2**70,), (-1,), (1, "large"), (1, 5, "0" * 64)], ids=str)
+def test_a_manifest_says_what_a_part_can_be(there: Path, fields: tuple[object, ...]) -> None:
+    (part,) = (there / "movies").iterdir()
+    planted(there, "movies", f"movies/{part.name}", *fields)
+    with pytest.raises(IntegrityError, match="is damaged"):
+        opened(there).layout.parts("movies")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc", "cache", "a\\b", "embeddings/backbone=../revision=x"])
 def test_a_state_names_no_folder_elsewhere(there: Path, name: str) -> None:
-    tables = json.loads((there / "state.json").read_text())["tables"]
-    edit_record(there / "state.json", tables=tables | {name: "0" * 64})
+    state = read_state(there)
+    (there / "state.json").write_bytes(replace(state, tables={**state.tables, name: "0" * 64}).to_record())
     with pytest.raises(IntegrityError, match="names the table"):
         opened(there)
 
 
-@pytest.mark.parametrize("name", ["../../../../planted", "/tmp/planted", "..%2fplanted", "0" * 63, ""])
+@pytest.mark.parametrize("name", ["../../state", "0" * 63, ""])
 def test_a_state_names_no_manifest_elsewhere(there: Path, name: str) -> None:
-    (there.parents[1] / "planted.json").write_text("{}")
-    tables = json.loads((there / "state.json").read_text())["tables"]
-    edit_record(there / "state.json", tables=tables | {"movies": name})
+    state = read_state(there)
+    (there / "state.json").write_bytes(replace(state, tables={**state.tables, "movies": name}).to_record())
     with pytest.raises(IntegrityError, match="names the manifest"):
         opened(there)
-    assert not list((there.parents[4] / "home").rglob("planted*"))
 
 
-def test_a_manifest_damaged_there_is_one_sentence(there: Path) -> None:
-    path = manifest_of(there, "movies")
-    path.write_bytes(path.read_bytes().replace(b"parts", b"party"))
-    with pytest.raises(IntegrityError, match=path.name):
-        opened(there).sql("FROM movies")
-
-
-def test_of_a_listing_only_records_are_fetched(there: Path) -> None:
-    strangers = ["snapshots/x y.json", "snapshots/deep/x.json", "manifests/x.sh", f"manifests/{'0' * 64}.json"]
+def test_of_a_listing_only_records_are_read(there: Path, asked: list[str], recwarn: pytest.WarningsRecorder) -> None:
+    strangers = ["snapshots/x y.json", "snapshots/deep/x.json", "snapshots/x.sh", "other/x.json"]
     for name in strangers:
         (there / name).parent.mkdir(parents=True, exist_ok=True)
         (there / name).write_text("{}")
     store = opened(there)
-    assert not [name for name in strangers if (store.path / name).exists()]
-    assert store.sql("SELECT count(*) AS n FROM movies").to_pylist() == [{"n": 24}]
+    with pytest.warns(UserWarning, match="names the snapshot 'x y'"):
+        assert [info.name for info in listing(store)] == ["kept"]
+    assert kinds(asked) == ["snapshots", "state.json", "state.json"]
+    assert "snapshots/x y.json" in verify(store.objects).damaged
+    assert not set(strangers) & set(asked)
 
 
-def test_a_link_in_the_copy_leads_nowhere(there: Path, tmp_path: Path) -> None:
-    local = opened(there).path
+def listing(store: FeatureStore) -> list:  # type: ignore[type-arg]
+    from featurestore.catalog import snapshots
+
+    return snapshots.listing(store.objects)
+
+
+def test_a_link_in_the_cache_leads_nowhere(there: Path, tmp_path: Path) -> None:
+    store = opened(there)
+    (part,) = store.layout.parts("movies")
+    local = store.layout.path(part).parent
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    shutil.rmtree(local / "movies")
-    (local / "movies").symlink_to(elsewhere)
+    for folder in (local, local.parent / "manifests"):
+        shutil.rmtree(folder)
+        folder.symlink_to(elsewhere)
     with pytest.raises(IntegrityError, match="leads out of"):
-        opened(there)
+        store.layout.path(part)
+    with pytest.raises(IntegrityError, match="leads out of"):
+        opened(there).layout.parts("movies")
     assert not list(elsewhere.iterdir())
 
 
@@ -121,45 +143,82 @@ def damage(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["missing", "flipped", "truncated", "longer", "empty"])
-@pytest.mark.parametrize("table", ["movies", "embeddings"])
-def test_a_part_damaged_in_the_copy_is_fetched_again(there: Path, table: str, how: str) -> None:
+@pytest.mark.parametrize("table", ["movies", "embeddings/backbone=counting", "manifests"])
+def test_what_is_damaged_in_the_cache_is_fetched_again(there: Path, table: str, how: str) -> None:
     before = opened(there).features("counting", view="labeled")
-    (part,) = (opened(there).path / table).rglob("part-*.parquet")
-    content = part.read_bytes()
-    damage(part, how)
+    path = next(path for path in (opened(there).path / table).rglob("*") if path.is_file())
+    content = path.read_bytes()
+    damage(path, how)
     after = opened(there).features("counting", view="labeled")
-    assert part.read_bytes() == content
+    assert path.read_bytes() == content
     assert (after.X.tobytes(), after.table) == (before.X.tobytes(), before.table)
 
 
-@pytest.mark.parametrize("how", ["flipped", "truncated", "longer", "empty"])
+def test_verify_finds_and_mends_what_rots_in_the_cache(there: Path) -> None:
+    """A bit that flips on the disk changes neither size nor time."""
+    store = opened(there)
+    (part,) = store.layout.parts("movies")
+    path = store.layout.path(part)
+    content, status = path.read_bytes(), path.stat()
+    damage(path, "flipped")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert store.layout.path(part).read_bytes() != content
+    assert verify(store.objects).damaged == {}
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("how", ["missing", "flipped", "truncated", "longer", "empty"])
 def test_a_part_damaged_there_is_one_sentence_and_no_file(there: Path, how: str) -> None:
     (part,) = (there / "movies").glob("part-*.parquet")
     damage(part, how)
-    with pytest.raises(FeatureStoreError, match=rf"the object .*{part.name}.*copy"):
-        opened(there)
+    store = opened(there)
+    with pytest.raises(IntegrityError, match=f"{part.name}.*copy"):
+        store.layout.files("movies")
+    with pytest.raises(QueryError, match=f"{part.name}.*copy"):
+        store.sql("FROM movies")
+    assert len(store.sql("FROM images")) == 24
+    damaged = verify(store.objects).damaged
+    assert list(damaged) == [f"movies/{part.name}"]
     assert not list((there.parents[4] / "home").rglob(f"*{part.name}*"))
     assert not list((there.parents[4] / "home").rglob("*.tmp"))
 
 
-def test_a_part_is_read_once_and_not_at_every_opening(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened(there)
+@pytest.mark.parametrize("how", ["missing", "flipped", "truncated", "longer", "empty"])
+def test_a_manifest_damaged_there_is_one_sentence_and_no_file(there: Path, how: str) -> None:
+    name = manifest_path(read_state(there).tables["movies"])
+    damage(there / name, how)
+    store = opened(there)
+    with pytest.raises(IntegrityError, match=f"{name} is (damaged|missing)"):
+        store.layout.parts("movies")
+    assert not (store.path / name).exists()
+    assert name in verify(store.objects).damaged
 
-    def refuse(*_: object) -> None:
-        pytest.fail("a part was read again")
 
-    monkeypatch.setattr(remote, "check_part", refuse)
-    opened(there)
+def test_a_part_is_read_once_and_not_at_every_opening(there: Path, asked: list[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    paths = opened(there).layout.files("movies")
+    asked.clear()
+    monkeypatch.setattr(remote, "file_hash", lambda path: pytest.fail("a part was read again"))
+    assert opened(there).layout.files("movies") == paths
+    assert asked == ["state.json"]
 
 
-@pytest.mark.parametrize("name", ["state.json", "snapshots/kept.json", "manifest"])
-def test_records_that_are_too_large_are_not_fetched(there: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "RECORD_BYTES", 10_000)
-    path = manifest_of(there, "movies") if name == "manifest" else there / name
-    with path.open("ab") as file:
+def test_a_part_is_larger_than_its_manifest_says(there: Path) -> None:
+    (part,) = (there / "movies").iterdir()
+    with part.open("ab") as file:
         os.ftruncate(file.fileno(), 10**10)  # takes no room
-    with pytest.raises(IntegrityError, match="has more than 10,000 bytes"):
-        opened(there).sql("FROM movies")
+    with pytest.raises(IntegrityError, match=f"{part.name} has more than .* bytes"):
+        opened(there).layout.files("movies")
+
+
+@pytest.mark.parametrize("name", ["state.json", "snapshots/kept.json", "manifests"])
+def test_records_that_are_too_large_are_not_fetched(there: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "RECORD_BYTES", 10_000)
+    name = manifest_path(read_state(there).tables["movies"]) if name == "manifests" else name
+    with (there / name).open("ab") as file:
+        os.ftruncate(file.fileno(), 10**10)  # takes no room
+    for place in (f"file://{there}", there):  # a folder is no better than an object store
+        with pytest.raises(IntegrityError, match="has more than 10,000 bytes"):
+            open_store(place, snapshot="kept" if "kept" in name else None).layout.parts("movies")
 
 
 def test_a_state_there_that_is_no_text_is_one_sentence(there: Path) -> None:
@@ -169,6 +228,8 @@ def test_a_state_there_that_is_no_text_is_one_sentence(there: Path) -> None:
 
 
 def test_a_snapshot_removed_there_is_gone_here(there: Path) -> None:
-    assert open_store(f"file://{there}", snapshot="kept").state.number
+    assert opened(there, "kept").state.number
     (there / "snapshots" / "kept.json").unlink()
-    assert not list((opened(there).path / "snapshots").iterdir())
+    with pytest.raises(FeatureStoreError, match="has no snapshot 'kept'"):
+        opened(there, "kept")
+    assert listing(opened(there)) == []

@@ -1,0 +1,126 @@
+"""Bucket: the files of a store on an object store, through obstore; it keeps nothing on this machine."""
+
+import configparser
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from featurestore._optional import import_extra
+from featurestore.errors import StoreError, reason
+from featurestore.files import MEGABYTE
+from featurestore.storage.objects import limited
+
+# What an address may say after its question mark.
+OPTIONS = ("endpoint_override", "region", "scheme")
+# A part may take long; a connection on which nothing comes for so long is tried again.
+CLIENT = {"timeout": "24h", "read_timeout": "60s"}
+RETRIES = {"max_retries": 3}
+# Names of a listing: many times those of the largest store.
+MAX_LISTED = 1_000_000
+KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+# The process that first used obstore: its threads do not live on in a forked child, which would wait for them forever.
+_used_by: int | None = None
+
+
+class Bucket:
+    """The files of the store at ``address``: ``s3://BUCKET/PATH?region=…&endpoint_override=HOST:PORT&scheme=http``.
+
+    Addresses of other kinds of object stores are those that obstore has for them, such as ``gs://BUCKET/PATH``.
+
+    Raises
+    ------
+    MissingExtra
+        When obstore is not installed.
+    StoreError
+        When the address is not understood.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._obstore: Any = import_extra("obstore", "s3", needed_by=f"a store on an object store ({address[:80]})")
+        with self._reaching():
+            self._store = _connect(address)
+
+    def where(self, name: str) -> str:
+        """See `Objects.where`."""
+        return f"the object {name!r} of {self.address!r}"
+
+    def read(self, name: str, *, limit: int) -> Iterator[bytes]:
+        """See `Objects.read`."""
+        with self._reaching():
+            blocks = self._obstore.get(self._store, name).stream(min_chunk_size=MEGABYTE)
+            yield from limited(blocks, self.where(name), limit=limit)
+
+    def list(self, folder: str) -> Iterator[str]:
+        """See `Objects.list`; what lies deeper is passed over."""
+        listed = 0
+        with self._reaching():
+            for page in self._obstore.list(self._store, prefix=folder):
+                listed += len(page)
+                if listed > MAX_LISTED:
+                    raise StoreError(f"{self.where(folder)} holds more than {MAX_LISTED:,} objects: no store does")
+                yield from (item["path"] for item in page if item["path"].rpartition("/")[0] == folder)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Whatever obstore raises in the block becomes one sentence, except that there is no such object."""
+        global _used_by
+        if _used_by is None:
+            _used_by = os.getpid()
+        if _used_by != os.getpid():
+            raise StoreError(
+                f"the store at {self.address!r} can't be read in this process: it was forked from one that had read "
+                "an object store, and its connections don't work here; start processes with the method 'spawn', or "
+                "let the parent read what they need"
+            )
+        try:
+            yield
+        except self._obstore.exceptions.BaseError as error:
+            raise StoreError(
+                f"the store at {self.address!r} can't be read ({reason(error)[:240]}): check address and rights"
+            ) from error
+
+
+def _connect(address: str) -> Any:
+    """The client for ``address``; nothing is asked of the object store yet."""
+    store = import_extra("obstore.store", "s3", needed_by="a store on an object store")
+    if not address.startswith("s3://"):
+        return store.from_url(address, retry_config=RETRIES)
+    url = urlsplit(address)
+    options = dict(parse_qsl(url.query))
+    if "@" in url.netloc:  # it would stand in every message
+        raise StoreError("got an address with keys in it: put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    wrong = sorted(set(options) - set(OPTIONS))
+    if not url.netloc or wrong or options.get("scheme", "https") not in ("http", "https"):
+        raise StoreError(
+            f"got the address {address!r}, expected s3://BUCKET/PATH, then none or some of ?region=…, "
+            "&endpoint_override=HOST:PORT and &scheme=http: check the address"
+        )
+    scheme, endpoint = options.get("scheme", "https"), options.get("endpoint_override", "")
+    if "://" not in endpoint:
+        endpoint = f"{scheme}://{endpoint}" if endpoint else ""
+    config = _keys() | {"endpoint": endpoint, "region": options.get("region", "")}
+    return store.S3Store(
+        url.netloc,
+        prefix=unquote(url.path).strip("/") or None,
+        config={name: value for name, value in config.items() if value},
+        client_options={**CLIENT, "allow_http": endpoint.startswith("http://")},
+        retry_config=RETRIES,
+    )
+
+
+def _keys() -> dict[str, str]:
+    """The keys that `aws configure` wrote, where the environment has none; obstore itself looks only there."""
+    if not {"AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"}.isdisjoint(os.environ):
+        return {}
+    file = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()
+    profiles = configparser.RawConfigParser()
+    try:
+        profiles.read(file, "utf-8")
+    except (OSError, ValueError, configparser.Error) as error:
+        raise StoreError(f"{str(file)!r} can't be read ({reason(error)[:160]}): correct it, or remove it") from error
+    profile = os.environ.get("AWS_PROFILE", "default")
+    return {name: profiles[profile][name] for name in KEYS if profiles.has_option(profile, name)}
