@@ -100,7 +100,9 @@ def test_what_happens_to_a_part_before_it_is_published_is_noticed(store: Feature
         path = store.path / shard.parts[0].path
         content = path.read_bytes()
         path.write_bytes(
-            {"truncated": content[:-9], "one bit flipped": content[:99] + b"?" + content[100:]}.get(how, b"")
+            {"truncated": content[:-9], "one bit flipped": content[:99] + bytes([content[99] ^ 4]) + content[100:]}.get(
+                how, b""
+            )
         )
         if how == "deleted":
             path.unlink()
