@@ -51,6 +51,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         synthetic=options.synthetic,
         licence=record.licence,
         libraries={"ai-edge-litert": version("ai-edge-litert")},
+        precision=np.dtype(output["dtype"]).name,
     )
     return TFLiteBackbone(spec, interpreters, model_input, output)
 

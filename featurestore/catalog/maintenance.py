@@ -98,7 +98,7 @@ def gc(
             removed=[str(path.relative_to(root)) for path in garbage],
             removed_bytes=sum(garbage.values()),
             referenced_bytes=sum(part.size_bytes for part, _ in kept.parts.values()),
-            disk_bytes=sum(path.stat().st_size for path in root.rglob("*") if path.is_file()),
+            disk_bytes=sum(map(_size, _files(root))),
         )
 
 
@@ -191,9 +191,9 @@ def _data_files(root: Path) -> Iterator[Path]:
 
     Never a state, a snapshot, a lock, what is kept in `cache`, or a file that this package did not write.
     """
-    for path in sorted(root.rglob("*")):
+    for path in sorted(_files(root)):
         name = str(path.relative_to(root))
-        if name.startswith(f"{STAGING}/") or path.is_dir():
+        if name.startswith(f"{STAGING}/"):
             continue
         if RECORDED["part"].fullmatch(name) or MANIFEST.fullmatch(name) or HALF_WRITTEN.fullmatch(path.name):
             yield path
@@ -201,6 +201,19 @@ def _data_files(root: Path) -> Iterator[Path]:
         if run.is_dir() and not run.is_symlink():
             with suppress(Timeout), FileLock(run / LOCK_FILE, timeout=0):  # a run that lives keeps its batches
                 yield from sorted(path for path in run.rglob("*") if path.name not in OF_A_RUN and not path.is_dir())
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Every file in and below ``root``; folders that a run removes meanwhile are passed over."""
+    for folder, _, names in os.walk(root):
+        yield from (Path(folder, name) for name in names)
+
+
+def _size(path: Path) -> int:
+    """The bytes of a file; 0 when it was removed meanwhile."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -16,8 +16,8 @@ from featurestore.errors import EmbeddingError
 from featurestore.storage.parts import Part, write_part
 from featurestore.storage.schemas import embeddings_schema
 
-# Vectors of one part. It is held in memory a few times over while it is written (floats, levels, page): 40 MB at 2048
-# dimensions. `compact` merges such parts, and groups their rows by 4096.
+# Vectors of one part, or up to twice as many: they are held in memory a few times over while it is written (floats,
+# levels, page), 40 MB for 1024 of 2048 dimensions. `compact` merges such parts, and groups their rows by 4096.
 PART_ROWS = 1024
 
 
@@ -48,13 +48,15 @@ def assemble(run: Run, plan: Plan) -> Shard:
     wanted = np.zeros(len(numbers), bool)
     wanted[np.unique(numbers, return_index=True)[1]] = True
     wanted &= numbers >= 0
+    rows = int(plan.counts[numbers[wanted]].sum())
+    enough = rows / max(1, rows // PART_ROWS)  # in equal shares, so that no small part is left
     parts: list[Part] = []
     group: list[pa.Table] = []
     start, first = 0, 0
     for batch in batches:
         group.append(run.read(batch.path).drop_columns("content_hash"))
         start += len(batch.hashes)
-        if plan.counts[numbers[first:start][wanted[first:start]]].sum() >= PART_ROWS:
+        if plan.counts[numbers[first:start][wanted[first:start]]].sum() >= enough:
             parts += _parts(run, plan, numbers[first:start], wanted[first:start], pa.concat_tables(group))
             group, first = [], start
     if group:
@@ -71,9 +73,9 @@ def _parts(
     images, source = plan.images(numbers[places])
     X, extractions = to_matrix(vectors), one_chunk(vectors["extraction"])
     parts = []
-    for start in range(0, len(images), PART_ROWS):
-        rows = places[source[start : start + PART_ROWS]]
-        some = images.slice(start, PART_ROWS)
+    for start in range(0, len(images), 2 * PART_ROWS):
+        some = images.slice(start, 2 * PART_ROWS)
+        rows = places[source[start : start + 2 * PART_ROWS]]
         parts.append(write_vectors(run, some, X[rows], extractions.take(pa.array(rows))))
     return parts
 

@@ -13,7 +13,7 @@ from featurestore.collections.ingest import sync_images
 from featurestore.embedding.compute import Computation
 from featurestore.embedding.plan import Plan, make_plan
 from featurestore.embedding.publish import Publisher, shown_before
-from featurestore.embedding.staging import open_run
+from featurestore.embedding.staging import SHORT_WAIT, open_run
 from featurestore.errors import InputError, StoreLocked
 from featurestore.progress import Progress
 from featurestore.storage.layout import Layout
@@ -95,7 +95,7 @@ def embed(
     started, spec = time.monotonic(), backbone.spec
     purpose = f"embed {spec.name}"
     with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
-        sync_images(root, wait_seconds=wait_seconds, purpose=purpose)
+        sync_images(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose)
         shown = shown_before(read_state(root), spec)
         publisher = Publisher(run, purpose, wait_seconds)
         plans = [Computation(_plan(root, spec), run, batch_size, workers)]

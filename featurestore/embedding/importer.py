@@ -18,7 +18,7 @@ from featurestore.collections.scan import in_order
 from featurestore.embedding.assembly import Shard, write_vectors
 from featurestore.embedding.plan import Plan, present_rows
 from featurestore.embedding.publish import Publisher, shown_before
-from featurestore.embedding.staging import open_run
+from featurestore.embedding.staging import SHORT_WAIT, open_run
 from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
 from featurestore.files import file_hash
 from featurestore.storage.layout import Layout
@@ -66,18 +66,30 @@ def import_embeddings(
         source=f"imported from {file.name}",
         synthetic=synthetic,
     )
-    purpose = f"import {backbone}"
+    return store_vectors(root, spec, vectors, wait_seconds=wait_seconds)
+
+
+def store_vectors(root: Path, spec: BackboneSpec, vectors: ImportedVectors, *, wait_seconds: float = 0.0) -> ImportReport:
+    """Store those of ``vectors`` whose id has none of this revision yet, and let the views of the backbone show it.
+
+    Raises
+    ------
+    EmbeddingError
+        When a vector can't be stored; then none is.
+    StoreLocked
+        When another process writes, or stores this revision, and did not end in time.
+    """
+    purpose = f"import {spec.name}"
     with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
         external = _add_external(root, vectors, wait_seconds=wait_seconds, purpose=purpose)
         layout = Layout(root, read_state(root))
         replaced = shown_before(layout.state, spec)
         images, rows = _missing(layout, spec, vectors)
         parts = [write_vectors(run, images, vectors.X[rows])] if len(rows) else []
-        plan = Plan(root, layout.state, spec, tuple(layout.revision_parts(backbone, spec.revision)), images, 0)
-        publisher = Publisher(run, purpose, wait_seconds)
-        publisher.publish(plan, Shard(parts, ()), complete=True)
+        plan = Plan(root, layout.state, spec, tuple(layout.revision_parts(spec.name, spec.revision)), images, 0)
+        Publisher(run, purpose, wait_seconds).publish(plan, Shard(parts, ()), complete=True, last=True)
     return ImportReport(
-        backbone=backbone,
+        backbone=spec.name,
         revision=spec.revision,
         embed_dim=spec.embed_dim,
         rows=len(vectors.ids),
@@ -102,7 +114,7 @@ def _missing(layout: Layout, spec: BackboneSpec, vectors: ImportedVectors) -> tu
 
 def _add_external(root: Path, vectors: ImportedVectors, *, wait_seconds: float, purpose: str) -> int:
     """Give every id that the store has never seen a row in `images`, so that views can join it."""
-    with open_writer(root, wait_seconds=wait_seconds, purpose=purpose) as writer:
+    with open_writer(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
         images = images_of(writer.layout)
         new = np.flatnonzero(~np.isin(vectors.ids, to_numpy(images["ImgId"].drop_null())))
         if not len(new):

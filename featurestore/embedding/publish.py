@@ -123,6 +123,8 @@ class Publisher:
         self.run.check()
         for part in parts:
             _check_bytes(plan.root, part)
+        if parts:  # before the lock is taken, as all that waits for the disk and can be done so
+            make_folder(inside(plan.root, plan.root / embeddings_key(plan.spec.name, plan.spec.revision)))
         known = self._mine | {part.path for part in plan.parts}
         new = [] if self._mine else self.run.extractions.values()
         with open_writer(plan.root, wait_seconds=wait_seconds, purpose=self.purpose, renew=last) as writer:

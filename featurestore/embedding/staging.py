@@ -21,7 +21,7 @@ from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.writer import open_writer, writing
 from featurestore.embedding.provenance import Extraction, extraction_of
 from featurestore.embedding.vectors import faults
-from featurestore.errors import IntegrityError, StoreLocked, StoreNotFound
+from featurestore.errors import InputError, IntegrityError, StoreLocked, StoreNotFound
 from featurestore.files import file_hash
 from featurestore.storage.lock import LOCK_FILE, holder, locked, replaced
 from featurestore.storage.names import inside
@@ -34,6 +34,8 @@ FOLDER = "staging"
 PARTS = "parts"
 # The keys in a batch's footer under which it says of which revision it is, and what the run was that wrote it.
 OF_REVISION, COMPUTED_BY = b"featurestore.revision", b"featurestore.extraction"
+# How long a run waits at least for the store's lock: others of its kind hold it for moments only.
+SHORT_WAIT = 2.0
 # Between two looks at whether another run of the revision has ended.
 PAUSE = 0.2
 
@@ -204,6 +206,8 @@ def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpo
         handle = os.open(root, os.O_RDONLY)  # while it is open, no other folder can have the same identity
         stack.callback(os.close, handle)
         run = Run(root, spec, handle, store)
+        if not wait_seconds >= 0:
+            raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
         until, left = time.monotonic() + wait_seconds, wait_seconds
         while living := _begin(run, stack, wait_seconds=left, purpose=purpose):
             left = max(0.0, until - time.monotonic())
@@ -219,7 +223,7 @@ def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpo
 
 def _begin(run: Run, stack: ExitStack, *, wait_seconds: float, purpose: str) -> str:
     """Make and lock the folder of ``run`` and take over what ended ones left; or who computes the revision already."""
-    with open_writer(run.root, wait_seconds=wait_seconds, purpose=purpose) as writer:
+    with open_writer(run.root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
         writer.check_backbone(run.spec.name)
         run.store = writer.state.store
         inside(run.root, run.folder)

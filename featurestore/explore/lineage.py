@@ -13,7 +13,7 @@ QUERY = """
 SELECT
     e.backbone, e.revision, e.content_hash, e.part,
     b.embed_dim, b.weights, b.source, b.licence, b.synthetic, b.preprocessing, b.options,
-    x.extraction, x.at, x.libraries, x.machine
+    x.extraction, x.at, x.libraries, x.precision, x.machine
 FROM embeddings AS e
 JOIN backbones AS b ON b.backbone = e.backbone AND b.revision = e.revision
 JOIN extractions AS x ON x.extraction = e.extraction AND x.backbone = e.backbone

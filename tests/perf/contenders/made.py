@@ -57,7 +57,8 @@ def store(options: Options) -> Callable[[], Any]:
 
     from featurestore.backbones.base import BackboneSpec, Preprocessing
     from featurestore.catalog.writer import open_writer
-    from featurestore.embedding.staging import publish_vectors
+    from featurestore.embedding.importer import store_vectors
+    from featurestore.embedding.vector_files import Vectors
     from featurestore.storage.schemas import IMAGES
 
     def once() -> Any:
@@ -74,16 +75,12 @@ def store(options: Options) -> Callable[[], Any]:
             for field in IMAGES
         ]
         spec = BackboneSpec("made_up", dim, Preprocessing(), "random", synthetic=True)
-        extraction = None
-        with open_writer(Path(options["store"]), create=True) as writer:
-            with writer.commit() as commit:
-                commit.replace("images", pa.Table.from_arrays(arrays, schema=IMAGES))
-            for start in range(0, n, BLOCK):
-                block = np.array(X[start : start + BLOCK])
-                ids = list(range(start + 1, start + len(block) + 1))
-                extraction = publish_vectors(
-                    writer, spec, ids=ids, hashes=[f"{i:064x}" for i in ids], vectors=block, extraction=extraction
-                )
+        with open_writer(Path(options["store"]), create=True) as writer, writer.commit() as commit:
+            commit.replace("images", pa.Table.from_arrays(arrays, schema=IMAGES))
+        for start in range(0, n, BLOCK):
+            block = np.array(X[start : start + BLOCK])
+            ids = np.arange(start + 1, start + len(block) + 1)
+            store_vectors(Path(options["store"]), spec, Vectors(ids, [f"{i}.jpg" for i in ids], block))
 
     return once
 
@@ -206,7 +203,8 @@ def labelled(options: Options) -> Callable[[], Any]:
 
     from featurestore.backbones.base import BackboneSpec, Preprocessing
     from featurestore.catalog.writer import open_writer
-    from featurestore.embedding.staging import publish_vectors
+    from featurestore.embedding.importer import store_vectors
+    from featurestore.embedding.vector_files import Vectors
     from featurestore.storage.schemas import IMAGES, MOVIES
 
     counts = {name: count // options["divide"] for name, count in STUDY_CLASSES.items()}
@@ -225,14 +223,14 @@ def labelled(options: Options) -> Callable[[], Any]:
             blank | {"ImgId": i, "ImgName": f"{i}.jpg", "content_hash": digest}
             for i, digest in zip(ids, hashes, strict=True)
         ]
-        with open_writer(Path(options["store"]), create=True) as writer:
-            with writer.commit() as commit:
-                commit.replace("movies", pa.Table.from_pylist(movies, schema=MOVIES))
-                commit.replace("images", pa.Table.from_pylist(images, schema=IMAGES))
-            for number in range(options["backbones"]):
-                spec = BackboneSpec(f"made_up_{number}", options["dim"], Preprocessing(), "random", synthetic=True)
-                X = _clusters(genres, options["dim"], seed=number)
-                publish_vectors(writer, spec, ids=ids, hashes=hashes, vectors=X)
+        with open_writer(Path(options["store"]), create=True) as writer, writer.commit() as commit:
+            commit.replace("movies", pa.Table.from_pylist(movies, schema=MOVIES))
+            commit.replace("images", pa.Table.from_pylist(images, schema=IMAGES))
+        for number in range(options["backbones"]):
+            spec = BackboneSpec(f"made_up_{number}", options["dim"], Preprocessing(), "random", synthetic=True)
+            X = _clusters(genres, options["dim"], seed=number)
+            vectors = Vectors(np.array(ids), [f"{i}.jpg" for i in ids], X)
+            store_vectors(Path(options["store"]), spec, vectors)
         return len(ids)
 
     return once

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,17 @@ def test_every_image_gets_its_vector(store: FeatureStore, collection: Collection
         pixels = decode((collection.images / f"{img_id}.jpg").read_bytes(), height=16, width=16)
         alone = CountingBackbone().embed(Preprocessing(16, 16).apply(pixels[None]))
         np.testing.assert_array_equal(features.X[row], alone[0])
+
+
+def test_an_extraction_says_in_which_precision(store: FeatureStore, backbone: CountingBackbone) -> None:
+    half = CountingBackbone(name="half")
+    half.spec = replace(half.spec, precision="float16")
+    for made in (backbone, half, backbone):
+        store.embed(made)
+    rows = store.sql("SELECT backbone, precision FROM extractions ORDER BY backbone").to_pylist()
+    assert rows == [{"backbone": "counting", "precision": "float32"}, {"backbone": "half", "precision": "float16"}]
+    assert half.spec.revision == backbone.spec.revision, "lineage, no part of the identity"
+    assert store.lineage(101)["embeddings"][1]["precision"] == "float16"
 
 
 def test_a_second_run_computes_nothing(store: FeatureStore, backbone: CountingBackbone) -> None:
