@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from featurestore.catalog import maintenance, snapshots
-from featurestore.storage.layout import list_state
+from featurestore.catalog import snapshots
+from featurestore.catalog.records import read_records
+from featurestore.storage.layout import Layout
+from featurestore.storage.names import RECORDED, revision_of
 from featurestore.storage.parts import read_part
 from featurestore.storage.state import State, read_state
 
@@ -28,18 +30,22 @@ Content = Mapping[str, Counter[str]]
 def content(root: Path, state: State | None = None) -> Content:
     """The rows of every table of a state, the current one when None, each as text with the times it occurs.
 
-    Revisions, settings and views of the state stand beside the tables, under ``.state``.
+    The vectors of all revisions are one table. Revisions, settings and views of the state stand beside the tables,
+    under ``.state``.
     """
     state = state or read_state(root)
     found: dict[str, Counter[str]] = {}
-    for table, parts in list_state(root, state).items():
-        rows: Counter[str] = Counter()
-        for part in parts:
-            for row in read_part(root / table / part.path).to_pylist():
+    layout = Layout(root, state)
+    for key in state.tables:
+        table, revision = key.partition("/")[0], revision_of(key)
+        more = {} if revision is None else dict(zip(("backbone", "revision"), revision, strict=True))
+        rows = found.setdefault(table, Counter())
+        for part in layout.parts(key):
+            for row in read_part(root / part.path).to_pylist():
                 if table == "bench_scores" and row["metric"] in TIMES:
                     continue
-                rows[_text({**part.partition, **row}, VOLATILE.get(table, set()))] += 1
-        found[table] = Counter(set(rows)) if table in ONCE else rows
+                rows[_text({**more, **row}, VOLATILE.get(table, set()))] += 1
+    found |= {table: Counter(set(found[table])) for table in ONCE if table in found}
     facts = {"revisions": dict(state.revisions), "settings": dict(state.settings), "views": dict(state.views)}
     found[".state"] = Counter({json.dumps(facts, sort_keys=True): 1})
     return found
@@ -67,14 +73,13 @@ def lost(before: Content, after: Content) -> dict[str, int]:
 
 
 def strays(root: Path) -> list[str]:
-    """Files that a tidy store has not: half-written ones, staged batches, parts that nothing refers to."""
-    kept = set(maintenance.referenced(root))
+    """Files that a tidy store has not: half-written ones, staged batches, parts and manifests that nothing names."""
+    kept = read_records(root).referenced
     found = []
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         name = str(path.relative_to(root))
-        inside = path.relative_to(root).parts
-        part = path.suffix == ".parquet" and inside[0] not in ("cache", snapshots.FOLDER) and "_delta_log" not in inside
-        if ".tmp" in path.name or "#" in path.name or inside[0] == "staging" or (part and name not in kept):
+        data = RECORDED["part"].fullmatch(name) is not None or name.startswith("manifests/")
+        if ".tmp" in path.name or name.startswith("staging/") or (data and name not in kept):
             found.append(name)
     return found
 

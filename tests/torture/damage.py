@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from support import manifest_of
+
 from featurestore import FeatureStore
 from torture import bed as beds
 from torture.bed import Bed, Done
@@ -154,39 +156,46 @@ def _ask(bed: Bed, root: Path, use: list[str]) -> tuple[Done, bytes]:
 
 
 def _records(context: Context, bed: Bed, kinds: list[str]) -> list[Row]:
-    """The files that are no parts: state, snapshot and logs are needed, cache and the shell's file are not."""
-    needed = {
-        "the state": ("state.json", [["info"], ["verify"], ["sql", "SELECT 1 AS one FROM movies"]]),
-        "a snapshot": ("snapshots/kept.json", [["verify"], ["info", "--snapshot", "kept"]]),
-        "a log": ("notes/_delta_log/00000000000000000000.json", [["verify"], ["gc"]]),
+    """The files that are no parts: state, snapshot and manifests are needed, cache and the shell's file are not."""
+    one = ["sql", "SELECT 1 AS one FROM movies"]
+    needed: dict[str, tuple[Callable[[Path], Path], list[list[str]]]] = {
+        "the state": (lambda root: root / "state.json", [["info"], ["verify"], ["repair"], one]),
+        "a snapshot": (
+            lambda root: root / "snapshots" / "kept.json",
+            [["verify"], ["gc"], ["info", "--snapshot", "kept"]],
+        ),
+        "the manifest of notes": (lambda root: manifest_of(root, "notes"), [["verify"], ["gc"], *USES["notes"]]),
+        "the manifest of movies": (lambda root: manifest_of(root, "movies"), [["verify"], ["gc"], *USES["movies"]]),
+        "the manifest of a backbone": (lambda root: manifest_of(root, "counting"), [["verify"], *USES["counting"]]),
     }
-    spare = {
-        "the cache of parts": "cache/layout.json",
-        "the cache of images": "cache/images.parquet",
-        "the shell's database": "store.duckdb",
+    spare: dict[str, Callable[[Path], Path]] = {
+        "the cache of images": lambda root: next(iter((root / "cache").glob("*")), root / "cache" / "images-0.parquet"),
+        "the shell's database": lambda root: root / "store.duckdb",
     }
     rows = []
     if context.quick:
-        needed = {"a log": needed["a log"]}
-        spare = {"the cache of parts": spare["the cache of parts"]}
-    for what, (name, uses) in needed.items():
+        needed = {"the manifest of notes": needed["the manifest of notes"]}
+        spare = {"the cache of images": spare["the cache of images"]}
+    for what, (find, uses) in needed.items():
         started, faults = time.monotonic(), []
         for kind in kinds:
             root = bed.store("benched", _master(bed))
-            DAMAGES[kind](root / name)
+            path = find(root)
+            DAMAGES[kind](path)
+            name = str(path.relative_to(root))
             for use in uses:
                 done = bed.run(["featurestore", use[0], "--store", root, *use[1:]])
-                if done.code:
+                if done.code == 0:
+                    faults.append(f"{kind}, {' '.join(use)}: it says nothing")
+                elif use != ["verify"] or name not in done.out or done.err:  # else it lists what is damaged
                     faults += [f"{kind}, {use[0]}: {fault}" for fault in done.faults(failed=True)]
-                elif "Traceback" in done.err:
-                    faults.append(f"{kind}, {use[0]}: {done.err}")
             shutil.rmtree(root)
         rows.append(Row(what, "the same", len(kinds), faults, time.monotonic() - started))
-    for what, name in spare.items():
+    for what, find in spare.items():
         started, faults = time.monotonic(), []
         for kind in kinds:
             root = bed.store("benched", _master(bed))
-            path = root / name
+            path = find(root)
             path.parent.mkdir(exist_ok=True)
             if path.exists():
                 DAMAGES[kind](path)

@@ -143,7 +143,7 @@ def _killed(
     if moment.call and library is not None:
         log = beds.unique(bed.folder / "logs", "calls")
         environment |= shim.environment(library, root, log=log, at=moment.call)
-    seen: list[str] = []
+    seen: list[bytes] = []
     with bed.start(job.arguments(bed, root), passes=counted, environment=environment) as process:
         watcher = threading.Thread(target=_watch, args=(process, root / STATE_FILE, seen))
         watcher.start()
@@ -158,13 +158,13 @@ def _killed(
     return process.returncode == -signal.SIGKILL, parse_state(seen[-1], "state") if seen else None
 
 
-def _watch(process: "subprocess.Popen[str]", path: Path, seen: list[str]) -> None:
+def _watch(process: "subprocess.Popen[str]", path: Path, seen: list[bytes]) -> None:
     """Keep the newest state while the process lives: what a reader has seen must not be taken back."""
     while process.poll() is None:
         try:
-            text = path.read_text("utf-8")
+            text = path.read_bytes()
         except FileNotFoundError:
-            text = ""
+            text = b""
         if text and seen[-1:] != [text]:
             seen.append(text)
         time.sleep(0.002)

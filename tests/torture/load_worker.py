@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def writer(root: Path, seconds: float, number: int) -> dict[str, Any]:
         step += 2
         try:
             if step // 2 % EVERY["gc"] == 0:
-                maintenance.gc(root)
+                maintenance.gc(root, older_than=timedelta(0))
             elif step // 2 % EVERY["compact"] == 0:
                 maintenance.compact(root)
             else:

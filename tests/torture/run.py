@@ -22,7 +22,7 @@ from torture.context import Context  # noqa: E402
 from torture.table import Row, render, save, table  # noqa: E402
 
 JOBS = {name: f"torture.{name}:run" for name in ("kill", "disk", "damage", "load", "determinism", "inputs")}
-PACKAGES = ("numpy", "pyarrow", "duckdb", "deltalake", "scikit-learn", "filelock")
+PACKAGES = ("numpy", "pyarrow", "duckdb", "scikit-learn", "filelock")
 
 
 def main() -> int:
