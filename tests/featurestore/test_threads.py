@@ -334,11 +334,11 @@ def opened_state(store: FeatureStore, snapshot: str | None) -> object:
 def test_a_copy_is_another_reader(store: FeatureStore, duplicate: Callable[[FeatureStore], FeatureStore]) -> None:
     store.sql("SELECT 1")
     other = duplicate(store)
-    assert other.memo is not store.memo
-    assert other.database is not store.database
     FeatureStore(store.path).append({"notes": pa.table({"a": [1]})})
     assert other.has("notes"), "it reads its state when it is asked"
     assert not store.has("notes")
+    assert other.memo is not store.memo
+    assert other.database is not store.database
     other.close()
     assert store.sql("SELECT 1 AS one")["one"][0].as_py() == 1
 
