@@ -91,7 +91,7 @@ def similar(
     index = _index(reader, backbone)
     numbers: list[int | None] = [None]
     if isinstance(query, (str, Path)):
-        vectors = _embed_file(reader, Path(query), backbone, model=model, weights=weights, tensor=tensor)
+        vectors = _embed_file(reader, Path(query), backbone=backbone, model=model, weights=weights, tensor=tensor)
     elif weights is not None or tensor is not None or isinstance(model, str):
         raise InputError("model, weights and tensor say what embeds an image file: leave them out, or name one")
     else:
@@ -136,8 +136,8 @@ def _vectors(
 def _embed_file(
     reader: "Reader",
     path: Path,
-    backbone: str,
     *,
+    backbone: str,
     model: "Backbone | str | None",
     weights: str | Path | None,
     tensor: str | int | None,
