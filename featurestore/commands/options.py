@@ -31,7 +31,7 @@ def store_option(command: Command) -> Command:
     """``--store DIR``, on every command that needs a store."""
     return click.option(
         "--store",
-        type=Folder(path_type=Path),
+        type=FolderPath(path_type=Path),
         default=Path("store"),
         envvar="FEATURESTORE_STORE",
         show_default="./store",
@@ -57,7 +57,7 @@ def wait_option(command: Command) -> Command:
     )(command)
 
 
-class Folder(click.Path):
+class FolderPath(click.Path):
     """A store that can be written: a folder, no address."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import one_chunk, to_numpy
 from featurestore.backbones.base import BackboneSpec
-from featurestore.embedding.plan import Plan
+from featurestore.embedding.plan import EmbedPlan
 from featurestore.embedding.staging import PARTS, Batch, Run, to_arrow, to_matrix
 from featurestore.embedding.vectors import faults
 from featurestore.errors import EmbeddingError
@@ -29,7 +29,7 @@ class Shard:
     batches: Sequence[Batch]
 
 
-def assemble(run: Run, plan: Plan) -> Shard:
+def assemble(run: Run, plan: EmbedPlan) -> Shard:
     """Write the staged vectors of ``run`` as parts into its folder, each for all planned images of its hash.
 
     Each batch is read once; those of one part are held in memory together. A hash that stands in several batches gets
@@ -66,7 +66,7 @@ def assemble(run: Run, plan: Plan) -> Shard:
 
 
 def _parts(
-    run: Run, plan: Plan, numbers: NDArray[np.int64], wanted: NDArray[np.bool_], vectors: pa.Table
+    run: Run, plan: EmbedPlan, numbers: NDArray[np.int64], wanted: NDArray[np.bool_], vectors: pa.Table
 ) -> list[Part]:
     """The parts of some vectors; more than one where many images have the same bytes."""
     places = np.flatnonzero(wanted)

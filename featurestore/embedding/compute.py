@@ -13,7 +13,7 @@ from featurestore.backbones.base import Backbone
 from featurestore.embedding.assembly import Shard, assemble
 from featurestore.embedding.batches import Decoded, batches
 from featurestore.embedding.forward import forward
-from featurestore.embedding.plan import Plan
+from featurestore.embedding.plan import EmbedPlan
 from featurestore.embedding.staging import Run, to_matrix
 from featurestore.embedding.vectors import faults
 from featurestore.progress import Progress
@@ -47,7 +47,7 @@ class Computation:
         Their content hashes.
     """
 
-    plan: Plan
+    plan: EmbedPlan
     run: Run
     batch_size: int = 32
     workers: int | None = None
@@ -121,7 +121,7 @@ class Computation:
         self.given_up.add(digest)
 
 
-def known_vectors(plan: Plan, wanted: pa.Array) -> Iterator[pa.Table]:
+def known_vectors(plan: EmbedPlan, wanted: pa.Array) -> Iterator[pa.Table]:
     """The vectors that the revision has of the content hashes ``wanted``, whatever id they were computed for.
 
     Each hash comes once; one whose vector can't be used is left out. A part is read a row group at a time, so that

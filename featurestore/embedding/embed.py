@@ -11,7 +11,7 @@ from featurestore.backbones.registry import store_name
 from featurestore.catalog.views import failing_after
 from featurestore.collections.ingest import sync_images
 from featurestore.embedding.compute import Computation
-from featurestore.embedding.plan import Plan, make_plan
+from featurestore.embedding.plan import EmbedPlan, make_plan
 from featurestore.embedding.publish import Publisher, shown_before
 from featurestore.embedding.staging import SHORT_WAIT, open_run
 from featurestore.errors import InputError, StoreLocked
@@ -131,7 +131,7 @@ def _check(backbone: Backbone, batch_size: int, workers: int | None) -> None:
     store_name(backbone.spec.name)
 
 
-def _plan(root: Path, spec: BackboneSpec, *, but: Collection[str] = ()) -> Plan:
+def _plan(root: Path, spec: BackboneSpec, *, but: Collection[str] = ()) -> EmbedPlan:
     return make_plan(Layout(root, read_state(root)), spec, but=but)
 
 

@@ -16,7 +16,7 @@ from featurestore.catalog.writer import open_writer
 from featurestore.collections.ingest import images_of
 from featurestore.collections.scan import in_order
 from featurestore.embedding.assembly import Shard, write_vectors
-from featurestore.embedding.plan import Plan, present_rows
+from featurestore.embedding.plan import EmbedPlan, present_rows
 from featurestore.embedding.publish import Publisher, shown_before
 from featurestore.embedding.staging import SHORT_WAIT, open_run
 from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
@@ -69,7 +69,9 @@ def import_embeddings(
     return store_vectors(root, spec, vectors, wait_seconds=wait_seconds)
 
 
-def store_vectors(root: Path, spec: BackboneSpec, vectors: ImportedVectors, *, wait_seconds: float = 0.0) -> ImportReport:
+def store_vectors(
+    root: Path, spec: BackboneSpec, vectors: ImportedVectors, *, wait_seconds: float = 0.0
+) -> ImportReport:
     """Store those of ``vectors`` whose id has none of this revision yet, and let the views of the backbone show it.
 
     Raises
@@ -86,7 +88,7 @@ def store_vectors(root: Path, spec: BackboneSpec, vectors: ImportedVectors, *, w
         replaced = shown_before(layout.state, spec)
         images, rows = _missing(layout, spec, vectors)
         parts = [write_vectors(run, images, vectors.X[rows])] if len(rows) else []
-        plan = Plan(root, layout.state, spec, tuple(layout.revision_parts(spec.name, spec.revision)), images, 0)
+        plan = EmbedPlan(root, layout.state, spec, tuple(layout.revision_parts(spec.name, spec.revision)), images, 0)
         Publisher(run, purpose, wait_seconds).publish(plan, Shard(parts, ()), complete=True, last=True)
     return ImportReport(
         backbone=spec.name,

@@ -1,4 +1,4 @@
-"""Plan: which images have no vector of a revision; it takes no lock, computes nothing and writes nothing."""
+"""EmbedPlan: which images have no vector of a revision; it takes no lock, computes nothing and writes nothing."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ KEY = ["ImgId", "content_hash"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class EmbedPlan:
     """What was missing in one state of a store.
 
     Parameters
@@ -97,7 +97,7 @@ class Plan:
         return np.cumsum(self.counts) - self.counts
 
 
-def make_plan(layout: Layout, spec: BackboneSpec, *, but: Collection[str] = ()) -> Plan:
+def make_plan(layout: Layout, spec: BackboneSpec, *, but: Collection[str] = ()) -> EmbedPlan:
     """Which usable images of a state have no vector of ``spec``'s revision, and where their files are.
 
     Parameters
@@ -120,7 +120,7 @@ def make_plan(layout: Layout, spec: BackboneSpec, *, but: Collection[str] = ()) 
     todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(but), pa.string()))))
     paths = pc.binary_join_element_wise(todo["folder"], todo["ImgName"], "/")
     rows = todo.select(KEY).append_column("path", paths)
-    return Plan(layout.root, layout.state, spec, parts, rows, pc.sum(there).as_py() or 0)
+    return EmbedPlan(layout.root, layout.state, spec, parts, rows, pc.sum(there).as_py() or 0)
 
 
 def present_rows(layout: Layout, spec: BackboneSpec) -> pa.Table:

@@ -13,7 +13,7 @@ from featurestore.arrow import one_chunk
 from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.embedding.assembly import Shard
-from featurestore.embedding.plan import KEY, Plan, pairs
+from featurestore.embedding.plan import KEY, EmbedPlan, pairs
 from featurestore.embedding.provenance import Extraction, record
 from featurestore.embedding.staging import Run, lost
 from featurestore.errors import IntegrityError, StoreLocked, reason
@@ -29,7 +29,7 @@ LAST_WAIT = 60.0
 
 def publish(
     writer: Writer,
-    plan: Plan,
+    plan: EmbedPlan,
     parts: Sequence[Part],
     *,
     extractions: Iterable[Extraction] = (),
@@ -92,13 +92,13 @@ class Publisher:
         self._mine: set[str] = set()
         self._failed = False
 
-    def offer(self, plan: Plan, shard: Shard) -> None:
+    def offer(self, plan: EmbedPlan, shard: Shard) -> None:
         """Publish ``shard``, unless another process is writing: then it comes with the next one."""
         self._waiting.append(shard)
         with suppress(StoreLocked):
             self._publish(plan, complete=False, last=False, wait_seconds=0)
 
-    def publish(self, plan: Plan, shard: Shard, *, complete: bool, last: bool = False) -> None:
+    def publish(self, plan: EmbedPlan, shard: Shard, *, complete: bool, last: bool = False) -> None:
         """Publish ``shard`` and what still waits; see `publish` for ``complete`` and the errors.
 
         Parameters
@@ -116,7 +116,7 @@ class Publisher:
         if not self._failed:  # else the next run takes over the batches that are whole
             self._publish(plan, complete=complete, last=True, wait_seconds=wait_seconds)
 
-    def _publish(self, plan: Plan, *, complete: bool, last: bool, wait_seconds: float) -> None:
+    def _publish(self, plan: EmbedPlan, *, complete: bool, last: bool, wait_seconds: float) -> None:
         parts = [part for shard in self._waiting for part in shard.parts]
         if not parts and not (last and self._mine) and not _switches(read_state(plan.root), plan.spec, complete):
             return

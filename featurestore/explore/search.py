@@ -89,7 +89,7 @@ def similar(
     with reader.reading() as seen:
         index = seen.remember(f"search index of {backbone}", lambda: _index(seen, backbone))
         if isinstance(query, (str, Path)):
-            vectors = _embed_file(seen, Path(query), backbone, model=model, weights=weights, tensor=tensor)
+            vectors = _embed_file(seen, Path(query), backbone=backbone, model=model, weights=weights, tensor=tensor)
         elif weights is not None or tensor is not None or isinstance(model, str):
             raise InputError("model, weights and tensor say what embeds an image file: leave them out, or name one")
         else:
@@ -131,8 +131,8 @@ def _vectors(
 def _embed_file(
     reader: "Reader",
     path: Path,
-    backbone: str,
     *,
+    backbone: str,
     model: "Backbone | str | None",
     weights: str | Path | None,
     tensor: str | int | None,

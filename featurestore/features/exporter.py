@@ -67,7 +67,7 @@ def export(
     form = format_of(output, format, SUFFIXES)
     chosen = selection(where, ids, limit)
     if form in LAYOUTS:
-        name = _backbone_of_layout(form, backbone, {"view": view, "columns": columns, "label": label})
+        name = _backbone_of_layout(form, backbone, fixed={"view": view, "columns": columns, "label": label})
         features = layout(reader, name, form, where=where, ids=ids, limit=limit)
         files = write(features, output, "csv.gz", force=force, on_progress=on_progress)
         return _report(features, files)
@@ -80,13 +80,13 @@ def export(
     return _report(features, [output], lock)
 
 
-def _backbone_of_layout(form: str, backbone: str | Sequence[str], fixed: Mapping[str, object]) -> str:
-    """The one backbone of a layout of the study, whose view and columns are its own.
+def _backbone_of_layout(form: str, backbone: str | Sequence[str], *, fixed: Mapping[str, object]) -> str:
+    """The one backbone that a layout of the study holds; its view and columns are its own.
 
     Raises
     ------
     InputError
-        When there are several, or one of those that are ``fixed`` is given: it is refused, not passed over.
+        When there are several, or a value is given for one of the arguments that are ``fixed``.
     """
     names = [backbone] if isinstance(backbone, str) else list(backbone)
     if len(names) != 1:

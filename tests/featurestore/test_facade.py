@@ -16,7 +16,10 @@ import featurestore
 from featurestore import FeatureStore
 from featurestore.catalog.reader import Reader
 from featurestore.commands.cli import cli
+from featurestore.commands.formats import FORMS
 from featurestore.errors import BackboneError, InputError, StoreError, StoreNotFound
+from featurestore.explore.search import METRICS
+from featurestore.features.export import SUFFIXES
 
 VERBS = {
     name: verb
@@ -69,6 +72,17 @@ def test_a_command_has_the_name_and_the_arguments_of_a_verb(command: str) -> Non
         given = option.default if isinstance(option.default, (bool, int, float, str)) else None
         assert option.required == (default is inspect.Parameter.empty), name
         assert option.required or (given or None) == (default or None), name
+
+
+def test_the_choices_of_an_option_are_those_of_the_verb() -> None:
+    def choices(command: str, name: str) -> set[str]:
+        (option,) = (option for option in COMMANDS[command].params if option.name == name)
+        assert isinstance(option.type, click.Choice)
+        return set(option.type.choices)
+
+    assert choices("export", "format") == set(SUFFIXES)
+    assert choices("similar", "metric") == set(METRICS)
+    assert choices("sql", "form") == set(FORMS)
 
 
 def test_every_verb_is_a_command_but_those_that_hand_over_objects() -> None:
