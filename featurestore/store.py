@@ -188,6 +188,26 @@ class FeatureStore(Explorer):
         with self._writing() as root:
             append(root, tables, wait_seconds=wait_seconds)
 
+    def remove_backbone(self, name: str, *, wait_seconds: float = 0.0) -> int:
+        """Remove a backbone with all its revisions, and return how many vectors that were; snapshots keep theirs.
+
+        Refused (`InputError`) where a view of your own would fail without it. `gc` frees what no snapshot has.
+        """
+        from featurestore.catalog import backbones
+
+        with self._writing() as root:
+            return backbones.remove(root, name, wait_seconds=wait_seconds)
+
+    def rename_backbone(self, name: str, new_name: str, *, wait_seconds: float = 0.0) -> None:
+        """Call a backbone otherwise: no vector is written, none computed again; snapshots keep the old name.
+
+        Refused (`InputError`) where the new name is taken, or a view of your own would fail.
+        """
+        from featurestore.catalog import backbones
+
+        with self._writing() as root:
+            backbones.rename(root, name, new_name, wait_seconds=wait_seconds)
+
     def create_view(self, name: str, sql: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
         """Make the view ``name`` of ``sql``, one SELECT that yields ``ImgId``, and return its number of rows.
 
@@ -240,12 +260,29 @@ class FeatureStore(Explorer):
         with self._writing() as root:
             return gc(root, older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)
 
-    def repair(self, *, wait_seconds: float = 0.0, on_progress: "Progress | None" = None) -> "RepairReport":
-        """Take damaged parts out whose rows `embed` or `ingest` makes again; name those that only a copy restores."""
+    def repair(
+        self,
+        *,
+        from_snapshot: str | None = None,
+        wait_seconds: float = 0.0,
+        on_progress: "Progress | None" = None,
+    ) -> "RepairReport":
+        """Take what is damaged out where `embed` or `ingest` makes it again; name what only a copy restores.
+
+        Parameters
+        ----------
+        from_snapshot
+            First let the state of this snapshot take the place of a damaged ``state.json``; what came after it is lost.
+
+        Raises
+        ------
+        IntegrityError
+            When the state can't be read; the newest whole snapshot is named.
+        """
         from featurestore.catalog.repair import repair
 
         with self._writing() as root:
-            return repair(root, wait_seconds=wait_seconds, on_progress=on_progress)
+            return repair(root, from_snapshot=from_snapshot, wait_seconds=wait_seconds, on_progress=on_progress)
 
     def compact(
         self, *, wait_seconds: float = 0.0, on_progress: "Progress | None" = None

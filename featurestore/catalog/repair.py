@@ -16,10 +16,11 @@ from featurestore.files import write_atomic
 from featurestore.progress import Progress
 from featurestore.storage.lock import locked
 from featurestore.storage.names import RECORDED, embeddings_key, revision_of
+from featurestore.storage.objects import Folder
 from featurestore.storage.parts import Part, part_of, read_part
 from featurestore.storage.records import read_record
 from featurestore.storage.schemas import CORE_TABLES
-from featurestore.storage.snapshot import SnapshotInfo, parse_snapshot
+from featurestore.storage.snapshot import SnapshotInfo, read_snapshot, snapshot_names
 from featurestore.storage.state import STATE_FILE, read_state
 
 # Tables whose rows another command makes again from images and metadata; vectors are made again too.
@@ -56,7 +57,7 @@ class RepairReport:
 
 
 def repair(
-    root: Path, *, from_snapshot: str = "", wait_seconds: float = 0.0, on_progress: Progress | None = None
+    root: Path, *, from_snapshot: str | None = None, wait_seconds: float = 0.0, on_progress: Progress | None = None
 ) -> RepairReport:
     """Take damaged parts of embeddings, images and movies out of the current state, in one commit.
 
@@ -112,9 +113,10 @@ def _check_state(root: Path) -> None:
 
 
 def _whole_snapshots(root: Path) -> Iterator[SnapshotInfo]:
-    for path in snapshots.files(root):
+    objects = Folder(root)
+    for name in snapshot_names(objects):
         try:
-            yield parse_snapshot(read_record(path), path)[0]
+            yield read_snapshot(objects, name)[0]
         except (StoreError, FileNotFoundError):
             continue
 
@@ -126,7 +128,7 @@ def _take_state(root: Path, name: str, wait_seconds: float) -> None:
         try:
             read_state(root)
         except IntegrityError:
-            write_atomic(root / DAMAGED_STATE, read_record(root / STATE_FILE))
+            write_atomic(root / DAMAGED_STATE, read_record(Folder(root), STATE_FILE))
         except StoreNotFound:
             pass
         else:

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
-from featurestore.commands.options import json_option, location_option, snapshot_option
+from featurestore.commands.options import json_option, location_option, snapshot_option, store_option, wait_option
 
 
 @click.command()
@@ -24,7 +25,7 @@ def backbones(as_json: bool) -> None:
 
 @click.group()
 def backbone() -> None:
-    """Look at the backbones of the store."""
+    """List, remove or rename backbones of the store."""
 
 
 @backbone.command("list")
@@ -48,3 +49,29 @@ def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
         )
     if not found:
         click.echo("no backbone yet: featurestore embed --backbone descriptors")
+
+
+@backbone.command("remove")
+@store_option
+@click.argument("name")
+@wait_option
+@json_option
+def backbone_remove(store: Path, name: str, wait_seconds: float, as_json: bool) -> None:
+    """Remove the backbone NAME with all its vectors; snapshots keep theirs, `gc` frees the rest."""
+    from featurestore import FeatureStore
+
+    rows = FeatureStore(store).remove_backbone(name, wait_seconds=wait_seconds)
+    click.echo(json.dumps({"removed": name, "rows": rows}) if as_json else f"backbone {name} removed, {rows:,} vectors")
+
+
+@backbone.command("rename")
+@store_option
+@click.argument("name")
+@click.argument("new_name")
+@wait_option
+def backbone_rename(store: Path, name: str, new_name: str, wait_seconds: float) -> None:
+    """Call the backbone NAME NEW_NAME; no vector is written or computed again."""
+    from featurestore import FeatureStore
+
+    FeatureStore(store).rename_backbone(name, new_name, wait_seconds=wait_seconds)
+    click.echo(f"backbone {name} is called {new_name} now")

@@ -206,14 +206,17 @@ def verify(store: str, as_json: bool) -> None:
 
 @click.command()
 @store_option
+@click.option("--from-snapshot", metavar="NAME", help="Let its state take the place of a damaged state.json first.")
 @wait_option
 @json_option
-def repair(store: Path, wait_seconds: float, as_json: bool) -> None:
-    """Take damaged parts out whose rows `embed` or `ingest` makes again; name those that only a copy can restore."""
+def repair(store: Path, from_snapshot: str | None, wait_seconds: float, as_json: bool) -> None:
+    """Take what is damaged out where `embed` or `ingest` makes it again; name what only a copy can restore."""
     from featurestore import FeatureStore
 
     with ConsoleProgress("repair", "parts") as progress:
-        report = FeatureStore(store).repair(wait_seconds=wait_seconds, on_progress=progress)
+        report = FeatureStore(store).repair(
+            from_snapshot=from_snapshot, wait_seconds=wait_seconds, on_progress=progress
+        )
     if as_json:
         click.echo(json.dumps(asdict(report)))
     else:
@@ -224,9 +227,11 @@ def repair(store: Path, wait_seconds: float, as_json: bool) -> None:
         for table, count in report.rows.items():
             known = "; import again what no folder has" if table == "images" else ""
             click.echo(f"{count:,} rows of {table} taken out: `featurestore ingest` makes them again{known}")
+        for name, count in report.rebuilt.items():
+            click.echo(f"{count:,} rows of {name} found again, their manifest is made anew")
         for reason in report.left.values():
             click.echo(f"damaged still: {reason}")
-        if not (report.vectors or report.rows or report.left):
+        if not (report.vectors or report.rows or report.rebuilt or report.left):
             click.echo("nothing is damaged")
     if report.left:
         raise click.exceptions.Exit(1)

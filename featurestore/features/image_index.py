@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from featurestore import arrow
-from featurestore.features.pull import Places, find_vectors
+from featurestore.features.places import Places, find_vectors
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader

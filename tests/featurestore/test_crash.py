@@ -20,7 +20,8 @@ from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.embedding.staging import to_arrow
 from featurestore.errors import FeatureStoreError, IntegrityError, QueryError, StoreError
-from featurestore.features.pull import Places, find_vectors, read_vectors
+from featurestore.features.places import Places, find_vectors
+from featurestore.features.pull import read_vectors
 from featurestore.storage.names import embeddings_key
 from featurestore.storage.schemas import embeddings_schema
 

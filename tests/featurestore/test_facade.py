@@ -127,13 +127,16 @@ def calls(collection: Collection) -> dict[str, Callable[[FeatureStore], Any]]:
         "gc": lambda store: store.gc(),
         "import_embeddings": lambda store: store.import_embeddings("x.csv", backbone="theirs"),
         "ingest": lambda store: store.ingest(metadata=collection.metadata, images=collection.images),
+        "remove_backbone": lambda store: store.remove_backbone("other"),
         "remove_snapshot": lambda store: store.remove_snapshot("kept"),
         "remove_view": lambda store: store.remove_view("mine"),
+        "rename_backbone": lambda store: store.rename_backbone("other", "another"),
         "repair": lambda store: store.repair(),
     }
 
 
 def test_what_never_changes_refuses_every_verb_that_writes(store: FeatureStore, collection: Collection) -> None:
+    store.embed(CountingBackbone(name="other"))
     store.create_snapshot("kept")
     kept = featurestore.open(store.path, snapshot="kept")
     remote = FeatureStore("s3://bucket/store")
