@@ -9,13 +9,13 @@ import click
 from featurestore.commands.options import PATH, json_option, location_option, snapshot_option
 from featurestore.progress import ConsoleProgress
 
-FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled", "bundle")
+FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled", "bundle", "delta")
 
 
 @click.command()
 @location_option
 @snapshot_option
-@click.option("--backbone", required=True, multiple=True, help="Repeatable: side by side.")
+@click.option("--backbone", required=True, multiple=True, help="Repeatable: side by side, for delta a table each.")
 @click.option("--view", help="A view with ImgId.  [default: labeled]")
 @click.option("--columns", help="Columns of the view to keep, separated by commas.  [default: all]")
 @click.option("--label", help="The column that becomes y.")
@@ -31,8 +31,8 @@ FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled",
     type=click.Choice(FORMS),
     help="What is written.  [default: what --output ends with, parquet without an ending]",
 )
-@click.option("-o", "--output", type=PATH, required=True, help="File, or for a bundle the new folder.")
-@click.option("--force", is_flag=True, help="Replace the file, or the bundle, that is there.")
+@click.option("-o", "--output", type=PATH, required=True, help="File, or for bundle and delta the new folder.")
+@click.option("--force", is_flag=True, help="Replace the file, bundle or tables that are there.")
 @json_option
 def export(
     store: str,

@@ -226,8 +226,9 @@ class Explorer(Reader):
         Parameters
         ----------
         format
-            ``parquet``, ``npz``, ``npy``, ``csv.gz``, ``bundle`` (a folder), or a layout of the study with its own
-            view and columns: ``study-embeddings``, ``study-labeled``. By default what ``output`` ends with.
+            ``parquet``, ``npz``, ``npy``, ``csv.gz``, ``bundle`` (a folder), ``delta`` (a folder with a table of Delta
+            Lake for each backbone), or a layout of the study with its own view and columns: ``study-embeddings``,
+            ``study-labeled``. By default what ``output`` ends with.
         view
             ``labeled`` when None.
         ids

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NINE = ("ImgId", "ImgName", "Title", "Genre1", "Genre2", "Genre3", "IMDBScore", "ImdbLink", "Poster")
 # The view and the columns that each of the study's layouts has before the numbered ones.
 LAYOUTS = {"study-embeddings": ("images_usable", ("ImgName",)), "study-labeled": ("labeled", NINE)}
-# A bundle is a folder.
+# A bundle and tables of Delta Lake are folders.
 SUFFIXES: Suffixes = {
     "parquet": (".parquet",),
     "npz": (".npz",),
@@ -37,6 +37,7 @@ SUFFIXES: Suffixes = {
     "csv.gz": (".csv.gz",),
     **dict.fromkeys(LAYOUTS, (".csv.gz",)),
     "bundle": (),
+    "delta": (),
 }
 CSV_ROWS = 256
 GROUP_ROWS = 4096

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from featurestore.errors import InputError
 from featurestore.features import rows
 from featurestore.features.bundle import write_bundle
+from featurestore.features.delta import write_delta
 from featurestore.features.export import LAYOUTS, SUFFIXES, layout, write
 from featurestore.features.features import Features
 from featurestore.features.selection import selection
@@ -27,9 +28,9 @@ class ExportReport:
     Parameters
     ----------
     files
-        The file, or files of ``npy``, or the folder of a bundle.
+        The file, or files of ``npy``, or the folder of a bundle or of each table of Delta Lake.
     rows, embed_dim
-        The shape of the matrix.
+        The shape of the matrix; of several tables all their rows, and the longest vectors.
     missing
         How many rows of the view were left out for want of an embedding.
     synthetic
@@ -70,14 +71,18 @@ def export(
         name = _backbone_of_layout(form, backbone, fixed={"view": view, "columns": columns, "label": label})
         features = layout(reader, name, form, where=where, ids=ids, limit=limit)
         files = write(features, output, "csv.gz", force=force, on_progress=on_progress)
-        return _report(features, files)
+        return _report([features], files)
     view = "labeled" if view is None else view
+    if form == "delta":
+        names = [backbone] if isinstance(backbone, str) else list(dict.fromkeys(backbone))
+        tables = [rows.read(reader, name, view=view, columns=columns, label=label, selection=chosen) for name in names]
+        return _report(tables, write_delta(tables, output, force=force, on_progress=on_progress))
     features = rows.read(reader, backbone, view=view, columns=columns, label=label, selection=chosen)
     if form != "bundle":
-        return _report(features, write(features, output, form, force=force, on_progress=on_progress))
+        return _report([features], write(features, output, form, force=force, on_progress=on_progress))
     described = {"where": where, "ids": None if chosen.ids is None else len(chosen.ids), "limit": limit}
     lock = write_bundle(reader, features, output, view=view, chosen=described, force=force, on_progress=on_progress)
-    return _report(features, [output], lock)
+    return _report([features], [output], lock)
 
 
 def _backbone_of_layout(form: str, backbone: str | Sequence[str], *, fixed: Mapping[str, object]) -> str:
@@ -97,6 +102,12 @@ def _backbone_of_layout(form: str, backbone: str | Sequence[str], *, fixed: Mapp
     return names[0]
 
 
-def _report(features: Features, files: Sequence[Path], lock: str | None = None) -> ExportReport:
-    n_rows, embed_dim = features.X.shape
-    return ExportReport(files, n_rows, embed_dim, features.missing, features.synthetic, lock)
+def _report(tables: Sequence[Features], files: Sequence[Path], lock: str | None = None) -> ExportReport:
+    return ExportReport(
+        files=files,
+        rows=sum(len(features) for features in tables),
+        embed_dim=max(features.X.shape[1] for features in tables),
+        missing=sum(features.missing for features in tables),
+        synthetic=any(features.synthetic for features in tables),
+        lock=lock,
+    )

@@ -1,5 +1,6 @@
 """The export to Delta Lake: read back by two other engines, row for row."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import deltalake
@@ -37,6 +38,25 @@ def test_each_backbone_is_a_table_that_other_engines_read_alike(two: FeatureStor
         about = deltalake.DeltaTable(str(table)).metadata()
         assert one.revision in str(about.description)
         assert two.state.id in str(about.description)
+
+
+def test_the_verb_and_the_command_write_the_same(
+    two: FeatureStore, tmp_path: Path, invoke: Callable[..., tuple[int, str, str]]
+) -> None:
+    report = two.export(["counting", "other"], tmp_path / "verb", format="delta", where="ImgId < 110")
+    assert (report.rows, report.embed_dim, report.lock) == (
+        2 * len(two.features("counting", where="ImgId < 110")),
+        16,
+        None,
+    )
+    options = ["--backbone", "counting", "--backbone", "other", "--where", "ImgId < 110", "--format", "delta"]
+    code, out, _ = invoke("export", "--store", str(two.path), *options, "--output", str(tmp_path / "command"))
+    assert (code, f"{report.rows} rows of 16 values" in out) == (0, True)
+    for path in report.files:
+        ours, theirs = (
+            polars.scan_delta(str(place)).sort("ImgId").collect() for place in (path, tmp_path / "command" / path.name)
+        )
+        assert ours.equals(theirs)
 
 
 def test_a_table_without_rows_has_its_columns(two: FeatureStore, tmp_path: Path) -> None:
