@@ -197,7 +197,8 @@ def verify(store: str, as_json: bool) -> None:
     else:
         for reason in report.damaged.values():
             click.echo(f"damaged: {reason}")
-        click.echo(f"{report.parts:,} parts, {report.size_bytes / 1e6:,.1f} MB, {len(report.damaged)} damaged")
+        sizes = f"{report.parts:,} parts, {report.records:,} records, {report.size_bytes / 1e6:,.1f} MB"
+        click.echo(f"{sizes}, {len(report.damaged)} damaged")
         if report.damaged:
             click.echo("without a copy: `featurestore repair` takes out what `embed` and `ingest` make again")
     if report.damaged:
