@@ -11,7 +11,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -445,19 +444,6 @@ def test_tasks_that_must_be_fresh_share_no_process() -> None:
 
     assert len(processes(fresh=True)) == 3
     assert len(processes(fresh=False)) == 1
-
-
-def test_a_finished_run_mends_what_a_kill_behind_its_last_commit_left(bench: FeatureStore, tmp_path: Path) -> None:
-    plan = {"heads": find(["majority"]), "protocols": [Protocol("cv", folds=2, repeats=1)], "limits": Limits(workers=1)}
-    shell = bench.path / "store.duckdb"
-    older = shutil.copy(shell, tmp_path / "older.duckdb")
-    runner.run(bench, **plan)
-    shutil.copy(older, shell)
-    (again,) = runner.run(bench, **plan)
-    assert again.computed == 0
-    with duckdb.connect(str(shell), read_only=True) as connection:
-        connection.execute(f"SET file_search_path = '{bench.path}'")
-        assert connection.execute("SELECT count(*) FROM bench_cells").fetchone() == (2,)
 
 
 def test_costs_are_measured_apart_and_once(bench: FeatureStore) -> None:

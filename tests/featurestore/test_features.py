@@ -19,6 +19,7 @@ from featurestore.catalog import views
 from featurestore.catalog.connection import release_unused
 from featurestore.errors import InputError, IntegrityError, MissingExtra
 from featurestore.features import pull
+from featurestore.features.places import named
 from featurestore.storage.parts import Part, VectorBlocks
 
 
@@ -253,7 +254,7 @@ def test_a_large_store_is_pulled_in_order(store: FeatureStore, tmp_path: Path, m
     assert vectors is not None
     assert np.fromfile(part, np.float32, rows * 8, offset=vectors.starts[1]).tobytes() == decoded.tobytes()
     # The values that are read as they lie in the file are those that Parquet decodes, where a part does not say where.
-    monkeypatch.setattr(pull.VectorBlocks, "of", lambda _: None)
+    monkeypatch.setattr(VectorBlocks, "of", lambda _: None)
     assert FeatureStore(store.path).features("many", view="images_usable").X.tobytes() == features.X.tobytes()
     np.testing.assert_array_equal(features.ids, np.arange(1, 9001))
     np.testing.assert_array_equal(features.X, X[np.argsort(ids)])
@@ -286,5 +287,5 @@ def test_a_part_that_was_cut_is_named(store: FeatureStore) -> None:
     store.embed(CountingBackbone())
     part = store.path / store.layout.embedding_parts("counting")[0].path
     task = pull._Task(Part("", 0, 0, "", None, None), 0, np.arange(1), np.arange(1), part.stat().st_size - 8, None)
-    with pytest.raises(IntegrityError, match=part.name), pull._named(part):
+    with pytest.raises(IntegrityError, match=part.name), named(part):
         pull._read(part, task, np.empty((1, 3), np.float32))

@@ -25,7 +25,9 @@ from featurestore.commands.options import run_command
 from featurestore.embedding.vector_files import read_vectors_file
 from featurestore.errors import InputError, IntegrityError, QueryError
 from featurestore.features import pull
+from featurestore.features.places import named
 from featurestore.storage import parts
+from featurestore.storage.parts import VectorBlocks
 
 
 def named(value: Any) -> str:
@@ -115,7 +117,7 @@ def test_rows_near_and_far_apart(
     np.save(tmp_path / "ids.npy", np.arange(1, n + 1)[::-1])
     store.import_embeddings(tmp_path / "X.npy", backbone="many", ids=tmp_path / "ids.npy")
     if decoded:
-        monkeypatch.setattr(pull.VectorBlocks, "of", lambda _: None)
+        monkeypatch.setattr(VectorBlocks, "of", lambda _: None)
     rng = np.random.default_rng(1)
     for ids in (
         np.arange(1, n + 1),
