@@ -11,7 +11,7 @@ from featurestore.features.bundle import write_bundle
 from featurestore.features.export import LAYOUTS, SUFFIXES, layout, write
 from featurestore.features.features import Features
 from featurestore.features.selection import selection
-from featurestore.suffixes import format_of
+from featurestore.files import format_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
