@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from featurestore.storage.names import quote_name
     from featurestore.store import FeatureStore
     from featurestore.store import open_store as open
+    from featurestore.terminal import visible
 
 __version__ = "0.1.0"  # pyproject.toml and `--version` read it here
 
@@ -44,6 +45,7 @@ __all__ = [
     "open_bundle",
     "quote_name",
     "thumbnail",
+    "visible",
 ]
 
 # NumPy, Arrow and DuckDB take a quarter of a second: they come with the first name that is used, not with the import,
@@ -65,6 +67,7 @@ _PLACES = {
     "open_bundle": ("featurestore.features.bundle", "open_bundle"),
     "quote_name": ("featurestore.storage.names", "quote_name"),
     "thumbnail": ("featurestore.collections.images", "thumbnail"),
+    "visible": ("featurestore.terminal", "visible"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Files and folders: read within a limit, so that nothing blocks; written whole or not at all; hashed."""
+"""Files and folders: read within a limit, so that nothing blocks; written whole or not at all; hashes and endings."""
 
 import errno
 import hashlib
@@ -8,7 +8,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MEGABYTE = 1 << 20
 # How long a named pipe may have nobody at its other end.
 PIPE_SECONDS, PAUSE = 3.0, 0.02
+# A format and the endings of its files, the usual one first; without any, the format is a folder.
+Suffixes = Mapping[str, Sequence[str]]
+PAGE: Suffixes = {"html": (".html", ".htm")}
 
 
 def open_file(path: Path) -> "BufferedReader":
@@ -79,6 +82,27 @@ def refuse_target(path: Path) -> None:
         raise InputError(f"{str(path)!r} is a folder: name a file")
     if path.exists() and not path.is_file():
         raise InputError(f"{str(path)!r} is a pipe, socket or device: name a file")
+
+
+def format_of(path: Path, form: str | None, suffixes: Suffixes) -> str:
+    """The format to write to ``path``: ``form`` where it is given, else by the ending, else the first of ``suffixes``.
+
+    Raises
+    ------
+    InputError
+        When the ending is that of another format than ``form``, or of none. A name without one fits every format.
+    """
+    name = path.name.lower()
+    promised = [one for one, endings in suffixes.items() if name.endswith(tuple(endings))]
+    is_folder = form is not None and not suffixes[form]
+    fits = form in (None, *promised) if promised else not path.suffix or is_folder
+    if fits:
+        return form or next(iter(promised or suffixes))
+    known = " or ".join(dict.fromkeys(ending for endings in suffixes.values() for ending in endings[:1]))
+    if form is None:
+        raise InputError(f"got {str(path)!r}, expected a name that ends with {known}")
+    expected = f"a name that ends with {suffixes[form][0]}" if suffixes[form] else "the name of a folder"
+    raise InputError(f"got {str(path)!r} for the format {form}, expected {expected}; the endings are {known}")
 
 
 def _descriptor(path: Path, *, pipes: bool) -> int:

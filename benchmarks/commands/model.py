@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from featurestore import visible
 from featurestore.commands.options import PATH, SEED, TensorName, json_option, store_option
 from featurestore.progress import ConsoleProgress
-from featurestore.terminal import visible
 
 
 @click.command()

@@ -46,7 +46,7 @@ def power(
     from benchmarks.heads.registry import find
     from benchmarks.scores.difference import detectable
     from featurestore import open as open_store
-    from featurestore.storage.names import quote_name  # not above: it would make every --help load pyarrow
+    from featurestore import quote_name
 
     opened = open_store(store)
     rows = n_rows or len(opened.sql(f"SELECT ImgId FROM {quote_name(view)}"))

@@ -57,8 +57,8 @@ def report(store: Path, output: Path | None, run_id: str | None) -> None:
     from benchmarks.report.page import write_html
     from benchmarks.report.tables import tables, write_report
     from featurestore import open as open_store
-    from featurestore.suffixes import PAGE as HTML
-    from featurestore.suffixes import format_of
+    from featurestore.files import PAGE as HTML
+    from featurestore.files import format_of
 
     path = output or store / PAGE
     form = format_of(path, None, {**HTML, "markdown": (".md",)})

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.finetune.tensor_cache import CachedTensors, TensorCache
 from benchmarks.finetune.weights import Weights
-from featurestore.collections.images import content_hash, decode, read_image
+from featurestore import load_image
 from featurestore.errors import ImageError, InputError
 from featurestore.progress import Progress
 
@@ -124,15 +124,8 @@ def _folder(cache_dir: Path, stage: str, weights: Weights) -> Path:
 
 def _read(path: Path, expected: str) -> np.ndarray:
     try:
-        content = read_image(path)
-    except OSError as error:
-        raise InputError(
-            f"the image {str(path)!r} can't be read ({error.strerror}): bring it back, or run `featurestore ingest` "
-            "again on the folder where it is now"
-        ) from error
-    if content_hash(content) != expected:
-        raise InputError(f"the image {str(path)!r} has changed since it was ingested: run `featurestore ingest` again")
-    try:
-        return decode(content, height=HEIGHT, width=WIDTH)
+        return load_image(path, height=HEIGHT, width=WIDTH, sha256=expected)
     except ImageError as error:
-        raise InputError(f"the image {str(path)!r} can't be decoded: {error}") from error
+        raise InputError(
+            f"the image {str(path)!r} can't be used ({error}): bring it back, or ingest the folder where it is now"
+        ) from error

@@ -3,19 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.models import folder as models
-from featurestore import FeatureStore
-from featurestore.errors import BackboneError, FeatureStoreError, InputError
-from featurestore.features.labels import has_label
-from featurestore.storage.names import quote_name
-
-if TYPE_CHECKING:
-    from featurestore.backbones.base import Backbone
+from featurestore import Backbone, FeatureStore, embed_files, has_label, load_backbone, quote_name
+from featurestore.errors import BackboneError, InputError
 
 
 @dataclass(frozen=True)
@@ -33,49 +28,46 @@ def backbone_of(
     reference: str | None = None,
     weights: Path | None = None,
     tensor: str | int | None = None,
-) -> "Backbone":
+) -> Backbone:
     """The backbone that computed the vectors a model was fitted on.
 
     Parameters
     ----------
     reference, weights, tensor
-        As the user named them, see `featurestore.backbones.registry.load`. Without a reference it is the backbone that
-        the card names, which must be an installed one: a model from elsewhere does not choose a file to run.
+        As the user named them, see `featurestore.load_backbone`. Without a reference it is the backbone that the card
+        names, which must be an installed one: a model from elsewhere does not choose a file to run.
 
     Raises
     ------
     InputError
-        When the model learned from several backbones, or its card names none that is installed.
+        When the model learned from several backbones, or the one that its card names can't be loaded by its name.
     BackboneError
-        When it can't be loaded, or its weights are others than the card's.
+        When the one that the user named can't be loaded, or its weights are others than the card's.
     """
-    from featurestore.backbones.registry import by_name, load
-
     name, made_with = model.card["backbone"], model.card["weights"]
     if "+" in name or len(made_with) != 1:
         raise InputError(f"the model learned from {name}, several backbones: embed with each and use it from Python")
-    if reference is None:
-        try:
-            reference = by_name(name)
-        except BackboneError as error:
-            raise InputError(
-                f"the model's card names a backbone that can't be loaded by its name ({error}): name the network that "
-                "the model learned from with --model-backbone"
-            ) from error
-    return load(reference, weights=weights, tensor=tensor, expected_weights=made_with[0])
+    if reference is not None:
+        return load_backbone(reference, weights=weights, tensor=tensor, expected_weights=made_with[0])
+    try:
+        return load_backbone(name, trusted=False, weights=weights, tensor=tensor, expected_weights=made_with[0])
+    except BackboneError as error:
+        raise InputError(
+            f"the model's card names a backbone that can't be loaded by its name ({error}): name the network that the "
+            "model learned from (--model-backbone, --weights, --tensor)"
+        ) from error
 
 
-def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone") -> NDArray[np.float32]:
+def embed_images(paths: Sequence[Path], model: models.Model, backbone: Backbone) -> NDArray[np.float32]:
     """The vectors ``(n, d)`` of image files, made as those were that the model learned from.
 
     Raises
     ------
     InputError
-        When a file is no usable image, or the backbone is of another revision than the model's.
+        When the backbone is of another revision than the model's, or as `featurestore.embed_files`.
+    BackboneError
+        As `featurestore.embed_files`.
     """
-    from featurestore.collections.images import decode, read_image
-    from featurestore.embedding.forward import forward
-
     card = model.card
     if backbone.spec.revision != card["revision"]:
         raise InputError(
@@ -83,21 +75,11 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: "Backbone
             f"({', '.join(card.get('sources', ()))}), got {backbone.spec.revision}: name the same weights "
             "(--model-backbone, --weights, --tensor)"
         )
-    how = backbone.spec.preprocessing
-    vectors = []
-    for path in paths:
-        try:
-            image = decode(read_image(path, pipes=True), height=how.height, width=how.width)
-        except OSError as error:
-            raise InputError(f"the image {str(path)!r} can't be read ({error.strerror}): name a file") from error
-        except FeatureStoreError as error:
-            raise InputError(f"{str(path)!r} is no usable image: {error}") from error
-        vectors.append(forward(backbone, image[None])[0])
-    return np.stack(vectors)
+    return embed_files(backbone, paths)
 
 
 def predict_images(
-    paths: Sequence[Path], model: models.Model, backbone: "Backbone", *, store: FeatureStore | None = None, k: int = 3
+    paths: Sequence[Path], model: models.Model, backbone: Backbone, *, store: FeatureStore | None = None, k: int = 3
 ) -> list[Prediction]:
     """Probabilities of each image and, with a store, the ``k`` nearest labelled images by cosine."""
     vectors = embed_images(paths, model, backbone)

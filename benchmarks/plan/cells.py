@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from benchmarks.heads.base import HeadSpec
 from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.protocols import Protocol, Split
+from featurestore import visible
 from featurestore.errors import reason
 from featurestore.files import file_hash
-from featurestore.terminal import visible
 
 # Raise it when a change of the bench changes results that are already stored.
 BENCH_VERSION = 2

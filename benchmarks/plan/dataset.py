@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore import Features, FeatureStore
+from featurestore import Features, FeatureStore, has_label, quote_name
 from featurestore.errors import InputError
-from featurestore.features.labels import has_label
-from featurestore.storage.names import quote_name
 
 # Labels of a multi-label task with fewer rows are left out: their scores would be mostly chance.
 MIN_LABEL_ROWS = 20
@@ -98,7 +96,7 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
     backbone
         A name, or several joined by ``+``: their vectors side by side, each at unit length.
     label
-        A column of the view; rows without a label (see `featurestore.features.labels`) are left out and counted. A
+        A column of the view; rows without a label (see `featurestore.has_label`) are left out and counted. A
         column that holds lists makes a multi-label task of it; its labels with fewer than `MIN_LABEL_ROWS` rows are
         left out.
 

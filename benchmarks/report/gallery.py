@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results.breakdown import ImageVerdict
-from featurestore import FeatureStore
-from featurestore.collections.images import thumbnail
+from featurestore import FeatureStore, thumbnail
 from featurestore.errors import ImageError
 
 WIDTH = 110

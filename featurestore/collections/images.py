@@ -126,7 +126,7 @@ def load_image(
     except OSError as error:
         raise ImageError(f"the file can't be read: {error.strerror}") from error
     if sha256 is not None and content_hash(content) != sha256:
-        raise ImageError("the file has changed since its checksum was taken: run the command again")
+        raise ImageError("the file has changed since its checksum was taken: run `featurestore ingest` again")
     return decode(content, height=height, width=width)
 
 

@@ -110,7 +110,7 @@ def sql(store: str, query: str, form: str | None, output: Path | None, seconds: 
     """Run one SELECT over the store's views; it can read nothing else and change nothing."""
     from featurestore import FeatureStore
     from featurestore.commands.formats import SUFFIXES, run_to_bytes
-    from featurestore.suffixes import format_of
+    from featurestore.files import format_of
 
     form = (form or "table") if output is None else format_of(output, form, SUFFIXES)
     if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():

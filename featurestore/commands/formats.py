@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from featurestore import FeatureStore
 from featurestore.errors import QueryError, in_one_line
-from featurestore.suffixes import Suffixes
+from featurestore.files import Suffixes
 
 SUFFIXES: Suffixes = {
     "table": (".txt",),

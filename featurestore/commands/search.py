@@ -57,7 +57,7 @@ def similar(
 ) -> None:
     """Find the images nearest to an image, exactly."""
     from featurestore import FeatureStore
-    from featurestore.suffixes import PAGE, format_of
+    from featurestore.files import PAGE, format_of
 
     if html is not None:
         format_of(html, None, PAGE)

@@ -16,8 +16,7 @@ from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.features.export import SUFFIXES, write_parquet
 from featurestore.features.features import Features
 from featurestore.features.manifest import check_manifest
-from featurestore.files import MEGABYTE, atomic_folder, file_hash, read_file
-from featurestore.suffixes import format_of
+from featurestore.files import MEGABYTE, atomic_folder, file_hash, format_of, read_file
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader

@@ -17,8 +17,7 @@ from featurestore.errors import InputError
 from featurestore.features import rows
 from featurestore.features.features import Features, check_names
 from featurestore.features.selection import selection
-from featurestore.files import atomic_file, refuse_target
-from featurestore.suffixes import Suffixes, format_of
+from featurestore.files import Suffixes, atomic_file, format_of, refuse_target
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

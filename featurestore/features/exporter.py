@@ -12,7 +12,7 @@ from featurestore.features.delta import write_delta
 from featurestore.features.export import LAYOUTS, SUFFIXES, layout, write
 from featurestore.features.features import Features
 from featurestore.features.selection import selection
-from featurestore.suffixes import format_of
+from featurestore.files import format_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

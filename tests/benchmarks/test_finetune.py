@@ -1,5 +1,6 @@
 """Fine-tuning: what is frozen is computed once, the cached way equals the plain one, and rows are named honestly."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +24,15 @@ from benchmarks.finetune.train import fit_predict
 from benchmarks.finetune.weights import Weights, load
 from benchmarks.plan.dataset import EmbeddingDataset, from_store
 from benchmarks.plan.protocols import Split
-from featurestore import FeatureStore
-from featurestore.collections.images import content_hash
+from featurestore import FeatureStore, load_image
 from featurestore.errors import InputError
 
 TINY = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 24], "depths": [1, 1, 1, 1], "layer_type": "basic"}
 COUNT = 40
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def posters(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[
     paths = [where / f"{number}.jpg" for number in range(COUNT)]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
-    return paths, [content_hash(content) for content in contents]
+    return paths, [sha256(content) for content in contents]
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +79,11 @@ def short(name: str, weights: Weights, epochs: int = 3) -> recipes.Recipe:
 def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
 
-    def counting(content: bytes, *, height: int, width: int) -> np.ndarray:
+    def counting(path: Path, *, height: int, width: int, sha256: str) -> np.ndarray:
         seen.append(1)
-        return decode(content, height=height, width=width)
+        return load_image(path, height=height, width=width, sha256=sha256)
 
-    decode = frozen.decode
-    monkeypatch.setattr(frozen, "decode", counting)
+    monkeypatch.setattr(frozen, "load_image", counting)
     return seen
 
 
@@ -234,14 +237,14 @@ def test_a_damaged_or_half_written_file_is_computed_again(
 def test_images_that_are_gone_changed_or_broken(
     posters: tuple[list[Path], list[str]], weights: Weights, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"gone\.jpg' can't be read .*bring it back"):
+    with pytest.raises(InputError, match=r"gone\.jpg' can't be used .*can't be read: No such .*bring it back"):
         frozen.features([tmp_path / "gone.jpg"], ["0" * 64], weights, stage="pooled", cache_dir=tmp_path)
-    with pytest.raises(InputError, match="has changed since it was ingested"):
+    with pytest.raises(InputError, match=r"0\.jpg' can't be used \(the file has changed .*featurestore ingest"):
         frozen.features(posters[0][:1], posters[1][1:2], weights, stage="pooled", cache_dir=tmp_path)
     broken = tmp_path / "1.jpg"
     broken.write_bytes(b"<html>")
-    with pytest.raises(InputError, match=r"1\.jpg' can't be decoded"):
-        frozen.features([broken], [content_hash(b"<html>")], weights, stage="pooled", cache_dir=tmp_path)
+    with pytest.raises(InputError, match=r"1\.jpg' can't be used \(no image format"):
+        frozen.features([broken], [sha256(b"<html>")], weights, stage="pooled", cache_dir=tmp_path)
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(InputError, match="can't be written"):

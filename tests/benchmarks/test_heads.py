@@ -1,15 +1,17 @@
 """One contract for every head."""
 
 import inspect
+import pydoc
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import benchmarks
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.contract import CHECKS, violations
-from benchmarks.heads.registry import HEADS, find
+from benchmarks.heads.registry import HEADS, find, head
 from featurestore.errors import InputError, MissingExtra
 
 CHEAP = {"rounds": 8, "trees": 12, "epochs": 3, "Cs": (1.0, 3.0), "scalings": ("raw", "standard")}
@@ -111,6 +113,14 @@ def test_a_changed_file_is_another_head(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(hashes) == 2
 
 
+def test_the_package_shows_its_public_names_alone() -> None:
+    assert dir(benchmarks) == sorted(benchmarks.__all__) == ["head"]
+    assert benchmarks.head is head
+    assert "head(name: str" in pydoc.render_doc(benchmarks, renderer=pydoc.plaintext)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = benchmarks.nothing
+
+
 def test_unknown_heads_get_the_close_ones() -> None:
     with pytest.raises(InputError, match="did you mean xgboost"):
         find(["xgbost"])
@@ -121,7 +131,7 @@ def test_unknown_heads_get_the_close_ones() -> None:
 
 OWN = """
 from sklearn.svm import LinearSVC
-from benchmarks.heads.registry import head
+from benchmarks import head
 
 @head("own_svm", about="a linear SVM of mine")
 def own_svm(*, seed, C=0.1):

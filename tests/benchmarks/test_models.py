@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from support import CountingBackbone, jpeg, movie, write_metadata
@@ -19,11 +21,11 @@ from benchmarks.heads.base import HeadSpec, load_file
 from benchmarks.heads.contract import example
 from benchmarks.heads.registry import HEADS, find
 from benchmarks.models import folder as models
-from benchmarks.models.predict import predict_images
+from benchmarks.models.predict import backbone_of, predict_images
 from benchmarks.run.fit import fit
-from featurestore import FeatureStore
+from featurestore import FeatureStore, load_backbone
 from featurestore.commands.options import run_command
-from featurestore.errors import InputError, IntegrityError
+from featurestore.errors import BackboneError, InputError, IntegrityError
 
 CARD = (
     {"classes": ["a", "b", "c"], "embed_dim": 60, "head": "h", "backbone": "b", "synthetic": True, "label": "l"}
@@ -261,10 +263,52 @@ def test_a_poster_is_told_and_has_neighbours(bench: FeatureStore, tmp_path: Path
     with pytest.raises(InputError, match="the model learned from revision"):
         predict_images([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(weights="other"), store=None)
     (tmp_path / "text.jpg").write_text("no image")
-    with pytest.raises(InputError, match="is no usable image"):
+    with pytest.raises(InputError, match=r"text\.jpg' can't be used \(no image format"):
         predict_images([tmp_path / "text.jpg"], model, CountingBackbone())
-    with pytest.raises(InputError, match="can't be read"):
+    with pytest.raises(InputError, match=r"none\.jpg' can't be used \(the file can't be read: No such"):
         predict_images([tmp_path / "none.jpg"], model, CountingBackbone())
+
+
+def fails(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    raise ZeroDivisionError("nothing to divide by")
+
+
+@pytest.mark.parametrize(
+    ("embed", "error", "sentence"),
+    [
+        (fails, BackboneError, "the backbone 'counting' failed with ZeroDivisionError: nothing to divide by"),
+        (lambda images: np.full((len(images), 16), np.nan, np.float32), InputError, "103.jpg' can't be used .*NaN"),
+        (lambda images: np.zeros((len(images), 16), np.float32), InputError, "103.jpg' can't be used .*is constant"),
+        (lambda images: np.ones((len(images), 3), np.float32), BackboneError, r"expected \(1, 16\)"),
+    ],
+    ids=["raises", "nan", "constant", "shape"],
+)
+def test_no_prediction_is_made_of_a_bad_vector(
+    embed: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    error: type[Exception],
+    sentence: str,
+    bench: FeatureStore,
+    tmp_path: Path,
+) -> None:
+    classifier, card = fit(bench, find(["knn"])[0], "counting")
+    backbone = CountingBackbone()
+    backbone.embed = embed  # type: ignore[method-assign]
+    with pytest.raises(error, match=sentence):
+        predict_images([tmp_path / "posters" / "103.jpg"], models.Model(classifier, card), backbone, store=bench)
+
+
+def test_the_backbone_is_the_one_of_the_card() -> None:
+    weights = load_backbone("descriptors").spec.weights
+    model = models.Model(None, {**CARD, "backbone": "descriptors", "weights": [weights]})
+    assert backbone_of(model).spec.weights == weights
+    assert backbone_of(model, reference="descriptors").spec.weights == weights
+    other = models.Model(None, {**CARD, "backbone": "descriptors", "weights": ["sha256:0"]})
+    with pytest.raises(InputError, match=r"card names .*'descriptors' has other weights .*--model-backbone"):
+        backbone_of(other)
+    with pytest.raises(BackboneError, match="'descriptors' has other weights"):
+        backbone_of(other, reference="descriptors")
+    with pytest.raises(InputError, match="learned from a\\+b, several backbones"):
+        backbone_of(models.Model(None, {**CARD, "backbone": "a+b", "weights": ["x", "y"]}))
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,7 @@ from featurestore.commands.export import FORMS
 from featurestore.commands.options import run_command
 from featurestore.embedding.vector_files import read_vectors_file
 from featurestore.errors import InputError, IntegrityError, QueryError
-from featurestore.features import pull
-from featurestore.features.places import named
+from featurestore.features import places, pull
 from featurestore.storage import parts
 from featurestore.storage.parts import VectorBlocks
 
@@ -79,7 +78,7 @@ def test_across_parts_row_groups_and_replaced_images(
 ) -> None:
     """Parts of several row groups, vectors of old bytes among them, byte-identical images, one view, a snapshot."""
     monkeypatch.setattr(parts, "ROW_GROUP", 5)
-    monkeypatch.setattr(pull, "ROW_GROUP", 5)
+    monkeypatch.setattr(places, "ROW_GROUP", 5)
     store.embed(CountingBackbone())
     store.create_snapshot("before")
     for img_id in (103, 110, 124):

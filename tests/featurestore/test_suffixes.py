@@ -16,7 +16,7 @@ from featurestore.commands import formats as query
 from featurestore.errors import InputError
 from featurestore.features import export
 from featurestore.features.bundle import write_bundle
-from featurestore.suffixes import PAGE, format_of
+from featurestore.files import PAGE, format_of
 
 
 @pytest.mark.parametrize(
