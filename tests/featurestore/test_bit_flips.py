@@ -151,12 +151,12 @@ def test_no_flipped_bit_changes_an_answer_or_removes_a_part(small: Path) -> None
 
 @pytest.mark.slow
 def test_no_flipped_bit_of_many_changes_an_answer(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    counts = check_flips(small, step=8 * 11 + 3)
+    counts = check_flips(small, step=8 * 41 + 3)
     with capsys.disabled():
         print(f"\nbits flipped under all questions and gc: {dict(counts)}")
 
 
-@pytest.mark.parametrize("step", [613, pytest.param(17, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [613, pytest.param(61, marks=pytest.mark.slow)])
 def test_no_flipped_bit_of_the_cache_gives_an_image_other_facts(
     small: Path, small_once: Path, step: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,7 +210,7 @@ with duckdb.connect(path, read_only=True) as shell:
 """
 
 
-@pytest.mark.parametrize("step", [8 * 9973, pytest.param(8 * 257 + 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [8 * 9973, pytest.param(8 * 511 + 1, marks=pytest.mark.slow)])
 def test_no_flipped_bit_of_the_shells_database_is_asked_by_a_command(
     small: Path, step: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,9 @@ TIMEOUT = 300.0
 # Behind a fault nobody is at work any longer: what it left must go at once.
 NO_AGE = timedelta(0)
 # What may stand beside the one sentence: progress, and the warning that a disposable file is out of date.
-BESIDE = re.compile(r"^[\w ]+: [\d,]+ of [\d,]+ |UserWarning: store\.duckdb shows an older state|^  renew\(")
+BESIDE = re.compile(
+    r"^[\w ]+: [\d,]+ of [\d,]+ |UserWarning: store\.duckdb shows an older state|^\s+renew_shell_file\("
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from featurestore.catalog import maintenance
+from featurestore.catalog.records import read_records
 from torture import content as contents
 from torture.bed import Bed
 from torture.content import Content
@@ -62,7 +62,7 @@ def _run(bed: Bed, root: Path, *arguments: str | Path) -> str:
 
 def _parts(root: Path, *, but: tuple[str, ...] = ("extractions",)) -> list[str]:
     """The names of the parts, which are hashes of their bytes; `extractions` tells when and is left out."""
-    return [name for name in sorted(maintenance.referenced(root)) if name.split("/")[0] not in but]
+    return [name for name in sorted(read_records(root).parts) if name.split("/")[0] not in but]
 
 
 def _ingested(bed: Bed) -> Path:

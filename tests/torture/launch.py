@@ -69,6 +69,6 @@ def _captured() -> Any:
 
 def as_process(arguments: Sequence[str]) -> Done:
     """Run a command as a user does."""
-    command = [sys.executable, "-m", f"{arguments[0]}.cli", *arguments[1:]]
+    command = [sys.executable, "-m", f"{arguments[0]}.commands.cli", *arguments[1:]]
     found = subprocess.run(command, capture_output=True, timeout=300, check=False)
     return Done(found.returncode, found.stdout.decode("utf-8", "replace"), found.stderr.decode("utf-8", "replace"))

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from support import edit_record
+
 from torture.inputs import Accepted, Kind, Refused, Work
 
 SIMILAR = ("featurestore", "similar", "--backbone", "counting", "--id", "101")
@@ -10,7 +12,7 @@ SQL = ("featurestore", "sql")
 EXPORT = ("featurestore", "export", "--backbone", "counting")
 BENCH = ("benchmarks", "run", "--head", "majority")
 HUGE = "9" * 400
-VIEW_THAT_WRITES = b'{"format": 1, "views": {"a": "COPY (SELECT 1) TO \'x\'"}}'
+VIEW_THAT_WRITES = {"a": "COPY (SELECT 1) TO 'x'"}
 
 
 def _command(name: str, command: Sequence[str], expect: Accepted | Refused) -> Kind:
@@ -215,6 +217,13 @@ def _paths() -> list[Kind]:
 
         return Kind("values", name, make, Refused(sentence))
 
+    def edited(name: str, fields: dict[str, object], sentence: str) -> Kind:
+        def make(work: Work) -> list[str]:
+            edit_record(work.store / "state.json", **fields)
+            return ["featurestore", "info"]
+
+        return Kind("values", name, make, Refused(sentence))
+
     return [
         store("a store that is a file", "MovieGenre.csv", "there is no store"),
         store("a store that is a folder of other things", "posters", "there is no store"),
@@ -241,19 +250,14 @@ def _paths() -> list[Kind]:
         corrupt("a state that is empty", b"", "is damaged"),
         corrupt("a state that is a list", b"[]", "is damaged"),
         corrupt("a state that is no text", b"\xff\xfe", "is damaged"),
-        corrupt("a state of a later format", b'{"format": 99}', "has format 99"),
-        corrupt("a state of other fields", b'{"format": 1, "x": 1}', "is damaged"),
+        corrupt("a state of an early format", b'{"format": 1, "tables": {"movies": 99}}', "before the first release"),
         corrupt("a state nested 100,000 times", b"[" * 100_000, "is damaged"),
-        corrupt(
-            "a state whose fields are of other types", b'{"format": 1, "tables": [1], "revisions": 3}', "is damaged"
-        ),
-        corrupt(
-            "a state of tables that are not there",
-            b'{"format": 1, "tables": {"movies": 99}}',
-            "has no version 99",
-        ),
+        edited("a state of a later format", {"format": 99}, "has format 99"),
+        edited("a state of other fields", {"x": 1}, "is damaged"),
+        edited("a state whose fields are of other types", {"tables": [1], "revisions": 3}, "is damaged"),
+        edited("a state of tables that are not there", {"tables": {"images": "0" * 64}}, "is missing"),
         replace(
-            corrupt("a state with a view that runs code", VIEW_THAT_WRITES, ""),
+            edited("a state with a view that runs code", {"views": VIEW_THAT_WRITES}, ""),
             expect=Accepted(printed="only SELECT can be run here"),
         ),
         _command(
