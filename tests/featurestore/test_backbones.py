@@ -19,7 +19,7 @@ def two(store: FeatureStore) -> FeatureStore:
     store.embed(CountingBackbone(weights="blocks-0"))
     store.embed(CountingBackbone())
     store.embed(CountingBackbone(name="other", weights="blocks-2"))
-    store.snapshot("kept")
+    store.create_snapshot("kept")
     return store
 
 

@@ -63,7 +63,7 @@ def parsers(root: Path) -> dict[Path, Callable[[bytes], object]]:
     found: dict[Path, Callable[[bytes], object]] = {root / "state.json": lambda content: parse_state(content, "x")}
     for path in records(root)[1:]:
         if path.parent.name == "snapshots":
-            found[path] = lambda content, path=path: parse_snapshot(content, path)  # type: ignore[misc]
+            found[path] = lambda content, path=path: parse_snapshot(content, path.stem, "x")  # type: ignore[misc]
         else:
             found[path] = lambda content, name=path.stem: parse_manifest(content, tables[name], name, "x")  # type: ignore[misc]
     return found

@@ -14,7 +14,7 @@ from featurestore import FeatureStore
 from featurestore.catalog import commit as commits
 from featurestore.catalog import maintenance
 from featurestore.catalog.writer import open_writer
-from featurestore.embedding.staging import Staging
+from featurestore.embedding.staging import open_run
 from featurestore.errors import InputError, IntegrityError
 from featurestore.storage.parts import read_part
 
@@ -29,7 +29,7 @@ def test_equal_rows_that_are_appended_twice_count_twice(store: FeatureStore) -> 
     assert len(set(store.parts("notes"))) == 1, "one file, named three times"
     report = maintenance.verify(store.path)
     assert report.damaged == {}
-    store.snapshot("kept")
+    store.create_snapshot("kept")
     assert maintenance.compact(store.path)["notes"] == (3, 1)
     assert store.refresh().sql("SELECT count(*) AS n FROM notes").to_pylist() == [{"n": 3}]
     maintenance.gc(store.path, older_than=NO_AGE)
@@ -201,7 +201,8 @@ def test_all_that_a_state_names_is_on_disk_before_it(store: FeatureStore, monkey
     for file in new:
         (rename,) = (place for place, event in enumerate(done) if event.endswith(f" {file}"))
         source = done[rename].split(" ")[1]
-        assert f"sync {source}" in done[:rename], "its bytes before it gets its name"
+        earlier = [event.split(" ")[1] for event in done[:rename] if event.endswith(f" {source}") and "rename" in event]
+        assert f"sync {(earlier or [source])[0]}" in done[:rename], "its bytes before it gets its name, or was staged"
         assert f"sync {Path(file).parent}" in done[rename:], "then its name"
     for folder in {path for path in root.rglob("*") if path.is_dir()} - made:
         assert f"sync {name(folder.parent)}" in done, "and the name of each new folder"
@@ -233,7 +234,7 @@ def test_gc_leaves_what_was_written_within_the_age(store: FeatureStore) -> None:
     assert maintenance.gc(store.path, older_than=timedelta(days=4)).removed == []
     assert maintenance.gc(store.path).removed == [str(kept[0].relative_to(store.path))]
     assert maintenance.gc(store.path, older_than=NO_AGE).removed == [str(kept[1].relative_to(store.path))]
-    with pytest.raises(InputError, match="as the age of what may be removed, expected 0 or more"):
+    with pytest.raises(InputError, match="as the age of what may be removed, expected"):
         maintenance.gc(store.path, older_than=timedelta(seconds=-1))
 
 
@@ -260,11 +261,11 @@ def _append_and_crash(commit: commits.Commit) -> None:
 
 
 def test_gc_leaves_what_a_living_run_has_staged(store: FeatureStore) -> None:
-    with open_writer(store.path) as writer:
-        living = Staging(writer, CountingBackbone().spec)
-        living.add(["a" * 64], np.arange(16, dtype=np.float32)[None])
-    aged(*(path for path in (store.path / "staging").rglob("*") if path.is_file()))
-    assert maintenance.gc(store.path, older_than=NO_AGE).removed == []
-    living.close()
+    with open_run(store.path, CountingBackbone().spec) as run:
+        run.add(["a" * 64], np.arange(16, dtype=np.float32)[None])
+        staged = list((store.path / "staging").rglob("part-*"))
+        aged(*staged)
+        assert maintenance.gc(store.path, older_than=NO_AGE).removed == []
+        assert all(path.is_file() for path in staged)
     assert [name for name in maintenance.gc(store.path).removed if "/part-" in name]
     assert not list((store.path / "staging").rglob("part-*"))

@@ -255,7 +255,7 @@ def _paths() -> list[Kind]:
         edited("a state of a later format", {"format": 99}, "has format 99"),
         edited("a state of other fields", {"x": 1}, "is damaged"),
         edited("a state whose fields are of other types", {"tables": [1], "revisions": 3}, "is damaged"),
-        edited("a state of tables that are not there", {"tables": {"images": "0" * 64}}, "is missing"),
+        edited("a state of tables that are not there", {"tables": {"images": "0" * 64}}, "no table of the vectors"),
         replace(
             edited("a state with a view that runs code", {"views": VIEW_THAT_WRITES}, ""),
             expect=Accepted(printed="only SELECT can be run here"),
