@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -418,6 +419,8 @@ def test_every_format_takes_a_part(kept: FeatureStore, tmp_path: Path, form: str
         back = featurestore.open_bundle(out)
         assert json.loads((out / "manifest.json").read_text())["chosen"] == {"where": where, "ids": 4, "limit": 2}
         assert back.ids.tolist() == back.groups.tolist() == [123, 110]
+    elif form == "delta":
+        assert polars.scan_delta(str(out / "counting")).collect()["ImgId"].to_list() == [123, 110]
     elif form == "npz":
         assert np.load(out)["ids"].tolist() == [123, 110]
     elif form == "npy":
