@@ -1,7 +1,6 @@
 """A query makes the views that it names, with what they stand on, and no other; what shows the catalog makes all."""
 
 import itertools
-import json
 from pathlib import Path
 
 import duckdb
@@ -9,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support import Collection, CountingBackbone
+from support import Collection, CountingBackbone, edit_record
 
 from featurestore import FeatureStore
 from featurestore.catalog import scans
@@ -59,10 +58,7 @@ def lazy(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 def edit(store: FeatureStore, views: dict[str, str]) -> None:
     """Put views into the record of the state."""
-    path = store.path / "state.json"
-    record = json.loads(path.read_text("utf-8"))
-    record.pop("id", None)
-    path.write_text(json.dumps(record | {"views": views}), "utf-8")
+    edit_record(store.path / "state.json", views=views)
     store.refresh()
 
 
@@ -205,7 +201,7 @@ def test_a_damaged_part_of_any_type_leaves_the_rest(lazy: FeatureStore) -> None:
     }
     lazy.append({"odd": pa.table({name: pa.array([None], kind) for name, kind in kinds.items()})})
     (part,) = lazy.layout.parts("odd")
-    path = scans.part_file(lazy.path, "odd", part)
+    path = lazy.path / part.path
     content = path.read_bytes()
     path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     with pytest.raises(QueryError, match="a part of odd is damaged, see `featurestore verify`"):

@@ -1,13 +1,12 @@
 """A user's view, in a store that somebody else wrote, reads nothing but the store: no file, setting or catalog."""
 
-import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import Collection, CountingBackbone
+from support import Collection, CountingBackbone, edit_record
 
 from featurestore import FeatureStore
 from featurestore.catalog import maker, snapshots, views
@@ -141,10 +140,9 @@ class Attacked:
 
     def put(self, found: dict[str, str]) -> FeatureStore:
         """The store with ``found`` as its views, as somebody else may have written it."""
-        record = json.loads(self.clean)
-        del record["id"]
-        record["views"] = {name: self.filled(query) for name, query in found.items()}
-        (self.store.path / "state.json").write_text(json.dumps(record), "utf-8")
+        path = self.store.path / "state.json"
+        path.write_text(self.clean, "utf-8")
+        edit_record(path, views={name: self.filled(query) for name, query in found.items()})
         return FeatureStore(self.store.path)
 
     def told(self, action: Callable[[], object]) -> str:
