@@ -75,7 +75,7 @@ def test_several_backbones_and_no_rows(store: FeatureStore, features: Features, 
     both = store.features(["other", "counting"], view="images_usable", columns=["ImgName"])
     write_bundle(store, both, tmp_path / "both", view="images_usable")
     same(open_bundle(tmp_path / "both"), both)
-    store.query("CREATE VIEW nobody AS SELECT ImgId, Genre1, ImgId AS duplicate_group FROM collection WHERE ImgId < 0")
+    store.create_view("nobody", "SELECT ImgId, Genre1, ImgId AS duplicate_group FROM collection WHERE ImgId < 0")
     empty = store.features("counting", view="nobody", label="Genre1")
     write_bundle(store, empty, tmp_path / "empty", view="nobody")
     same(open_bundle(tmp_path / "empty"), empty)

@@ -1,13 +1,14 @@
 """What user SQL may do, and the many ways in which it may not do more."""
 
 import os
+import shutil
 import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from support import CountingBackbone
+from support import CountingBackbone, edit_record
 
 from featurestore import FeatureStore
 from featurestore.catalog import sandbox
@@ -251,15 +252,8 @@ def test_a_view_reads_no_file_by_the_name_of_its_parts(shared: FeatureStore) -> 
 
 
 def test_a_state_edited_by_hand_runs_no_code(tmp_path: Path, shared: FeatureStore) -> None:
-    import json
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(shared.path, copy)
-    state = json.loads((copy / "state.json").read_text())
-    del state["id"]
-    state["views"] = {"evil": f"SELECT 1; COPY (SELECT 1) TO '{tmp_path}/evil.csv'"}
-    (copy / "state.json").write_text(json.dumps(state))
+    copy = shutil.copytree(shared.path, tmp_path / "copy")
+    edit_record(copy / "state.json", views={"evil": f"SELECT 1; COPY (SELECT 1) TO '{tmp_path}/evil.csv'"})
     with pytest.raises(QueryError, match="only SELECT"):
         FeatureStore(copy).sql("FROM evil")
     assert not (tmp_path / "evil.csv").exists()
