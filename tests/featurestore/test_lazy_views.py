@@ -1,7 +1,7 @@
 """A query makes the views that it names, with what they stand on, and no other; what shows the catalog makes all."""
 
 import itertools
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -13,8 +13,8 @@ from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore
 from featurestore.catalog import scans
-from featurestore.catalog.connection import write_shell_file
 from featurestore.catalog.definitions import FUNCTIONS, OF_BACKBONE, TABLE_MACROS
+from featurestore.catalog.shell_file import write_shell_file
 from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import own_views
@@ -59,10 +59,7 @@ def lazy(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 def edit(store: FeatureStore, views: dict[str, str]) -> None:
     """Put views into the record of the state."""
-    path = store.path / "state.json"
-    record = json.loads(path.read_text("utf-8"))
-    record.pop("id", None)
-    path.write_text(json.dumps(record | {"views": views}), "utf-8")
+    (store.path / "state.json").write_bytes(replace(store.refresh().state, views=views).to_record())
     store.refresh()
 
 
@@ -98,7 +95,7 @@ def test_the_first_answer_reads_nothing_of_other_tables(lazy: FeatureStore, monk
     assert lazy.sql("SELECT 1 AS one")["one"][0].as_py() == 1
     assert asked == []
     lazy.sql("FROM notes")
-    assert set(asked) == {"parts ('notes',)", "schema ('notes',)"}
+    assert set(asked) == {"parts ('notes',)"}
     asked.clear()
     lazy.sql("FROM embeddings_twin")
     assert {"dim ('twin',)", "embedding_parts ('twin',)"} <= set(asked)
@@ -205,7 +202,7 @@ def test_a_damaged_part_of_any_type_leaves_the_rest(lazy: FeatureStore) -> None:
     }
     lazy.append({"odd": pa.table({name: pa.array([None], kind) for name, kind in kinds.items()})})
     (part,) = lazy.layout.parts("odd")
-    path = scans.part_file(lazy.path, "odd", part)
+    path = scans.part_file(lazy.path, part)
     content = path.read_bytes()
     path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     with pytest.raises(QueryError, match="a part of odd is damaged, see `featurestore verify`"):
