@@ -9,6 +9,7 @@ import stat
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
 MEGABYTE = 1 << 20
+SYNCED_AT_ONCE = 8
 # How long a named pipe may have nobody at its other end.
 PIPE_SECONDS, PAUSE = 3.0, 0.02
 # A format and the endings of its files, the usual one first; without any, the format is a folder.
@@ -145,29 +147,62 @@ def file_hash(path: Path) -> str:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file to write, which takes the name ``path`` when the block ends without an error.
 
     A reader, or a crash, sees the old file or the new one, never a mix; when the block has ended, the new one is on
     disk. Its folder must be there: see `make_folder`.
+
+    Parameters
+    ----------
+    sync
+        False for a file that may be lost, or be empty, after a power cut: then nothing waits for the disk.
     """
+    with _renamed(path, sync=sync) as file:
+        yield file
+    if sync:
+        sync_folder(path.parent)
+
+
+def write_atomic(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write ``content`` to ``path`` as `atomic_file` does."""
+    with atomic_file(path, sync=sync) as file:
+        file.write(content)
+
+
+def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into ``folder`` by their names; when it returns, all are on disk, each whole before it has its name.
+
+    They are synced at once: a file system answers several that wait for it in the time of one.
+    """
+
+    def write(name: str) -> None:
+        with _renamed(folder / name, sync=True) as file:
+            file.write(contents[name])
+
+    if len(contents) == 1:
+        write(*contents)
+    elif contents:
+        with ThreadPoolExecutor(min(len(contents), SYNCED_AT_ONCE)) as pool:
+            list(pool.map(write, contents))
+    if contents:
+        sync_folder(folder)
+
+
+@contextmanager
+def _renamed(path: Path, *, sync: bool) -> Iterator[IO[bytes]]:
+    """`atomic_file`, but the new name itself may not be on disk yet."""
     temporary = _beside(path, "new")
     try:
         with temporary.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         with suppress(OSError):  # it has its name by now, or could not be made
             temporary.unlink()
-    sync_folder(path.parent)
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` as `atomic_file` does."""
-    with atomic_file(path) as file:
-        file.write(content)
 
 
 @contextmanager

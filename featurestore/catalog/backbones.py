@@ -6,13 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.catalog.commit import Commit, read_whole
+from featurestore.catalog.commit import Commit
 from featurestore.catalog.views import failing
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import InputError, IntegrityError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import check_identifier, embeddings_key, nearest
-from featurestore.storage.schemas import CORE_TABLES
 from featurestore.storage.state import State, read_state
 
 # Tables whose rows say of which backbone they are.
@@ -125,8 +124,7 @@ def _refuse_failing_views(writer: Writer, name: str, trial: State, what: str) ->
 
 def _change_rows(commit: Commit, table: str, name: str, change: Callable[[pa.Table, pa.Array], pa.Table]) -> None:
     """Write the rows of ``table`` anew, those of the backbone ``name`` as ``change`` has them."""
-    rows = [read_whole(commit.root, part) for part in commit.parts(table)]
-    found = pa.concat_tables([CORE_TABLES[table].empty_table(), *rows])
+    found = commit.rows(table)
     of_it = pc.equal(found["backbone"], name)
     if pc.any(of_it).as_py():
         commit.replace(table, change(found, of_it).combine_chunks())

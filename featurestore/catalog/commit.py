@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from featurestore.errors import IntegrityError
 from featurestore.files import write_atomic
 from featurestore.storage.layout import Layout
-from featurestore.storage.manifest import Manifest, write_manifest
+from featurestore.storage.manifest import Manifest, write_manifests
 from featurestore.storage.names import check_names, inside, revision_of, well_named
 from featurestore.storage.parts import Part, check_part, read_part, write_part
 from featurestore.storage.schemas import CORE_TABLES
@@ -44,6 +44,11 @@ class Commit:
         if table in self._manifests:
             return list(self._manifests[table].parts)
         return [] if table in self._gone else self._layout.parts(table)
+
+    def rows(self, table: str) -> pa.Table:
+        """All rows of ``table``, one of the store's own, with the changes made so far; raises as `check_part`."""
+        parts = [read_whole(self.root, part) for part in self.parts(table)]
+        return pa.concat_tables([CORE_TABLES[table].empty_table(), *parts])
 
     def replace(self, table: str, rows: pa.Table) -> None:
         """Make ``rows`` the whole of ``table``; where they are that already, whole and unharmed, nothing is written."""
@@ -126,8 +131,8 @@ class Commit:
                     f"{self.root / part.path} was removed before it was published, and nothing of this commit is "
                     "stored: run the command again"
                 )
-        for table, manifest in self._manifests.items():
-            tables[table] = write_manifest(self.root, self._merged(table, manifest))
+        merged = {table: self._merged(table, manifest) for table, manifest in self._manifests.items()}
+        tables |= write_manifests(self.root, merged)
         changes: Mapping[str, Mapping[str, object]] = {
             "tables": tables,
             "revisions": self._revisions,

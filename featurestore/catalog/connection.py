@@ -1,23 +1,14 @@
-"""DuckDB: opens it, runs a query, and writes the file for its shell; it stores nothing itself."""
+"""DuckDB: opens it and runs a query; it stores nothing itself."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
 
-from featurestore.catalog.definitions import define
 from featurestore.catalog.duckdb_errors import words
-from featurestore.catalog.maker import ViewMaker
 from featurestore.catalog.sandbox import confine, lock_down
 from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.layout import Layout
-from featurestore.storage.names import quote_text
-
-SHELL_FILE = "store.duckdb"
 
 
 def connect(layout: Layout, root: Path, *, locked: bool = False) -> duckdb.DuckDBPyConnection:
@@ -47,57 +38,6 @@ def connect(layout: Layout, root: Path, *, locked: bool = False) -> duckdb.DuckD
         connection.close()
         raise IntegrityError(f"the store {str(root)!r} can't be read ({words(error)}): rename its folder") from error
     return connection
-
-
-def write_shell_file(layout: Layout, root: Path) -> None:
-    """Write ``store.duckdb``: the store's views for the ``duckdb`` shell started in ``root``; disposable.
-
-    It has no views of users: a shell has no fences, and opens files that somebody else may have written.
-    It is made anew and renamed into place, so nobody who has the old one open is disturbed.
-    """
-    temporary = root / f".{SHELL_FILE}.{os.getpid()}.tmp"
-    log = temporary.with_name(f"{temporary.name}.wal")
-    for path in (temporary, log):  # a log without its file would be replayed into the new one
-        path.unlink(missing_ok=True)
-    try:
-        with (
-            _without_comma(root.resolve()) as folder,
-            duckdb.connect(str(temporary), config={"default_block_size": 16_384}) as connection,
-        ):
-            # The views name parts relative to the folder the shell is started in; here that is somewhere else.
-            connection.execute(f"SET file_search_path = {quote_text(str(folder))}")
-            _create_at_once(connection, layout)
-            # Closing does it too, but keeps silent when the disk refuses: a file without views would take the place.
-            connection.execute("CHECKPOINT")
-        os.replace(temporary, root / SHELL_FILE)
-    finally:
-        for path in (temporary, log):
-            path.unlink(missing_ok=True)
-
-
-def _create_at_once(connection: duckdb.DuckDBPyConnection, layout: Layout) -> None:
-    """All views in one transaction: else each is synced to disk by itself, half a second a commit on a busy disk."""
-    definitions = define(layout, users=False)
-    connection.execute("BEGIN")
-    try:
-        ViewMaker(connection, definitions, None).make_all()
-    except duckdb.TransactionException:  # a damaged part ended the transaction; one by one its view can say so
-        connection.execute("ROLLBACK")
-        ViewMaker(connection, definitions, None).make_all()
-        return
-    connection.execute("COMMIT")
-
-
-@contextmanager
-def _without_comma(folder: Path) -> Iterator[Path]:
-    """``folder``, or a link to it: to DuckDB, a comma in a search path is the end of one and the start of another."""
-    if "," not in str(folder):
-        yield folder
-        return
-    with TemporaryDirectory() as place:
-        link = Path(place, "store")
-        link.symlink_to(folder, target_is_directory=True)
-        yield link
 
 
 def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> pa.Table:

@@ -15,6 +15,8 @@ from featurestore.storage.names import own_views, quote_name, well_named
 FUNCTIONS = {"cosine": "a, b", "euclidean": "a, b", "inner_product": "a, b"}
 TABLE_MACROS = {"labeled_top": "n"}
 OF_BACKBONE = {"similar": "img_id, k"}
+# What a view is created with that is not looked at before it is used; DuckDB 1.4 does not know it.
+DEFERRED = "WITH (DEFER_BINDING)"
 
 
 class Key(NamedTuple):
@@ -64,12 +66,12 @@ class Definitions:
         return _filled(_read(file), {**self.layout.state.settings, "embed_dim": 1})
 
 
-def define(layout: Layout, *, users: bool = True) -> Definitions:
-    """The definitions of ``layout``; it reads no part and no file."""
-    state = layout.state
+def define(layout: Layout, *, users: bool = True, deferred: bool = False) -> Definitions:
+    """The definitions of ``layout``, with its ``users``' views, the store's own ``deferred``; it reads no part."""
+    state, option = layout.state, f" {DEFERRED}" if deferred else ""
     own: dict[Key, Own | TableScan] = {Key("view", table): TableScan(table) for table in layout.tables}
     for name in own_views():
-        own[Key("view", name)] = Own(f"VIEW {name} AS", f"views/{name}.sql")
+        own[Key("view", name)] = Own(f"VIEW {name}{option} AS", f"views/{name}.sql")
     for name, parameters in FUNCTIONS.items():
         own[Key("macro", name)] = Own(f"MACRO {name}({parameters}) AS", f"macros/{name}.sql", is_query=False)
     for name, parameters in TABLE_MACROS.items():
@@ -77,7 +79,7 @@ def define(layout: Layout, *, users: bool = True) -> Definitions:
     for backbone in state.revisions:
         own[Key("view", f"_parts_{backbone}")] = TableScan(EMBEDDINGS, backbone)
         for what in ("embeddings", "labeled"):
-            head = f"VIEW {quote_name(f'{what}_{backbone}')} AS"
+            head = f"VIEW {quote_name(f'{what}_{backbone}')}{option} AS"
             own[Key("view", f"{what}_{backbone}")] = Own(head, f"backbone/{what}.sql", backbone)
         for what, parameters in OF_BACKBONE.items():
             head = f"MACRO {quote_name(f'{what}_{backbone}')}({parameters}) AS TABLE"

@@ -44,16 +44,31 @@ def create_scan(
         The store's folder. None for paths relative to it: then no part is compared with its checksum.
     """
     try:
-        groups = _groups(scan, layout)
         if root is not None:
-            _check(layout, [part for _, parts in groups for part in parts])
-        empty = f"SELECT {_columns('NULL', _columns_of(scan, layout))} WHERE false"
-        select = _select(groups, root or Path()) or empty
+            _check(layout, [part for _, parts in _groups(scan, layout) for part in parts])
+        select = select_rows(scan, layout, root or Path()) or select_none(scan, layout)
         connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {select}")
     except (duckdb.Error, IntegrityError, OSError) as error:
         why = quote_text(f"a part of {scan.table} is damaged, see `featurestore verify`: {words(error)}")
         schema = _columns_or_none(scan, layout)
         connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {_failing(schema, why)}")
+
+
+def select_none(scan: TableScan, layout: Layout) -> str:
+    """A SELECT with the columns of ``scan`` and no row."""
+    return f"SELECT {_columns('NULL', _columns_of(scan, layout))} WHERE false"
+
+
+def select_rows(scan: TableScan, layout: Layout, root: Path) -> str:
+    """The SELECT of the rows of ``scan``, whose parts lie below ``root``; empty where there are no parts."""
+    # The values come from the state, not from the path, as DuckDB reads it: a folder above may be called `backbone=x`.
+    return " UNION ALL ".join(
+        f"SELECT *{''.join(f', {quote_text(value)} AS {quote_name(column)}' for column, value in values.items())} "
+        f"FROM read_parquet([{', '.join(quote_text(str(part_file(root, part))) for part in parts)}], "
+        f"hive_partitioning = false{', filename = ' + quote_text('part') if values else ''})"
+        for values, parts in _groups(scan, layout)
+        if parts
+    )
 
 
 def _groups(scan: TableScan, layout: Layout) -> list[tuple[dict[str, str], list[Part]]]:
@@ -88,18 +103,6 @@ def _check(layout: Layout, parts: Sequence[Part]) -> None:
     if sum(part.size_bytes for part in parts) <= CHECKED_BYTES:
         for part in parts:
             check_once(part, layout.root)
-
-
-def _select(groups: Sequence[tuple[dict[str, str], list[Part]]], root: Path) -> str:
-    """The SELECT of the rows; empty where there are no parts."""
-    # The values come from the state, not from the path, as DuckDB reads it: a folder above may be called `backbone=x`.
-    return " UNION ALL ".join(
-        f"SELECT *{''.join(f', {quote_text(value)} AS {quote_name(column)}' for column, value in values.items())} "
-        f"FROM read_parquet([{', '.join(quote_text(str(part_file(root, part))) for part in parts)}], "
-        f"hive_partitioning = false{', filename = ' + quote_text('part') if values else ''})"
-        for values, parts in groups
-        if parts
-    )
 
 
 def _failing(schema: pa.Schema, why: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from featurestore.catalog.commit import Commit
-from featurestore.catalog.connection import SHELL_FILE, write_shell_file
+from featurestore.catalog.shell_file import SHELL_FILE, write_shell_file
 from featurestore.errors import InputError, StoreError, StoreNotFound, in_one_line
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE, locked, replaced

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.commit import Commit
-from featurestore.storage.parts import read_part
-from featurestore.storage.schemas import BACKBONES, EXTRACTIONS
+from featurestore.storage.schemas import CORE_TABLES
+
+# The tables that `record` adds to.
+RECORDED_IN = ("backbones", "extractions")
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,28 @@ def extraction_of(spec: BackboneSpec) -> Extraction:
 
 
 def record(commit: Commit, spec: BackboneSpec, extractions: Iterable[Extraction]) -> None:
-    """Add the row of ``spec`` and those of ``extractions``, each unless it is there."""
-    known = {(row["backbone"], row["revision"]) for row in _rows(commit, "backbones", "backbone", "revision")}
-    if (spec.name, spec.revision) not in known:
-        commit.append("backbones", pa.Table.from_pylist([_backbone(spec)], schema=BACKBONES))
-    known = {(row["backbone"], row["extraction"]) for row in _rows(commit, "extractions", "backbone", "extraction")}
+    """Add the row of ``spec`` and those of ``extractions``, each unless it is there.
+
+    Both tables are short and get a row a revision: they stay one part, else each commit would open as many files.
+    """
+    _add(commit, "backbones", ("backbone", "revision"), [_backbone(spec)])
     rows = [
         {"extraction": extraction.id, "backbone": spec.name, "at": datetime.now(UTC), **asdict(extraction)}
         for extraction in extractions
-        if (spec.name, extraction.id) not in known
     ]
-    if rows:
-        commit.append("extractions", pa.Table.from_pylist(rows, schema=EXTRACTIONS))
+    _add(commit, "extractions", ("backbone", "extraction"), rows)
+
+
+def _add(commit: Commit, table: str, key: Sequence[str], rows: Sequence[dict[str, object]]) -> None:
+    """Add those of ``rows`` to ``table`` that no row there has the ``key`` of."""
+    if not rows:
+        return
+    stored = commit.rows(table)
+    known = {tuple(row.values()) for row in stored.select(key).to_pylist()}
+    new = [row for row in rows if tuple(row[name] for name in key) not in known]
+    if new:
+        added = pa.Table.from_pylist(new, schema=CORE_TABLES[table])
+        commit.replace(table, pa.concat_tables([stored, added]).combine_chunks())
 
 
 def _backbone(spec: BackboneSpec) -> dict[str, object]:
@@ -71,8 +83,3 @@ def _backbone(spec: BackboneSpec) -> dict[str, object]:
         "options": json.dumps(dict(spec.options), sort_keys=True),
         "libraries": json.dumps(dict(spec.libraries), sort_keys=True),
     }
-
-
-def _rows(commit: Commit, table: str, *columns: str) -> Iterator[dict[str, object]]:
-    for part in commit.parts(table):
-        yield from read_part(commit.root / part.path, list(columns)).to_pylist()

@@ -14,7 +14,7 @@ from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.embedding.assembly import Shard
 from featurestore.embedding.plan import KEY, EmbedPlan, pairs
-from featurestore.embedding.provenance import Extraction, record
+from featurestore.embedding.provenance import RECORDED_IN, Extraction, record
 from featurestore.embedding.staging import Run, lost
 from featurestore.errors import IntegrityError, StoreLocked, reason
 from featurestore.files import make_folder, sync_folder
@@ -124,7 +124,8 @@ class Publisher:
         for part in parts:
             _check_bytes(plan.root, part)
         if parts:  # before the lock is taken, as all that waits for the disk and can be done so
-            make_folder(inside(plan.root, plan.root / embeddings_key(plan.spec.name, plan.spec.revision)))
+            for table in (embeddings_key(plan.spec.name, plan.spec.revision), *RECORDED_IN):
+                make_folder(inside(plan.root, plan.root / table))
         known = self._mine | {part.path for part in plan.parts}
         new = [] if self._mine else self.run.extractions.values()
         with open_writer(plan.root, wait_seconds=wait_seconds, purpose=self.purpose, renew=last) as writer:

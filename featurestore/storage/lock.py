@@ -38,7 +38,7 @@ def locked(root: Path, *, wait_seconds: float, purpose: str) -> Iterator[Callabl
     handle, lock = _acquire(root, wait_seconds)
     try:
         record = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": time.ctime()}
-        write_atomic(root / HOLDER_FILE, json.dumps(record).encode())
+        write_atomic(root / HOLDER_FILE, json.dumps(record).encode(), sync=False)  # after a power cut nobody holds it
         yield lambda: _is_file_of(root, handle)
     finally:
         if _is_file_of(root, handle):  # else the record there is another's

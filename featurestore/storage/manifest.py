@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from featurestore.errors import IntegrityError, reason
-from featurestore.files import make_folder, write_atomic
+from featurestore.files import make_folder, write_all
 from featurestore.storage.names import RECORDED, check_recorded, revision_of
 from featurestore.storage.objects import Objects, objects_of
 from featurestore.storage.parts import HASH_DIGITS, Part
@@ -55,14 +55,13 @@ def manifest_path(name: str) -> str:
     return f"{FOLDER}/{name}.json"
 
 
-def write_manifest(root: Path, manifest: Manifest) -> str:
-    """Put ``manifest`` into the store in ``root``, anew where it is there already, and return its hash."""
-    content = manifest.to_json()
-    name = hashlib.sha256(content).hexdigest()
-    path = root / manifest_path(name)
-    make_folder(path.parent)
-    write_atomic(path, content)
-    return name
+def write_manifests(root: Path, manifests: Mapping[str, Manifest]) -> dict[str, str]:
+    """Put ``manifests`` into the store in ``root``, anew where they are there already; returns the hash of each."""
+    contents = {table: manifest.to_json() for table, manifest in manifests.items()}
+    names = {table: hashlib.sha256(content).hexdigest() for table, content in contents.items()}
+    make_folder(root / FOLDER)
+    write_all(root / FOLDER, {f"{names[table]}.json": content for table, content in contents.items()})
+    return names
 
 
 def read_manifest(place: Path | Objects, table: str, name: str) -> Manifest:

@@ -61,7 +61,8 @@ class State:
     @property
     def id(self) -> str:
         """``NUMBER-HASH``: names this state in lineage; equal content has an equal id in every store."""
-        content = {name: value for name, value in asdict(self).items() if name not in RANDOM}
+        # Not `asdict`: it copies every name of every table, and each look at the record asks for the id.
+        content = {name: value for name, value in vars(self).items() if name not in RANDOM}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return f"{self.number}-{digest[:12]}"
 

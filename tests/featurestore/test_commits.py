@@ -118,7 +118,7 @@ class Crash(BaseException):
     """What no handler expects."""
 
 
-STEPS = ["write_part", "publish", "write_manifest", "after the manifests", "write_atomic", "none"]
+STEPS = ["write_part", "publish", "write_manifests", "after the manifests", "write_atomic", "none"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -144,7 +144,7 @@ def test_a_crash_leaves_files_that_nobody_names_and_nothing_else(
 
 def _commit_and_crash(store: FeatureStore, step: str, patch: pytest.MonkeyPatch) -> None:
     with open_writer(store.path) as writer, writer.commit() as commit:
-        if step in ("write_part", "write_manifest", "write_atomic"):
+        if step in ("write_part", "write_manifests", "write_atomic"):
             patch.setattr(commits, step, _crash)
         commit.append("notes", ROW)
         commit.append("more", ROW)

@@ -91,7 +91,7 @@ def test_a_commit_stands_though_the_shells_database_cannot_be_written(
     assert store.sql("SELECT x FROM notes")["x"].to_pylist() == [1]
 
 
-@pytest.mark.parametrize("step", ["write_part", "write_manifest", "write_atomic"])
+@pytest.mark.parametrize("step", ["write_part", "write_manifests", "write_atomic"])
 def test_a_full_disk_is_one_sentence_and_the_state_stays(
     store: FeatureStore, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

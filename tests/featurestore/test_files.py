@@ -1,5 +1,6 @@
 """What only looks like a file never blocks and never fills the memory, whoever named it."""
 
+import errno
 import gzip
 import io
 import os
@@ -259,6 +260,41 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(os, "replace", note_replace)
     return found
+
+
+def test_several_files_are_whole_and_on_disk_and_their_folder_is_synced_once(tmp_path: Path, steps: list[str]) -> None:
+    (tmp_path / "1").write_bytes(b"old")
+    files.write_all(tmp_path, {str(place): bytes([place]) for place in range(20)})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {str(n): bytes([n]) for n in range(20)}
+    assert steps[-1] == f"fsync {tmp_path.name}"
+    assert steps.count(steps[-1]) == 1
+    for place in range(20):
+        (synced,) = (at for at, step in enumerate(steps) if step.startswith(f"fsync .{place}.new."))
+        assert synced < steps.index(f"rename to {place}")
+    files.write_all(tmp_path, {})
+    assert len(steps) == 41
+
+
+def test_when_one_of_several_files_can_not_be_written_none_is_left_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def full(handle: int) -> None:
+        if "/.b." in os.readlink(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_all(tmp_path, {"a": b"1", "b": b"2"})
+    assert {path.name for path in tmp_path.iterdir()} <= {"a"}
+
+
+def test_a_file_that_may_be_lost_waits_for_no_disk(tmp_path: Path, steps: list[str]) -> None:
+    files.write_atomic(tmp_path / "x", b"new", sync=False)
+    assert (tmp_path / "x").read_bytes() == b"new"
+    assert steps == ["rename to x"]
 
 
 def test_a_file_appears_when_it_is_whole_and_on_disk(tmp_path: Path, steps: list[str]) -> None:

@@ -12,8 +12,8 @@ from support import Collection, CountingBackbone, edit_record
 
 from featurestore import FeatureStore
 from featurestore.catalog import scans
-from featurestore.catalog.connection import write_shell_file
 from featurestore.catalog.definitions import FUNCTIONS, OF_BACKBONE, TABLE_MACROS
+from featurestore.catalog.shell_file import write_shell_file
 from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import own_views
@@ -94,7 +94,7 @@ def test_the_first_answer_reads_nothing_of_other_tables(lazy: FeatureStore, monk
     assert lazy.sql("SELECT 1 AS one")["one"][0].as_py() == 1
     assert asked == []
     lazy.sql("FROM notes")
-    assert set(asked) == {"parts ('notes',)", "schema ('notes',)"}
+    assert set(asked) == {"parts ('notes',)"}
     asked.clear()
     lazy.sql("FROM embeddings_twin")
     assert {"dim ('twin',)", "embedding_parts ('twin',)"} <= set(asked)

@@ -17,7 +17,7 @@ from featurestore.catalog import maintenance
 from featurestore.catalog.repair import repair
 from featurestore.errors import FeatureStoreError, IntegrityError
 from featurestore.storage.layout import Layout
-from featurestore.storage.manifest import Manifest, read_manifest, write_manifest
+from featurestore.storage.manifest import Manifest, read_manifest, write_manifests
 from featurestore.storage.parts import Part
 
 HUGE = 2**70
@@ -200,8 +200,13 @@ def test_a_table_that_is_a_link_to_another_store_is_not_written(embedded: Featur
 def test_a_manifest_reads_back_and_is_named_by_its_bytes(tmp_path: Path) -> None:
     parts = (Part(NAME, 3, 700, HASH, 1, 9), Part(NAME, 3, 700, HASH, None, None), Part(NAME, 3, 700, HASH, 1, 9))
     manifest = Manifest(pa.schema([pa.field("x", pa.list_(pa.decimal128(10, 2)), nullable=False)]), parts)
-    name = write_manifest(tmp_path, manifest)
+    other = Manifest(manifest.schema, parts[::-1][:2])
+    names = write_manifests(tmp_path, {"notes": manifest, "same": manifest, "other": other})
+    name = names["notes"]
+    assert names == {"notes": name, "same": name, "other": names["other"]}
+    assert names["other"] != name
+    assert write_manifests(tmp_path, {"notes": manifest}) == {"notes": name}
     assert read_manifest(tmp_path, "notes", name) == manifest
-    assert write_manifest(tmp_path, manifest) == name
-    assert write_manifest(tmp_path, Manifest(manifest.schema, parts[::-1][:2])) != name
+    assert read_manifest(tmp_path, "notes", names["other"]) == other
+    assert {path.name for path in (tmp_path / "manifests").iterdir()} == {f"{name}.json", f"{names['other']}.json"}
     assert json.loads((tmp_path / "manifests" / f"{name}.json").read_text())["parts"][0][:2] == [NAME, 3]
