@@ -1,22 +1,22 @@
-"""What the name of a file promises: the format that its ending stands for, so that no file holds another."""
+"""Derives a file's format from the suffix of its name, and refuses a suffix of another format; it opens no file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from featurestore.errors import InputError
 
-# A format and the endings of its files, the usual one first; without any, the format is a folder.
+# A format and the suffixes of its files, the usual one first; a format without suffixes is a folder.
 Suffixes = Mapping[str, Sequence[str]]
 PAGE: Suffixes = {"html": (".html", ".htm")}
 
 
 def format_of(path: Path, form: str | None, suffixes: Suffixes) -> str:
-    """The format to write to ``path``: ``form`` where it is given, else by the ending, else the first of ``suffixes``.
+    """The format to write to ``path``: ``form`` if given, else by the suffix, else the first of ``suffixes``.
 
     Raises
     ------
     InputError
-        When the ending is that of another format than ``form``, or of none. A name without one fits every format.
+        When the suffix belongs to another format than ``form``, or to none. A name without a suffix fits every format.
     """
     name = path.name.lower()
     promised = [one for one, endings in suffixes.items() if name.endswith(tuple(endings))]
