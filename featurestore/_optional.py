@@ -1,4 +1,4 @@
-"""Imports what the core install does not bring, and says in one sentence how to get it."""
+"""Imports optional dependencies; for one that is not installed it raises an error that says how to install it."""
 
 import importlib
 import sys
@@ -6,17 +6,17 @@ from types import ModuleType
 
 from featurestore.errors import MissingExtra
 
-# What has no wheels from some Python on, and the last one that has: the markers of pyproject.toml say the same.
+# Packages without wheels for newer Pythons, and the last Python they support; must agree with pyproject.toml's markers.
 LAST_PYTHON = {"tensorflow": (3, 13), "tensorflow_hub": (3, 13)}
 
 
 def import_extra(module: str, extra: str, *, needed_by: str, instead: str = "") -> ModuleType:
-    """Import ``module``, which comes with the extra ``extra``; ``instead`` names what works without it.
+    """Import ``module``, which the extra ``extra`` installs; ``instead`` names an alternative that works without it.
 
     Raises
     ------
     MissingExtra
-        When it is not installed: what needed it and the pip command that installs it, or the Pythons that have it.
+        When it is not installed. The message says what needs it, and which pip command or Python version provides it.
     """
     try:
         return importlib.import_module(module)
@@ -28,7 +28,7 @@ def import_extra(module: str, extra: str, *, needed_by: str, instead: str = "") 
                 f"{needed_by} needs the package {module!r}, which has no wheels for Python {here}: "
                 f"use Python 3.11 to {newest}" + (f", or {instead}" if instead else "")
             ) from error
-        # A module that is there but misses a piece of its own is another fault: say which piece.
+        # The module may be installed while one of its own dependencies is missing: then name that one.
         missing = error.name or module
         raise MissingExtra(
             f"{needed_by} needs the package {missing!r}, which is not installed: pip install 'featurestore[{extra}]'"

@@ -1,7 +1,7 @@
-"""Plain numbers between Arrow and NumPy by ways that don't load pandas; values of other types are not its business.
+"""Converts numbers and booleans between Arrow and NumPy without loading pandas; it handles no other types.
 
-pyarrow imports pandas, where it is installed, in `pa.array`, `pa.scalar` and `to_numpy`: a quarter of a second and
-40 MB in every process that pulls.
+Where pandas is installed, pyarrow imports it in `pa.array`, `pa.scalar` and `to_numpy`: a quarter of a second and
+40 MB in every process that reads vectors.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray:
-    """The values of a column of numbers or booleans that has no nulls; read-only, shared where it is one chunk."""
+    """The values ``(n,)`` of a numeric or boolean column without nulls; read-only, not copied where it is one chunk."""
     if pa.types.is_boolean(column.type):
         return to_numpy(pc.cast(column, pa.uint8())).view(np.bool_)
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
@@ -22,12 +22,12 @@ def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray:
 
 
 def from_numpy(values: NDArray) -> pa.Array:
-    """A one-dimensional array of numbers (shared) or booleans (packed)."""
+    """A one-dimensional array as an Arrow array: numbers share memory with ``values``, booleans are packed."""
     kind = pa.from_numpy_dtype(values.dtype)
     packed = np.packbits(values, bitorder="little") if values.dtype == np.bool_ else np.ascontiguousarray(values)
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(packed)])
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    """The column as one array; pyarrow's own `combine_chunks` copies one that is a single chunk already."""
+    """The column as one array; unlike pyarrow's `combine_chunks` it does not copy a column of a single chunk."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

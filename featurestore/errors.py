@@ -1,35 +1,35 @@
-"""Every error that this package raises on purpose; none of them needs a traceback to be understood.
+"""Defines the errors that this package raises on purpose; each can be understood without a traceback.
 
     FeatureStoreError
     ├── InputError            a file, folder or argument given by the user is not what was expected
     │   ├── MetadataError     the metadata file
     │   ├── ImageError        one image: becomes a quarantine row, never stops a run
-    │   └── EmbeddingError    a vector that is NaN, of the wrong length, or belongs to no image
-    ├── BackboneError         a backbone that is unknown, lacks its weights or answers with the wrong shape
+    │   └── EmbeddingError    a vector that is NaN, of the wrong length, or without an image
+    ├── BackboneError         a backbone that is unknown, lacks its weights or returns the wrong shape
     ├── StoreError            the store itself
     │   ├── StoreNotFound     there is no store at that path
     │   ├── StoreLocked       another process is writing
-    │   └── IntegrityError    bytes on disk are not the bytes that were written
+    │   └── IntegrityError    bytes on disk are not those that were written
     ├── QueryError            user SQL that can't be run
     └── MissingExtra          an optional dependency that is not installed
 
-The message is one sentence: what was got, what was expected, what to do. It may quote bytes that somebody else chose
-(a file name, a field of a table), so it is shown without line breaks and without anything that moves a cursor.
+The message is one sentence: what was got, what was expected, what to do. It may quote untrusted text (a file name, a
+field of a table), so it is shown without line breaks and control characters.
 """
 
 from featurestore.terminal import visible
 
-# Bytes of a message; of a longer one the middle is left out, because what to do stands at its end.
+# Maximum bytes of a message; the middle of a longer one is cut, because what to do is at its end.
 LONGEST = 1900
 
 
 class FeatureStoreError(Exception):
-    """Root of the tree; the command line prints it in one line and exits with 1."""
+    """Base class of all errors; the command line prints it in one line and exits with 1."""
 
     def __str__(self) -> str:
         """The message in one line; what can't be printed is escaped."""
         text = super().__str__()
-        if len(text) > LONGEST:  # before it is escaped, which takes a second for ten million letters
+        if len(text) > LONGEST:  # before escaping, which takes a second for ten million characters
             text = f"{text[:LONGEST]} … {text[-LONGEST:]}"
         content = visible(text, spaces=False).encode()
         if len(content) <= LONGEST:
@@ -39,16 +39,16 @@ class FeatureStoreError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """The first line of somebody else's error, or its type where it says nothing, or fails to."""
+    """The first line of a third-party error's message, or its type if there is no message."""
     try:
         lines = str(error).strip().splitlines()
-    except Exception:  # a class of somebody else's may do anything there
+    except Exception:  # a third-party `__str__` may raise anything
         lines = []
     return lines[0] if lines else type(error).__name__
 
 
 def in_one_line(error: Exception) -> str:
-    """All that a library says of its error, without the tree that some draw of its causes."""
+    """The message of a library's error in one line, without the arrows that some use for causes."""
     return " ".join(str(error).replace("↳", "").split())
 
 
@@ -69,11 +69,11 @@ class EmbeddingError(InputError):
 
 
 class BackboneError(FeatureStoreError):
-    """A backbone is unknown, lacks its weights or answers with the wrong shape."""
+    """A backbone is unknown, lacks its weights or returns the wrong shape."""
 
 
 class StoreError(FeatureStoreError):
-    """The store can't do what was asked."""
+    """The store can't do what was requested."""
 
 
 class StoreNotFound(StoreError):

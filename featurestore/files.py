@@ -1,4 +1,4 @@
-"""Files and folders: read within a limit, so that nothing blocks; written whole or not at all; hashes and endings."""
+"""Files and folders: reads with a size limit and without blocking, writes atomically, hashes; the suffixes of formats."""
 
 import errno
 import hashlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MEGABYTE = 1 << 20
 SYNCED_AT_ONCE = 8
-# How long a named pipe may have nobody at its other end.
+# How many seconds to wait for a writer of a named pipe.
 PIPE_SECONDS, PAUSE = 3.0, 0.02
 # A format and the endings of its files, the usual one first; without any, the format is a folder.
 Suffixes = Mapping[str, Sequence[str]]
@@ -29,23 +29,23 @@ PAGE: Suffixes = {"html": (".html", ".htm")}
 
 
 def open_file(path: Path) -> "BufferedReader":
-    """``path`` for reading, if it is a regular file.
+    """Open ``path`` for reading, if it is a regular file.
 
     Raises
     ------
     OSError
-        When it can't be opened, or is a folder, pipe, socket or device: that is not waited for, nor is it read.
+        When it can't be opened, or is a folder, pipe, socket or device; these are neither waited for nor read.
     """
     return open(_descriptor(path, pipes=False), "rb")
 
 
 def read_file(path: Path, *, limit: int, pipes: bool = False) -> bytes:
-    """The bytes of ``path``, at most ``limit``.
+    """Read the bytes of ``path``, at most ``limit``.
 
     Parameters
     ----------
     pipes
-        Also read a pipe, as a user may name one; what a store names is never one.
+        Whether ``path`` may be a pipe, as a user can name one; a path from a store never is.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def read_file(path: Path, *, limit: int, pipes: bool = False) -> bytes:
         status = os.fstat(descriptor)
         blocks = [_first(descriptor, path)] if stat.S_ISFIFO(status.st_mode) else []
         left = limit + 1 - sum(map(len, blocks))
-        wanted = min(status.st_size + 1, left)  # a regular file comes in one block
+        wanted = min(status.st_size + 1, left)  # a regular file is read in one block
         while left > 0 and status.st_size <= limit:
             blocks.append(file.read(wanted))
             left -= len(blocks[-1])
@@ -68,17 +68,17 @@ def read_file(path: Path, *, limit: int, pipes: bool = False) -> bytes:
 
 
 def why(error: Exception) -> str:
-    """What is wrong with a file, without its name again."""
+    """The reason of a file error, without the file's name."""
     return str(getattr(error, "strerror", None) or error)
 
 
 def refuse_target(path: Path) -> None:
-    """Refuse to write where something else than a file is: a new file would take its place.
+    """Refuse to write to a path that is not a regular file: an atomic write would replace it.
 
     Raises
     ------
     InputError
-        With what to do.
+        When ``path`` is a folder, pipe, socket or device.
     """
     if path.is_dir():
         raise InputError(f"{str(path)!r} is a folder: name a file")
@@ -108,7 +108,7 @@ def format_of(path: Path, form: str | None, suffixes: Suffixes) -> str:
 
 
 def _descriptor(path: Path, *, pipes: bool) -> int:
-    _check_kind(os.stat(path).st_mode, path, pipes=pipes)  # opening a device may already do something
+    _check_kind(os.stat(path).st_mode, path, pipes=pipes)  # opening a device may have side effects
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         _check_kind(os.fstat(descriptor).st_mode, path, pipes=pipes)
@@ -126,7 +126,7 @@ def _check_kind(mode: int, path: Path, *, pipes: bool) -> None:
 
 
 def _first(descriptor: int, path: Path) -> bytes:
-    """The first bytes of a pipe, none where its writer has it open only; from then on reading waits for the writer."""
+    """The first bytes of a pipe, once it has a writer; empty if nothing was written yet. Later reads block."""
     for _ in range(round(PIPE_SECONDS / PAUSE)):
         try:
             first = os.read(descriptor, MEGABYTE)
@@ -148,10 +148,10 @@ def file_hash(path: Path) -> str:
 
 @contextmanager
 def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
-    """A binary file to write, which takes the name ``path`` when the block ends without an error.
+    """Open a temporary binary file, which is renamed to ``path`` when the block ends without an error.
 
-    A reader, or a crash, sees the old file or the new one, never a mix; when the block has ended, the new one is on
-    disk. Its folder must be there: see `make_folder`.
+    After a crash too, readers see either the old file or the new one; when the block has ended, the new one is on disk.
+    The folder must exist: see `make_folder`.
 
     Parameters
     ----------
@@ -201,18 +201,18 @@ def _renamed(path: Path, *, sync: bool) -> Iterator[IO[bytes]]:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # it has its name by now, or could not be made
+        with suppress(OSError):  # already renamed, or never created
             temporary.unlink()
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill, which takes the place of ``path`` when the block ends without an error.
+    """Create a temporary folder, which replaces ``path`` when the block ends without an error.
 
-    A folder that is there is removed then, with all that it holds: the caller checks that it may be. After an error or
-    an interrupt it is as it was. Missing parents are made. What the block wrote is on disk when the block has ended.
+    An existing folder is then removed with all its content; the caller must check that this is allowed. After an error
+    or an interrupt it is unchanged. Missing parents are created. When the block has ended, its files are on disk.
     """
-    path = Path(os.path.realpath(path))  # a link goes on naming the folder that it names
+    path = Path(os.path.realpath(path))  # a symbolic link stays, its target is replaced
     building, earlier = _beside(path, "new"), _beside(path, "old")
     try:
         make_folder(building)
@@ -230,7 +230,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Make ``path`` and its missing parents, and write their names to disk; a folder that is there stays as it is."""
+    """Create ``path`` and its missing parents, and fsync the parent folders; an existing folder is not changed."""
     missing = list(itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents)))
     path.mkdir(parents=True, exist_ok=True)
     for folder in reversed(missing):
@@ -238,10 +238,9 @@ def make_folder(path: Path) -> None:
 
 
 def _beside(path: Path, kind: str) -> Path:
-    """A hidden name beside ``path`` that no other process uses, on this machine or on another.
+    """A hidden name in the folder of ``path`` that no other process uses, on this machine or on another.
 
-    ``gc`` reads the process id in it, and leaves what a running process writes. The name of ``path`` is cut, since
-    the whole must stay below 256 bytes.
+    The name of ``path`` in it is truncated, since the whole must stay below 256 bytes.
     """
     return path.with_name(f".{path.name[:40]}.{kind}.{uuid.uuid4().hex}.{os.getpid()}.tmp")
 
@@ -255,7 +254,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut."""
+    """Fsync ``folder``, so that renames in it survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

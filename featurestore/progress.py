@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log; nothing about what the work is."""
+"""Shows the progress of long work: a bar on a terminal, plain lines in a log; it knows nothing about the work."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress(Protocol):
-    """What long work calls as it goes."""
+    """A callback for the progress of long work."""
 
     def __call__(self, done: int, total: int) -> None:
         """``done`` of ``total`` things are finished."""
@@ -59,7 +59,7 @@ class ConsoleProgress:
             )
         self._bar.update(done - self._bar.pos, speed)
         if done >= total:
-            self._finish()  # whoever shows the next bar begins a line
+            self._finish()  # the next bar starts on a new line
 
     def _finish(self) -> None:
         if self._bar is not None:

@@ -1,4 +1,4 @@
-"""FeatureStore: every verb of a store; those that write are here, and each hands its job to the module that owns it."""
+"""FeatureStore: every operation on a store; those that write are here, each implemented in its own module."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 
 class FeatureStore(Explorer):
-    """A store with every verb; the command line has the same verbs with the same arguments.
+    """A store with every operation; the command line has the same operations with the same arguments.
 
-    Those that write are refused on an object store and on a snapshot (`StoreError`). They wait ``wait_seconds`` for
-    another writer to end (`StoreLocked`), and afterwards this object sees the newest state. ``on_progress`` is called
-    with the number of things done and of all. What a verb raises is a `FeatureStoreError`, one sentence.
+    Methods that write raise `StoreError` on an object store and on a snapshot, and `StoreLocked` if another writer does
+    not finish within ``wait_seconds``; afterwards this object reads the newest state. ``on_progress`` is called with
+    the numbers of items done and in total. Methods raise a `FeatureStoreError` with a message of one sentence.
     """
 
     @contextmanager
     def _writing(self) -> Iterator[Path]:
-        """The folder, for a block that writes to it."""
+        """Yield the folder to a block that writes to it, and refresh this object afterwards."""
         if is_remote(self.location):
             raise StoreError(f"the store {self.location!r} is on an object store and read-only: write to a folder")
         if self.snapshot_name is not None:
-            raise StoreError(f"the snapshot {self.snapshot_name!r} never changes: open the store without it to write")
+            raise StoreError(f"the snapshot {self.snapshot_name!r} is read-only: open the store without it to write")
         try:
             yield self.path
         finally:
-            self.refresh()  # also after an error: `embed` keeps what it had computed
+            self.refresh()  # also after an error: `embed` may have published some vectors
 
     def ingest(
         self,
@@ -54,9 +54,9 @@ class FeatureStore(Explorer):
         wait_seconds: float = 0.0,
         on_progress: "Progress | None" = None,
     ) -> "IngestReport":
-        """Make the store mirror one metadata file and folders of images; the first time it makes the store.
+        """Update the store to match a metadata file and folders of images; the first call creates the store.
 
-        Embeddings are never dropped: those of an image that is gone stay, unseen, and show again when it is back.
+        Embeddings are never deleted: those of a removed image are hidden, and shown again if the image returns.
 
         Parameters
         ----------
@@ -65,12 +65,12 @@ class FeatureStore(Explorer):
         images
             Folders of ``<ImgId>.jpg``.
         top_genres
-            How many genres the view `labeled` keeps; as before when None, 4 at first.
+            Number of genres in the view `labeled`; unchanged when None, initially 4.
 
         Raises
         ------
         InputError
-            When a file, folder or argument is not what was expected; the store stays as it was.
+            When a file, folder or argument is invalid; the store is not changed.
         """
         from featurestore.collections.ingest import ingest
 
@@ -100,33 +100,33 @@ class FeatureStore(Explorer):
     ) -> "EmbedReport":
         """Embed every usable image that has no vector of this backbone's revision.
 
-        The folders of the last ingest are looked at again first. Images of equal bytes are computed once. Each batch is
-        on disk as soon as it is computed: an interrupt costs at most the one in work.
+        The folders of the last ingest are scanned again first. Images with equal bytes are computed once. Each batch is
+        written to disk when it is computed, so that an interrupt loses at most the current one.
 
         Parameters
         ----------
         backbone
             A known name, ``tflite:FILE``, ``savedmodel:DIR``, or an object with ``spec`` and ``embed``.
         name, weights, tensor, synthetic
-            Of a backbone that is named: its name in the store, a local SavedModel in place of the published weights,
+            For a backbone given by name: its name in the store, a local SavedModel instead of the published weights,
             name or number of the tensor of a tflite model, and whether the weights are made up.
         batch_size
             Images per forward pass.
         workers
-            Threads that decode; the number of cores when None.
+            Number of decoding threads; the number of cores when None.
 
         Raises
         ------
         BackboneError
-            When the backbone can't be loaded, fails or answers with the wrong shape; what was computed before stays.
+            When the backbone can't be loaded, fails or returns the wrong shape; vectors computed before are kept.
         InputError
-            When the store holds no usable image, or an argument is not what it should be.
+            When the store holds no usable image, or an argument is invalid.
         """
         from featurestore.backbones.registry import resolve
         from featurestore.embedding.embed import embed
 
         with self._writing() as root:
-            _ = self.state  # no store: say so before the weights are loaded
+            _ = self.state  # raises if there is no store, before weights are loaded
             loaded = resolve(backbone, name=name, weights=weights, tensor=tensor, synthetic=synthetic)
             return embed(
                 root,
@@ -146,19 +146,19 @@ class FeatureStore(Explorer):
         synthetic: bool = False,
         wait_seconds: float = 0.0,
     ) -> "ImportReport":
-        """Store vectors that were computed elsewhere as a revision of ``backbone``, all of the file or nothing.
+        """Store vectors that were computed elsewhere as a revision of ``backbone``; all vectors of the file or none.
 
         Parameters
         ----------
         file
-            CSV or CSV.gz with ``ImgName`` or ``ImgId`` and the columns ``0 … d-1`` (others are passed over), Parquet
-            with the same or one list column ``embedding``, or ``.npy`` ``(n, d)``.
+            CSV or CSV.gz with ``ImgName`` or ``ImgId`` and the columns ``0 … d-1`` (others are ignored), Parquet with
+            the same or one list column ``embedding``, or ``.npy`` ``(n, d)``.
         backbone
-            Name in the store; the hash of the file becomes its revision.
+            Name in the store; the revision depends on the hash of the file.
         ids
-            The ids of an ``.npy``: a file, ``.npy`` or one a line.
+            For ``.npy``: the file of the ids, ``.npy`` or one per line.
         synthetic
-            The vectors are made up: every table will say so.
+            Whether the vectors are made up; results are then marked as synthetic.
 
         Raises
         ------
@@ -176,12 +176,12 @@ class FeatureStore(Explorer):
             )
 
     def append(self, tables: Mapping[str, pa.Table], *, wait_seconds: float = 60.0) -> None:
-        """Add rows to tables of your own, all in one commit; a table is made on first use.
+        """Add rows to your own tables, all in one commit; a table is created on first use.
 
         Raises
         ------
         InputError
-            When a name is taken or no lower-case identifier, or the columns are not those of earlier rows.
+            When a name is in use or not a lower-case identifier, or the columns differ from those of earlier rows.
         """
         from featurestore.catalog.append import append
 
@@ -189,9 +189,9 @@ class FeatureStore(Explorer):
             append(root, tables, wait_seconds=wait_seconds)
 
     def remove_backbone(self, name: str, *, wait_seconds: float = 0.0) -> int:
-        """Remove a backbone with all its revisions, and return how many vectors that were; snapshots keep theirs.
+        """Remove a backbone with all its revisions, and return the number of vectors removed; snapshots keep theirs.
 
-        Refused (`InputError`) where a view of your own would fail without it. `gc` frees what no snapshot has.
+        Raises `InputError` if one of your views depends on it. `gc` deletes the files that no snapshot refers to.
         """
         from featurestore.catalog import backbones
 
@@ -199,9 +199,9 @@ class FeatureStore(Explorer):
             return backbones.remove(root, name, wait_seconds=wait_seconds)
 
     def rename_backbone(self, name: str, new_name: str, *, wait_seconds: float = 0.0) -> None:
-        """Call a backbone otherwise: no vector is written, none computed again; snapshots keep the old name.
+        """Rename a backbone: no vector is written or computed again; snapshots keep the old name.
 
-        Refused (`InputError`) where the new name is taken, or a view of your own would fail.
+        Raises `InputError` if the new name is in use, or one of your views depends on the backbone.
         """
         from featurestore.catalog import backbones
 
@@ -209,12 +209,12 @@ class FeatureStore(Explorer):
             backbones.rename(root, name, new_name, wait_seconds=wait_seconds)
 
     def create_view(self, name: str, sql: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
-        """Make the view ``name`` of ``sql``, one SELECT that yields ``ImgId``, and return its number of rows.
+        """Create the view ``name`` from ``sql``, one SELECT with a column ``ImgId``, and return its number of rows.
 
         Raises
         ------
         InputError
-            When the name is taken or no lower-case identifier, or the view yields no ``ImgId`` or one more than once.
+            When the name is in use or not a lower-case identifier, or the view has no ``ImgId`` or repeats one.
         QueryError
             When ``sql`` is refused or fails.
         """
@@ -224,36 +224,37 @@ class FeatureStore(Explorer):
             return views.create(root, name, sql, replace=replace, wait_seconds=wait_seconds)
 
     def remove_view(self, name: str, *, wait_seconds: float = 0.0) -> None:
-        """Remove a view of your own; refused where another stands on it."""
+        """Remove one of your views; raises `InputError` if another view depends on it."""
         from featurestore.catalog import views
 
         with self._writing() as root:
             views.remove(root, name, wait_seconds=wait_seconds)
 
     def create_snapshot(self, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
-        """Keep the current state under ``name``, for good; it costs one small file."""
+        """Save the current state as the snapshot ``name``, which never changes; it takes one small file."""
         with self._writing() as root:
             return records.create(root, name, wait_seconds=wait_seconds)
 
     def remove_snapshot(self, name: str, *, wait_seconds: float = 0.0) -> None:
-        """Forget a snapshot; `gc` then frees what only it referred to."""
+        """Remove a snapshot; `gc` then deletes the files that only it referred to."""
         with self._writing() as root:
             records.remove(root, name, wait_seconds=wait_seconds)
 
     def gc(
         self, *, older_than: "str | timedelta" = "1d", dry_run: bool = False, wait_seconds: float = 0.0
     ) -> "GcReport":
-        """Remove files that neither the current state nor a snapshot needs; who reads an older state must `refresh`.
+        """Remove files that neither the current state nor a snapshot refers to; readers of older states must `refresh`.
 
         Parameters
         ----------
         older_than
-            Younger files stay, since a command that is at work may need them: a time, or text such as ``12h`` or ``0``.
+            Minimum age of the files to remove, since a running command may need younger ones: a timedelta, or text such
+            as ``12h`` or ``0``.
 
         Raises
         ------
         IntegrityError
-            When a record is damaged, so that what is needed can't be told: nothing is removed.
+            When a record is damaged; nothing is then removed.
         """
         from featurestore.catalog.maintenance import gc
 
@@ -267,17 +268,17 @@ class FeatureStore(Explorer):
         wait_seconds: float = 0.0,
         on_progress: "Progress | None" = None,
     ) -> "RepairReport":
-        """Take what is damaged out where `embed` or `ingest` makes it again; name what only a copy restores.
+        """Remove damaged parts that `embed` or `ingest` can recreate; list what only a copy can restore.
 
         Parameters
         ----------
         from_snapshot
-            First let the state of this snapshot take the place of a damaged ``state.json``; what came after it is lost.
+            First replace a damaged ``state.json`` by the state of this snapshot; later commits are lost.
 
         Raises
         ------
         IntegrityError
-            When the state can't be read; the newest whole snapshot is named.
+            When the state can't be read; the message names the newest undamaged snapshot.
         """
         from featurestore.catalog.repair import repair
 
@@ -287,7 +288,7 @@ class FeatureStore(Explorer):
     def compact(
         self, *, wait_seconds: float = 0.0, on_progress: "Progress | None" = None
     ) -> dict[str, tuple[int, int]]:
-        """Merge small parts; the rows stay the same. For each table that changed: its parts before and after."""
+        """Merge small parts; the rows stay the same. Returns each changed table's number of parts before and after."""
         from featurestore.catalog.maintenance import compact
 
         with self._writing() as root:

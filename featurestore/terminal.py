@@ -1,6 +1,6 @@
-"""What a terminal is shown: text, and nothing in it that moves a cursor, sets a title or reorders what stands there.
+"""Escapes terminal output, so that it can't move the cursor, set the title or reorder text.
 
-Titles, labels, file names and messages are chosen by somebody else. Files and pipes get every byte as it is.
+Titles, labels, file names and messages are untrusted text. Files and pipes get every byte unchanged.
 """
 
 import codecs
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# What lays out our own output: the only control characters that reach a terminal.
+# Used to lay out our own output: the only control characters that reach a terminal.
 LAYOUT = "\n\t"
 
 
 def visible(text: str, *, keep: str = "", spaces: bool = True) -> str:
-    """``text`` with what is not printable escaped, except the characters in ``keep`` and ``spaces`` of any width."""
+    """``text`` with unprintable characters escaped, except those in ``keep`` and, if ``spaces``, Unicode spaces."""
     if text.isprintable():
         return text
 
@@ -28,18 +28,18 @@ def visible(text: str, *, keep: str = "", spaces: bool = True) -> str:
 
 
 def guard() -> None:
-    """From now on stdout and stderr show text only, where they are terminals: also what is written as bytes."""
+    """Escape all output to stdout and stderr from now on, if they are terminals; bytes too."""
     sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr)
 
 
 def unguarded(stream: TextIO) -> TextIO:
-    """The terminal behind ``stream``, for a progress bar that has to move the cursor; else ``stream`` itself."""
+    """The terminal that ``stream`` wraps, for a progress bar that must move the cursor; else ``stream`` itself."""
     raw = getattr(stream, "buffer", None)
     return raw.terminal if isinstance(raw, _Visible) else stream
 
 
 class _Visible(io.BufferedIOBase):
-    """Bytes on their way to ``terminal``; a write may end within a character."""
+    """A buffer that escapes bytes for ``terminal``; a write may end within a multi-byte character."""
 
     def __init__(self, terminal: TextIO) -> None:
         super().__init__()

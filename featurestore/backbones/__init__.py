@@ -1,1 +1,1 @@
-"""Frozen backbones: image → embedding. The records live in ``registry``; loaders import TensorFlow only when called."""
+"""Frozen backbones: image → embedding. ``registry`` lists them; loaders import TensorFlow only when called."""

@@ -1,4 +1,4 @@
-"""What a backbone is: a record of its identity and one method; it owns no I/O on stores or images."""
+"""Defines a backbone: a record of its identity and one method. It reads and writes neither stores nor images."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ Scale = Literal["unit", "signed", "byte"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a decoded RGB image becomes a model's input; part of the identity of an embedding.
+    """How a decoded RGB image becomes a model's input; it is part of the revision of an embedding.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Preprocessing:
     color: Literal["RGB", "BGR"] = "RGB"
 
     def apply(self, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """Scale and reorder ``images``, ``(n, height, width, 3)`` uint8 RGB that are already resized.
+        """Scale and reorder ``images``, ``(n, height, width, 3)`` uint8 RGB, which must have been resized before.
 
         Returns ``(n, height, width, 3)``, float32 for ``unit`` and ``signed``, uint8 for ``byte``.
         """
@@ -51,7 +51,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """The record of a loaded backbone: everything that tells its embeddings from another's.
+    """The record of a loaded backbone: everything that distinguishes its embeddings from those of another.
 
     Parameters
     ----------
@@ -62,20 +62,20 @@ class BackboneSpec:
     preprocessing
         See `Preprocessing`.
     weights
-        What the vectors depend on besides the preprocessing: ``sha256:…`` of the weights' bytes, or a
-        published version for code without weights (``descriptors-1``).
+        Identifies the weights: ``sha256:…`` of their bytes, or a published version for code without weights
+        (``descriptors-1``).
     source
-        Where the weights came from, for people: a hub handle or a file name. No part of the identity.
+        Where the weights came from, for display: a hub handle or a file name. Not part of the revision.
     options
         Other settings that change the vectors, such as the tensor that is read.
     synthetic
-        True when the weights are random or made up; every table says so.
+        True when the weights are random or made up; every result is then marked as synthetic.
     licence
         SPDX name of the weights' licence, empty when unknown.
     libraries
-        Name and version of each library that computes the vectors. Lineage, no part of the identity.
+        Name and version of each library that computes the vectors. Lineage only, not part of the revision.
     precision
-        The type of number in which the network computes, as NumPy calls it. Lineage, no part of the identity.
+        The number type of the computation, as a NumPy dtype name. Lineage only, not part of the revision.
     """
 
     name: str
@@ -103,7 +103,7 @@ class BackboneSpec:
 
 @runtime_checkable
 class Backbone(Protocol):
-    """Image → vector, frozen. Anything with these two members can be given to ``FeatureStore.embed``."""
+    """A frozen function from image to vector. ``FeatureStore.embed`` accepts any object with these two members."""
 
     @property
     def spec(self) -> BackboneSpec:

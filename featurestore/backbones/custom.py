@@ -1,4 +1,4 @@
-"""Any Python callable as a backbone; the callable is the user's, only its record and its result are looked at here."""
+"""Wraps a Python callable of the user as a backbone; it checks the record and the result, not the callable itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from featurestore.errors import BackboneError
 
 @dataclass(frozen=True)
 class CallableBackbone:
-    """A function with the record of what it computes."""
+    """A user's function together with its `BackboneSpec`."""
 
     spec: BackboneSpec
     function: Callable[[NDArray[Any]], Any]
@@ -22,12 +22,12 @@ class CallableBackbone:
     def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """``(n, height, width, 3)`` → ``(n, embed_dim)`` float32.
 
-        Values that are NaN or infinite pass: the store refuses those rows by name and keeps the others.
+        NaN and infinite values are accepted here: the store later rejects those rows by name and keeps the others.
 
         Raises
         ------
         BackboneError
-            When the function gives anything but ``(n, embed_dim)`` floats.
+            When the function returns anything but ``(n, embed_dim)`` floats.
         """
         return checked(self.function(images), self.spec, len(images))
 
@@ -48,18 +48,18 @@ def from_callable(
     name
         The name in the store, a lower-case identifier.
     revision
-        Yours to change whenever the function's vectors change: old and new ones are then never mixed.
+        Change it whenever the function's vectors change, so that old and new vectors are never mixed.
     embed_dim
         Length of an embedding.
     preprocessing
-        What the function wants to be given; 224 × 224 float32 RGB in [0, 1] when None.
+        The input that the function expects; 224 × 224 float32 RGB in [0, 1] when None.
     synthetic
-        The function's weights are random or made up.
+        Whether the function's weights are random or made up.
 
     Raises
     ------
     BackboneError
-        When the name is no identifier, the revision is empty or the dimension is not positive.
+        When the name is not an identifier, the revision is empty or the dimension is not positive.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def from_callable(
     if not callable(function):
         raise BackboneError(f"got a {type(function).__name__} as the backbone {name!r}, expected a function of images")
     if not revision.strip():
-        raise BackboneError(f"the backbone {name!r} has an empty revision: give it one, and change it with the vectors")
+        raise BackboneError(f"the backbone {name!r} has an empty revision: set one, and change it with the vectors")
     if embed_dim < 1:
         raise BackboneError(f"the backbone {name!r} has embed_dim={embed_dim}, expected 1 or more")
     spec = BackboneSpec(
@@ -85,23 +85,23 @@ def from_callable(
 
 
 def checked(vectors: Any, spec: BackboneSpec, count: int) -> NDArray[np.float32]:
-    """``vectors`` as contiguous ``(count, embed_dim)`` float32.
+    """Return ``vectors`` as C-contiguous ``(count, embed_dim)`` float32.
 
     Raises
     ------
     BackboneError
-        When they have another shape, are ragged, or are no floats.
+        When they have another shape, are ragged, or are not floats.
     """
     expected = (count, spec.embed_dim)
     try:
         array = np.asarray(vectors)
-    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors that can't leave their device
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on another device
         raise BackboneError(
-            f"the backbone {spec.name!r} gave no array ({error}): expected {expected} floats"
+            f"the backbone {spec.name!r} did not return an array ({error}): expected {expected} floats"
         ) from error
     if array.shape != expected or array.dtype.kind != "f":
         raise BackboneError(
-            f"the backbone {spec.name!r} gave {array.shape} {array.dtype}, expected {expected} float32: "
+            f"the backbone {spec.name!r} returned {array.shape} {array.dtype}, expected {expected} float32: "
             "correct its embed_dim or its function"
         )
     return np.ascontiguousarray(array, np.float32)

@@ -26,20 +26,20 @@ from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.registry import BackboneRecord, LoadOptions
 from featurestore.errors import BackboneError
 
-# Raise the number whenever a vector changes: it is what tells old vectors from new ones.
+# Increase the number whenever a vector changes: it is the revision that distinguishes old vectors from new ones.
 VERSION = "descriptors-1"
 HEIGHT, WIDTH = 268, 182
 ROWS, COLUMNS = 4, 3
 HUES, LEVELS = 12, 6
 JOINT = (8, 3, 3)
-# Points, radius, and by how much the poster is reduced first.
+# Points, radius, and the factor by which the poster is downsampled first.
 PATTERNS = ((8, 1, 1), (16, 2, 2))
 BANDS = 3
 SIDE, SCALES, ORIENTATIONS, GIST_GRID = 64, 4, 6, 4
 CELLS, GRADIENTS = (8, 6), 9
 
 Floats = NDArray[np.float64]
-# Columns: red against green, yellow against blue, lightness.
+# Columns: red-green, yellow-blue, lightness.
 OPPONENT = np.array([[1, 1, 1], [-1, 1, 1], [0, -2, 1]]) / np.sqrt([2, 6, 3])
 
 
@@ -49,7 +49,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     Raises
     ------
     BackboneError
-        When another preprocessing is asked for: the grids are laid for 268 × 182 pixels.
+        When another preprocessing is requested: the grids are defined for 268 × 182 pixels.
     """
     if options.preprocessing is not None:
         raise BackboneError("the descriptors have their own preprocessing (268 × 182 pixels): leave it out")
@@ -58,7 +58,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
 
 
 class Descriptors:
-    """Describes each poster alone: a vector does not depend on its batch."""
+    """Computes the descriptor of each poster independently: a vector does not depend on its batch."""
 
     def __init__(self, name: str = "descriptors", *, threads: int = 1) -> None:
         blank = describe(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
@@ -151,7 +151,7 @@ def _moments(image: NDArray[np.uint8]) -> Floats:
 def _textures(grey: Any) -> list[Floats]:
     feature: Any = import_extra("skimage.feature", "embed", needed_by="the backbone descriptors")
     blocks = []
-    # Half the time of a vector, but free of the GIL: the same in NumPy is faster alone and slower on four threads.
+    # Half the time of a vector, but it releases the GIL: in NumPy this is faster on one thread and slower on four.
     for points, radius, shrink in PATTERNS:
         small = np.asarray(grey.reduce(shrink))
         codes = feature.local_binary_pattern(small, points, radius, "uniform").astype(np.intp)
@@ -179,7 +179,7 @@ def _filters() -> Floats:
 
 def _gist(grey: Any) -> Floats:
     small = np.asarray(grey.resize((SIDE, SIDE)), float) / 255.0
-    # Divide by the contrast: what counts is where the energy is, not how strong the print.
+    # Divide by the contrast: only the distribution of the energy matters, not its total.
     small = (small - small.mean()) / (small.std() + 0.05)
     energy = np.abs(np.fft.ifft2(np.fft.fft2(small)[None] * _filters()))
     step = SIDE // GIST_GRID

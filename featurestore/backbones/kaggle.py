@@ -1,4 +1,4 @@
-"""Kaggle's models and data sets through kagglehub and its cache; it owns the words for what can't be had."""
+"""Downloads Kaggle's models and data sets through kagglehub and its cache, and explains failed downloads."""
 
 import sys
 from collections.abc import Callable
@@ -17,13 +17,13 @@ def model(handle: str) -> Path:
     Raises
     ------
     BackboneError
-        When it is neither in kagglehub's cache nor to be had.
+        When it is not in kagglehub's cache and can't be downloaded.
     """
     try:
         return _get(_kagglehub().model_download, handle)
     except _Unavailable as error:
         raise BackboneError(
-            f"the weights {handle!r} can't be had ({error}): run `featurestore fetch` where there is a network, "
+            f"the weights {handle!r} can't be downloaded ({error}): run `featurestore fetch` where there is a network, "
             "or name a local SavedModel with --weights DIR"
         ) from error
 
@@ -34,19 +34,19 @@ def dataset(handle: str) -> Path:
     Raises
     ------
     InputError
-        When it can't be had.
+        When it can't be downloaded.
     """
     try:
         return _get(_kagglehub().dataset_download, handle)
     except _Unavailable as error:
         raise InputError(
-            f"the data set {handle!r} can't be had ({error}): try again where there is a network, "
+            f"the data set {handle!r} can't be downloaded ({error}): try again where there is a network, "
             f"or download it by hand from https://www.kaggle.com/datasets/{handle}"
         ) from error
 
 
 class _Unavailable(Exception):
-    """The message is the reason, without a subject."""
+    """A download failed; the message is the reason alone."""
 
 
 def _kagglehub() -> Any:
@@ -55,9 +55,9 @@ def _kagglehub() -> Any:
 
 def _get(download: Callable[[str], str], handle: str) -> Path:
     try:
-        with redirect_stderr(unguarded(sys.stderr)):  # its bars move the cursor
+        with redirect_stderr(unguarded(sys.stderr)):  # its progress bars move the cursor
             return Path(download(handle))
-    except Exception as error:  # kagglehub raises whatever its HTTP stack, archive reader or disk raises
+    except Exception as error:  # kagglehub passes on errors of its HTTP client, archive reader and file system
         raise _Unavailable(_reason(error)) from error
 
 
@@ -65,7 +65,7 @@ def _reason(error: Exception) -> str:
     requests = import_extra("requests", "embed", needed_by="a download from Kaggle")
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
-        return f"Kaggle refuses it with HTTP {status}, log in as kagglehub's README says"
+        return f"Kaggle denies access with HTTP {status}, log in as kagglehub's README says"
     if status is not None:
         return f"Kaggle answers with HTTP {status}"
     if isinstance(error, (ConnectionError, requests.exceptions.ConnectionError, requests.exceptions.Timeout)):

@@ -1,4 +1,4 @@
-"""The known backbones, one record each, and how a reference such as `tflite:FILE` becomes a loaded backbone."""
+"""Lists the known backbones, one record each, and loads the one that a reference such as `tflite:FILE` names."""
 
 import difflib
 import importlib
@@ -17,10 +17,10 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What a loader gets besides its record.
+    """The arguments of a loader besides its record.
 
-    ``target`` is what stands behind the colon of ``tflite:FILE``; the rest is as in `load`. A loader of weights gives
-    their hash to `check_weights` before it loads them.
+    ``target`` is the path after the colon of ``tflite:FILE``; the other fields are as in `load`. A loader of weights
+    must pass their hash to `check_weights` before it loads them.
     """
 
     name: str
@@ -35,18 +35,18 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class BackboneRecord:
-    """A backbone that can be named.
+    """A backbone that can be loaded by name.
 
     Parameters
     ----------
     name
-        What people type; ``tflite`` and ``savedmodel`` are followed by a colon and a path.
+        The name that users type; ``tflite`` and ``savedmodel`` are followed by a colon and a path.
     loader
-        ``module:function``, imported when the backbone is asked for; it is called with the record and `LoadOptions`.
+        ``module:function``, imported when the backbone is loaded; it is called with the record and `LoadOptions`.
     handle
-        The published weights, a Kaggle Models handle; empty when there are none.
+        The Kaggle Models handle of the published weights; empty when there are none.
     embed_dim
-        Length of an embedding; None when the weights tell.
+        Length of an embedding; None when only the weights determine it.
     """
 
     name: str
@@ -99,9 +99,9 @@ RECORDS: dict[str, BackboneRecord] = {
 
 
 def known() -> list[BackboneRecord]:
-    """All records by name: those above, then those that installed packages bring under `featurestore.backbones`.
+    """All records: the built-in ones, then those of installed packages (entry point group `featurestore.backbones`).
 
-    A package's entry point names a `BackboneRecord`; one that can't be imported is listed with the reason.
+    An entry point names a `BackboneRecord`; one that can't be imported is listed with the reason.
     """
     plugins = [_plugin(point) for point in entry_points(group=ENTRY_POINTS)]
     return [*sorted(RECORDS.values(), key=lambda record: record.name), *plugins]
@@ -126,30 +126,30 @@ def load(
     reference
         A known name, ``tflite:FILE`` or ``savedmodel:DIR``.
     trusted
-        False for a reference that was read from a store or a model: then only a name is taken, since a path would
-        choose the code that runs.
+        False for a reference that was read from a store or a model: then only a name is accepted, since a path would
+        decide which code runs.
     name
         Name in the store, a lower-case identifier; by default that of the record or of the file.
     weights
-        A local SavedModel folder in the place of the published weights.
+        A local SavedModel folder instead of the published weights.
     tensor
-        tflite: number or name of the tensor that is the embedding; by default the output.
+        For tflite: number or name of the tensor that holds the embedding; the model's output by default.
     synthetic
-        The weights are random or made up.
+        Whether the weights are random or made up.
     threads
-        Threads of the model; the number of cores when None.
+        Number of threads of the model; the number of cores when None.
     expected_weights
-        The ``weights`` of the spec that is wanted, such as ``sha256:…``: others are refused before they are loaded.
+        The expected ``weights`` of the spec, such as ``sha256:…``: others are refused before they are loaded.
 
     Raises
     ------
     BackboneError
-        When the name is unknown, or the weights can't be loaded or are others than expected.
+        When the name is unknown, the weights can't be loaded, or they differ from ``expected_weights``.
     """
     scheme, colon, path = (reference if trusted else by_name(reference)).partition(":")
     record = _find(scheme, reference)
     if record.takes_path and not path:
-        raise BackboneError(f"got the backbone {reference!r}, expected a path behind the colon: {scheme}:PATH")
+        raise BackboneError(f"got the backbone {reference!r}, expected a path after the colon: {scheme}:PATH")
     if colon and not record.takes_path:
         raise BackboneError(f"got {reference!r}, but {scheme!r} takes no path: name a local model with --weights")
     target = Path(path) if path else None
@@ -178,12 +178,12 @@ def resolve(
     synthetic: bool = False,
     expected_weights: str | None = None,
 ) -> Backbone:
-    """``backbone`` as it is, or the one that it names, loaded with the options of `load`.
+    """Return ``backbone`` unchanged if it is loaded, else load the one that it names with the options of `load`.
 
     Raises
     ------
     BackboneError
-        As `load`, or when an option is given for a backbone that is loaded already.
+        As `load`, or when an option is given for a backbone that is already loaded.
     """
     if isinstance(backbone, str):
         return load(
@@ -191,8 +191,8 @@ def resolve(
         )
     if name is not None or weights is not None or tensor is not None or synthetic:
         raise BackboneError(
-            "got a loaded backbone with name, weights, tensor or synthetic, which say how a named one is loaded: "
-            "leave them out"
+            "got a loaded backbone and also name, weights, tensor or synthetic, which only apply to a backbone that is "
+            "loaded by name: leave them out"
         )
     return backbone
 
@@ -207,20 +207,20 @@ def _check_options(record: BackboneRecord, options: LoadOptions) -> None:
 
 
 def by_name(name: str) -> str:
-    """``name``, where it is all that `load` needs.
+    """Return ``name`` if `load` needs nothing else.
 
     Raises
     ------
     BackboneError
-        When no backbone has that name, or one has that must be given a path.
+        When no backbone has that name, or it needs a path.
     """
     if _find(name, name).takes_path:
-        raise BackboneError(f"the backbone {name!r} is nothing without a path")
+        raise BackboneError(f"the backbone {name!r} needs a path: {name}:PATH")
     return name
 
 
 def check_weights(place: str | Path, weights: str, *, expected: str | None) -> None:
-    """Refuse weights that are others than ``expected``; all are taken when that is None.
+    """Refuse weights that differ from ``expected``; any are accepted when that is None.
 
     Raises
     ------
@@ -229,13 +229,13 @@ def check_weights(place: str | Path, weights: str, *, expected: str | None) -> N
     """
     if expected not in (None, weights):
         raise BackboneError(
-            f"{str(place)!r} has other weights than the vectors were made with (got {weights[:80]}, expected "
-            f"{expected[:80]}): name the same ones"
+            f"{str(place)!r} has other weights than those that computed the vectors (got {weights[:80]}, expected "
+            f"{expected[:80]}): use the same weights"
         )
 
 
 def store_name(text: str, *, given: bool = True) -> str:
-    """``text`` as a name in the store; derived names are bent to fit, given ones refused.
+    """``text`` as a name in the store; a derived name is adjusted, one that the user gave is refused if invalid.
 
     >>> store_name("MobileNet-v1.0", given=False)
     'mobilenet_v1_0'
@@ -243,7 +243,7 @@ def store_name(text: str, *, given: bool = True) -> str:
     Raises
     ------
     BackboneError
-        When ``text`` is no lower-case identifier and was given by a person.
+        When ``text`` is not a lower-case identifier and ``given`` is True.
     """
     if NAME.fullmatch(text):
         return text
@@ -262,7 +262,7 @@ def _find(name: str, reference: str) -> BackboneRecord:
     if name in points:
         record = _plugin(points[name])
         if not record.loader:
-            raise BackboneError(f"the backbone {name!r} of another package can't be used: {record.description}")
+            raise BackboneError(f"the backbone {name!r} of another package can't be loaded: {record.description}")
         return record
     names = sorted([*RECORDS, *points])
     close = difflib.get_close_matches(name, names, n=2)
@@ -271,10 +271,10 @@ def _find(name: str, reference: str) -> BackboneRecord:
 
 
 def _plugin(point: EntryPoint) -> BackboneRecord:
-    """The record behind an entry point; without a loader, and with the reason, when there is none."""
+    """The record of an entry point; if that can't be loaded, a record without a loader that says why."""
     try:
         record = point.load()
-    except Exception as error:  # somebody else's package: it may fail in any way, and must not take us down
+    except Exception as error:  # a third-party package may raise anything and must not break the others
         reason = (str(error).splitlines() or [""])[0]
         return BackboneRecord(point.name, "", f"unusable: {type(error).__name__}: {reason}")
     if not isinstance(record, BackboneRecord):
@@ -291,6 +291,6 @@ def _loader(record: BackboneRecord) -> Callable[[BackboneRecord, LoadOptions], B
     except (ImportError, AttributeError) as error:
         raise BackboneError(
             f"the loader {record.loader!r} of the backbone {record.name!r} can't be imported ({error}): "
-            "install or mend the package that brings it"
+            "install or fix the package that provides it"
         ) from error
     return loader

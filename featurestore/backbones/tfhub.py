@@ -1,4 +1,4 @@
-"""TensorFlow SavedModels as backbones: hub handles, and local folders of either kind (hub module, Keras export)."""
+"""TensorFlow SavedModels as backbones: published hub modules, and local folders (hub module or Keras export)."""
 
 import hashlib
 import os
@@ -18,9 +18,7 @@ from featurestore.backbones.registry import BackboneRecord, LoadOptions, check_w
 from featurestore.errors import BackboneError, reason
 from featurestore.files import file_hash
 
-WITHOUT = (
-    "what does not need it: the backbones descriptors and tflite:FILE, vectors by `featurestore import-embeddings`"
-)
+WITHOUT = "an alternative: the backbones descriptors and tflite:FILE, or vectors by `featurestore import-embeddings`"
 
 
 def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
@@ -29,15 +27,15 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     Raises
     ------
     BackboneError
-        When the weights can't be had, or the model doesn't turn images into vectors of the record's length.
+        When the weights are not available, or the model doesn't map images to vectors of the record's length.
     """
     local = options.weights or options.target
     if local is None:
-        _tensorflow()  # before anything is downloaded for it
+        _tensorflow()  # fails early, before anything is downloaded
     folder = local if local is not None else kaggle.model(record.handle)
     if not (folder / "saved_model.pb").is_file():
         raise BackboneError(
-            f"{str(folder)!r} is no SavedModel (it has no saved_model.pb): name the unpacked folder with --weights DIR"
+            f"{str(folder)!r} is not a SavedModel (no saved_model.pb): name the unpacked folder with --weights DIR"
         )
     weights = f"sha256:{folder_digest(folder)}"
     check_weights(folder, weights, expected=options.expected_weights)
@@ -49,7 +47,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     if record.embed_dim is not None and embed_dim != record.embed_dim:
         raise BackboneError(
             f"{str(folder)!r} gives {embed_dim}-d vectors, {record.name} has {record.embed_dim}: "
-            f"these are other weights; use savedmodel:{folder}"
+            f"these weights are of another model; use savedmodel:{folder}"
         )
     spec = BackboneSpec(
         name=options.name,
@@ -65,12 +63,12 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
 
 
 class SavedModelBackbone:
-    """One traced function over batches of any size."""
+    """A traced TensorFlow function that accepts batches of any size."""
 
     def __init__(self, spec: BackboneSpec, function: Callable[[Any], Any], model: Any) -> None:
         self.spec = spec
         self._function = function
-        self._model = model  # its variables live as long as this reference
+        self._model = model  # keeps its variables alive
 
     def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """``(n, height, width, 3)`` float32 → ``(n, embed_dim)`` float32."""
@@ -78,7 +76,7 @@ class SavedModelBackbone:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over graph, variables and assets of a SavedModel: not over its name, nor over notes beside it."""
+    """SHA-256 of graph, variables and assets of a SavedModel; the folder's name and other files don't count."""
     total = hashlib.sha256()
     wanted = [folder / "saved_model.pb", *(folder / "variables").rglob("*"), *(folder / "assets").rglob("*")]
     for path in sorted(path for path in wanted if path.is_file()):
@@ -87,8 +85,8 @@ def folder_digest(folder: Path) -> str:
 
 
 def _tensorflow(threads: int | None = None) -> Any:
-    # TensorFlow reads this when it is imported. 3 silences even its error lines: it prints one on every machine
-    # without a GPU, and real errors arrive as exceptions.
+    # TensorFlow reads this when it is imported. 3 also silences error lines: one is printed on every machine
+    # without a GPU, and real errors are raised as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent():
         tensorflow = import_extra("tensorflow", "embed", needed_by="a SavedModel backbone", instead=WITHOUT)
@@ -104,7 +102,7 @@ def _tensorflow(threads: int | None = None) -> Any:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Nothing on stderr: what TensorFlow prints of a missing GPU, before it reads any setting, looks like an error."""
+    """Discard stderr: before TensorFlow reads any setting, it reports a missing GPU as if that were an error."""
     try:
         saved = os.dup(2)
     except OSError:  # there is no stderr to keep clean
@@ -121,13 +119,13 @@ def _silent() -> Iterator[None]:
 
 def _load_folder(tensorflow: Any, folder: Path) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it imports pkg_resources, which announces its own end
+        warnings.simplefilter("ignore")  # it imports pkg_resources, which is deprecated
         hub = import_extra("tensorflow_hub", "embed", needed_by="a SavedModel backbone", instead=WITHOUT)
     try:
         return hub.load(str(folder))
     except (OSError, ValueError, AttributeError, KeyError, RuntimeError, tensorflow.errors.OpError) as error:
         raise BackboneError(
-            f"{str(folder)!r} can't be loaded as a SavedModel ({reason(error)[:120]}): get it again"
+            f"{str(folder)!r} can't be loaded as a SavedModel ({reason(error)[:120]}): download it again"
         ) from error
 
 
@@ -143,12 +141,12 @@ def _forward(tensorflow: Any, model: Any, folder: Path) -> Callable[[Any], Any]:
         raise BackboneError(f"{str(folder)!r} has no function to call: expected a hub module or a Keras export")
     inputs = list(signature.structured_input_signature[1])
     if len(inputs) != 1:
-        raise BackboneError(f"{str(folder)!r} takes the inputs {inputs}, expected one: not an image model")
+        raise BackboneError(f"{str(folder)!r} takes the inputs {inputs}, expected one: use an image model")
     return lambda images: signature(**{inputs[0]: images})
 
 
 def _one_output(outputs: Any) -> Any:
-    """The output that is the embedding: of several named ones the first that is float and a vector an image."""
+    """The output that is the embedding: of several named outputs the first with one float vector per image."""
     if not isinstance(outputs, dict):
         return outputs
     candidates = [outputs[name] for name in sorted(outputs)]
@@ -161,7 +159,7 @@ def _is_pooled(maps: Any) -> bool:
 
 
 def _compiled(tensorflow: Any, forward: Callable[[Any], Any], preprocessing: Preprocessing) -> Callable[[Any], Any]:
-    """Trace once for batches of any size, so that the last, smaller batch costs no second trace."""
+    """Trace once for batches of any size, so that a smaller last batch is not traced again."""
     kind = tensorflow.uint8 if preprocessing.scale == "byte" else tensorflow.float32
     shape = [None, preprocessing.height, preprocessing.width, 3]
 
@@ -179,9 +177,9 @@ def _probe(function: Callable[[Any], Any], preprocessing: Preprocessing, folder:
     expected = f"expected ({preprocessing.height}, {preprocessing.width}, 3) images in and one float vector each out"
     try:
         vectors = function(preprocessing.apply(grey))
-    except Exception as error:  # the graph is somebody else's: a mismatch may surface as any error
+    except Exception as error:  # the graph is third-party: a mismatch may raise any error
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise BackboneError(f"{str(folder)!r} can't embed an image ({last[:120]}): {expected}") from error
     if len(vectors.shape) != 2 or not vectors.dtype.is_floating:
-        raise BackboneError(f"{str(folder)!r} gives {vectors.shape} {vectors.dtype.name}, {expected}")
+        raise BackboneError(f"{str(folder)!r} returns {vectors.shape} {vectors.dtype.name}, {expected}")
     return int(vectors.shape[1])

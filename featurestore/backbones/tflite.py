@@ -1,4 +1,4 @@
-"""TensorFlow Lite files as backbones, float or quantised, on one interpreter per thread."""
+"""TensorFlow Lite files as backbones, float or quantised, with one interpreter per thread."""
 
 import os
 import warnings
@@ -25,7 +25,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     Raises
     ------
     BackboneError
-        When the file is missing, is no TFLite model, takes no images, or has no such tensor.
+        When the file is missing or not a TFLite model, doesn't take images, or has no such tensor.
     """
     path = options.target
     if path is None:
@@ -38,7 +38,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     first = interpreters[0]
     model_input = first.get_input_details()[0]
     if len(first.get_input_details()) != 1:
-        raise BackboneError(f"{path} takes {len(first.get_input_details())} inputs, expected one: not an image model")
+        raise BackboneError(f"{path} takes {len(first.get_input_details())} inputs, expected one: use an image model")
     preprocessing = _preprocessing(path, model_input, options.preprocessing)
     output = _find_tensor(first, options.tensor, path)
     spec = BackboneSpec(
@@ -57,7 +57,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
 
 
 class TFLiteBackbone:
-    """Runs one image at a time on each of several interpreters, so a vector never depends on its batch."""
+    """Runs each of several interpreters on one image at a time, so that a vector never depends on its batch."""
 
     def __init__(
         self,
@@ -77,9 +77,9 @@ class TFLiteBackbone:
         self._pool = ThreadPoolExecutor(len(interpreters))
 
     def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """``(n, height, width, 3)`` → ``(n, embed_dim)`` float32, dequantised by the model's own scale."""
+        """``(n, height, width, 3)`` → ``(n, embed_dim)`` float32, dequantised with the model's scale and zero point."""
         if self._signed:
-            # A converter shifts bytes by 128 to make them signed; flipping the top bit is that shift.
+            # Converters subtract 128 to make bytes signed; flipping the top bit does the same.
             images = (images ^ np.uint8(128)).view(np.int8)
         return np.stack(list(self._pool.map(self._one, images)))
 
@@ -97,10 +97,10 @@ class TFLiteBackbone:
 
 
 def _preprocessing(path: Path, model_input: Mapping[str, Any], wanted: Preprocessing | None) -> Preprocessing:
-    """What the model's input asks for, or ``wanted`` if that fits it."""
+    """The preprocessing that the model's input requires, or ``wanted`` if that is compatible with it."""
     shape = [int(size) for size in model_input["shape"]]
     if len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
-        raise BackboneError(f"{path} takes {shape}, expected one input of (1, height, width, 3): not an image model")
+        raise BackboneError(f"{path} takes {shape}, expected one input of (1, height, width, 3): use an image model")
     kind = np.dtype(model_input["dtype"])
     if kind not in (np.uint8, np.int8, np.float32):
         raise BackboneError(f"{path} takes {kind} images, expected uint8, int8 or float32: convert it again")
@@ -118,7 +118,7 @@ def _interpreter(path: Path, tensor: str | int | None) -> Any:
     litert = import_extra("ai_edge_litert.interpreter", "embed", needed_by="a tflite backbone")
     try:
         with warnings.catch_warnings():
-            # It warns that interior tensors cost memory: reading one is what was asked for.
+            # It warns that keeping interior tensors costs memory; one of them may be the embedding.
             warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
             interpreter = litert.Interpreter(
                 str(path), num_threads=1, experimental_preserve_all_tensors=tensor is not None
@@ -132,14 +132,14 @@ def _interpreter(path: Path, tensor: str | int | None) -> Any:
 
 
 def _find_tensor(interpreter: Any, tensor: str | int | None, path: Path) -> dict[str, Any]:
-    """The tensor that is the embedding: one value a channel, whatever the ones around it."""
+    """The tensor that is the embedding: one value per channel; other dimensions must be 1."""
     if tensor is None:
         chosen = interpreter.get_output_details()[0]
     else:
         found = [t for t in _vector_tensors(interpreter) if tensor in (t["index"], t["name"])]
         if not found:
             raise BackboneError(
-                f"{path} has no vector tensor {tensor!r}: its last ones are {_names(_vector_tensors(interpreter))}"
+                f"{path} has no vector tensor {tensor!r}: choose one such as {_names(_vector_tensors(interpreter))}"
             )
         chosen = found[0]
     if not _is_vector(chosen):
@@ -149,7 +149,7 @@ def _find_tensor(interpreter: Any, tensor: str | int | None, path: Path) -> dict
         )
     if not np.issubdtype(chosen["dtype"], np.floating) and not chosen["quantization"][0]:
         raise BackboneError(
-            f"{path}: the tensor {chosen['index']} holds {chosen['dtype'].__name__} without one scale for all of it, "
+            f"{path}: the tensor {chosen['index']} holds {chosen['dtype'].__name__} without a per-tensor scale, "
             "expected floats or values quantised per tensor: choose another with --tensor"
         )
     return dict(chosen)

@@ -1,1 +1,1 @@
-"""DuckDB over one state: connections, views, the sandbox; the writer and its commits; snapshots and maintenance."""
+"""DuckDB over one state: connections, views, the SQL sandbox; the writer and its commits; snapshots and maintenance."""

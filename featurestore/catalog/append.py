@@ -1,4 +1,4 @@
-"""Tables of other programs beside the store's own, such as the results of a bench: rows are added, never changed."""
+"""Appends rows to tables of other programs, such as the results of a bench; rows are added, never changed."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -28,7 +28,7 @@ def append(root: Path, tables: Mapping[str, pa.Table], *, wait_seconds: float) -
                     raise InputError(
                         f"the table {name!r} has the columns {_listed(layout.schema(name))}, "
                         f"got {_listed(rows.schema)}: "
-                        "use another name for rows of another shape"
+                        "use another name for rows with other columns"
                     )
                 commit.append(name, rows)
 
@@ -38,18 +38,18 @@ def _listed(schema: pa.Schema) -> str:
 
 
 def _as_stored(name: str, schema: pa.Schema) -> pa.Schema:
-    """The schema that rows of ``schema`` have when they are read again.
+    """The schema that rows of ``schema`` have after they were written and read back.
 
     Raises
     ------
     InputError
-        When a column is of a type that Parquet or DuckDB can't hold: nobody could read the table.
+        When a column has a type that Parquet or DuckDB can't store: the table would be unreadable.
     """
     stored = []
     for field in schema:
         column = pa.schema([field])
         try:
-            if _has_duration(field.type):  # Parquet has no type for it: it would come back as a count of its unit
+            if _has_duration(field.type):  # Parquet has no such type: it would be read back as an integer
                 raise InputError("Parquet has no type for a duration")
             sql_type(field.type)
             file = BytesIO()
@@ -58,7 +58,7 @@ def _as_stored(name: str, schema: pa.Schema) -> pa.Schema:
         except (InputError, pa.ArrowException) as error:
             raise InputError(
                 f"the column {field.name!r} of the table {name!r} is of the type {field.type}, which can't be stored "
-                f"({reason(error)[:160]}): cast it"
+                f"({reason(error)[:160]}): cast it to another type"
             ) from error
     return pa.schema(stored)
 
@@ -70,9 +70,9 @@ def _has_duration(kind: pa.DataType) -> bool:
 
 
 def _check(name: str, columns: Sequence[str]) -> None:
-    """Refuse what can't be a table beside the store's own; whether the name is free, the commit looks."""
+    """Refuse an invalid name or invalid columns; whether the name is already in use is checked by the commit."""
     check_identifier(name, "table")
     if name in CORE_TABLES or name in RESERVED:
-        raise InputError(f"{name!r} can't be a table of your own, it is one of the store: use another name")
+        raise InputError(f"{name!r} is the name of one of the store's own tables: use another name")
     if not columns or len({column.lower() for column in columns}) < len(columns):
         raise InputError(f"got the columns {list(columns)} for the table {name!r}, expected one or more, no name twice")

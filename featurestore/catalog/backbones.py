@@ -1,4 +1,4 @@
-"""Backbones of a store as a whole: removing one with all its revisions, and giving one another name."""
+"""Removes a backbone of a store with all its revisions, or renames it; it computes no vectors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +14,21 @@ from featurestore.storage.layout import Layout
 from featurestore.storage.names import check_identifier, embeddings_key, nearest
 from featurestore.storage.state import State, read_state
 
-# Tables whose rows say of which backbone they are.
+# Tables whose rows refer to a backbone by name.
 DESCRIBING = ("backbones", "extractions")
 
 
 def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> int:
-    """Remove the backbone ``name`` with all its revisions; returns how many vectors that were.
+    """Remove the backbone ``name`` with all its revisions and return the number of vectors removed.
 
-    Snapshots keep theirs; what no snapshot has goes with the next `gc`.
+    Snapshots keep their vectors; the next `gc` deletes those that no snapshot refers to.
 
     Raises
     ------
     InputError
-        When there is none, or a view of the user's would fail without it.
+        When there is no such backbone, or a user's view depends on it.
     IntegrityError
-        When a part that must be written anew is damaged.
+        When a part that must be rewritten is damaged.
     """
     read_state(root)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"remove backbone {name}") as writer:
@@ -45,16 +45,16 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> int:
 
 
 def rename(root: Path, old: str, new: str, *, wait_seconds: float = 0.0) -> None:
-    """Let the backbone ``old`` be called ``new``; no vector is written anew, and `embed` under ``new`` computes none.
+    """Rename the backbone ``old`` to ``new``; no vector is rewritten or has to be computed again.
 
     Snapshots keep the old name.
 
     Raises
     ------
     InputError
-        When there is no ``old``, ``new`` is taken or no lower-case identifier, or a view of the user's would fail.
+        When there is no ``old``, ``new`` is in use or not a lower-case identifier, or a user's view depends on ``old``.
     IntegrityError
-        When a part that must be written anew is damaged.
+        When a part that must be rewritten is damaged.
     """
     check_identifier(new, "backbone")
     read_state(root)
@@ -63,7 +63,7 @@ def rename(root: Path, old: str, new: str, *, wait_seconds: float = 0.0) -> None
             embeddings_key(old, revision): embeddings_key(new, revision) for revision in _existing(writer.layout, old)
         }
         if _revisions(writer.layout, new):
-            raise InputError(f"there is a backbone {new!r} already: use another name, or remove that one")
+            raise InputError(f"there is a backbone {new!r} already: use another name, or remove that backbone first")
         writer.check_backbone(new)
         trial = _without(writer.layout, old)
         revisions = {new: writer.state.revisions[old]} if old in writer.state.revisions else {}
@@ -81,7 +81,7 @@ def rename(root: Path, old: str, new: str, *, wait_seconds: float = 0.0) -> None
 
 
 def _revisions(layout: Layout, name: str) -> list[str]:
-    """All revisions of the backbone ``name``, the ones that no view shows among them."""
+    """All revisions of the backbone ``name``, including those that no view shows."""
     return [revision for backbone, revision in layout.revisions() if backbone == name]
 
 
@@ -94,7 +94,7 @@ def _existing(layout: Layout, name: str) -> list[str]:
 
 
 def _count(layout: Layout, table: str) -> int:
-    """The rows of ``table``; 0 where its manifest is damaged: it can be removed nevertheless."""
+    """The number of rows of ``table``; 0 where its manifest is damaged, since the table can still be removed."""
     try:
         return sum(part.rows for part in layout.parts(table))
     except IntegrityError:
@@ -110,20 +110,20 @@ def _without(layout: Layout, name: str) -> State:
 
 
 def _refuse_failing_views(writer: Writer, name: str, trial: State, what: str) -> None:
-    """Refuse a change after which a view fails that does not fail now."""
+    """Refuse a change that would make a working view fail."""
     if not writer.state.views:
         return
     before, after = failing(writer.root, writer.state), failing(writer.root, trial)
     for view, failure in after.items():
         if view not in before:
             raise InputError(
-                f"the backbone {name!r} can't be {what}, the view {view!r} stands on it ({failure.reason}): remove the "
-                "view first"
+                f"the backbone {name!r} can't be {what}, the view {view!r} depends on it ({failure.reason}): remove "
+                "the view first"
             )
 
 
 def _change_rows(commit: Commit, table: str, name: str, change: Callable[[pa.Table, pa.Array], pa.Table]) -> None:
-    """Write the rows of ``table`` anew, those of the backbone ``name`` as ``change`` has them."""
+    """Rewrite ``table`` as ``change`` returns it, given its rows and a mask of those of the backbone ``name``."""
     found = commit.rows(table)
     of_it = pc.equal(found["backbone"], name)
     if pc.any(of_it).as_py():

@@ -1,4 +1,4 @@
-"""Commit: changes to tables that become visible together; it writes parts and manifests, and swaps the state."""
+"""Commit: changes to tables that become visible together; writes parts and manifests, then swaps the state."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,14 +16,14 @@ from featurestore.storage.parts import Part, check_part, read_part, write_part
 from featurestore.storage.schemas import CORE_TABLES
 from featurestore.storage.state import STATE_FILE, State
 
-# A table with more parts than this of fewer rows than that gets one in their place: each is a file to open.
+# If a table has more than this many parts with fewer than this many rows, they are merged: each is a file to open.
 MANY_PARTS, SMALL_ROWS = 64, 4096
 
 
 class Commit:
     """Changes that start from one state of the store in ``root``.
 
-    Parts are written at once, under names that nobody reads; `publish` makes them part of the state. ``check`` is
+    Parts are written immediately, but no reader sees them until `publish` has swapped the state. ``check`` is
     `Writer.check`.
     """
 
@@ -40,7 +40,7 @@ class Commit:
         self._views: dict[str, str] = dict(layout.state.views)
 
     def parts(self, table: str) -> list[Part]:
-        """The parts that ``table`` has with the changes made so far."""
+        """The parts of ``table`` after the changes made so far."""
         if table in self._manifests:
             return list(self._manifests[table].parts)
         return [] if table in self._gone else self._layout.parts(table)
@@ -51,7 +51,7 @@ class Commit:
         return pa.concat_tables([CORE_TABLES[table].empty_table(), *parts])
 
     def replace(self, table: str, rows: pa.Table) -> None:
-        """Make ``rows`` the whole of ``table``; where they are that already, whole and unharmed, nothing is written."""
+        """Replace all rows of ``table`` by ``rows``; nothing is written if it holds exactly these and is undamaged."""
         current = self._current_or_none(table)
         if current is not None and len(current) == 1 and _holds(self.root, current[0], rows):
             return
@@ -60,18 +60,18 @@ class Commit:
 
     def append(self, table: str, rows: pa.Table) -> None:
         """Add ``rows`` to ``table``, which is created on first use."""
-        if table not in self.state.tables:  # before anything is written, not at the end
+        if table not in self.state.tables:  # fail before anything is written
             check_names([*self.state.tables, table], self.state.revisions, self._well_named())
         self.add(table, [self._write(table, rows)])
 
     def add(self, table: str, parts: Sequence[Part]) -> None:
-        """Add ``parts``, which lie in the store already, to ``table``, which is created on first use."""
+        """Add ``parts``, which are already in the store, to ``table``, which is created on first use."""
         schema = _schema_of(self.root, parts[0])
         self._new += parts
         self._set(table, schema, [*self.parts(table), *parts])
 
     def swap(self, table: str, *, add: Sequence[Part], remove: Sequence[Part]) -> None:
-        """Put parts that are already written in the place of others that hold the same rows."""
+        """Replace parts by others that are already written and hold the same rows."""
         left = self.parts(table)
         for part in remove:
             left.remove(part)
@@ -79,21 +79,21 @@ class Commit:
         self._set(table, self._schema(table), [*left, *add])
 
     def drop(self, table: str, parts: Sequence[Part]) -> None:
-        """Take ``parts`` and their rows out of ``table``."""
+        """Remove ``parts`` and their rows from ``table``."""
         self.swap(table, add=(), remove=parts)
 
     def remove_table(self, table: str) -> None:
-        """Let the state have ``table`` no longer; its parts stay until `gc`."""
+        """Remove ``table`` from the state; its parts stay on disk until `gc`."""
         self._manifests.pop(table, None)
         self._gone.add(table)
 
     def rename_table(self, table: str, name: str) -> None:
-        """Let ``table`` be called ``name``; its parts stay where they are."""
+        """Rename ``table`` to ``name``; its parts stay where they are."""
         self._set(name, self._schema(table), self.parts(table))
         self.remove_table(table)
 
     def set_revision(self, backbone: str, revision: str | None) -> None:
-        """Let the views of ``backbone`` show ``revision``; None: the store shows nothing of it any longer."""
+        """Make the views of ``backbone`` show ``revision``; None removes its views."""
         if revision is None:
             self._revisions.pop(backbone, None)
         else:
@@ -104,23 +104,23 @@ class Commit:
         self._settings[name] = value
 
     def set_view(self, name: str, query: str | None) -> None:
-        """Let ``name`` be a view of ``query``; None removes it. The query must have been checked."""
+        """Define the user's view ``name`` by ``query``, which must have been checked; None removes the view."""
         if query is None:
             self._views.pop(name, None)
         else:
             self._views[name] = query
 
     def publish(self) -> State:
-        """Write the manifests, then swap the state; a commit that changes nothing leaves the state as it is.
+        """Write the manifests, then swap the state; a commit without changes does not swap it.
 
         Raises
         ------
         InputError
-            When a new table, backbone or view is called what another is called; then nothing is changed.
+            When a new table, backbone or view has a name that is in use; nothing is then changed.
         StoreError
-            When the store is not the one that this commit started from.
+            When the store is no longer the one that this commit started from.
         IntegrityError
-            When a part that was added is no longer there.
+            When a part that was added no longer exists.
         """
         self._check()
         tables = {table: name for table, name in self.state.tables.items() if table not in self._gone}
@@ -147,13 +147,13 @@ class Commit:
         return state
 
     def _merged(self, table: str, manifest: Manifest) -> Manifest:
-        """``manifest`` with one part in the place of many small ones; vectors are merged by `compact`."""
+        """``manifest`` with many small parts merged into one; parts of embeddings are merged by `compact` only."""
         small = [part for part in manifest.parts if part.rows < SMALL_ROWS]
         if revision_of(table) is not None or len(small) <= MANY_PARTS:
             return manifest
         try:
             rows = pa.concat_tables([read_whole(self.root, part) for part in small])
-        except (IntegrityError, OSError):  # a damaged one stays as it is, for `verify` to name
+        except (IntegrityError, OSError):  # damaged parts stay as they are, for `verify` to report
             return manifest
         left = [part for part in manifest.parts if part.rows >= SMALL_ROWS]
         return replace(manifest, parts=(*left, self._write(table, rows)))
@@ -173,19 +173,19 @@ class Commit:
         return CORE_TABLES[table] if manifest is None else manifest.schema
 
     def _current_or_none(self, table: str) -> list[Part] | None:
-        """The parts of a table that is about to be replaced; None when its manifest is damaged."""
+        """The current parts of a table that is about to be replaced; None when its manifest is damaged."""
         try:
             return self.parts(table)
         except IntegrityError:
             return None
 
     def _well_named(self) -> list[str]:
-        """The views that can be made: what a record was made to say by hand must not stop the next commit."""
+        """The views with valid names: an invalid name, as in a state edited by hand, must not block the next commit."""
         return well_named(self.state.tables, self.state.revisions, self._views)
 
 
 def read_whole(root: Path, part: Part, columns: list[str] | None = None) -> pa.Table:
-    """The rows of ``part``, whose bytes are compared with its checksum first; raises as `check_part`."""
+    """The rows of ``part``, after its checksum was verified; raises as `check_part`."""
     check_part(part, root)
     return read_part(root / part.path, columns)
 
@@ -195,8 +195,8 @@ def _schema_of(root: Path, part: Part) -> pa.Schema:
 
 
 def _holds(root: Path, part: Part, rows: pa.Table) -> bool:
-    """Whether ``part`` is undamaged and holds these very ``rows``; comparing them takes half the time of writing."""
+    """Whether ``part`` is undamaged and holds exactly ``rows``; comparing takes half the time of writing."""
     try:
         return bool(read_whole(root, part).equals(rows))
-    except (IntegrityError, OSError):  # then it is written anew, which mends it
+    except (IntegrityError, OSError):  # then it is rewritten, which repairs it
         return False

@@ -13,7 +13,7 @@ from featurestore.catalog.definitions import Definitions, define
 from featurestore.catalog.failing import Failure
 from featurestore.catalog.forks import never_free, renew_in_children
 from featurestore.catalog.guard import guard
-from featurestore.catalog.listening import TooLong, listening
+from featurestore.catalog.interruptible import TimeLimitExceeded, interruptible
 from featurestore.catalog.maker import ViewMaker
 from featurestore.catalog.parse import Named, named, parse
 from featurestore.catalog.sandbox import SECONDS_LIMIT, fetch
@@ -23,15 +23,15 @@ from featurestore.storage.names import misnamed, quote_name
 
 
 class Database:
-    """The views and macros of ``layout`` over the store in ``root``; DuckDB is opened at the first question.
+    """The views and macros of ``layout`` over the store in ``root``; DuckDB is opened by the first query.
 
-    A database that another thread closes goes on for those who are asking it, and is opened anew by the next question.
+    When one thread closes the database, running queries of other threads finish, and the next query opens it again.
     A forked child opens its own.
 
     Parameters
     ----------
     locked
-        For text that a user typed: with a limit of memory, without temporary files, and no setting can be changed.
+        For SQL that a user typed: memory is limited, there are no temporary files, and settings can't be changed.
     """
 
     def __init__(self, layout: Layout, root: Path, *, locked: bool = False) -> None:
@@ -49,37 +49,37 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Give back what DuckDB takes, as soon as no thread asks it any more."""
+        """Release DuckDB's resources as soon as no thread runs a query any more."""
         with self._lock:
             self._opened = None
 
     def renew(self) -> None:
-        """Leave DuckDB to the parent: a forked child lacks the threads that work for it and may hold its locks."""
+        """Abandon the parent's DuckDB in a forked child, which lacks its threads and where its locks may be held."""
         if self._opened is not None:
             never_free(self._opened)
         self._opened = None
         self._lock = threading.RLock()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """The cursor of this thread, always the same; it has the views that were made so far."""
+        """The cursor of this thread, always the same one; it sees the views that were created so far."""
         return self._open().cursor()
 
     def complete(self) -> duckdb.DuckDBPyConnection:
-        """The cursor of this thread, with every view there is."""
+        """The cursor of this thread, after all views were created."""
         opened = self._open()
         with opened.lock:
             opened.maker.make_all()
         return opened.cursor()
 
     def query(self, query: str, parameters: object = None) -> pa.Table:
-        """Run SQL of a program and fetch its result.
+        """Run trusted SQL of a program and fetch its result.
 
         Raises
         ------
         QueryError
-            With DuckDB's own words, when it can't be run.
+            When the query fails; the message is DuckDB's.
         IntegrityError
-            When it names what can't be made, because a record is damaged.
+            When it uses a view that can't be created because a record is damaged.
         """
         opened = self._open()
         cursor = opened.cursor()
@@ -88,15 +88,15 @@ class Database:
             opened.prepare(cursor, query)
             return run_query(cursor, query, parameters)
 
-        return listening(run, cursor.interrupt)
+        return interruptible(run, cursor.interrupt)
 
     def sql(self, query: str, parameters: object = None, *, seconds: float = SECONDS_LIMIT) -> pa.Table:
-        """Guard text that a user typed, run it for at most ``seconds``, and fetch its result.
+        """Check SQL that a user typed (see `guard`), run it for at most ``seconds``, and fetch its result.
 
         Raises
         ------
         QueryError
-            When it is refused, fails, or takes too long.
+            When the query is refused, fails, or takes too long.
         InputError
             When ``seconds`` is not positive.
         IntegrityError
@@ -114,28 +114,28 @@ class Database:
             return fetch(cursor, query, parameters)
 
         try:
-            return listening(run, cursor.interrupt, seconds=seconds)
-        except TooLong:
-            raise QueryError(f"the query took longer than {seconds:g} s and was stopped: narrow it") from None
+            return interruptible(run, cursor.interrupt, seconds=seconds)
+        except TimeLimitExceeded:
+            raise QueryError(f"the query took longer than {seconds:g} s and was stopped: simplify it") from None
 
     def check(self, query: str, *, stored: bool = False) -> None:
-        """Refuse a query that a user may not run; one that is to be ``stored`` must not vary either.
+        """Refuse a query that a user may not run; one that is ``stored`` as a view must also be deterministic.
 
         Raises
         ------
         QueryError
-            With what was refused.
+            When it is refused; the message names the part that is not allowed.
         """
         opened = self._open()
         opened.check(opened.cursor(), query, stored=stored)
 
     def columns(self, view: str) -> list[str] | None:
-        """The names of the columns of a view, in their order; None where there is none of this very name.
+        """The names of the columns of a view, in order; None where no view has exactly this name.
 
         Raises
         ------
         FailingView
-            When it is one of the user's that can't be made.
+            When it is a user's view that can't be created.
         """
         opened = self._open()
         if view not in opened.definitions.readable.views:
@@ -146,11 +146,11 @@ class Database:
 
     @property
     def views(self) -> list[str]:
-        """The names of all views, whether they can be made or not."""
+        """The names of all views, including those that can't be created."""
         return sorted(self._open().definitions.readable.views)
 
     def failing_views(self) -> dict[str, Failure]:
-        """Why views of the user can't be used, in the order of the state."""
+        """The user's views that can't be used, each with the reason, in the order of the state."""
         state = self._layout.state
         if not state.views:
             return {}
@@ -161,9 +161,9 @@ class Database:
         return _in_order(state.views, made, misnamed(state.tables, state.revisions, state.views))
 
     def release_unused(self) -> None:
-        """Give back to the system what earlier queries took."""
+        """Return memory that earlier queries used to the operating system."""
         opened = self._open()
-        with opened.lock:  # it reads a setting and puts it back
+        with opened.lock:  # it changes a setting and restores it
             release_unused(opened.cursor())
 
     def _open(self) -> "_Opened":
@@ -174,7 +174,7 @@ class Database:
 
 
 class _Opened:
-    """One DuckDB in memory, the cursors of the threads that use it, and the views made so far."""
+    """One in-memory DuckDB, the cursors of the threads that use it, and the views created so far."""
 
     def __init__(self, definitions: Definitions, root: Path, *, locked: bool) -> None:
         self.definitions = definitions
@@ -184,7 +184,7 @@ class _Opened:
         self._cursors: dict[int, duckdb.DuckDBPyConnection] = {}
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """The cursor of this thread. In a dictionary: a fork frees what is local to the parent's other threads."""
+        """The cursor of this thread; in a dictionary, since a fork would free thread-locals of other threads."""
         number = threading.get_ident()
         found = self._cursors.get(number)
         if found is None:
@@ -196,32 +196,32 @@ class _Opened:
         return found
 
     def prepare(self, cursor: duckdb.DuckDBPyConnection, query: str) -> None:
-        """Make what ``query``, of a program, names; where that can't be told, all."""
+        """Create the views that ``query``, of a program, names; all of them if it can't be parsed as a SELECT."""
         with self.lock:
             if self.maker.complete and not self.maker.broken:
                 return
         try:
             wanted = named(parse(cursor, query))
-        except QueryError:  # no SELECT, or several statements; if it is nothing at all, DuckDB says so
+        except QueryError:  # not a SELECT, or several statements; if it is invalid, running it reports that
             with self.lock:
                 self.maker.make_all()
         else:
             self.make(wanted, placeholders=True)
 
     def check(self, cursor: duckdb.DuckDBPyConnection, query: str, *, stored: bool = False) -> None:
-        """Guard ``query``, of a user, and make what it names."""
+        """Check ``query``, of a user, and create the views that it names."""
         tree = parse(cursor, query)
         guard(cursor, tree, self.definitions.readable, stored=stored)
         self.make(named(tree))
 
     def make(self, wanted: Named, *, placeholders: bool = False) -> None:
-        """Make what is ``wanted``; refuse what can't be made, but not the user's views where `placeholders` do."""
+        """Create what is ``wanted``; what can't be created raises, except users' views if ``placeholders`` is set."""
         with self.lock:
             self.maker.make(wanted)
             self.maker.refuse(wanted, placeholders=placeholders)
 
 
 def _in_order(views: Mapping[str, str], made: Mapping[str, Failure], wrong: Mapping[str, str]) -> dict[str, Failure]:
-    """The failures of ``views``, in their order: of the ``made``, and of those whose names are ``wrong``."""
+    """The failures of ``views`` in their order: those found on creation (``made``), and those with ``wrong`` names."""
     found = {**made, **{name: Failure(name, reason) for name, reason in wrong.items()}}
     return {name: found[name] for name in views if name in found}

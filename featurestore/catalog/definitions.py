@@ -1,4 +1,4 @@
-"""The views and macros that a state has: their names, and the SQL of each, read from ``sql/`` when it is asked for."""
+"""The views and macros of a state: their names, and the SQL of each, read from ``sql/`` when it is needed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from featurestore.catalog.scans import EMBEDDINGS, TableScan
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import own_views, quote_name, well_named
 
-# The parameters of the macros in sql/macros and, for one a backbone, in sql/backbone. The first are expressions.
+# The parameters of the macros in sql/macros and, for one per backbone, in sql/backbone. The first are scalar.
 FUNCTIONS = {"cosine": "a, b", "euclidean": "a, b", "inner_product": "a, b"}
 TABLE_MACROS = {"labeled_top": "n"}
 OF_BACKBONE = {"similar": "img_id, k"}
@@ -20,7 +20,7 @@ DEFERRED = "WITH (DEFER_BINDING)"
 
 
 class Key(NamedTuple):
-    """What a view or macro is known by: one of each may have the same name."""
+    """Identifies a view or macro: a view and a macro may have the same name."""
 
     kind: str  # "view" or "macro"
     name: str
@@ -28,14 +28,14 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Own:
-    """A view or macro of the store itself: ``CREATE OR REPLACE {head} {text}``, the text that of a file in ``sql/``.
+    """A built-in view or macro: ``CREATE OR REPLACE {head} {text}``, where the text is that of a file in ``sql/``.
 
     Parameters
     ----------
     backbone
-        The one that it is of; empty for the others.
+        The backbone that it belongs to; empty for the others.
     is_query
-        Whether the text is a SELECT, so that it can be parsed; else it is an expression that stands on nothing.
+        Whether the text is a SELECT, which can be parsed; else it is an expression that uses no view.
     """
 
     head: str
@@ -46,7 +46,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Definitions:
-    """All views and macros of ``layout``; ``users`` has the queries of the user's views, in the order of the state."""
+    """All views and macros of ``layout``; ``users`` has the query of each user's view, in the order of the state."""
 
     layout: Layout
     own: Mapping[Key, Own | TableScan]
@@ -54,15 +54,15 @@ class Definitions:
     readable: Readable = field(repr=False)
 
     def statement(self, own: Own) -> str:
-        """What creates ``own``."""
+        """The SQL statement that creates ``own``."""
         text = _read(own.file)
         values: dict[str, object] = {**self.layout.state.settings, "backbone": own.backbone}
-        if "{embed_dim}" in text:  # it is read from a record: only where it is written down
+        if "{embed_dim}" in text:  # needs the manifest: read it only where the text uses it
             values["embed_dim"] = self.layout.dim(own.backbone)
         return f"CREATE OR REPLACE {own.head} {_filled(text, values)}"
 
     def shape(self, file: str) -> str:
-        """The text of a file for `parse`: that of a backbone still names it in braces, so that all have the same."""
+        """The text of a file for `parse`; the backbone is left as a placeholder, so that it is parsed once for all."""
         return _filled(_read(file), {**self.layout.state.settings, "embed_dim": 1})
 
 

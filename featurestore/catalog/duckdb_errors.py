@@ -1,38 +1,38 @@
-"""What DuckDB says of an error as one short sentence, with its hints and the place in the query."""
+"""Turns an error of DuckDB into one short sentence, with DuckDB's hints and the position in the query."""
 
 import json
 from typing import Any
 
-# Of somebody else's words: a query may make them as long as it likes.
+# Length of a message: a query can make DuckDB's messages arbitrarily long.
 WORDS = 1000
 EXCERPT = 40
 
 
 def words(error: BaseException, query: str = "", *, prefix: str = "") -> str:
-    """What ``error`` says, in one line.
+    """The message of ``error`` in one line.
 
     Parameters
     ----------
     query
-        The text that was run; where DuckDB tells the place of the error (a connection with ``errors_as_json`` does),
-        that part of it is quoted.
+        The text that was run; where DuckDB reports the position of the error (as with ``errors_as_json``), the text at
+        that position is quoted.
     prefix
-        What stood before ``query`` when it was run.
+        The text that preceded ``query`` when it was run.
     """
     kind, _, rest = str(error).partition(": ")
     try:
         record = json.loads(rest)
         message = f"{kind}: {record['exception_message']}"
-    except (ValueError, TypeError, KeyError):  # no record, but a sentence
+    except (ValueError, TypeError, KeyError):  # not JSON: a plain message
         record, message = {}, str(error)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return shortened(" ".join(lines) or type(error).__name__) + place(record, query, prefix=prefix)
 
 
 def place(record: dict[str, Any], query: str, *, prefix: str = "") -> str:
-    """``(at character N: …)``, where ``record`` of an error tells a place, and it lies in ``query``.
+    """``(at character N: …)``, if the error ``record`` holds a position and it lies within ``query``, else empty.
 
-    Of an error within a macro or a view, the place is one in the text of that: it is left out.
+    For an error inside a macro or view, the position refers to the text of that and is left out.
     """
     text = query.encode()
     position = int(record.get("position", -1)) - len(prefix.encode())
@@ -46,5 +46,5 @@ def place(record: dict[str, Any], query: str, *, prefix: str = "") -> str:
 
 
 def shortened(text: str, length: int = WORDS) -> str:
-    """``text``, cut where it is longer than ``length``."""
+    """``text``, truncated to ``length`` characters."""
     return text if len(text) <= length else f"{text[: length - 2]} …"

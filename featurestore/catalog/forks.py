@@ -1,4 +1,4 @@
-"""What must not go on in a forked child: it has the memory of its parent, and none of the parent's other threads."""
+"""Resets objects in a forked child, which has a copy of its parent's memory but none of its other threads."""
 
 import ctypes
 import os
@@ -7,10 +7,10 @@ from weakref import WeakSet
 
 
 class Renewable(Protocol):
-    """Holds a lock, or what threads of its own work for, such as a DuckDB database."""
+    """An object that holds locks or uses background threads, such as a DuckDB database."""
 
     def renew(self) -> None:
-        """Start anew in a child: what a thread of the parent may hold is neither used nor freed."""
+        """Reset the object in a forked child; locks and databases of the parent must be neither used nor freed."""
 
 
 _ALIVE: "WeakSet[Renewable]" = WeakSet()
@@ -22,7 +22,7 @@ def renew_in_children(thing: Renewable) -> None:
 
 
 def never_free(thing: object) -> None:
-    """Keep ``thing`` to the end of this process and beyond: freeing DuckDB waits for threads that a child lacks."""
+    """Never free ``thing``, not even at exit: freeing DuckDB would wait for threads that a child lacks."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
@@ -31,5 +31,5 @@ def _renew_all() -> None:
         thing.renew()
 
 
-if hasattr(os, "register_at_fork"):  # Windows can't fork
+if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_renew_all)

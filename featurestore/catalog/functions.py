@@ -1,8 +1,8 @@
-"""Which of DuckDB's functions a user's query may call: each name was judged, and one that nobody judged is refused.
+"""Which of DuckDB's functions a user's query may call: an allow list of reviewed names; others are refused.
 
-Allowed is what computes from its arguments alone: no files, no network, no settings, no catalog, no state of the
-connection, no text run or planned as SQL. A name that ends in % stands for all that begin so. `tests` compare these
-lists with what the installed DuckDB has.
+Allowed are functions that only compute on their arguments: no files, network, settings, catalog or state of the
+connection, and no text that is run or planned as SQL. A name that ends in % is a prefix. Tests compare these lists
+with the functions of the installed DuckDB.
 """
 
 from collections.abc import Collection
@@ -79,18 +79,18 @@ unnest collate_% icu_collate_%
 """
 ) | {"is distinct from", "is not distinct from"}
 
-# Allowed in a query, not in a view that is stored: they give another value at each call, a view the same rows.
+# Allowed in a query, not in a stored view: they return another value at each call, a view must be deterministic.
 VARYING = _names(
     """
 age ago current_date current_localtime current_localtimestamp gen_random_uuid get_current_time get_current_timestamp
 now random today transaction_timestamp uuid uuidv4 uuidv7
 """
 )
-# The same without parentheses: to the parser these are columns.
+# The same without parentheses: the parser takes these for columns.
 VARYING_COLUMNS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 
 REFUSED = _names(
-    # run, plan or take apart SQL
+    # run, plan or serialize SQL
     """
 json_deserialize_sql json_serialize_plan json_serialize_sql
     """
@@ -99,7 +99,7 @@ json_deserialize_sql json_serialize_plan json_serialize_sql
 current_connection_id current_query current_query_id current_setting current_transaction_id currval getvariable
 nextval parse_duckdb_log_message setseed setval sleep_ms stats txid_current vector_type write_log
     """
-    # the catalog, and answers of a Postgres that is not there
+    # the catalog, and compatibility functions of Postgres
     """
 col_description current_catalog current_database current_role current_schema current_schemas current_user
 format_pg_type format_type get_block_size in_search_path index_key map_to_pg_oid obj_description session_user
@@ -109,7 +109,7 @@ has_function_privilege has_language_privilege has_schema_privilege has_sequence_
 has_table_privilege has_tablespace_privilege inet_client_addr inet_client_port inet_server_addr inet_server_port
 pg_%
     """
-    # for DuckDB's own use: their arguments are trusted to be what it made itself
+    # for DuckDB's internal use: they don't validate their arguments
     """
 combine combine_aggr finalize get_type hive_partition_component make_type remap_struct to_aggregate_state
 variant_bytes_to_variant variant_to_parquet_variant
@@ -117,7 +117,7 @@ __%
     """
 )
 
-# In FROM another list counts: `histogram` is an aggregate in a SELECT and reads any table by its name in FROM.
+# FROM has a list of its own: `histogram` is an aggregate in a SELECT, but reads any table by name in FROM.
 ALLOWED_TABLES = _names(
     """
 generate_series json_each json_tree range repeat repeat_row unnest
@@ -136,7 +136,7 @@ duckdb_% parquet_% pg_% pragma_% read_%
 
 
 def among(name: str, names: Collection[str]) -> bool:
-    """Whether ``name``, in lower case, is one of ``names`` or of a family of them."""
+    """Whether ``name``, in lower case, is one of ``names`` or begins with a prefix among them."""
     return name in names or any(
         name.startswith(family[:-1]) for family in names if len(family) > 1 and family[-1] == "%"
     )

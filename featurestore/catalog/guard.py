@@ -1,4 +1,4 @@
-"""Which SQL of a user may run: one SELECT over the store's views, with functions that only compute (`functions`)."""
+"""Checks a user's SQL: only one SELECT over the store's views is allowed, with functions that only compute."""
 
 import re
 from collections.abc import Collection
@@ -21,24 +21,24 @@ from featurestore.catalog.parse import folded, in_from, is_elsewhere, nodes, par
 from featurestore.errors import QueryError
 from featurestore.storage.names import alike, nearest
 
-# What SHOW may show.
+# Arguments of SHOW that are allowed.
 SHOWN = frozenset({"tables"})
-# Views that other views stand on: they can be read, but nobody needs to know of them.
+# Internal views that others are built on: they can be read, but are not suggested.
 INTERNAL = "_parts_"
 PART_NAME = re.compile(r"[\w ]+")
-VARIES = "which gives something else at each call: a view must give the same rows, leave it out"
+VARIES = "which returns something else at each call: a view must always give the same rows, leave it out"
 
 
 @dataclass(frozen=True)
 class Readable:
-    """What a query may name besides the functions of DuckDB that only compute, in lower case.
+    """The names that a query may use besides DuckDB's allowed functions, in lower case.
 
     Parameters
     ----------
     views
-        The store's own and the user's.
+        The store's views and the user's.
     macros, table_macros
-        The store's own, in an expression and behind FROM.
+        The store's macros, those used in an expression and those used in FROM.
     """
 
     views: Collection[str]
@@ -47,19 +47,19 @@ class Readable:
 
 
 def guard(connection: duckdb.DuckDBPyConnection, tree: Any, readable: Readable, *, stored: bool = False) -> None:
-    """Refuse a query unless it is one SELECT over what is ``readable`` and what only computes.
+    """Refuse a query unless it is one SELECT that uses only ``readable`` names and allowed functions.
 
     Parameters
     ----------
     tree
-        Of the query, as `parse` gives it.
+        The parse tree of the query, see `parse`.
     stored
-        Whether it is to become a view: then it must not give other rows at each call either.
+        Whether it is stored as a view: then it must also be deterministic.
 
     Raises
     ------
     QueryError
-        With what was refused.
+        When it is refused; the message names the part that is not allowed.
     """
     parts = part_names(tree)
     _refuse_parts(connection, parts)
@@ -76,22 +76,22 @@ def guard(connection: duckdb.DuckDBPyConnection, tree: Any, readable: Readable, 
 
 
 def check_condition(connection: duckdb.DuckDBPyConnection, condition: str) -> None:
-    """Refuse text that is more than one expression, such as one that closes the bracket it will stand in.
+    """Refuse text that is not exactly one expression, such as one that closes the parenthesis it is put into.
 
     Raises
     ------
     QueryError
-        When it is none, or more than one.
+        When it is not a single expression.
     """
     given, plain = (parse(connection, f"SELECT ({text}\n)")["statements"][0]["node"] for text in (condition, "true"))
     if len(given.pop("select_list", ())) != 1 or given != {
         name: plain[name] for name in plain if name != "select_list"
     }:
-        raise QueryError("it is not one condition: write what may stand behind WHERE, and no other part of a query")
+        raise QueryError("it is not one condition: write what may follow WHERE, and no other part of a query")
 
 
 def _refuse_function(node: dict[str, Any], readable: Readable, *, behind_from: bool, stored: bool) -> None:
-    """Refuse a function by its name alone: one in another schema, or a method of a value, has the same rights."""
+    """Refuse a function by its name alone: the schema, or the call as a method of a value, makes no difference."""
     name = folded(node["function_name"])
     known, macros = (ALLOWED_TABLES, readable.table_macros) if behind_from else (ALLOWED, readable.macros)
     if among(name, known):
@@ -106,14 +106,14 @@ def _refuse_function(node: dict[str, Any], readable: Readable, *, behind_from: b
     if name in macros:
         return
     usable = [other for other in (*known, *macros) if other[0].isalpha() and not other.endswith("%")]
-    raise QueryError(f"{what}, which is none of those that a query can use: {alike(name, usable) or 'leave it out'}")
+    raise QueryError(f"{what}, which a query can't use: {alike(name, usable) or 'leave it out'}")
 
 
 def _refuse_varying(node: dict[str, Any]) -> None:
-    """Refuse in a view what has no function's name and gives other rows at each call."""
+    """Refuse nondeterministic parts of a view that are not functions: samples, and names such as `current_date`."""
     sample = node.get("sample")
     if isinstance(sample, dict) and not sample.get("repeatable"):
-        raise QueryError(f"the query takes a sample, {VARIES}; for a sample, write REPEATABLE (1) behind it")
+        raise QueryError(f"the query takes a sample, {VARIES}; for a fixed sample, write REPEATABLE (1) after it")
     if node.get("type") == "COLUMN_REF" and len(node["column_names"]) == 1:
         name = folded(node["column_names"][0])
         if name in VARYING_COLUMNS:
@@ -121,10 +121,10 @@ def _refuse_varying(node: dict[str, Any]) -> None:
 
 
 def _refuse_parts(connection: duckdb.DuckDBPyConnection, parts: Collection[str]) -> None:
-    """Refuse a common table expression with a name of a file or of the system.
+    """Refuse a common table expression whose name is that of a file or a system table.
 
-    Such a name is readable wherever the query uses it, also where the expression itself is out of scope: there it must
-    mean nothing, neither a file nor a table of the system.
+    The guard lets the query use such a name anywhere, also where the expression is out of scope: there DuckDB must not
+    resolve it to a file or a system table.
     """
     if not parts:
         return
@@ -133,11 +133,11 @@ def _refuse_parts(connection: duckdb.DuckDBPyConnection, parts: Collection[str])
     ).fetchall()
     for name in sorted(parts):
         if not PART_NAME.fullmatch(name) or (name,) in system:
-            raise QueryError(f"the query calls a part of itself {name!r}, a name of a file or of the system: rename it")
+            raise QueryError(f"the query has a CTE {name!r}, the name of a file or a system table: rename it")
 
 
 def _refuse_show(node: dict[str, Any], views: Collection[str], parts: Collection[str]) -> None:
-    """Refuse what SHOW, DESCRIBE or SUMMARIZE has instead of a query, unless it is a view or one of `SHOWN`."""
+    """Refuse the argument of SHOW, DESCRIBE or SUMMARIZE, unless it is a query, a view or one of `SHOWN`."""
     if node.get("query"):
         return
     name = shown_name(node)
@@ -149,7 +149,7 @@ def _refuse_show(node: dict[str, Any], views: Collection[str], parts: Collection
 
 
 def _refuse_table(node: dict[str, Any], views: Collection[str], parts: Collection[str]) -> None:
-    """Refuse a name that is no view: it would be taken for a file, or for a table of the system."""
+    """Refuse a name that is not a view: DuckDB would resolve it to a file or a system table."""
     name = folded(node.get("table_name", ""))
     if is_elsewhere(node) or (name not in views and name not in parts):
         seen = [view for view in views if not view.startswith(INTERNAL)]

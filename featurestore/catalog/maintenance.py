@@ -1,4 +1,4 @@
-"""Keeping a store tidy and sound: remove what nothing refers to, recompute checksums, merge small parts."""
+"""Maintenance of a store: garbage collection, verification of checksums, merging of small parts."""
 
 import os
 import re
@@ -30,20 +30,20 @@ from featurestore.storage.schemas import CORE_TABLES
 # Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
 MERGED_ROWS = 32_768
 STAGING = "staging"
-# What is left of a run that has ended once its batches are gone.
-OF_A_RUN = {LOCK_FILE, HOLDER_FILE}
+# Files that remain of a finished run after its batches were removed.
+LOCK_FILES = {LOCK_FILE, HOLDER_FILE}
 MANIFEST = re.compile(manifest_path(RECORDED["manifest"].pattern).replace(".json", r"\.json"))
-# Names under which this package and DuckDB (a log beside its file) write before they rename.
-HALF_WRITTEN = re.compile(r"\..*\.tmp(\.wal)?")
-# What a writer wrote a moment ago may be named by its next commit.
-A_DAY = "1d"
+# Temporary files of this package and of DuckDB (its write-ahead log).
+TEMPORARY = re.compile(r"\..*\.tmp(\.wal)?")
+# Recently written files may be referenced by a writer's next commit.
+ONE_DAY = "1d"
 AGE = re.compile(r"(\d{1,6})([smhd])|0")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
 class GcReport:
-    """What was removed, or would be: files by path below the store, and their bytes; and what is left."""
+    """The files that were removed, or would be, by path relative to the store; sizes are in bytes."""
 
     removed: list[str]
     removed_bytes: int
@@ -53,7 +53,7 @@ class GcReport:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """How many parts and records were read, the bytes of the parts, and what is wrong with each damaged file."""
+    """The number of parts and records read, the size of the parts in bytes, and the reason for each damaged file."""
 
     parts: int
     records: int
@@ -62,24 +62,24 @@ class VerifyReport:
 
 
 def gc(
-    root: Path, *, older_than: str | timedelta = A_DAY, dry_run: bool = False, wait_seconds: float = 0.0
+    root: Path, *, older_than: str | timedelta = ONE_DAY, dry_run: bool = False, wait_seconds: float = 0.0
 ) -> GcReport:
-    """Remove parts, manifests and staged batches that neither the current state nor a snapshot needs.
+    """Remove parts, manifests and staged batches that neither the current state nor a snapshot refers to.
 
-    A reader that opened an older state before this has to `refresh`.
+    A reader that opened an older state must call `refresh`.
 
     Parameters
     ----------
     older_than
-        Files that were written later than so long ago stay: they may belong to a command that is at work. As text a
-        number with ``s``, ``m``, ``h`` or ``d``, such as ``12h``, or ``0``.
+        Minimum age of the files to remove: younger ones may belong to a running command. As text a number with ``s``,
+        ``m``, ``h`` or ``d``, such as ``12h``, or ``0``.
     dry_run
-        Only tell what would be removed.
+        Only report what would be removed.
 
     Raises
     ------
     IntegrityError
-        When a record is damaged: then nothing is removed.
+        When a record is damaged; nothing is then removed.
     """
     age = _age(older_than)
     with open_writer(root, wait_seconds=wait_seconds, purpose="gc") as writer:
@@ -107,20 +107,20 @@ def _age(text: str | timedelta) -> timedelta:
         return text
     found = AGE.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        raise InputError(f"got {text!r} as the age of what may be removed, expected a time such as 12h")
+        raise InputError(f"got {text!r} as the minimum age of files to remove, expected a time such as 12h")
     return timedelta(**{UNITS[found[2]]: int(found[1])}) if found[2] else timedelta(0)
 
 
 def verify(place: Path | LocalObjects, *, on_progress: Progress | None = None) -> VerifyReport:
-    """Read every record, recompute the checksum of every part that one refers to, and compare their rows and columns.
+    """Read every record, and verify checksum, rows and columns of every part that a record refers to.
 
-    Damaged files are named in the result, by path below the store; they stop nothing. Of a store at an address every
-    part is fetched that is not in the cache, and one that is damaged there is fetched again.
+    Damaged files don't raise an error: the result lists them, by path relative to the store. For a store at an address,
+    parts that are not in the cache, or are damaged in it, are fetched.
     """
     objects = objects_of(place)
     records = read_records(objects)
     parts = [part for part, _ in records.parts.values()]
-    damaged = {**records.damaged, **objects.bring(parts, recheck=True, on_progress=on_progress)}
+    damaged = {**records.damaged, **objects.fetch(parts, recheck=True, on_progress=on_progress)}
     for path, (part, tables) in records.parts.items():
         if path not in damaged:
             try:
@@ -142,13 +142,13 @@ def _check_columns(part: Part, root: Path, tables: set[str]) -> None:
     columns = footer.schema.to_arrow_schema()
     for table in tables & CORE_TABLES.keys():
         if not columns.equals(CORE_TABLES[table]):
-            raise IntegrityError(f"{root / part.path} has other columns than the table {table}")
+            raise IntegrityError(f"{root / part.path} has other columns than the table {table}: restore it from a copy")
 
 
 def compact(
     root: Path, *, wait_seconds: float = 0.0, on_progress: Progress | None = None
 ) -> dict[str, tuple[int, int]]:
-    """Merge small parts; the rows stay the same. Returns for each table that changed its parts before and after."""
+    """Merge small parts; the rows stay the same. Returns each changed table's number of parts before and after."""
     with open_writer(root, wait_seconds=wait_seconds, purpose="compact") as writer:
         jobs = [(table, group) for table in sorted(writer.state.tables) if (group := _group(writer, table))]
         before = {table: len(writer.layout.parts(table)) for table, _ in jobs}
@@ -161,7 +161,7 @@ def compact(
 
 
 def _group(writer: Writer, table: str) -> list[Part]:
-    """The parts of ``table`` that are worth merging: two or more, the smallest first, and not too many vectors."""
+    """The parts of ``table`` to merge: none, or two or more, the smallest first, up to a limit of rows."""
     group: list[Part] = []
     rows = 0
     for part in sorted(writer.layout.parts(table), key=lambda part: part.rows):
@@ -173,12 +173,12 @@ def _group(writer: Writer, table: str) -> list[Part]:
 
 
 def _merge(root: Path, table: str, group: Sequence[Part]) -> Part:
-    """One part with the rows of all; embeddings in the order of their ids, so that they are read in one sweep.
+    """Write one part with the rows of all; embeddings are sorted by ``ImgId``, so that they are read sequentially.
 
     Raises
     ------
     IntegrityError
-        When one is damaged: merged, its rows would get a checksum of their own.
+        When a part is damaged: merging it would give its rows a valid checksum.
     """
     rows = pa.concat_tables([read_whole(root, part) for part in group])
     if revision_of(table) is not None:
@@ -187,38 +187,38 @@ def _merge(root: Path, table: str, group: Sequence[Part]) -> Part:
 
 
 def _data_files(root: Path) -> Iterator[Path]:
-    """Parts, manifests, what is staged by runs that have ended, and what a killed writer left half-written.
+    """Parts, manifests, staged files of runs that have ended, and temporary files of killed writers.
 
-    Never a state, a snapshot, a lock, what is kept in `cache`, or a file that this package did not write.
+    Never a state, a snapshot, a lock, a file in `cache`, or a file that this package did not write.
     """
     for path in sorted(_files(root)):
         name = str(path.relative_to(root))
         if name.startswith(f"{STAGING}/"):
             continue
-        if RECORDED["part"].fullmatch(name) or MANIFEST.fullmatch(name) or HALF_WRITTEN.fullmatch(path.name):
+        if RECORDED["part"].fullmatch(name) or MANIFEST.fullmatch(name) or TEMPORARY.fullmatch(path.name):
             yield path
     for run in sorted((root / STAGING).glob("*")):
         if run.is_dir() and not run.is_symlink():
-            with suppress(Timeout), FileLock(run / LOCK_FILE, timeout=0):  # a run that lives keeps its batches
-                yield from sorted(path for path in run.rglob("*") if path.name not in OF_A_RUN and not path.is_dir())
+            with suppress(Timeout), FileLock(run / LOCK_FILE, timeout=0):  # a running process keeps its batches
+                yield from sorted(path for path in run.rglob("*") if path.name not in LOCK_FILES and not path.is_dir())
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Every file in and below ``root``; folders that a run removes meanwhile are passed over."""
+    """Every file in and below ``root``; folders that another process removes meanwhile are skipped."""
     for folder, _, names in os.walk(root):
         yield from (Path(folder, name) for name in names)
 
 
 def _size(path: Path) -> int:
-    """The bytes of a file; 0 when it was removed meanwhile."""
+    """The size of a file in bytes; 0 when it was removed meanwhile."""
     with suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
 
 
 def _remove_empty(folder: Path, root: Path) -> None:
-    """Remove ``folder``, from which something was removed, and its parents, as far as nothing is left in them."""
-    if folder.parent == root / STAGING and {path.name for path in folder.iterdir()} <= OF_A_RUN:
+    """Remove ``folder`` and its parents up to ``root`` if they are empty."""
+    if folder.parent == root / STAGING and {path.name for path in folder.iterdir()} <= LOCK_FILES:
         shutil.rmtree(folder)
         folder = folder.parent
     while folder != root and not any(folder.iterdir()):

@@ -1,4 +1,4 @@
-"""What one reader has opened of one state: read once, however many threads ask, and shared by them."""
+"""The shared resources of one opened state (files, layout, databases, memo), each created once for all threads."""
 
 import threading
 from collections.abc import Callable
@@ -17,12 +17,12 @@ Kept = TypeVar("Kept")
 
 
 class Opened:
-    """One state of the store at ``location``; nothing is read before it is needed.
+    """The resources of one state of the store at ``location``; nothing is read before it is needed.
 
     Attributes
     ----------
     memo
-        What readers keep for the next question, under a name of their own.
+        Values that readers cache, each under its own name.
     """
 
     def __init__(self, location: str, snapshot: str | None) -> None:
@@ -35,12 +35,12 @@ class Opened:
         renew_in_children(self)
 
     def renew(self) -> None:
-        """In a forked child: a thread of the parent may hold the locks; what was read is as good here."""
+        """Replace the locks in a forked child, where a thread of the parent may hold them; data read stays valid."""
         self._lock = threading.RLock()
         self._memo_locks = {}
 
     def without_memory(self) -> "Opened":
-        """The same state, with no database and nothing kept; who uses this one goes on with it."""
+        """The same state without databases and memo; current users of this object are not affected."""
         other = Opened(self._location, self._snapshot)
         other._read = {name: self._read[name] for name in ("objects", "state", "layout") if name in self._read}
         return other
@@ -52,7 +52,7 @@ class Opened:
 
     @property
     def path(self) -> Path:
-        """The folder; of a store at an address, that of the cache."""
+        """The store's folder; for a store at an address, the folder of its cache."""
         return self.objects.root
 
     @property
@@ -67,21 +67,21 @@ class Opened:
 
     @property
     def known_layout(self) -> Layout | None:
-        """The layout, if it was read."""
+        """The layout, if it was already read, else None."""
         return self._read.get("layout")
 
     @property
     def database(self) -> Database:
-        """For SQL of programs."""
+        """The database for trusted SQL of programs."""
         return self._once("database", lambda: Database(self.layout, self.path))
 
     @property
     def locked_database(self) -> Database:
-        """For text that a user typed."""
+        """The database for SQL that a user typed."""
         return self._once("locked_database", lambda: Database(self.layout, self.path, locked=True))
 
     def remember(self, name: str, make: Callable[[], Kept]) -> Kept:
-        """What the memo has under ``name``; else one thread makes it, and others that ask meanwhile wait for it."""
+        """The memo's value for ``name``; if there is none, one thread computes it while others wait for it."""
         with self._lock:
             lock = self._memo_locks.setdefault(name, threading.RLock())
         with lock:

@@ -1,4 +1,4 @@
-"""The parse tree of a query, as DuckDB gives it, and the tables and functions that it names."""
+"""Parses a query with DuckDB, and lists the tables and functions that it names; it decides nothing about them."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from featurestore.errors import QueryError
 
 @dataclass(frozen=True)
 class Named:
-    """What a query names, each name as DuckDB compares it.
+    """The names that a query uses, case-folded as DuckDB does.
 
     Parameters
     ----------
@@ -22,11 +22,11 @@ class Named:
     parts
         The query's own common table expressions.
     functions, table_functions
-        Functions of an expression, and those that stand behind FROM.
+        Functions in an expression, and those in FROM.
     elsewhere
         Whether it names a table of another schema or catalog.
     shows
-        Whether it has a SHOW, DESCRIBE or SUMMARIZE in it.
+        Whether it contains a SHOW, DESCRIBE or SUMMARIZE.
     """
 
     tables: tuple[str, ...] = ()
@@ -37,17 +37,17 @@ class Named:
     shows: bool = False
 
     def filled(self, name: str, value: str) -> "Named":
-        """The same where each name of a table has ``value`` in the place of ``{name}``."""
+        """The same names, with ``value`` in place of ``{name}`` in those of tables."""
         return replace(self, tables=tuple(table.replace(f"{{{name}}}", value) for table in self.tables))
 
 
 def parse(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
-    """The tree of one SELECT.
+    """The parse tree of one SELECT, as DuckDB serializes it to JSON.
 
     Raises
     ------
     QueryError
-        When it can't be parsed, is something else, or more than one.
+        When it can't be parsed, is another statement, or is several statements.
     """
     try:
         [(text,)] = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
@@ -59,7 +59,7 @@ def parse(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
         raise QueryError("the query is nested too deeply: break it up with WITH") from error
     if tree.get("error"):
         message = shortened(" ".join(str(tree.get("error_message", "")).split()) or "it can't be parsed")
-        if tree.get("error_type") == "not implemented":  # all else that can be parsed
+        if tree.get("error_type") == "not implemented":  # any other valid statement
             message = "only SELECT can be run here, the store is read-only"
         raise QueryError(f"the query failed: {message}{place(tree, query)}")
     if len(tree.get("statements", [])) != 1:
@@ -68,7 +68,7 @@ def parse(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
 
 
 def nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Every object of the tree, whatever its depth."""
+    """Every object of the tree, at any depth."""
     left = [tree]
     while left:
         value = left.pop()
@@ -80,17 +80,17 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def folded(name: object) -> str:
-    """``name`` as DuckDB compares it: of letters that are not ASCII, it takes none for another."""
+    """``name`` in lower case as DuckDB compares names: only ASCII letters are case-insensitive."""
     return str(name).lower() if str(name).isascii() else str(name)
 
 
 def is_elsewhere(node: dict[str, Any]) -> bool:
-    """Whether a table's node names another catalog or schema than that of the store's views."""
+    """Whether a table node names a catalog or schema other than that of the store's views."""
     return bool(node.get("catalog_name")) or str(node.get("schema_name") or "main").lower() != "main"
 
 
 def in_from(tree: Any) -> set[int]:
-    """The ids of the function nodes that stand behind FROM."""
+    """The Python ``id()`` of each function node in FROM."""
     return {id(node.get("function")) for node in nodes(tree) if node.get("type") == "TABLE_FUNCTION"}
 
 
@@ -102,12 +102,12 @@ def part_names(tree: Any) -> frozenset[str]:
 
 
 def shown_name(node: dict[str, Any]) -> str:
-    """What a SHOW has instead of a query; empty where it has one."""
+    """The name that a SHOW has instead of a query; empty if it has a query."""
     return "" if node.get("query") else str(node.get("table_name", "")).strip('"')
 
 
 def named(tree: Any) -> Named:
-    """What the query of ``tree`` names."""
+    """The names that the query of ``tree`` uses."""
     behind_from = in_from(tree)
     tables: dict[str, None] = {}
     functions: set[str] = set()

@@ -1,4 +1,4 @@
-"""Reader: one opened state of a store, its connections and what it keeps in memory; it writes nothing."""
+"""Reader: one opened state of a store with its connections and its in-memory cache; it writes nothing."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -24,16 +24,16 @@ Kept = TypeVar("Kept")
 
 
 class Reader:
-    """One state of the store in a folder; what others write later shows after `refresh`.
+    """One state of a store; later commits become visible after `refresh`.
 
-    Any number of threads can use one reader: each has a cursor of its own, and a thread that is reading goes on with
-    what it sees when another calls `refresh` or `close`. A forked child can use it too. A pickled reader, or a copy, is
-    another one of the same location and snapshot.
+    Any number of threads can use one reader: each has its own cursor, and a read that is in progress finishes on its
+    state when another thread calls `refresh` or `close`. A forked child can use it too. Pickling or copying a reader
+    opens the same location and snapshot again.
 
     Parameters
     ----------
     path
-        The store's folder. Nothing is read before it is needed, nothing is locked by reading.
+        The store's folder, or its address. Nothing is read before it is needed; reading takes no lock.
     """
 
     def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
@@ -42,7 +42,7 @@ class Reader:
         self._opened = Opened(self.location, snapshot)
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str]]:
-        """Open the same location again; a folder by its whole path: another process may work in another one."""
+        """Open the same location again; a folder by its absolute path, since the working directory may differ."""
         location = self.location if is_remote(self.location) else os.path.abspath(self.location)
         return partial(type(self), snapshot=self.snapshot_name), (location,)
 
@@ -53,12 +53,12 @@ class Reader:
         Parameters
         ----------
         snapshot
-            Name of a snapshot to see instead of the current state.
+            Name of a snapshot to read instead of the current state.
 
         Raises
         ------
         StoreNotFound
-            When there is none; the class itself doesn't look, so that ``FeatureStore(path).ingest(…)`` can make one.
+            When there is none. The constructor doesn't check, so that ``FeatureStore(path).ingest(…)`` can create one.
         InputError
             When there is no such snapshot.
         """
@@ -73,12 +73,12 @@ class Reader:
 
     @property
     def path(self) -> Path:
-        """The folder; of a store at an address, that of the cache, which holds what was used so far."""
+        """The store's folder; for a store at an address, the folder of its cache."""
         return self.objects.root
 
     @property
     def state(self) -> State:
-        """The state that this object sees.
+        """The state that this object reads.
 
         Raises
         ------
@@ -96,38 +96,38 @@ class Reader:
 
     @property
     def database(self) -> Database:
-        """DuckDB over this state, for SQL of programs."""
+        """DuckDB over this state, for trusted SQL of programs."""
         return self._opened.database
 
     @property
     def locked_database(self) -> Database:
-        """DuckDB over this state, for text that a user typed: `sql` runs it there."""
+        """DuckDB over this state, for SQL that a user typed; `sql` uses it."""
         return self._opened.locked_database
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection, in memory, with all views of this state; it reads no file but the store's parts.
+        """An in-memory DuckDB connection with all views of this state; it can read no file but the store's parts.
 
-        Each thread has its own. `query` makes only the views that it needs, and so is faster.
+        Each thread gets its own. `query` is faster, since it only creates the views that it needs.
         """
         return self.database.complete()
 
     @property
     def memo(self) -> dict[str, Any]:
-        """What readers of this state keep for the next question, under a name of their own; empty after `refresh`."""
+        """Values cached for this state, each under its own name; emptied by `refresh`."""
         return self._opened.memo
 
     def remember(self, name: str, make: Callable[[], Kept]) -> Kept:
-        """What `memo` has under ``name``; else one thread makes it, and others that ask meanwhile wait for it."""
+        """The value of `memo` for ``name``; if there is none, one thread computes it while others wait for it."""
         return self._opened.remember(name, make)
 
     def refresh(self) -> Self:
-        """See the newest state; a snapshot stays as it is."""
+        """Switch to the newest state; a reader of a snapshot is not changed."""
         self._opened = Opened(self.location, self.snapshot_name)
         return self
 
     def close(self) -> None:
-        """Give back the connections and what was kept in memory; the object opens others when it needs them."""
+        """Release connections and cached values; the object opens new ones when it is used again."""
         self._opened = self._opened.without_memory()
 
     def __enter__(self) -> Self:
@@ -139,14 +139,14 @@ class Reader:
     def sql(
         self, query: str, parameters: Sequence[object] | None = None, *, seconds: float = SECONDS_LIMIT
     ) -> pa.Table:
-        """Run one SELECT over the views and fetch the result; nothing else can be reached or changed.
+        """Run one SELECT over the views and fetch the result; it can read nothing else and change nothing.
 
         Parameters
         ----------
         parameters
             Values for the question marks in ``query``.
         seconds
-            Time that the query may take.
+            Time limit of the query in seconds.
 
         Raises
         ------
@@ -157,12 +157,12 @@ class Reader:
             return reader.locked_database.sql(query, parameters, seconds=seconds)
 
     def query(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
-        """Run SQL of your own program over the views, unguarded: never pass it what somebody typed.
+        """Run trusted SQL over the views without any check: never pass it text that a user typed.
 
         Raises
         ------
         QueryError
-            With DuckDB's own words.
+            When the query fails; the message is DuckDB's.
         """
         with self.reading() as reader:
             return reader.database.query(query, parameters)
@@ -173,57 +173,57 @@ class Reader:
 
     @property
     def synthetic(self) -> bool:
-        """True when any image is one that `featurestore sample` drew."""
+        """True when any image was generated by `featurestore sample`."""
         return self.query("SELECT coalesce(bool_or(synthetic), false) AS s FROM images")["s"][0].as_py()
 
     @property
     def failing_views(self) -> dict[str, str]:
-        """The views of your own that can't be used in this state, and why; all others can."""
+        """Your views that can't be used in this state, each with the reason."""
         found = self.database.failing_views() if self.state.views else {}
         return {name: failure.sentence(name) for name, failure in found.items()}
 
     def columns(self, view: str) -> list[str]:
-        """The names of the columns of a view, in their order.
+        """The names of the columns of a view, in order.
 
         Raises
         ------
         InputError
             When there is no such view.
         QueryError
-            When it is one of your own that can't be used.
+            When it is one of your views and can't be used.
         """
         names = self.database.columns(view)
         if names is not None:
             return names
-        if view in self.state.views:  # its name can't be that of a view
+        if view in self.state.views:  # the state lists it under an invalid name
             raise QueryError(self.failing_views[view])
         hint = nearest(view, [name for name in self.database.views if not name.startswith("_")])
         raise InputError(f"the store has no view {view!r} ({hint})")
 
     @contextmanager
     def reading(self) -> Iterator[Self]:
-        """Run the block over the reader that it yields, which sees this state whatever other threads do to this one.
+        """Yield a reader that stays on this state even if another thread calls `refresh` or `close` on this one.
 
         Raises
         ------
         StoreError
-            When it fails because `gc` removed parts that this state refers to, and there is a newer state.
+            When the block fails because `gc` removed parts of this state, and there is a newer state.
         """
         reader = object.__new__(type(self))
         reader.__dict__.update(self.__dict__)
         try:
             yield reader
         except (IntegrityError, QueryError) as error:
-            if not reader._tidied_away():
+            if not reader._is_collected():
                 raise
             raise StoreError(
-                f"the store {self.location!r} was tidied by another process after this reader opened it, and what the "
-                "reader saw is gone: call `refresh()`, or open the store again"
+                f"`gc` removed files that this reader of the store {self.location!r} needs, there is a newer state: "
+                "call `refresh()`, or open the store again"
             ) from error
 
-    def _tidied_away(self) -> bool:
-        """Whether the store has another state by now, and files of the one seen here are gone."""
+    def _is_collected(self) -> bool:
+        """Whether the store has a newer state, and files of the one read here no longer exist."""
         if self.snapshot_name is not None or read_state(self.objects).id == self.state.id:
             return False
-        layout = self._opened.known_layout  # not read yet: reading it is what failed
+        layout = self._opened.known_layout  # None: reading it is what failed
         return layout is None or layout.is_gone()

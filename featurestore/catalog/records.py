@@ -1,4 +1,4 @@
-"""The records that tell what is stored (state, snapshots, manifests), read together, and what they refer to."""
+"""Reads all records of a store (state, snapshots, manifests), and lists the files that they refer to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ from featurestore.storage.state import STATE_FILE, State, read_state
 
 @dataclass(frozen=True)
 class Records:
-    """What the records of a store say.
+    """The contents of a store's records.
 
     Parameters
     ----------
     states
-        The current state and those of all snapshots, by the path of their record below the store.
+        The current state and those of all snapshots, by the path of their record relative to the store.
     parts
-        Every part that one of them refers to, by its path below the store; with the tables that have it.
+        Every referenced part by its path relative to the store, with the tables that refer to it.
     manifests
-        The paths of their manifests below the store.
+        The paths of their manifests, relative to the store.
     damaged
-        The records that can't be read, by path below the store, each with why.
+        The records that can't be read, by path relative to the store, each with the reason.
     """
 
     states: Mapping[str, State] = field(default_factory=dict)
@@ -35,17 +35,17 @@ class Records:
 
     @property
     def count(self) -> int:
-        """How many records there are."""
+        """The number of records."""
         return len({*self.states, *self.manifests, *self.damaged})
 
     @property
     def referenced(self) -> set[str]:
-        """The paths of all files that a state needs."""
+        """The paths of all files that a state refers to."""
         return {*self.parts, *self.manifests}
 
 
 def read_records(place: Path | Objects) -> Records:
-    """Read every record of a store; one that is damaged is named, and the others are read all the same.
+    """Read every record of a store; damaged ones are listed, and the others are still read.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_records(place: Path | Objects) -> Records:
     states: dict[str, State] = {}
     damaged: dict[str, str] = {}
     parts: dict[str, tuple[Part, set[str]]] = {}
-    manifests: set[tuple[str, str]] = set()  # two tables without a row have one
+    manifests: set[tuple[str, str]] = set()  # two empty tables may share one
     objects = objects_of(place)
     try:
         states[STATE_FILE] = read_state(objects)
@@ -67,7 +67,7 @@ def read_records(place: Path | Objects) -> Records:
         except StoreError as error:
             damaged[snapshot_path(name)] = str(error)
         except FileNotFoundError:
-            if name in snapshot_names(objects):  # not removed a moment ago, but a link that leads nowhere
+            if name in snapshot_names(objects):  # not removed meanwhile, but a dangling link
                 damaged[snapshot_path(name)] = (
                     f"{objects.where(snapshot_path(name))} is a link to a file that is missing"
                 )
@@ -83,18 +83,18 @@ def read_records(place: Path | Objects) -> Records:
 
 
 def trusted_records(root: Path) -> Records:
-    """`read_records` where none may be damaged.
+    """`read_records`, but a damaged record is an error.
 
     Raises
     ------
     IntegrityError
-        When one is: what it refers to can't be told from what nothing needs.
+        When a record is damaged: the files that it refers to are then unknown.
     """
     records = read_records(root)
     if records.damaged:
         raise IntegrityError(
-            "nothing was removed, what is needed can't be told from what is not: of the store's records "
-            f"{len(records.damaged)} can't be trusted, the first is {root / min(records.damaged)}; see `featurestore "
-            "verify` and `featurestore repair`"
+            f"nothing was removed: {len(records.damaged)} of the store's records can't be trusted, the first is "
+            f"{root / min(records.damaged)}, so it is unknown which files are still needed; see `featurestore verify` "
+            "and `featurestore repair`"
         )
     return records

@@ -1,4 +1,4 @@
-"""Takes what is damaged out of the current state where it can be had again; it restores no bytes by itself."""
+"""Removes damaged parts from the current state where their rows can be recreated; it recovers no bytes itself."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,11 +23,11 @@ from featurestore.storage.schemas import CORE_TABLES
 from featurestore.storage.snapshot import SnapshotInfo, read_snapshot, snapshot_names
 from featurestore.storage.state import STATE_FILE, read_state
 
-# Tables whose rows another command makes again from images and metadata; vectors are made again too.
+# Tables whose rows another command recreates from images and metadata; embeddings can be recreated too.
 MADE_AGAIN = ("images", "movies")
-# Tables to which rows are only ever added, each under a key of its own: every whole part tells true rows.
-ADDED_TO = {"backbones": ["backbone", "revision"], "extractions": ["extraction", "backbone"]}
-# What a state that a snapshot took the place of is kept as.
+# Append-only tables whose rows have unique keys: the rows of every undamaged part are valid.
+APPEND_ONLY = {"backbones": ["backbone", "revision"], "extractions": ["extraction", "backbone"]}
+# The name under which a damaged state is kept.
 DAMAGED_STATE = f"{STATE_FILE}.damaged"
 
 
@@ -38,16 +38,16 @@ class RepairReport:
     Parameters
     ----------
     vectors
-        For each backbone, how many vectors are gone until it is embedded, or imported, again.
+        For each backbone, how many vectors were removed; they must be embedded or imported again.
     rows
-        For `images` and `movies`, how many rows are gone until the next ingest; those of images that only an import
-        knew come back with the next import of their vectors. 0 where nobody can tell how many there were.
+        For `images` and `movies`, how many rows were removed; the next ingest recreates them, and an import those of
+        images without a file. 0 where the number is unknown.
     rebuilt
-        For each backbone, and for `backbones` and `extractions`, whose manifest was damaged: how many vectors or rows
-        were found again in the parts.
+        For each backbone, and for `backbones` and `extractions`, with a damaged manifest: how many vectors or rows were
+        recovered from the parts.
     left
-        Files that are damaged still, by path below the store, each with what is wrong with it: they belong to other
-        tables, or to snapshots.
+        Files that are still damaged, by path relative to the store, each with the reason: they belong to other tables
+        or to snapshots.
     """
 
     vectors: dict[str, int] = field(default_factory=dict)
@@ -59,25 +59,25 @@ class RepairReport:
 def repair(
     root: Path, *, from_snapshot: str | None = None, wait_seconds: float = 0.0, on_progress: Progress | None = None
 ) -> RepairReport:
-    """Take damaged parts of embeddings, images and movies out of the current state, in one commit.
+    """Remove damaged parts of embeddings, images and movies from the current state, in one commit.
 
-    Where the manifest of a revision is damaged, it is made anew of the parts that are whole. The damaged files stay
-    until `gc`, and snapshots as they are.
+    A damaged manifest of a revision is rebuilt from the undamaged parts. The damaged files stay on disk until `gc`;
+    snapshots are not changed.
 
     Parameters
     ----------
     from_snapshot
-        Name of a snapshot whose state takes the place of a damaged or missing ``state.json`` before all else; what was
-        committed after it is lost. The damaged record stays as ``state.json.damaged``.
+        Name of a snapshot whose state first replaces a damaged or missing ``state.json``; later commits are lost. The
+        damaged record is kept as ``state.json.damaged``.
 
     Raises
     ------
     IntegrityError
-        When the state can't be read: no part can then be told from another. It names the newest whole snapshot.
+        When the state can't be read. The message names the newest undamaged snapshot.
     InputError
-        When there is no such snapshot, or the state needs none.
+        When there is no such snapshot, or the state is undamaged.
     StoreLocked
-        When another process writes.
+        When another process is writing.
     """
     if from_snapshot:
         _take_state(root, from_snapshot, wait_seconds)
@@ -92,27 +92,27 @@ def repair(
                     _drop(commit, table, damaged, report)
                 except IntegrityError:  # its manifest is damaged
                     _rebuild(commit, table, report)
-        records = read_records(root)  # what the current state no longer needs may still be a snapshot's
+        records = read_records(root)  # damaged files may still be referenced by a snapshot
         report.left = {path: why for path, why in damaged.items() if path in {*records.parts, *records.damaged}}
     return report
 
 
 def _check_state(root: Path) -> None:
-    """Refuse a store without a whole state, and say which snapshot can take its place."""
+    """Refuse a store whose state is damaged or missing, and say which snapshot can replace it."""
     try:
         read_state(root)
     except (IntegrityError, StoreNotFound) as error:
-        if whole := list(_whole_snapshots(root)):
+        if whole := list(_undamaged_snapshots(root)):
             newest = max(whole, key=lambda info: (info.created_at, info.name))
             raise IntegrityError(
-                f"{error}; or go back to the newest whole snapshot, {newest.name!r} of "
-                f"{newest.created_at:%Y-%m-%d %H:%M}, with `featurestore repair --from-snapshot {newest.name}`: what "
-                "was committed after it is then lost"
+                f"{error}; or go back to the newest undamaged snapshot, {newest.name!r} of "
+                f"{newest.created_at:%Y-%m-%d %H:%M}, with `featurestore repair --from-snapshot {newest.name}`: "
+                "later commits are then lost"
             ) from error
         raise
 
 
-def _whole_snapshots(root: Path) -> Iterator[SnapshotInfo]:
+def _undamaged_snapshots(root: Path) -> Iterator[SnapshotInfo]:
     objects = Folder(root)
     for name in snapshot_names(objects):
         try:
@@ -122,7 +122,7 @@ def _whole_snapshots(root: Path) -> Iterator[SnapshotInfo]:
 
 
 def _take_state(root: Path, name: str, wait_seconds: float) -> None:
-    """Let the state of the snapshot ``name`` be the current one, where there is none that can be read."""
+    """Make the state of the snapshot ``name`` the current one, if the current one is missing or damaged."""
     state = snapshots.read(root, name)
     with locked(root, wait_seconds=wait_seconds, purpose="repair"):
         try:
@@ -132,19 +132,19 @@ def _take_state(root: Path, name: str, wait_seconds: float) -> None:
         except StoreNotFound:
             pass
         else:
-            raise InputError(f"the state of the store {str(root)!r} is whole: leave out --from-snapshot")
+            raise InputError(f"the state of the store {str(root)!r} is undamaged: leave out --from-snapshot")
         write_atomic(root / STATE_FILE, state.next().to_record())
 
 
 def _repairable(writer: Writer) -> list[str]:
-    ours = (*MADE_AGAIN, *ADDED_TO)
+    ours = (*MADE_AGAIN, *APPEND_ONLY)
     return [table for table in writer.state.tables if table in ours or revision_of(table) is not None]
 
 
 def _drop(commit: Commit, table: str, damaged: dict[str, str], report: RepairReport) -> None:
-    """Take the damaged parts of ``table`` out, where their rows can be had again."""
+    """Remove the damaged parts of ``table`` if their rows can be recreated."""
     parts = [part for part in commit.parts(table) if part.path in damaged]
-    if not parts or table in ADDED_TO:
+    if not parts or table in APPEND_ONLY:
         return
     commit.drop(table, parts)
     key = revision_of(table)
@@ -153,13 +153,13 @@ def _drop(commit: Commit, table: str, damaged: dict[str, str], report: RepairRep
 
 
 def _rebuild(commit: Commit, table: str, report: RepairReport) -> None:
-    """Put what can be found in the place of a manifest that is damaged.
+    """Replace a damaged manifest by one of the parts that can be recovered.
 
-    Every part of a revision holds vectors of its backbone, in whatever state it was. The rows of `images` and
-    `movies` change from one state to the next: of these no part can be trusted to be the newest.
+    Every undamaged part of a revision holds valid vectors, no matter which state it belonged to. The rows of `images`
+    and `movies` change from state to state, so it is unknown which of their parts is current.
     """
     key = revision_of(table)
-    if table in ADDED_TO:
+    if table in APPEND_ONLY:
         rows = _rows_once(commit, table)
         commit.replace(table, rows)
         report.rebuilt[table] = len(rows)
@@ -168,7 +168,7 @@ def _rebuild(commit: Commit, table: str, report: RepairReport) -> None:
         commit.replace(table, CORE_TABLES[table].empty_table())
         report.rows[table] = 0
         return
-    parts = list(_whole_parts(commit.root, table))
+    parts = list(_undamaged_parts(commit.root, table))
     if not parts:
         commit.remove_table(table)
         if commit.state.revisions.get(key[0]) == key[1]:
@@ -181,7 +181,7 @@ def _rebuild(commit: Commit, table: str, report: RepairReport) -> None:
 
 
 def _rows_once(commit: Commit, table: str) -> pa.Table:
-    """Each row of the whole parts of a table in `ADDED_TO`, of the revisions that the store has."""
+    """The distinct rows of the undamaged parts of a table in `APPEND_ONLY`, for the revisions that the store has."""
     rows: dict[tuple[object, ...], dict[str, object]] = {}
     for path in sorted((commit.root / table).glob("part-*.parquet")):
         try:
@@ -191,14 +191,14 @@ def _rows_once(commit: Commit, table: str) -> pa.Table:
             continue
         for row in found:
             if embeddings_key(row["backbone"], row["revision"]) in commit.state.tables:
-                rows[tuple(row[name] for name in ADDED_TO[table])] = row
+                rows[tuple(row[name] for name in APPEND_ONLY[table])] = row
     return pa.Table.from_pylist(list(rows.values()), schema=CORE_TABLES[table])
 
 
-def _whole_parts(root: Path, table: str) -> Iterator[Part]:
-    """The parts in the folder of a revision that are whole, the largest first; none with a vector of an earlier one."""
+def _undamaged_parts(root: Path, table: str) -> Iterator[Part]:
+    """The undamaged parts in a revision's folder, largest first, except those that repeat a vector of earlier ones."""
     seen: set[tuple[int, str]] = set()
-    revision = Path(table).name  # whatever the backbone was called when the parts were written
+    revision = Path(table).name  # a rename of the backbone does not move its parts
     paths = [path for path in root.glob(f"embeddings/*/{revision}/*") if RECORDED["part"].fullmatch(_below(root, path))]
     for path in sorted(paths, key=lambda path: (-path.stat().st_size, path.name)):
         try:

@@ -1,9 +1,9 @@
-"""Lets a user's SQL read the views of a store and nothing else.
+"""Restricts a user's SQL to reading the views of a store.
 
-Two fences. `guard` refuses what is no SELECT over the store's views, or does more than compute; and the rest runs in a
-connection that has no files but the store's parts, no network, no extensions. What is typed as a query has a
-connection of its own, which is limited further; a user's view runs in the store's. The threads that use one open store
-share its limit of memory.
+There are two layers. `guard` refuses any query but a SELECT over the store's views with functions that only compute.
+What passes runs in a connection without files except the store's parts, without network and without extensions. A typed
+query has its own connection with further limits; a user's view runs in the store's connection. All threads that use one
+open store share one memory limit.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from featurestore.errors import QueryError
 from featurestore.storage.names import quote_text
 
 MEMORY_LIMIT = "2GB"
-# DuckDB's limit does not count the result that it hands over.
+# DuckDB's memory limit does not include the result that it returns.
 RESULT_BYTES = 2 * 10**9
 BATCH_ROWS = 16_384
 SECONDS_LIMIT = 300.0
@@ -24,12 +24,12 @@ EXPLAIN = "EXPLAIN "
 
 
 def confine(connection: duckdb.DuckDBPyConnection, folders: Sequence[str], *, spills: bool) -> None:
-    """Take from ``connection`` every file but those in ``folders``, the network and extensions; can't be undone.
+    """Deny ``connection`` the network, extensions and all files except those in ``folders``; this can't be undone.
 
     Parameters
     ----------
     spills
-        Whether what does not fit into memory may go to DuckDB's temporary files.
+        Whether DuckDB may use temporary files for data that does not fit into memory.
     """
     listed = ", ".join(quote_text(folder) for folder in folders)
     for setting in (
@@ -40,13 +40,13 @@ def confine(connection: duckdb.DuckDBPyConnection, folders: Sequence[str], *, sp
         "autoload_known_extensions = false",
         "python_enable_replacements = false",
     ):
-        connection.execute(f"SET GLOBAL {setting}")  # of every cursor, not of this connection alone
+        connection.execute(f"SET GLOBAL {setting}")  # for all cursors, not only for this connection
 
 
 def lock_down(connection: duckdb.DuckDBPyConnection) -> None:
-    """Limit the memory of a confined ``connection`` and its cursors, and let them change no setting any more.
+    """Limit the memory of a confined ``connection`` and its cursors, and lock their settings.
 
-    Their errors are records, which tell the place in the query.
+    Errors are reported as JSON, with the position in the query.
     """
     connection.execute("SET GLOBAL errors_as_json = true")
     connection.execute(f"SET GLOBAL memory_limit = '{MEMORY_LIMIT}'")
@@ -59,7 +59,7 @@ def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: object 
     Raises
     ------
     QueryError
-        When it fails, or needs more memory than it may have.
+        When it fails, or needs more memory than allowed.
     """
     batches, size = [], 0
     try:
@@ -68,28 +68,28 @@ def fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: object 
                 size += batch.nbytes
                 if size > RESULT_BYTES:
                     raise QueryError(
-                        f"the result takes more than {RESULT_BYTES / 1e9:g} GB of memory and was stopped: narrow it"
+                        f"the result takes more than {RESULT_BYTES / 1e9:g} GB of memory and was stopped: select less"
                     )
                 batches.append(batch)
             return pa.Table.from_batches(batches, reader.schema)
     except duckdb.OutOfMemoryException as error:
-        raise QueryError(f"the query needs more than {MEMORY_LIMIT} of memory and was stopped: narrow it") from error
-    except (duckdb.Error, OSError) as error:  # an error that comes after the first rows is Arrow's: an OSError
+        raise QueryError(f"the query needs more than {MEMORY_LIMIT} of memory and was stopped: simplify it") from error
+    except (duckdb.Error, OSError) as error:  # an error after the first rows is raised by Arrow, as an OSError
         raise QueryError(f"the query failed: {words(error)}") from error
     except pa.ArrowException as error:
         raise QueryError(
-            f"the result can't be handed over ({words(error)}): cast what is nested in it to VARCHAR"
+            f"the result can't be converted to Arrow ({words(error)}): cast its nested columns to VARCHAR"
         ) from error
 
 
 def _bound(connection: duckdb.DuckDBPyConnection, query: str, parameters: object) -> duckdb.DuckDBPyRelation:
-    """``query``, ready to run."""
+    """``query`` as a relation, bound but not run."""
     try:
         return connection.sql(query, params=parameters)
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
-        explain(connection, query, parameters)  # says it better: with the place
+        explain(connection, query, parameters)  # raises with the position of the error
         raise QueryError(f"the query failed: {words(error)}") from error
 
 
@@ -99,7 +99,7 @@ def explain(connection: duckdb.DuckDBPyConnection, query: str, parameters: objec
     Raises
     ------
     QueryError
-        When that is not possible, with DuckDB's hints and the place in the query.
+        When it can't be planned; the message has DuckDB's hints and the position in the query.
     """
     try:
         connection.execute(f"{EXPLAIN}{query}", parameters)

@@ -1,4 +1,4 @@
-"""The SELECT over the parts of one table, or of one backbone, and what takes its place where a part is damaged."""
+"""The view over the parts of one table or one backbone, and the failing view that replaces it if a part is damaged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ from featurestore.storage.layout import Layout
 from featurestore.storage.names import quote_name, quote_text
 from featurestore.storage.parts import Part, check_once
 
-# DuckDB does not look at checksums. Tables and backbones of up to so many bytes are compared with theirs before it
-# reads them, which takes 40 ms; in larger ones a flipped bit is found by `verify` and by whatever pulls vectors.
+# DuckDB does not verify checksums. Parts of up to this many bytes in total are verified before DuckDB reads them, which
+# takes 40 ms; in larger tables a flipped bit is found by `verify`, and when vectors are read into a matrix.
 CHECKED_BYTES = 64 * 2**20
 EMBEDDINGS = "embeddings"
 
 
 @dataclass(frozen=True)
 class TableScan:
-    """The rows of ``table``, or of `embeddings` those of the current revision of ``backbone``."""
+    """The rows of ``table``; for `embeddings`, those of the current revision of ``backbone``."""
 
     table: str
     backbone: str = ""
 
 
 def part_file(root: Path, part: Part) -> Path:
-    """The file of a part of the store ``root``."""
+    """The absolute path of a part of the store ``root``."""
     return root / part.path
 
 
 def create_scan(
     connection: duckdb.DuckDBPyConnection, name: str, scan: TableScan, layout: Layout, root: Path | None
 ) -> None:
-    """Create the view ``name`` of ``scan``; a damaged one fails when it is read, so that the others stay readable.
+    """Create the view ``name`` of ``scan``; if a part is damaged, this view fails when it is read, not others.
 
     Parameters
     ----------
     root
-        The store's folder. None for paths relative to it: then no part is compared with its checksum.
+        The store's folder. None for relative paths; checksums are then not verified.
     """
     try:
         if root is not None:
@@ -72,7 +72,7 @@ def select_rows(scan: TableScan, layout: Layout, root: Path) -> str:
 
 
 def _groups(scan: TableScan, layout: Layout) -> list[tuple[dict[str, str], list[Part]]]:
-    """The parts to read, with the values of the columns that are not in them."""
+    """The parts to read, grouped by the values of the columns that the files don't hold."""
     if scan.table != EMBEDDINGS:
         return [({}, layout.parts(scan.table))]
     if scan.backbone:
@@ -85,13 +85,13 @@ def _groups(scan: TableScan, layout: Layout) -> list[tuple[dict[str, str], list[
 
 
 def _columns_of(scan: TableScan, layout: Layout) -> pa.Schema:
-    """The columns of the view; for embeddings one more, the part that a vector lies in."""
+    """The columns of the view; for embeddings also `part`, the file that holds the vector."""
     schema = layout.schema(scan.table)
     return schema.append(pa.field("part", pa.string())) if scan.table == EMBEDDINGS else schema
 
 
 def _columns_or_none(scan: TableScan, layout: Layout) -> pa.Schema:
-    """The columns of the view; of a table whose manifest is damaged none is known."""
+    """The columns of the view; none if the manifest is damaged."""
     try:
         return _columns_of(scan, layout)
     except IntegrityError:
@@ -99,17 +99,17 @@ def _columns_or_none(scan: TableScan, layout: Layout) -> pa.Schema:
 
 
 def _check(layout: Layout, parts: Sequence[Part]) -> None:
-    layout.bring(parts)
+    layout.fetch(parts)
     if sum(part.size_bytes for part in parts) <= CHECKED_BYTES:
         for part in parts:
             check_once(part, layout.root)
 
 
 def _failing(schema: pa.Schema, why: str) -> str:
-    """A SELECT with the columns of ``schema`` that fails whatever is asked of it.
+    """A SELECT with the columns of ``schema`` that fails in any query.
 
-    Each column must fail too: of a constant one, such as NULL, DuckDB concludes that a join over it is empty, and never
-    evaluates the condition.
+    Each column must fail too: with a constant column such as NULL, DuckDB would infer that a join on it is empty, and
+    not evaluate the condition.
     """
     return f"SELECT {_columns(f'error({why})', schema)} WHERE error({why}) IS NULL"
 
@@ -119,7 +119,7 @@ def _columns(value: str, schema: pa.Schema) -> str:
 
 
 def _sql_type_or_text(kind: pa.DataType) -> str:
-    """A column that an older version let in, of a type that no view can have, leaves the other tables readable."""
+    """VARCHAR for a type without an SQL type, so that such a column, of an older version, breaks no other table."""
     try:
         return sql_type(kind)
     except InputError:

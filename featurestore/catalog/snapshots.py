@@ -1,4 +1,4 @@
-"""Named, immutable states: creating, listing, comparing and removing them. A snapshot is a copy of the state record."""
+"""Creates, lists, compares and removes snapshots: named, immutable copies of the state record."""
 
 import warnings
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from featurestore.storage.state import State, read_state
 
 @dataclass(frozen=True)
 class TableDiff:
-    """How many rows of a table are only in the second state, only in the first, or in both but different."""
+    """Numbers of rows of a table that were added, removed or changed from the first state to the second."""
 
     added: int
     removed: int
@@ -28,12 +28,12 @@ class TableDiff:
 
 
 def create(root: Path, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
-    """Keep the current state under ``name``; it costs one small file.
+    """Save the current state as the snapshot ``name``; it takes one small file.
 
     Raises
     ------
     InputError
-        When the name is taken or can't be a file name.
+        When the name is in use or is not a valid file name.
     """
     if not RECORDED["snapshot"].fullmatch(name):
         raise InputError(f"got the snapshot name {name!r}, expected letters, digits and . _ - (100 at most)")
@@ -48,7 +48,7 @@ def create(root: Path, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
 
 
 def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
-    """Forget a snapshot; what only it referred to goes with the next `gc`.
+    """Remove a snapshot; the next `gc` deletes the files that only it referred to.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
 
 
 def listing(place: Path | Objects) -> list[SnapshotInfo]:
-    """All snapshots, oldest first; of one that is damaged a warning tells."""
+    """All snapshots, oldest first; a damaged one is skipped with a warning."""
     objects = objects_of(place)
     read_state(objects)
     found = []
@@ -83,7 +83,7 @@ def read(place: Path | Objects, name: str) -> State:
     Raises
     ------
     InputError
-        When there is none of that name.
+        When there is no snapshot of that name.
     """
     objects = objects_of(place)
     if not RECORDED["snapshot"].fullmatch(name):
@@ -100,9 +100,9 @@ def _unknown(objects: Objects, name: str) -> InputError:
 
 
 def diff(place: Path | LocalObjects, first: str, second: str | None = None) -> dict[str, TableDiff]:
-    """What changed from snapshot ``first`` to ``second``, or to the current state, in each table and backbone.
+    """The changes from snapshot ``first`` to ``second``, or to the current state, in each table and backbone.
 
-    Rows are told apart by ``imdbId`` in movies, ``ImgName`` in images, ``ImgId`` in the current vectors of a backbone.
+    Rows are identified by ``imdbId`` in movies, ``ImgName`` in images, ``ImgId`` in the current vectors of a backbone.
     """
     objects = objects_of(place)
     old = _keyed_rows(objects, read(objects, first))
@@ -111,7 +111,7 @@ def diff(place: Path | LocalObjects, first: str, second: str | None = None) -> d
 
 
 def _keyed_rows(objects: LocalObjects, state: State) -> dict[str, pa.Table]:
-    """For each table the key of each row, and a hash of what it says."""
+    """For each table the key of each row, and a hash of its values."""
     queries = {
         "movies": "SELECT imdbId AS key, hash(movies) AS value FROM movies",
         "images": "SELECT ImgName AS key, hash(content_hash, status, reason) AS value FROM images",

@@ -1,4 +1,4 @@
-"""What DuckDB calls the type of an Arrow column."""
+"""Maps the type of an Arrow column to the name of DuckDB's type."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 from featurestore.errors import InputError, reason
 from featurestore.storage.schemas import EMBEDDINGS
 
-# Types of the store's own tables: for these DuckDB need not be asked, which takes a connection.
+# Types of the store's own tables, for which no connection to DuckDB is needed.
 OWN_TYPES = {
     pa.int32(): "INTEGER",
     pa.int64(): "BIGINT",
@@ -22,12 +22,12 @@ OWN_TYPES = {
 
 @cache
 def sql_type(kind: pa.DataType) -> str:
-    """What DuckDB calls the type ``kind`` of an Arrow column.
+    """The name of DuckDB's type for the type ``kind`` of an Arrow column.
 
     Raises
     ------
     InputError
-        When it has none for it.
+        When DuckDB has no such type.
     """
     if kind in OWN_TYPES:
         return OWN_TYPES[kind]

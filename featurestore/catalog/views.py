@@ -1,4 +1,4 @@
-"""Feature views that users make: a SELECT under a name, part of the state and so of every snapshot."""
+"""Creates, checks and removes users' feature views: named SELECTs that are part of the state and of each snapshot."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -16,12 +16,12 @@ from featurestore.storage.state import State, read_state
 
 
 def create(root: Path, name: str, query: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
-    """Make the view ``name`` of ``query``, one SELECT over the store's views, and return its number of rows.
+    """Create the view ``name`` from ``query``, one SELECT over the store's views, and return its number of rows.
 
     Raises
     ------
     InputError
-        When the name is taken or no lower-case identifier, or the view yields no `ImgId` or one more than once.
+        When the name is in use or not a lower-case identifier, or the view has no column `ImgId` or repeats an id.
     QueryError
         When the query is refused or fails.
     """
@@ -38,12 +38,12 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
             database.check(text, stored=True)
             explain(database.cursor(), text)
             before = database.failing_views()
-        # Views are made in their order: one can't stand on itself, or on a later one.
+        # Views are created in order: one can't depend on itself, or on a later one.
         trial = writer.state.next(views={**writer.state.views, name: text})
         with Database(Layout(root, trial), root) as database:
             after = database.failing_views()
             _refuse_new(
-                after, before.keys() - {name}, f"the view {name!r} can't be made so, others stand on it or it on itself"
+                after, before.keys() - {name}, f"the view {name!r} can't be replaced so, others or itself depend on it"
             )
             rows = _check(database, name)
         with writer.commit() as commit:
@@ -52,12 +52,12 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
 
 
 def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
-    """Remove a view that a user made.
+    """Remove a user's view.
 
     Raises
     ------
     InputError
-        When there is none, or another view stands on it.
+        When there is none, or another view depends on it.
     """
     read_state(root)
     with open_writer(root, wait_seconds=wait_seconds, purpose=f"remove view {name}") as writer:
@@ -68,38 +68,36 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
         trial = writer.state.next(
             views={other: writer.state.views[other] for other in writer.state.views if other != name}
         )
-        _refuse_new(failing(root, trial), before, f"the view {name!r} can't be removed, another stands on it")
+        _refuse_new(failing(root, trial), before, f"the view {name!r} can't be removed, another depends on it")
         with writer.commit() as commit:
             commit.set_view(name, None)
 
 
 def failing(root: Path, state: State) -> dict[str, Failure]:
-    """The users' views of ``state`` that can't be used, and why."""
+    """The users' views of ``state`` that can't be used, each with the reason."""
     with Database(Layout(root, state), root) as database:
         return database.failing_views()
 
 
 def failing_after(root: Path, state: State, replaced: str) -> dict[str, str]:
-    """What to say of each view that fails, after a commit after which a backbone shows ``replaced`` no longer."""
+    """A message for each failing view, after a commit that replaced the revision ``replaced`` of a backbone."""
     failures = failing(root, state) if replaced and state.views else {}
     return {name: failure.sentence(name) for name, failure in failures.items()}
 
 
 def _refuse_new(failures: Mapping[str, Failure], known: Collection[str], what: str) -> None:
-    """Refuse ``what`` when a view fails that is not among those ``known`` to fail."""
+    """Raise with the message ``what`` if a view fails that is not ``known`` to fail."""
     for name, failure in failures.items():
         if name not in known:
             raise InputError(f"{what} ({name!r} would fail: {failure.reason})")
 
 
 def _check(database: Database, name: str) -> int:
-    """The number of rows of the view ``name``, which must have one an image."""
+    """The number of rows of the view ``name``, which must have at most one row per image."""
     view = quote_name(name)
     empty = database.query(f"FROM {view} LIMIT 0")
     if "ImgId" not in empty.column_names:
-        raise InputError(
-            f"the view {name!r} has no column ImgId (it has: {', '.join(empty.column_names)}): a feature view needs one"
-        )
+        raise InputError(f"the view {name!r} has no column ImgId (it has: {', '.join(empty.column_names)}): select it")
     kind = empty.schema.field("ImgId").type
     if not pa.types.is_integer(kind):
         raise InputError(f"the view {name!r} gives ImgId as {kind}, expected whole numbers: cast it to INTEGER")
@@ -108,6 +106,6 @@ def _check(database: Database, name: str) -> int:
     ).to_pylist()[0]
     if counts["n"] != counts["ids"]:
         raise InputError(
-            f"the view {name!r} yields {counts['n']} rows for {counts['ids']} ids: a feature view has one row an image"
+            f"the view {name!r} yields {counts['n']} rows for {counts['ids']} ids: select one row per image"
         )
     return int(counts["n"])

@@ -1,4 +1,4 @@
-"""Writer: the one at a time who may commit to a store, with its lock and the state that its next commit starts from."""
+"""Writer: the single holder of a store's lock, with the state that its next commit starts from."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,23 +31,23 @@ class Writer:
         return self.layout.state
 
     def check(self) -> None:
-        """Refuse to go on in another store than the one that was opened, or in another state than the one left.
+        """Refuse to go on if the folder holds another store than the one opened, or its state was changed by others.
 
         Raises
         ------
         StoreError
-            When the folder was removed or replaced, or somebody put another state there.
+            When the folder was removed or replaced, or another process changed the state.
         """
         if not self._is_locked() or _read_or_empty(self.root).commit != self.state.commit:
             raise replaced(self.root)
 
     def check_backbone(self, name: str) -> None:
-        """Refuse a backbone whose views would be called what others are.
+        """Refuse a backbone whose views would have names that are in use.
 
         Raises
         ------
         InputError
-            With the name, and what has it.
+            With the name, and what uses it.
         """
         state = self.state
         views = well_named(state.tables, state.revisions, state.views)
@@ -55,7 +55,7 @@ class Writer:
 
     @contextmanager
     def commit(self) -> Iterator[Commit]:
-        """Collect changes in the block and publish them at its end; an exception in the block publishes nothing."""
+        """Collect changes in the block and publish them at its end; nothing is published if the block raises."""
         self.check()
         commit = Commit(self.layout, self.check)
         yield commit
@@ -73,20 +73,20 @@ def open_writer(
     Parameters
     ----------
     create
-        Make a new store when ``root`` is empty or not there.
+        Create a new store if ``root`` is empty or does not exist.
     wait_seconds
-        How long to wait for another writer.
+        How many seconds to wait for another writer.
     purpose
-        What is being done, for those who are told to wait.
+        What is being done, for the message that other writers get.
     renew
-        Bring store.duckdb up to date at the end; else a later writer of the same command does.
+        Whether to update store.duckdb at the end; if not, a later writer of the same command must.
 
     Raises
     ------
     StoreLocked
-        When another process writes and did not end in time.
+        When another process is writing and did not finish in time.
     StoreNotFound, StoreError
-        When there is no store and ``create`` is False, ``root`` is full of something else, or it can't be written.
+        When there is no store and ``create`` is False, ``root`` holds other files, or it can't be written.
     """
     with writing(root):
         if create:
@@ -99,7 +99,7 @@ def open_writer(
             try:
                 yield writer
             finally:
-                with suppress(StoreError):  # another store has taken the place of this one: what it has is its own
+                with suppress(StoreError):  # the folder now holds another store: leave that one alone
                     writer.check()
                     if renew:
                         renew_shell_file(root, writer.state)
@@ -107,7 +107,7 @@ def open_writer(
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Whatever the file system refuses in the block becomes one sentence; a commit ends with the state swap.
+    """Turn errors of the file system in the block into one sentence; committed data is safe once the state was swapped.
 
     Raises
     ------
@@ -116,17 +116,17 @@ def writing(root: Path) -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:  # who reads our output went away: no fault of the store
+    except BrokenPipeError:  # the reader of our output has ended: not an error of the store
         raise
     except OSError as error:
         raise StoreError(
-            f"the store {str(root)!r} can't be written ({error.strerror or in_one_line(error)}): what was committed is "
-            "whole; free space or make the folder writable, and run the command again"
+            f"the store {str(root)!r} can't be written ({error.strerror or in_one_line(error)}): earlier commits "
+            "are safe; free space or make the folder writable, and run the command again"
         ) from error
 
 
 def renew_shell_file(root: Path, state: State) -> None:
-    """Write ``store.duckdb`` where it is older than the state; a warning when it can't be: it is disposable."""
+    """Write ``store.duckdb`` if it is older than the state; it is disposable, so that a failure is only a warning."""
     try:
         if state.number and _is_behind(root):
             write_shell_file(Layout(root, state), root)
@@ -144,12 +144,12 @@ def _is_behind(root: Path) -> bool:
 
 
 def check_room(root: Path) -> None:
-    """Refuse a place that is neither a store nor free for one; nothing is made.
+    """Refuse a folder that neither is a store nor can become one; nothing is created.
 
     Raises
     ------
     InputError
-        When ``root`` is a file, or a folder that holds other things.
+        When ``root`` is a file, or a folder that holds other files.
     """
     if root.exists() and not root.is_dir():
         raise InputError(f"{str(root)!r} is a file: the store needs a folder, name another with --store")
@@ -164,7 +164,7 @@ def check_room(root: Path) -> None:
     )
     if strangers:
         raise InputError(
-            f"{str(root)!r} holds no store but other things ({', '.join(strangers[:3])}): name an empty folder"
+            f"{str(root)!r} is not a store and holds other files ({', '.join(strangers[:3])}): name an empty folder"
         )
 
 

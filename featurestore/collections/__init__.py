@@ -1,1 +1,1 @@
-"""Images and metadata become rows: scanning folders, limits on images, ingest."""
+"""Turns images and metadata into rows of the store: scanning folders, checking images, ingest."""

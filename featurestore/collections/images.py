@@ -1,4 +1,4 @@
-"""One image: what a usable one is, its facts, and its pixels as RGB; it owns no folders and no store."""
+"""Reads one image: checks it, and returns its properties or its pixels as RGB; it knows neither folders nor stores."""
 
 import base64
 import hashlib
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-# What these suffixes promise, and no more: Pillow would hand a PostScript file to another program to draw it.
+# Only the formats of these suffixes: Pillow would run an external program to render a PostScript file.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 64_000_000
-# The largest picture within that limit, uncompressed at 64 bits each pixel, is half of this.
+# Twice the size of the largest image within that limit, uncompressed at 64 bits per pixel.
 MAX_BYTES = 1 << 30
-# The EXIF tag that says which way up; 1 is upright.
+# The EXIF orientation tag; 1 is upright.
 ORIENTATION = 0x0112
 # Every poster that `featurestore sample` draws carries this JPEG comment, so that its origin is never lost.
 SYNTHETIC_COMMENT = b"synthetic featurestore sample"
@@ -32,9 +32,9 @@ SYNTHETIC_COMMENT = b"synthetic featurestore sample"
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What is known of a usable image: SHA-256 of its bytes, sizes in bytes and pixels, Pillow's mode, origin.
+    """Properties of a usable image: SHA-256 of its bytes, sizes in bytes and pixels, Pillow's mode, whether synthetic.
 
-    ``phash`` is a difference hash of 64 bits as 16 hex digits: near-equal pictures differ in few bits.
+    ``phash`` is a difference hash of 64 bits as 16 hex digits: similar images differ in few bits.
     """
 
     content_hash: str
@@ -57,12 +57,12 @@ def content_hash(content: bytes) -> str:
 
 
 def inspect(content: bytes) -> ImageFacts:
-    """Decode an image file completely and tell its facts.
+    """Decode an image file completely and return its properties.
 
     Raises
     ------
     ImageError
-        When it is empty, no image, cut short, or too large.
+        When it is empty, not an image, truncated, or too large.
     """
     image, upright = _open(content)
     return ImageFacts(
@@ -77,7 +77,7 @@ def inspect(content: bytes) -> ImageFacts:
 
 
 def difference_hash(image: "Image") -> str:
-    """Which of neighbouring cells of a 9 × 8 grey thumbnail is brighter: 64 bits, row by row, as 16 hex digits.
+    """Compare horizontal neighbours of a 9 × 8 grey thumbnail: 64 bits, row by row, as 16 hex digits.
 
     After Krawetz, "Kind of Like That" (2013), known as dHash.
     """
@@ -89,7 +89,7 @@ def difference_hash(image: "Image") -> str:
 def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
     """Decode an image file to ``(height, width, 3)`` uint8 RGB.
 
-    The first frame, turned upright as its EXIF says, transparency over white, 16 bits scaled to 8, then a
+    The first frame, rotated by its EXIF orientation, transparency blended with white, 16 bits scaled to 8, then a
     bilinear antialiased resize that does not keep the aspect ratio.
 
     Raises
@@ -112,14 +112,14 @@ def load_image(
     Parameters
     ----------
     sha256
-        The `content_hash` that the file must have, as the view ``images`` tells; any when None.
+        The `content_hash` that the file must have, as in the view ``images``; not checked when None.
     pipes
-        Whether a pipe is read too.
+        Whether ``path`` may be a pipe.
 
     Raises
     ------
     ImageError
-        When the file can't be read, or has other bytes than ``sha256`` says, or as `inspect`.
+        When the file can't be read or doesn't match ``sha256``, or as `inspect`.
     """
     try:
         content = read_image(Path(path), pipes=pipes)
@@ -131,7 +131,7 @@ def load_image(
 
 
 def thumbnail(path: Path, *, width: int, height: int) -> str:
-    """The image in ``path``, made to fit ``width`` × ``height`` pixels, as a data URI of a JPEG.
+    """The image in ``path``, scaled to fit ``width`` × ``height`` pixels, as a data URI of a JPEG.
 
     Raises
     ------
@@ -150,11 +150,11 @@ def thumbnail(path: Path, *, width: int, height: int) -> str:
 
 
 def to_rgb(image: "Image") -> "Image":
-    """Turn any image upright and into mode RGB."""
+    """Rotate any image upright and convert it to mode RGB."""
     ops = import_extra("PIL.ImageOps", "embed", needed_by="decoding images")
     pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
-    image.load()  # its file may be closed by who opened it
-    if image.getexif().get(ORIENTATION, 1) != 1:  # else a copy of every picture
+    image.load()  # the caller may close its file
+    if image.getexif().get(ORIENTATION, 1) != 1:  # avoids a copy of every image
         image = ops.exif_transpose(image)
     if image.mode == "RGB":
         return image
@@ -162,7 +162,7 @@ def to_rgb(image: "Image") -> "Image":
         values = np.asarray(image, dtype=np.float64)
         if not np.isfinite(values).all():
             raise ImageError("the image holds NaN or infinity, expected brightness")
-        # 16-bit pictures arrive as I;16 or I; Pillow would clip them to white.
+        # 16-bit images have the mode I;16 or I; Pillow would clip them to white.
         image = pillow.fromarray((values / max(255.0, values.max()) * 255.0).clip(0, 255).astype(np.uint8))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         image = image.convert("RGBA")
@@ -172,13 +172,13 @@ def to_rgb(image: "Image") -> "Image":
 
 
 def _open(content: bytes) -> tuple["Image", "Image"]:
-    """The image as it is in the file, and upright in RGB."""
+    """The image as it is in the file, and the same upright in RGB."""
     pillow = import_extra("PIL.Image", "embed", needed_by="reading images")
     if not content:
         raise ImageError("the file is empty")
     try:
         with warnings.catch_warnings():
-            # Pillow warns of damaged metadata and of large images; the limit below is ours.
+            # Pillow warns of damaged metadata and of large images; the size limit is checked below.
             warnings.simplefilter("ignore")
             image = pillow.open(io.BytesIO(content), formats=FORMATS)
             if image.width * image.height > MAX_PIXELS:
@@ -191,5 +191,5 @@ def _open(content: bytes) -> tuple["Image", "Image"]:
         raise ImageError(f"no image format is known that begins with {content[:8]!r}") from error
     except ImageError:
         raise
-    except Exception as error:  # Pillow's plug-ins raise whatever they like on damaged files
+    except Exception as error:  # Pillow's plug-ins may raise any error on damaged files
         raise ImageError(f"the image can't be decoded: {error}") from error

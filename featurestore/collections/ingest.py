@@ -1,4 +1,4 @@
-"""Metadata file and image folders become the tables `movies` and `images`; it decides no rule of either."""
+"""Writes a metadata file and image folders to the tables `movies` and `images`; the rules for both are elsewhere."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,9 @@ CACHE = "cache"
 
 @dataclass(frozen=True)
 class IngestReport:
-    """The funnel: how many rows each rule left, in the order of the rules.
+    """The number of rows after each step, in the order of the steps.
 
-    ``broken`` maps each quarantined file to the reason; ``changed`` tells whether the store has a new state.
+    ``broken`` maps each quarantined file to the reason; ``changed`` is True if the store has a new state.
     """
 
     rows_read: int
@@ -59,17 +59,17 @@ def ingest(
     if top_genres is not None and not 1 <= top_genres <= MAX_GENRES:
         raise InputError(f"got {top_genres} as the number of genres, expected 1 to {MAX_GENRES}")
     if not images:
-        raise InputError("got no folder of images: an ingest without any would drop every image of the store")
+        raise InputError("got no folder of images, expected one or more: without any, all images would be removed")
     cleaned = read_metadata(metadata)
     check_room(root)
-    # The folders are read once before the store is touched: a typo must not leave an empty store behind.
+    # The folders are read before the store is created: a typo must not leave an empty store behind.
     cache = root / CACHE if root.is_dir() else None
-    folders = dict.fromkeys(Path(os.path.realpath(folder)) for folder in images)  # one that is named twice is one
+    folders = dict.fromkeys(Path(os.path.realpath(folder)) for folder in images)  # drops a folder that was given twice
     scan = scan_folders(folders, cache=cache, on_progress=on_progress)
     with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
         before = writer.state.id
         keep(scan, root / CACHE)
-        external = _external(images_of(writer.layout), but=scan.table["ImgId"])
+        external = _external(images_of(writer.layout), exclude=scan.table["ImgId"])
         with writer.commit() as commit:
             commit.replace("movies", cleaned.movies)
             commit.replace("images", in_order(pa.concat_tables([scan.table, external])))
@@ -81,21 +81,21 @@ def ingest(
 def sync_images(
     root: Path, *, wait_seconds: float = 0.0, purpose: str = "", on_progress: Progress | None = None
 ) -> None:
-    """Look again at the folders of the last ingest and commit what changed in them; only then the store is locked.
+    """Scan the folders of the last ingest again and commit changes; the store is locked only for the commit.
 
     Raises
     ------
     InputError
-        When one of the folders is gone.
+        When one of the folders no longer exists.
     StoreLocked
-        When there is something to commit, and another process writes and did not end in time.
+        When there is something to commit, and another process is writing and did not finish in time.
     """
     while not _synced(root, wait_seconds=wait_seconds, purpose=purpose, on_progress=on_progress):
-        pass  # another ingest came meanwhile: what it says of the folders is newer
+        pass  # another ingest was committed meanwhile: scan again
 
 
 def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progress | None) -> bool:
-    """Look at the folders once; whether the images of the store are still those that were compared with them."""
+    """Scan the folders once; False if the table `images` changed meanwhile, so that nothing was committed."""
     layout = Layout(root, read_state(root))
     before = images_of(layout)
     folders = sorted({folder for folder in pc.unique(before["folder"]).to_pylist() if folder})
@@ -120,19 +120,21 @@ def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progr
 def images_of(layout: Layout) -> pa.Table:
     """The table `images` of a state, ordered by id, then name."""
     parts = layout.parts("images")
-    for part in parts:  # its rows may be written again, and get a checksum of their own
+    for part in parts:  # verify now: rewritten rows would get a valid checksum
         check_once(part, layout.root)
     tables = [read_part(layout.root / part.path).cast(IMAGES) for part in parts]
     images = in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
     del tables
-    pa.default_memory_pool().release_unused()  # what decoding took: several times the table
+    pa.default_memory_pool().release_unused()  # memory used for decoding, several times the size of the table
     return images
 
 
-def _external(images: pa.Table, *, but: pa.ChunkedArray | None = None) -> pa.Table:
-    """Rows known only from imported embeddings; not those whose id is among ``but``: a file has come for them."""
+def _external(images: pa.Table, *, exclude: pa.ChunkedArray | None = None) -> pa.Table:
+    """Rows known only from imported embeddings, except those with an id in ``exclude``, which now have a file."""
     rows = images.filter(pc.equal(images["status"], "external"))
-    return rows if but is None else rows.filter(pc.invert(pc.is_in(rows["ImgId"], value_set=but.combine_chunks())))
+    return (
+        rows if exclude is None else rows.filter(pc.invert(pc.is_in(rows["ImgId"], value_set=exclude.combine_chunks())))
+    )
 
 
 def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> IngestReport:

@@ -1,4 +1,4 @@
-"""A folder of `<ImgId>.jpg` becomes rows of the table `images`; a disposable cache spares unchanged files."""
+"""Scans folders of `<ImgId>.jpg` into rows of the table `images`; unchanged files come from a disposable cache."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ from featurestore.progress import Progress
 from featurestore.storage.parts import HASH_DIGITS
 from featurestore.storage.schemas import IMAGES, MAX_ID
 
-# A file changed in the same instant as it was last read could look unchanged: such entries are not trusted.
+# A file changed within the clock's resolution of its last read could look unchanged: such entries are not used.
 RACY_NS = 2_000_000_000
 FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
 CACHE_SCHEMA = pa.schema(
@@ -36,17 +36,17 @@ CACHE_SCHEMA = pa.schema(
 )
 
 
-# Files read by one task of the pool: a task costs as much as reading a small file.
+# Files per task of the pool: the overhead of a task is that of reading a small file.
 TASK_FILES = 16
-# Rows held as dicts, each ten times as large as in a table.
+# Rows held as dicts, which take ten times the memory of a table.
 TABLE_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Rows of `images` in the order of folders and names; how many files had no image suffix, how many were read.
+    """Rows of `images` ordered by folder and name; the number of files without an image suffix, and of files read.
 
-    ``seen`` is what `keep` writes; None when the cache holds it already.
+    ``seen`` is the table that `keep` writes to the cache; None when the cache is up to date.
     """
 
     table: pa.Table
@@ -56,20 +56,19 @@ class Scan:
 
 
 def scan_folders(folders: Iterable[Path], *, cache: Path | None = None, on_progress: Progress | None = None) -> Scan:
-    """Look at every image file in ``folders`` (not below them).
+    """Scan every image file in ``folders`` (not in their subfolders).
 
     Parameters
     ----------
     cache
-        The folder in which `keep` leaves what was seen; a file whose size, times and inode are as they were is not
-        read again.
+        The folder to which `keep` writes the results; a file with unchanged size, times and inode is not read again.
     on_progress
         Called with the number of files done and of all files.
 
     Raises
     ------
     InputError
-        When a folder is not there or holds no image file.
+        When a folder does not exist or holds no image file.
     """
     known = _read_cache(cache)
     started_ns = time.time_ns()
@@ -83,8 +82,8 @@ def scan_folders(folders: Iterable[Path], *, cache: Path | None = None, on_progr
     places = _unchanged(entries, marks, known)
     changed = np.flatnonzero(places < 0)
     rows = _read(entries, marks, changed.tolist(), on_progress)
-    del entries, marks  # 0.3 kB a file
-    # The rows of the cache, then the new ones; `order` brings them to the order of the entries.
+    del entries, marks  # 0.3 kB per file
+    # The rows of the cache, then the new ones; `order` sorts them as the entries.
     order = places.copy()
     order[changed] = known.num_rows + np.arange(len(changed))
     table, seen = known, None
@@ -95,9 +94,9 @@ def scan_folders(folders: Iterable[Path], *, cache: Path | None = None, on_progr
 
 
 def keep(scan: Scan, cache: Path) -> None:
-    """Write what ``scan`` saw to the folder ``cache``; it lies in the store, so that is for who holds the lock.
+    """Write the results of ``scan`` to the folder ``cache``, which is in the store: the caller must hold the lock.
 
-    The file is named by its hash, as the parts are: a flipped bit would give an image the hash or size of another.
+    The file is named by its hash, as parts are, so that damage is detected: it could give an image a wrong hash.
     """
     if scan.seen is None:
         return
@@ -113,35 +112,35 @@ def keep(scan: Scan, cache: Path) -> None:
 
 
 def in_order(table: pa.Table) -> pa.Table:
-    """A table of the schema `IMAGES` ordered by id, then name, those without an id last; in one chunk."""
+    """A table of the schema `IMAGES` sorted by id, then name, rows without an id last; in one chunk."""
     table = table.combine_chunks()
     if not table["ImgId"].null_count and bool((np.diff(to_numpy(table["ImgId"])) > 0).all()):
-        return table  # as it is stored: no copy
+        return table  # already sorted: no copy
     order = pc.sort_indices(table, sort_keys=[("ImgId", "ascending"), ("ImgName", "ascending")])
     return table.take(order).combine_chunks()
 
 
 def _fingerprints(entries: Sequence[os.DirEntry[str]]) -> NDArray[np.int64]:
-    """What `FINGERPRINT` names, a row each of ``entries``."""
+    """The fields in `FINGERPRINT`, one row for each of ``entries``: ``(n, fields)`` int64."""
     marks = array("q")
     for entry in entries:
         try:
-            status = os.stat(entry.path)  # of what a link leads to: it may change while the link does not
+            status = os.stat(entry.path)  # of a link's target, which may change while the link does not
         except OSError:
             status = os.lstat(entry.path)
-        # Not `entry.stat`: the entry would keep the record, 0.8 kB a file
+        # Not `entry.stat`: the entry would cache the result, 0.8 kB per file
         marks.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
     return np.asarray(marks, np.int64).reshape(-1, len(FINGERPRINT))
 
 
 def _unchanged(entries: Sequence[os.DirEntry[str]], marks: NDArray[np.int64], known: pa.Table) -> NDArray[np.int64]:
-    """The row of ``known`` of each entry whose file is as it was, -1 where it must be read."""
+    """The row in ``known`` of each entry whose file is unchanged, -1 where it must be read: ``(n,)`` int64."""
     paths = pc.binary_join_element_wise(known["folder"], known["ImgName"], "/").combine_chunks()
     try:
         wanted = pa.array([entry.path for entry in entries], pa.string())
     except UnicodeEncodeError:
         wanted = pa.array([_printable(entry.path) for entry in entries], pa.string())
-    if wanted.equals(paths):  # nothing came or went: no table of hashes
+    if wanted.equals(paths):  # same files as before: no hash table needed
         places = np.arange(len(entries))
     else:
         places = to_numpy(pc.fill_null(pc.index_in(wanted, value_set=paths), -1)).astype(np.int64)
@@ -161,7 +160,7 @@ def _read(
     wanted: Sequence[int],
     on_progress: Progress | None,
 ) -> pa.Table:
-    """The rows of the entries with the numbers ``wanted``, read on all cores."""
+    """Read the entries with the indices ``wanted`` on all cores, and return their rows."""
 
     def read_some(numbers: Sequence[int]) -> list[dict[str, Any]]:
         return [_row(entries[number], marks[number].tolist()) for number in numbers]
@@ -185,7 +184,7 @@ def _read(
 
 
 def _list(folder: Path) -> tuple[list[os.DirEntry[str]], int]:
-    """The image files of ``folder``, by name, and the count of other files."""
+    """The image files of ``folder``, sorted by name, and the number of other files."""
     try:
         with os.scandir(folder) as iterator:
             files = [entry for entry in iterator if not entry.is_dir(follow_symlinks=False)]
@@ -209,7 +208,7 @@ def _list(folder: Path) -> tuple[list[os.DirEntry[str]], int]:
 
 
 def _is_image(name: str) -> bool:
-    """Whether the suffix, as `os.path.splitext` has it, is that of an image; a sixth of its time."""
+    """Whether the suffix is that of an image; as `os.path.splitext` finds it, in a sixth of the time."""
     stem, _, suffix = name.rpartition(".")
     return f".{suffix}".lower() in SUFFIXES and bool(stem.strip("."))
 
@@ -222,7 +221,7 @@ def _image_id(name: str) -> int | None:
 
 
 def _row(entry: os.DirEntry[str], mark: Sequence[int]) -> dict[str, Any]:
-    """The row of one file, which is read for it."""
+    """Read one file and return its row."""
     row: dict[str, Any] = dict.fromkeys(CACHE_SCHEMA.names) | dict(zip(FINGERPRINT, mark, strict=True))
     row |= {
         "ImgId": _image_id(entry.name),
@@ -252,12 +251,12 @@ def _refuse_escape(entry: os.DirEntry[str]) -> None:
 
 
 def _printable(name: str) -> str:
-    """File names are bytes; what is not UTF-8 is shown escaped."""
+    """A file name as text; bytes that are not UTF-8 are escaped."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _one_per_id(table: pa.Table) -> pa.Table:
-    """Quarantine every second file of one id."""
+    """Quarantine all but the first file of each id."""
     ids = to_numpy(table["ImgId"].filter(pc.equal(table["status"], "ok")))
     if len(np.unique(ids)) == len(ids):
         return table
@@ -267,7 +266,7 @@ def _one_per_id(table: pa.Table) -> pa.Table:
         if row["status"] == "ok":
             if row["ImgId"] in taken:
                 first = taken[row["ImgId"]]
-                row |= {"status": "broken", "reason": f"ImgId {row['ImgId']} is already that of {first}"}
+                row |= {"status": "broken", "reason": f"ImgId {row['ImgId']} is already used by {first}"}
             else:
                 taken[row["ImgId"]] = row["ImgName"]
         rows.append(row)
@@ -279,7 +278,7 @@ def _cache_name(sha256: str) -> str:
 
 
 def _read_cache(cache: Path | None) -> pa.Table:
-    """What was seen before; empty where there is nothing, or nothing of use: it is disposable."""
+    """The cached results; empty where there are none or they can't be used, since the cache is disposable."""
     for path in sorted(cache.glob(_cache_name("*"))) if cache else ():
         try:
             if path.name != _cache_name(file_hash(path)):

@@ -1,1 +1,1 @@
-"""The commands of `featurestore`, a file for each group that belongs together."""
+"""The commands of `featurestore`, one module for each group of related commands."""

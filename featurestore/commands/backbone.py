@@ -1,4 +1,4 @@
-"""Commands about backbones: those that `embed` knows, and those in a store."""
+"""Commands for backbones: those that `embed` can use, and those in a store."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from featurestore.commands.options import json_option, location_option, snapshot
 @click.command()
 @json_option
 def backbones(as_json: bool) -> None:
-    """List the backbones that `embed` knows."""
+    """List the backbones that `embed` can use."""
     from featurestore.backbones.registry import known
 
     records = known()
@@ -33,7 +33,7 @@ def backbone() -> None:
 @snapshot_option
 @json_option
 def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
-    """List the backbones in the store by name: dimension, images, revision, and where the weights came from."""
+    """List the backbones in the store by name: dimension, images, revision, and the source of the weights."""
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
@@ -57,7 +57,7 @@ def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
 @wait_option
 @json_option
 def backbone_remove(store: Path, name: str, wait_seconds: float, as_json: bool) -> None:
-    """Remove the backbone NAME with all its vectors; snapshots keep theirs, `gc` frees the rest."""
+    """Remove the backbone NAME with all its vectors; snapshots keep theirs, `gc` deletes the rest."""
     from featurestore import FeatureStore
 
     rows = FeatureStore(store).remove_backbone(name, wait_seconds=wait_seconds)
@@ -70,8 +70,8 @@ def backbone_remove(store: Path, name: str, wait_seconds: float, as_json: bool) 
 @click.argument("new_name")
 @wait_option
 def backbone_rename(store: Path, name: str, new_name: str, wait_seconds: float) -> None:
-    """Call the backbone NAME NEW_NAME; no vector is written or computed again."""
+    """Rename the backbone NAME to NEW_NAME; no vector is written or computed again."""
     from featurestore import FeatureStore
 
     FeatureStore(store).rename_backbone(name, new_name, wait_seconds=wait_seconds)
-    click.echo(f"backbone {name} is called {new_name} now")
+    click.echo(f"backbone {name} renamed to {new_name}")

@@ -1,4 +1,4 @@
-"""The command `featurestore`: parses, calls, prints; every rule lives elsewhere."""
+"""The command `featurestore`: parses arguments, calls `FeatureStore`, prints; it holds no logic."""
 
 import json
 import shlex
@@ -35,7 +35,7 @@ from featurestore.progress import ConsoleProgress
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
-    """Keep cleaned metadata and frozen image embeddings in one store, and query them in SQL."""
+    """Store cleaned metadata and frozen image embeddings, and query them in SQL."""
 
 
 @cli.command()
@@ -53,7 +53,7 @@ def ingest(
     wait_seconds: float,
     as_json: bool,
 ) -> None:
-    """Make the store mirror a metadata file and folders of images."""
+    """Update the store to match a metadata file and folders of images."""
     from featurestore import FeatureStore
 
     with ConsoleProgress("ingest", "images") as progress:
@@ -101,10 +101,10 @@ def ingest(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "json", "parquet", "arrow"]),
-    help="What the result is shown as.  [default: what --output ends with, else table]",
+    help="Format of the result.  [default: by the suffix of --output, else table]",
 )
 @click.option("-o", "--output", type=PATH, help="Write to this file instead of the screen.")
-@click.option("--timeout", "seconds", type=float, default=300.0, show_default=True, help="Seconds that it may take.")
+@click.option("--timeout", "seconds", type=float, default=300.0, show_default=True, help="Time limit in seconds.")
 @snapshot_option
 def sql(store: str, query: str, form: str | None, output: Path | None, seconds: float, snapshot: str | None) -> None:
     """Run one SELECT over the store's views; it can read nothing else and change nothing."""
@@ -114,7 +114,7 @@ def sql(store: str, query: str, form: str | None, output: Path | None, seconds: 
 
     form = (form or "table") if output is None else format_of(output, form, SUFFIXES)
     if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
-        raise click.UsageError(f"{form} is no text: name a file with --output, or pipe it")
+        raise click.UsageError(f"{form} is a binary format: name a file with --output, or pipe it")
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         content = run_to_bytes(opened, query, form, seconds=seconds)
     if output is not None:
@@ -129,7 +129,7 @@ def sql(store: str, query: str, form: str | None, output: Path | None, seconds: 
 @snapshot_option
 @json_option
 def info(store: str, snapshot: str | None, as_json: bool) -> None:
-    """What is in the store: tables, coverage of each backbone, quarantined files and why."""
+    """Summarize the store: tables, coverage of each backbone, quarantined files and the reasons."""
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
@@ -139,10 +139,10 @@ def info(store: str, snapshot: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("directory", type=PATH)
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed, another collection.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the random generator.")
 @json_option
 def sample(directory: Path, seed: int, as_json: bool) -> None:
-    """Write a synthetic collection of the study's shape into DIRECTORY."""
+    """Write a synthetic collection, similar to the study's, into DIRECTORY."""
     from featurestore.collections.movies.sample import METADATA, POSTERS, write_sample
 
     with ConsoleProgress("sample", "posters") as progress:
@@ -162,7 +162,7 @@ def sample(directory: Path, seed: int, as_json: bool) -> None:
 @click.option("--only", multiple=True, help="collection, inception_v3 or resnet_v2_50; repeatable.  [default: all]")
 @json_option
 def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
-    """Get the real collection and the backbones' weights (needs a network) into DIRECTORY."""
+    """Download the real collection and the backbones' weights into DIRECTORY."""
     from featurestore.collections.movies.fetch import PARTS
     from featurestore.collections.movies.fetch import fetch as run
 
@@ -180,7 +180,7 @@ for command in (similar, quality, parts, export):
 
 
 def main() -> None:
-    """Entry point: one line on stderr and an exit code instead of a traceback."""
+    """Entry point: an error becomes one line on stderr and an exit code, not a traceback."""
     sys.exit(run_command(cli, "featurestore"))
 
 

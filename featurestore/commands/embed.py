@@ -1,4 +1,4 @@
-"""The commands that bring vectors into the store: `embed` and `import-embeddings`."""
+"""The commands that write vectors to the store: `embed` and `import-embeddings`."""
 
 import json
 from dataclasses import asdict
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 @click.option("--weights", type=PATH, help="A local SavedModel folder instead of the hub's weights.")
 @click.option("--tensor", type=TensorName(), help="tflite: name or number of the tensor that is the embedding.")
 @click.option("--name", help="Name in the store.  [default: the backbone's]")
-@click.option("--synthetic", is_flag=True, help="The weights are random or made up: every table will say so.")
+@click.option("--synthetic", is_flag=True, help="The weights are random or made up: mark all results as synthetic.")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images per forward pass.")
-@click.option("--workers", type=int, help="Threads that decode.  [default: the number of cores]")
+@click.option("--workers", type=int, help="Threads that decode images.  [default: the number of cores]")
 @wait_option
 @json_option
 def embed(
@@ -68,11 +68,11 @@ def embed(
 
 
 def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
-    """Say so when the views of a backbone show other vectors than they did."""
+    """Print a line when the views of a backbone show another revision than before."""
     if report.replaced:
         click.echo(
-            f"the views of {report.backbone} show revision {report.revision} now, before it was {report.replaced}: "
-            "that one stays in `embeddings` and in snapshots"
+            f"the views of {report.backbone} now show revision {report.revision} instead of {report.replaced}, "
+            "which is kept in `embeddings` and in snapshots"
         )
     for sentence in report.failing_views.values():
         click.echo(sentence)
@@ -82,8 +82,8 @@ def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
 @store_option
 @click.argument("file", type=PATH)
 @click.option("--backbone", required=True, help="Name in the store.")
-@click.option("--ids", type=PATH, help="For .npy: the ids, .npy or one a line.")
-@click.option("--synthetic", is_flag=True, help="The vectors are made up: every table will say so.")
+@click.option("--ids", type=PATH, help="For .npy: a file of the ids, .npy or one per line.")
+@click.option("--synthetic", is_flag=True, help="The vectors are made up: mark all results as synthetic.")
 @wait_option
 @json_option
 def import_embeddings(

@@ -15,24 +15,28 @@ FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled",
 @click.command()
 @location_option
 @snapshot_option
-@click.option("--backbone", required=True, multiple=True, help="Repeatable: side by side, for delta a table each.")
-@click.option("--view", help="A view with ImgId.  [default: labeled]")
+@click.option(
+    "--backbone", required=True, multiple=True, help="Repeatable: vectors are concatenated; delta: a table for each."
+)
+@click.option("--view", help="A view with a column ImgId.  [default: labeled]")
 @click.option("--columns", help="Columns of the view to keep, separated by commas.  [default: all]")
 @click.option("--label", help="The column that becomes y.")
 @click.option("--where", metavar="SQL", help="Only rows of the view that satisfy this condition.")
 @click.option(
     "--ids",
     type=PATH,
-    help="Only the ids in this file, in its order: csv or parquet with ImgId, npy, lines.",
+    help="Only the ids in this file, in its order: csv or parquet with ImgId, npy, or one per line.",
 )
-@click.option("--limit", type=click.IntRange(0), help="Only the first so many rows.")
+@click.option("--limit", type=click.IntRange(0), help="Maximum number of rows, the first ones.")
 @click.option(
     "--format",
     type=click.Choice(FORMS),
-    help="What is written.  [default: what --output ends with, parquet without an ending]",
+    help="File format.  [default: by the suffix of --output, parquet without one]",
 )
-@click.option("-o", "--output", type=PATH, required=True, help="File, or for bundle and delta the new folder.")
-@click.option("--force", is_flag=True, help="Replace the file, bundle or tables that are there.")
+@click.option(
+    "-o", "--output", type=PATH, required=True, help="The file to write; for a bundle or Delta tables the new folder."
+)
+@click.option("--force", is_flag=True, help="Replace an existing file or folder.")
 @json_option
 def export(
     store: str,
@@ -49,7 +53,7 @@ def export(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write features to a file, or to a bundle that another project pins."""
+    """Write features to a file, or to a bundle that another project can pin."""
     from featurestore import FeatureStore
 
     chosen = [name.strip() for name in columns.split(",")] if columns else None

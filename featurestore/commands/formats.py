@@ -1,4 +1,4 @@
-"""The result of a user's query in the format that a person or a script asks for."""
+"""Formats the result of a user's query: table, csv, json, parquet or arrow; it opens no store."""
 
 import io
 import math
@@ -23,7 +23,7 @@ CAST = "cast that column in the query, for example to VARCHAR"
 
 
 def run_to_bytes(store: FeatureStore, query: str, form: str, *, seconds: float = 300.0) -> bytes:
-    """Run ``query`` over ``store`` and give the result as ``form``: table, csv, json, parquet or arrow.
+    """Run ``query`` on ``store`` and return the result as ``form``: table, csv, json, parquet or arrow.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def _json(table: pa.Table) -> bytes:
 
     try:
         rows = table.to_pylist()
-    except (ValueError, OverflowError) as error:  # a date that Python has not
+    except (ValueError, OverflowError) as error:  # a date that Python can't represent
         raise QueryError(f"JSON can't hold this result ({error}): {CAST}") from error
     try:
         text = json.dumps(rows, default=str, ensure_ascii=False, allow_nan=False)
@@ -69,7 +69,7 @@ def _json(table: pa.Table) -> bytes:
 
 
 def _finite(value: Any) -> Any:
-    """``value`` with None for NaN and the infinities, which JSON has not."""
+    """``value`` with None for NaN and infinities, which JSON can't represent."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

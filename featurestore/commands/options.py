@@ -1,4 +1,4 @@
-"""What the commands share: options that mean the same everywhere, and errors that become one line."""
+"""Options shared by the commands, and the handler that turns an error into one line and an exit code."""
 
 import sys
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from featurestore.errors import FeatureStoreError, InputError
 from featurestore.files import refuse_target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)  # of a file or a folder
-# Repeats and folds count on from a seed; what they give must fit into the 32 bits that libraries take.
+PATH = click.Path(path_type=Path)  # a file or a folder
+# Repeats and folds add to the seed; the sum must fit into the 32 bits that libraries accept.
 SEED = click.IntRange(0, 2**31 - 1)
 
 
 class TensorName(click.ParamType):
-    """A tensor of a tflite model: its name, or its number as digits."""
+    """A tensor of a tflite model: its name or its number."""
 
     name = "name or number"
 
@@ -41,7 +41,7 @@ def store_option(command: Command) -> Command:
 
 
 def json_option(command: Command) -> Command:
-    """``--json``, where a script would read the output."""
+    """``--json``, on commands whose output a script may read."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
 
 
@@ -53,15 +53,15 @@ def wait_option(command: Command) -> Command:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="Wait for another writer to end.",
+        help="Seconds to wait for another writer to finish.",
     )(command)
 
 
 class FolderPath(click.Path):
-    """A store that can be written: a folder, no address."""
+    """A writable store: a folder, not an address."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """Refuse ``s3://…`` in words instead of making a folder of that name."""
+        """Refuse ``s3://…`` with an error instead of creating a folder of that name."""
         if "://" in str(value):
             self.fail(f"{value} is an address: a store there is read-only, this command needs a folder")
         return super().convert(value, parameter, context)
@@ -69,7 +69,7 @@ class FolderPath(click.Path):
 
 def snapshot_option(command: Command) -> Command:
     """``--snapshot NAME``, on every command that reads."""
-    return click.option("--snapshot", metavar="NAME", help="See this snapshot instead of the current state.")(command)
+    return click.option("--snapshot", metavar="NAME", help="Read this snapshot instead of the current state.")(command)
 
 
 def location_option(command: Command) -> Command:
@@ -86,7 +86,7 @@ def location_option(command: Command) -> Command:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write what the user named with ``--output`` or the like, whole or not at all.
+    """Write the file that the user named with ``--output`` or a similar option, atomically.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def write_output(path: Path, content: bytes) -> None:
 def run_command(command: click.Command, name: str) -> int:
     """Run a click command; errors of this package become one line, Ctrl-C exit code 130.
 
-    The terminal stays guarded after it returns: a traceback may quote what somebody else chose, too.
+    The terminal stays guarded after it returns, since a traceback may also quote untrusted text.
     """
     terminal.guard()
     try:
@@ -117,15 +117,15 @@ def run_command(command: click.Command, name: str) -> int:
         click.echo(f"{name}: {error}", err=True)
         return 1
     except (click.Abort, KeyboardInterrupt):
-        click.echo(f"{name}: stopped; what was finished is kept, run the command again to go on", err=True)
+        click.echo(f"{name}: stopped; finished work is kept, run the command again to continue", err=True)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 141
-    except OSError as error:  # what no part of the program could say more about, such as a full /tmp
+    except OSError as error:  # not handled elsewhere, such as a full /tmp
         place = f" ({error.filename})" if error.filename else ""
         click.echo(
-            f"{name}: the system refused to read or write{place}: {error.strerror or error}; mend that and run the "
+            f"{name}: the system refused to read or write{place}: {error.strerror or error}; fix that and run the "
             "command again",
             err=True,
         )

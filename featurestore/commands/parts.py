@@ -13,9 +13,9 @@ from featurestore.commands.options import json_option, location_option, snapshot
 @click.argument("name")
 @json_option
 def parts(store: str, snapshot: str | None, name: str, as_json: bool) -> None:
-    """Print the Parquet files of the table, or the backbone, NAME, for Polars, DuckDB and others.
+    """Print the Parquet files of the table or backbone NAME, for Polars, DuckDB and other readers.
 
-    Those of a backbone also hold vectors of images that were replaced or removed since: see README, "Reuse".
+    The files of a backbone also hold vectors of images that were since replaced or removed: see README, "Reuse".
     """
     from featurestore import FeatureStore
 

@@ -16,9 +16,15 @@ from featurestore.progress import ConsoleProgress
 @location_option
 @snapshot_option
 @click.option("--backbone", multiple=True, help="Repeatable.  [default: all in the store]")
-@click.option("--hash-distance", type=int, default=4, show_default=True, help="Bits in which near duplicates differ.")
-@click.option("--cosine", type=float, default=0.98, show_default=True, help="Cosine of near duplicates.")
-@click.option("--split", type=PATH, help="CSV with ImgId,side (train or test): report duplicates on both sides.")
+@click.option(
+    "--hash-distance",
+    type=int,
+    default=4,
+    show_default=True,
+    help="Maximum number of differing bits of near duplicates.",
+)
+@click.option("--cosine", type=float, default=0.98, show_default=True, help="Minimum cosine of near duplicates.")
+@click.option("--split", type=PATH, help="CSV with ImgId,side (train or test): report duplicates across both.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when anything is found.")
 @json_option
 def quality(
@@ -31,7 +37,7 @@ def quality(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Find duplicates, leakage, bad files and bad vectors."""
+    """Find duplicates, leakage, broken files and invalid vectors."""
     from featurestore import FeatureStore
 
     with (

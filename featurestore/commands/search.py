@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @click.command()
 @location_option
 @snapshot_option
-@click.option("--backbone", required=True, help="Whose embeddings are compared.")
-@click.option("--id", "ids", type=int, multiple=True, help="ImgId to start from; repeatable.")
-@click.option("--image", type=PATH, help="An image file to start from; embedded with --model.")
-@click.option("--vector", "vectors", type=PATH, help="An .npy file to start from: one vector, or a row for each.")
+@click.option("--backbone", required=True, help="The backbone whose embeddings are compared.")
+@click.option("--id", "ids", type=int, multiple=True, help="ImgId of a query image; repeatable.")
+@click.option("--image", type=PATH, help="An image file as the query; embedded with --model.")
+@click.option("--vector", "vectors", type=PATH, help="An .npy file of query vectors: one vector, or one per row.")
 @click.option("--model", help="With --image: the backbone as for `embed`.  [default: --backbone]")
 @click.option("--weights", type=PATH, help="With --image: local weights, as for `embed`.")
 @click.option("--tensor", type=TensorName(), help="With --image: tensor of a tflite model, as for `embed`.")
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     type=click.Choice(["cosine", "inner_product", "euclidean"]),
     default="cosine",
     show_default=True,
-    help="What near means.",
+    help="How vectors are compared.",
 )
-@click.option("--include-self", is_flag=True, help="With --id: an image may be its own neighbour.")
+@click.option("--include-self", is_flag=True, help="With --id: an image can be its own neighbour.")
 @click.option("--html", type=PATH, help="Also write a contact sheet to this file.")
 @json_option
 def similar(
@@ -109,5 +109,5 @@ def _read_vectors(path: Path) -> "NDArray[np.floating]":
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{str(path)!r} holds no vectors ({why(error)}): name an .npy file of floats") from error
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
-        raise InputError(f"{str(path)!r} holds no floats: name an .npy file with one vector, or a row for each")
+        raise InputError(f"{str(path)!r} holds no floats: name an .npy file with one vector, or one per row")
     return vectors

@@ -1,4 +1,4 @@
-"""Commands about states of a store: snapshots, views, lineage, and keeping it tidy and sound."""
+"""Commands for snapshots, views, lineage and maintenance of a store."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ from featurestore.progress import ConsoleProgress
 @click.argument("img_id", type=int)
 @json_option
 def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> None:
-    """Tell where each vector of the image IMG_ID came from."""
+    """Show where each vector of the image IMG_ID came from."""
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
@@ -35,7 +35,7 @@ def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> Non
 
 @click.group()
 def snapshot() -> None:
-    """Keep states of the store under a name, for good."""
+    """Create, list, compare and remove snapshots: named states of the store that never change."""
 
 
 @snapshot.command("create")
@@ -44,7 +44,7 @@ def snapshot() -> None:
 @wait_option
 @json_option
 def snapshot_create(store: Path, name: str, wait_seconds: float, as_json: bool) -> None:
-    """Keep the current state under NAME."""
+    """Save the current state as the snapshot NAME."""
     from featurestore import FeatureStore
 
     info = FeatureStore(store).create_snapshot(name, wait_seconds=wait_seconds)
@@ -74,7 +74,7 @@ def snapshot_list(store: str, as_json: bool) -> None:
 @click.argument("second", required=False)
 @json_option
 def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> None:
-    """Tell what changed from snapshot FIRST to SECOND, or to the current state."""
+    """Show what changed from snapshot FIRST to SECOND, or to the current state."""
     from featurestore import FeatureStore
 
     changes = FeatureStore.open(store).diff_snapshots(first, second)
@@ -91,7 +91,7 @@ def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> 
 @click.argument("name")
 @wait_option
 def snapshot_remove(store: Path, name: str, wait_seconds: float) -> None:
-    """Forget the snapshot NAME; `gc` then frees what only it referred to."""
+    """Remove the snapshot NAME; `gc` then deletes the files that only it referred to."""
     from featurestore import FeatureStore
 
     FeatureStore(store).remove_snapshot(name, wait_seconds=wait_seconds)
@@ -100,7 +100,7 @@ def snapshot_remove(store: Path, name: str, wait_seconds: float) -> None:
 
 @click.group()
 def view() -> None:
-    """Make feature views of your own: other labels, other filters."""
+    """Create, list and remove your own feature views: other labels, other filters."""
 
 
 @view.command("create")
@@ -111,7 +111,7 @@ def view() -> None:
 @wait_option
 @json_option
 def view_create(store: Path, name: str, sql: Path, replace: bool, wait_seconds: float, as_json: bool) -> None:
-    """Make the view NAME of a SELECT over the store's views."""
+    """Create the view NAME from a SELECT over the store's views."""
     from featurestore import FeatureStore
     from featurestore.errors import InputError
     from featurestore.files import MEGABYTE, read_file, why
@@ -130,7 +130,7 @@ def view_create(store: Path, name: str, sql: Path, replace: bool, wait_seconds: 
 @location_option
 @json_option
 def view_list(store: str, as_json: bool) -> None:
-    """List your views with their SQL, and why one can't be used."""
+    """List your views with their SQL, and why a view can't be used."""
     from featurestore import FeatureStore
 
     with FeatureStore.open(store) as opened:
@@ -144,7 +144,7 @@ def view_list(store: str, as_json: bool) -> None:
         if name in failing:
             click.echo(f"  fails: {failing[name]}")
     if not found:
-        click.echo("no view of your own yet: featurestore view create NAME --sql FILE")
+        click.echo("you have no views yet: featurestore view create NAME --sql FILE")
 
 
 @view.command("remove")
@@ -152,7 +152,7 @@ def view_list(store: str, as_json: bool) -> None:
 @click.argument("name")
 @wait_option
 def view_remove(store: Path, name: str, wait_seconds: float) -> None:
-    """Remove a view of your own."""
+    """Remove one of your views."""
     from featurestore import FeatureStore
 
     FeatureStore(store).remove_view(name, wait_seconds=wait_seconds)
@@ -162,13 +162,13 @@ def view_remove(store: Path, name: str, wait_seconds: float) -> None:
 @click.command()
 @store_option
 @click.option(
-    "--older-than", metavar="AGE", default="1d", show_default=True, help="Leave younger files: 90s, 30m, 12h, 1d or 0."
+    "--older-than", metavar="AGE", default="1d", show_default=True, help="Keep younger files: 90s, 30m, 12h, 1d or 0."
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @wait_option
 @json_option
 def gc(store: Path, older_than: str, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
-    """Remove what no snapshot and not the current state refer to."""
+    """Remove files that neither the current state nor a snapshot refers to."""
     from featurestore import FeatureStore
 
     report = FeatureStore(store).gc(older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)
@@ -187,7 +187,7 @@ def gc(store: Path, older_than: str, dry_run: bool, wait_seconds: float, as_json
 @location_option
 @json_option
 def verify(store: str, as_json: bool) -> None:
-    """Recompute the checksum of every part, also those of snapshots, and name the damaged ones."""
+    """Verify every record and part, including those of snapshots, and list the damaged ones."""
     from featurestore import FeatureStore
 
     with ConsoleProgress("verify", "parts") as progress:
@@ -200,18 +200,18 @@ def verify(store: str, as_json: bool) -> None:
         sizes = f"{report.parts:,} parts, {report.records:,} records, {report.size_bytes / 1e6:,.1f} MB"
         click.echo(f"{sizes}, {len(report.damaged)} damaged")
         if report.damaged:
-            click.echo("without a copy: `featurestore repair` takes out what `embed` and `ingest` make again")
+            click.echo("without a copy: `featurestore repair` removes what `embed` and `ingest` can recreate")
     if report.damaged:
         raise click.exceptions.Exit(1)
 
 
 @click.command()
 @store_option
-@click.option("--from-snapshot", metavar="NAME", help="Let its state take the place of a damaged state.json first.")
+@click.option("--from-snapshot", metavar="NAME", help="First replace a damaged state.json by this snapshot's state.")
 @wait_option
 @json_option
 def repair(store: Path, from_snapshot: str | None, wait_seconds: float, as_json: bool) -> None:
-    """Take what is damaged out where `embed` or `ingest` makes it again; name what only a copy can restore."""
+    """Remove damaged parts that `embed` or `ingest` can recreate; list what only a copy can restore."""
     from featurestore import FeatureStore
 
     with ConsoleProgress("repair", "parts") as progress:
@@ -222,16 +222,14 @@ def repair(store: Path, from_snapshot: str | None, wait_seconds: float, as_json:
         click.echo(json.dumps(asdict(report)))
     else:
         for backbone, count in report.vectors.items():
-            click.echo(
-                f"{count:,} vectors of {backbone} taken out: `featurestore embed` makes them again, or import them"
-            )
+            click.echo(f"{count:,} vectors of {backbone} removed: run `featurestore embed`, or import them again")
         for table, count in report.rows.items():
-            known = "; import again what no folder has" if table == "images" else ""
-            click.echo(f"{count:,} rows of {table} taken out: `featurestore ingest` makes them again{known}")
+            known = ", and import again those without a file" if table == "images" else ""
+            click.echo(f"{count:,} rows of {table} removed: run `featurestore ingest`{known}")
         for name, count in report.rebuilt.items():
-            click.echo(f"{count:,} rows of {name} found again, their manifest is made anew")
+            click.echo(f"{count:,} rows of {name} recovered, their manifest was rebuilt")
         for reason in report.left.values():
-            click.echo(f"damaged still: {reason}")
+            click.echo(f"still damaged: {reason}")
         if not (report.vectors or report.rows or report.rebuilt or report.left):
             click.echo("nothing is damaged")
     if report.left:
@@ -243,7 +241,7 @@ def repair(store: Path, from_snapshot: str | None, wait_seconds: float, as_json:
 @wait_option
 @json_option
 def compact(store: Path, wait_seconds: float, as_json: bool) -> None:
-    """Merge small parts; `gc` then removes the old ones."""
+    """Merge small parts; `gc` then deletes the old ones."""
     from featurestore import FeatureStore
 
     with ConsoleProgress("compact", "groups") as progress:

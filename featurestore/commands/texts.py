@@ -1,4 +1,4 @@
-"""Reports as lines for a person; nothing of them is computed here."""
+"""Formats reports as text for people; it computes nothing."""
 
 from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def summary_text(summary: dict[str, Any]) -> str:
-    """What `FeatureStore.info` tells, a few lines."""
+    """The result of `FeatureStore.info` as a few lines."""
     lines = [
         f"store       {summary['store']}  (state {summary['state']}, {summary['size_bytes'] / 1e6:,.1f} MB of parts)",
         f"movies      {summary['movies']:,}",
@@ -32,8 +32,8 @@ def summary_text(summary: dict[str, Any]) -> str:
             f"({coverage:.1f} %), revision {backbone['revision']}, {backbone['source'] or 'no source'}{mark}"
         )
         lines += [
-            f"  unfinished revision {revision} has {rows:,} of {backbone['images']:,} images: the views show it when "
-            "`embed` has made all"
+            f"  unfinished revision {revision} has {rows:,} of {backbone['images']:,} images: the views show it once "
+            "`embed` has computed all"
             for revision, rows in backbone["unfinished"].items()
         ]
     if not summary["backbones"]:
@@ -44,7 +44,7 @@ def summary_text(summary: dict[str, Any]) -> str:
 
 
 def lineage_text(record: dict[str, Any]) -> str:
-    """What `FeatureStore.lineage` tells of one image."""
+    """The result of `FeatureStore.lineage` for one image."""
     image = record["image"]
     facts = f"{image['width']} × {image['height']} {image['mode']}" if image["width"] else image["reason"]
     lines = [
@@ -71,7 +71,7 @@ def lineage_text(record: dict[str, Any]) -> str:
 
 
 def quality_text(report: "QualityReport") -> str:
-    """What `FeatureStore.quality` found; of long lists the first entries."""
+    """The result of `FeatureStore.quality`; long lists are truncated."""
     lines = [
         f"images                  {report.images:,} usable, {len(report.quarantined)} quarantined",
         f"without metadata        {len(report.without_metadata)}" + _some(report.without_metadata),

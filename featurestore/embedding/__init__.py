@@ -1,1 +1,1 @@
-"""Images become vectors: what is missing, batches, staging, publication; vectors that were computed elsewhere."""
+"""Turns images into vectors: plan, compute, stage, publish; imports vectors that were computed elsewhere."""

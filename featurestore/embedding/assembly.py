@@ -1,4 +1,4 @@
-"""Staged batches become final parts, with the ids of a plan; each vector is checked here, and none is published."""
+"""Turns staged batches into final parts with the ids of a plan; it checks each vector, and publishes none."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,29 +16,29 @@ from featurestore.errors import EmbeddingError
 from featurestore.storage.parts import Part, write_part
 from featurestore.storage.schemas import embeddings_schema
 
-# Vectors of one part, or up to twice as many: they are held in memory a few times over while it is written (floats,
-# levels, page), 40 MB for 1024 of 2048 dimensions. `compact` merges such parts, and groups their rows by 4096.
+# Vectors per part, at most twice as many: writing a part holds several copies of them in memory (floats, levels,
+# page), 40 MB for 1024 of 2048 dimensions. `compact` merges such parts into row groups of 4096.
 PART_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Final parts, and the batches that they were made of: to be removed when the parts are published."""
+    """Final parts, and the batches that they were made from, which are removed once the parts are published."""
 
     parts: Sequence[Part]
     batches: Sequence[Batch]
 
 
 def assemble(run: Run, plan: EmbedPlan) -> Shard:
-    """Write the staged vectors of ``run`` as parts into its folder, each for all planned images of its hash.
+    """Write the staged vectors of ``run`` as parts into its folder, each vector for all planned images with its hash.
 
-    Each batch is read once; those of one part are held in memory together. A hash that stands in several batches gets
-    the vector of the first, and one that is not planned is passed over.
+    Each batch is read once; the batches of one part are in memory together. If a hash is in several batches, the first
+    vector is used; hashes that are not planned are skipped.
 
     Raises
     ------
     IntegrityError
-        When a batch is not as it was staged.
+        When a staged batch is missing or damaged.
     """
     if not run.batches:
         return Shard((), ())
@@ -49,7 +49,7 @@ def assemble(run: Run, plan: EmbedPlan) -> Shard:
     wanted[np.unique(numbers, return_index=True)[1]] = True
     wanted &= numbers >= 0
     rows = int(plan.counts[numbers[wanted]].sum())
-    enough = rows / max(1, rows // PART_ROWS)  # in equal shares, so that no small part is left
+    enough = rows / max(1, rows // PART_ROWS)  # parts of equal size, so that no small one remains
     parts: list[Part] = []
     group: list[pa.Table] = []
     start, first = 0, 0
@@ -68,7 +68,7 @@ def assemble(run: Run, plan: EmbedPlan) -> Shard:
 def _parts(
     run: Run, plan: EmbedPlan, numbers: NDArray[np.int64], wanted: NDArray[np.bool_], vectors: pa.Table
 ) -> list[Part]:
-    """The parts of some vectors; more than one where many images have the same bytes."""
+    """Write the parts of some vectors; several if many images share the same bytes."""
     places = np.flatnonzero(wanted)
     images, source = plan.images(numbers[places])
     X, extractions = to_matrix(vectors), one_chunk(vectors["extraction"])
@@ -83,7 +83,7 @@ def _parts(
 def write_vectors(
     run: Run, images: pa.Table, vectors: NDArray[np.floating], extractions: pa.Array | None = None
 ) -> Part:
-    """Write one final part into the folder of ``run``. Every vector that enters a store is checked here.
+    """Write one final part into the folder of ``run``, after checking its vectors.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def write_vectors(
     vectors
         ``(len(images), embed_dim)``.
     extractions
-        The id of what computed each; this run when None.
+        The extraction id of each row; that of this run when None.
 
     Raises
     ------
     EmbeddingError
-        When a vector is missing, of another length or can't be used.
+        When a vector is missing, has another length or is invalid (see `faults`).
     """
     run.check()
     rows = vector_rows(run.spec, images, vectors, extractions or pa.repeat(run.extraction.id, len(images)))
@@ -105,16 +105,16 @@ def write_vectors(
 
 
 def vector_rows(spec: BackboneSpec, images: pa.Table, vectors: NDArray[np.floating], extractions: pa.Array) -> pa.Table:
-    """The rows of a part, checked; arguments and errors as of `write_vectors`."""
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+    """The checked rows of a part; arguments and errors as for `write_vectors`."""
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused
         X = np.ascontiguousarray(vectors, np.float32)
     if X.shape != (len(images), spec.embed_dim) or len(extractions) != len(images):
         raise EmbeddingError(
             f"got vectors of shape {X.shape} for {len(images)} images, expected {(len(images), spec.embed_dim)}: "
-            "nothing of them is stored"
+            "none of them is stored"
         )
     for row, why in faults(X).items():
         img_id = to_numpy(images["ImgId"])[row]
-        raise EmbeddingError(f"the vector of ImgId {img_id} can't be stored, {why}: nothing of its part is stored")
+        raise EmbeddingError(f"the vector of ImgId {img_id} can't be stored, {why}: its part is not stored")
     columns = [images["ImgId"], images["content_hash"], extractions, to_arrow(X)]
     return pa.Table.from_arrays(columns, schema=embeddings_schema(spec.embed_dim))

@@ -1,4 +1,4 @@
-"""Images decoded on threads, ahead of the model that takes them in batches."""
+"""Decodes images on threads, ahead of the model, and groups them into batches."""
 
 import os
 from collections import deque
@@ -19,7 +19,7 @@ from featurestore.errors import ImageError
 
 @dataclass
 class Decoded:
-    """Images of one batch.
+    """The decoded images of one batch.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ class Decoded:
     def padded(self, batch_size: int) -> NDArray[np.uint8]:
         """The images ``(batch_size, height, width, 3)``, the last repeated where there are fewer.
 
-        With another shape a network may add in another order: a vector would depend on how many came with it.
+        With another shape a network may sum in another order, so that a vector would depend on the size of its batch.
         """
         return np.stack(self.images + self.images[-1:] * (batch_size - len(self.images)))
 
 
 def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Iterator[Decoded]:
-    """The images of ``rows`` (columns ``content_hash`` and ``path``), ``batch_size`` at a time but for the last."""
+    """The images of ``rows`` (columns ``content_hash`` and ``path``) in batches of ``batch_size``, or fewer."""
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         batch = Decoded()
         for digest, path, future in _ahead(pool, rows, preprocessing, window=3 * batch_size):
@@ -65,7 +65,7 @@ def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, worke
 def _ahead(
     pool: ThreadPoolExecutor, rows: pa.Table, how: Preprocessing, *, window: int
 ) -> Iterator[tuple[str, Path, "Future[Any]"]]:
-    """Decode at most ``window`` images ahead, in order: memory stays flat however many there are."""
+    """Decode in order, at most ``window`` images ahead, so that memory does not grow with the number of images."""
     pending: deque[tuple[str, Path, Future[Any]]] = deque()
     for batch in rows.to_batches(max_chunksize=window):
         for digest, name in zip(batch["content_hash"].to_pylist(), batch["path"].to_pylist(), strict=True):

@@ -1,4 +1,4 @@
-"""Compute: a plan's vectors become final parts in the folder of a run; no lock of the store, nothing is published."""
+"""Computes the vectors of a plan as final parts in a run's folder; it does not lock the store or publish."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,32 +19,32 @@ from featurestore.embedding.vectors import faults
 from featurestore.progress import Progress
 from featurestore.storage.parts import check_once, read_groups, read_part
 
-# Vectors of one shard at least; and at least this share of those that this run has put into shards before, so that
-# the commits of a run grow with the logarithm of its images. Batches are durable: waiting risks nothing.
+# Minimum number of vectors of a shard; it is also at least this fraction of the vectors in earlier shards of the run,
+# so that the number of commits is logarithmic in the number of images. Batches are durable, so waiting loses nothing.
 SHARD_VECTORS = 1024
 SHARD_SHARE = 0.25
 
 
 @dataclass
 class Computation:
-    """What is computed of one plan, and its counts while it goes.
+    """The computation of one plan, with its progress.
 
     Parameters
     ----------
     run
-        Where it is staged.
+        The run in whose folder vectors are staged.
     batch_size
         Images per forward pass.
     workers
-        Threads that decode; the number of cores when None.
+        Number of decoding threads; the number of cores when None.
     reused
-        How many images got the vector of another one with the same bytes, or one that an interrupted run had left.
+        Number of images that got the vector of another image with the same bytes, or one from an interrupted run.
     computed
-        How many images went through the network.
+        Number of images that went through the network.
     refused
-        The file name of each image that got no vector, and why.
+        The file name of each image that got no vector, and the reason.
     given_up
-        Their content hashes.
+        The content hashes of the refused images.
     """
 
     plan: EmbedPlan
@@ -58,14 +58,14 @@ class Computation:
     _sharded: int = 0
 
     def shards(self, backbone: Backbone, *, on_progress: Progress | None = None) -> Iterator[Shard]:
-        """Compute what is missing, and yield it in shards that are worth a commit; `rest` is what is left then.
+        """Compute what is missing, and yield it in shards large enough for a commit; `rest` returns the remainder.
 
         Raises
         ------
         BackboneError
-            When the backbone fails or answers with the wrong shape; what was computed before is staged.
+            When the backbone fails or returns the wrong shape; vectors computed before stay staged.
         IntegrityError
-            When a vector of this revision that another image could share is damaged, or a staged one was lost.
+            When a stored vector that could be reused is damaged, or a staged one was lost.
         """
         found = np.zeros(len(self.plan.hashes), bool)
         for hashes in self._known(found):
@@ -73,7 +73,7 @@ class Computation:
             yield from self._due()
         missing = self.plan.first_rows(np.flatnonzero(~found))
         self.reused += len(self.plan.todo) - len(missing)
-        pa.default_memory_pool().release_unused()  # what planning took
+        pa.default_memory_pool().release_unused()  # memory used for planning
         if on_progress:
             on_progress(0, len(missing))
         done = 0
@@ -85,7 +85,7 @@ class Computation:
                 on_progress(done, len(missing))
 
     def rest(self) -> Shard:
-        """What is staged and in no shard yet."""
+        """A shard of all staged vectors that are in no shard yet."""
         return assemble(self.run, self.plan)
 
     def _due(self) -> Iterator[Shard]:
@@ -95,7 +95,7 @@ class Computation:
             yield assemble(self.run, self.plan)
 
     def _known(self, found: NDArray[np.bool_]) -> Iterator[pa.Array]:
-        """Stage the vectors that exist already, and yield their hashes: in adopted batches, or under another id."""
+        """Stage vectors that already exist, in adopted batches or for another id, and yield their hashes."""
         for batch in self.run.adopt(self.plan.hashes):
             yield batch.hashes.filter(pc.is_in(batch.hashes, value_set=self.plan.hashes))
         for rows in known_vectors(self.plan, self.plan.hashes.filter(from_numpy(~found))):
@@ -103,7 +103,7 @@ class Computation:
             yield rows["content_hash"].combine_chunks()
 
     def _compute(self, backbone: Backbone, batch: Decoded) -> None:
-        """Stage the vectors of one batch; every forward pass has the same shape."""
+        """Compute and stage the vectors of one batch; every forward pass has the same shape."""
         for digest, name, reason in batch.failed:
             self._refuse(digest, name, reason)
         if not batch.images:
@@ -122,14 +122,14 @@ class Computation:
 
 
 def known_vectors(plan: EmbedPlan, wanted: pa.Array) -> Iterator[pa.Table]:
-    """The vectors that the revision has of the content hashes ``wanted``, whatever id they were computed for.
+    """The stored vectors of the revision for the content hashes ``wanted``, regardless of the id they are stored under.
 
-    Each hash comes once; one whose vector can't be used is left out. A part is read a row group at a time, so that
-    memory doesn't grow with what is found.
+    Each hash is returned once; those with an invalid vector are left out. Parts are read by row groups, so that memory
+    use is bounded.
 
     Yields
     ------
-    Rows of ``content_hash``, ``extraction`` and ``embedding``, one or more.
+    Tables of ``content_hash``, ``extraction`` and ``embedding``, with one or more rows.
     """
     taken = np.zeros(len(wanted), bool)
     for part in plan.parts if len(wanted) else ():

@@ -1,4 +1,4 @@
-"""Embed: plan what is missing in a store, compute it, publish it; the three steps are in files of their names."""
+"""Embeds images: runs the steps plan, compute and publish, which are in the modules of these names."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -22,22 +22,22 @@ from featurestore.storage.state import read_state
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """What one call of `embed` did; the counts are images.
+    """The result of `embed`; counts are numbers of images.
 
     Parameters
     ----------
     present
-        Had an embedding of this revision already.
+        Images that already had an embedding of this revision.
     reused
-        Got the vector of another image with the same bytes, or of a batch that an interrupted run had left.
+        Images that got the vector of another image with the same bytes, or one from an interrupted run.
     computed
-        Forward passes.
+        Images that went through the network.
     refused
-        For each image that got no vector, why.
+        The reason for each image that got no vector.
     replaced
-        The revision that the views of the backbone showed before; empty where it is the same or there was none.
+        The revision that the backbone's views showed before; empty if it is the same or there was none.
     failing_views
-        Why some of your views can't be used since then.
+        The views of yours that can't be used any more, each with the reason.
     """
 
     backbone: str
@@ -53,7 +53,7 @@ class EmbedReport:
 
     @property
     def images_per_second(self) -> float:
-        """Forward passes a second, decoding and storing included."""
+        """Computed images per second, including decoding and storing."""
         return self.computed / self.seconds if self.seconds else 0.0
 
 
@@ -68,28 +68,28 @@ def embed(
 ) -> EmbedReport:
     """Embed every usable image that has no vector of this backbone's revision.
 
-    The folders of the last ingest are looked at again first, so a replaced file is noticed. Images of equal bytes are
-    computed once. Each batch is on disk as soon as it is computed: an interrupt costs at most the one in work. The
-    store is locked for moments only, so that others write while this computes. The views of the backbone go on showing
-    another revision until this one has every image; where they showed none, they show what there is.
+    The folders of the last ingest are scanned again first, so that replaced files are noticed. Images with equal bytes
+    are computed once. Each batch is written to disk when it is computed, so that an interrupt loses at most the current
+    one. The store is locked only briefly, so that others can write meanwhile. The backbone's views show the
+    old revision until the new one is complete; if there was none, they show the vectors published so far.
 
     Parameters
     ----------
     batch_size
-        Images per forward pass; the last pass is filled up with copies.
+        Images per forward pass; the last one is padded with copies.
     workers
-        Threads that decode; the number of cores when None.
+        Number of decoding threads; the number of cores when None.
     wait_seconds
-        How long to wait for another writer, or for another run that computes the same revision.
+        How many seconds to wait for another writer, or for another run that computes the same revision.
 
     Raises
     ------
     BackboneError
-        When the backbone fails or answers with the wrong shape; what was computed before stays.
+        When the backbone fails or returns the wrong shape; vectors computed before are kept.
     InputError
-        When the store holds no usable image, or an argument is not what it should be.
+        When the store holds no usable image, or an argument is invalid.
     StoreLocked
-        When another process writes, or computes this revision, and did not end in time.
+        When another process is writing or computing this revision, and did not finish in time.
     """
     _check(backbone, batch_size, workers)
     started, spec = time.monotonic(), backbone.spec
@@ -99,9 +99,9 @@ def embed(
         shown = shown_before(read_state(root), spec)
         publisher = Publisher(run, purpose, wait_seconds)
         plans = [Computation(_plan(root, spec), run, batch_size, workers)]
-        while not _carried_out(plans[-1], backbone, publisher, on_progress):  # the images changed meanwhile
+        while not _carried_out(plans[-1], backbone, publisher, on_progress):  # repeat if images changed meanwhile
             refused = {digest for work in plans for digest in work.given_up}
-            plans.append(Computation(_plan(root, spec, but=refused), run, batch_size, workers))
+            plans.append(Computation(_plan(root, spec, exclude=refused), run, batch_size, workers))
     state = read_state(root)
     replaced = shown if state.revisions.get(spec.name) == spec.revision else ""
     return EmbedReport(
@@ -122,7 +122,7 @@ def _check(backbone: Backbone, batch_size: int, workers: int | None) -> None:
     if not isinstance(getattr(backbone, "spec", None), BackboneSpec):
         raise InputError(
             f"got a {type(backbone).__name__} as the backbone, expected a name or an object with `spec` and `embed`: "
-            "make one of a function with featurestore.backbones.custom.from_callable"
+            "create one from a function with featurestore.backbones.custom.from_callable"
         )
     if batch_size < 1:
         raise InputError(f"got a batch size of {batch_size}, expected 1 or more")
@@ -131,20 +131,20 @@ def _check(backbone: Backbone, batch_size: int, workers: int | None) -> None:
     store_name(backbone.spec.name)
 
 
-def _plan(root: Path, spec: BackboneSpec, *, but: Collection[str] = ()) -> EmbedPlan:
-    return make_plan(Layout(root, read_state(root)), spec, but=but)
+def _plan(root: Path, spec: BackboneSpec, *, exclude: Collection[str] = ()) -> EmbedPlan:
+    return make_plan(Layout(root, read_state(root)), spec, exclude=exclude)
 
 
 def _carried_out(work: Computation, backbone: Backbone, publisher: Publisher, on_progress: Progress | None) -> bool:
-    """Compute a plan and publish all of it; whether the store still has the images that were planned.
+    """Compute and publish a plan; False if the images of the store have changed, so that another plan is needed.
 
-    After an error or an interrupt what is staged is published too; a view that shows another revision stays.
+    After an error or an interrupt, staged vectors are published too, but the views don't switch to this revision.
     """
     try:
         for shard in work.shards(backbone, on_progress=on_progress):
             publisher.offer(work.plan, shard)
     except BaseException:
-        with suppress(StoreLocked):  # the next run takes over what is staged
+        with suppress(StoreLocked):  # the next run adopts the staged batches
             publisher.publish(work.plan, work.rest(), complete=False)
         raise
     images = read_state(work.plan.root).tables.get("images")

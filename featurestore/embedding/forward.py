@@ -1,4 +1,4 @@
-"""Images to vectors: one checked forward pass, and the vectors of image files that need not be in a store."""
+"""Runs one checked forward pass, and embeds image files that need not be in a store; it stores nothing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,19 +32,19 @@ def forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float32
 
 
 def embed_files(backbone: Backbone, paths: Sequence[str | Path]) -> NDArray[np.float32]:
-    """The vectors ``(n, embed_dim)`` of image files, made as those that ``embed`` stores; no store is needed.
+    """The vectors ``(n, embed_dim)`` float32 of image files, computed exactly as by ``embed``; no store is needed.
 
     Parameters
     ----------
     paths
-        Image files, in the order of the rows; one that is a pipe is read too.
+        Image files in the order of the rows; pipes are allowed.
 
     Raises
     ------
     InputError
-        When a file can't be read or is no usable image, or its vector holds NaN or infinity or is constant.
+        When a file can't be read or is not a usable image, or its vector holds NaN or infinity or is constant.
     BackboneError
-        When the backbone raises, or answers with the wrong shape.
+        When the backbone raises or returns the wrong shape.
     """
     how = backbone.spec.preprocessing
     vectors = np.empty((len(paths), backbone.spec.embed_dim), np.float32)
@@ -55,5 +55,5 @@ def embed_files(backbone: Backbone, paths: Sequence[str | Path]) -> NDArray[np.f
             raise InputError(f"the image {path!r} can't be used ({error}): name another") from error
         vectors[row] = forward(backbone, image[None])
         for reason in faults(vectors[row : row + 1]).values():
-            raise InputError(f"the image {path!r} can't be used ({reason}): name another, or another backbone")
+            raise InputError(f"the image {path!r} can't be used ({reason}): use another image or backbone")
     return vectors

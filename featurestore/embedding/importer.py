@@ -1,4 +1,4 @@
-"""ImportedVectors that were computed elsewhere become rows of the store; `vector_files` reads them."""
+"""Stores vectors that were computed elsewhere; `vector_files` reads them from files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,11 +29,11 @@ from featurestore.storage.state import read_state
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What one import did.
+    """The result of an import.
 
-    ``rows`` vectors were in the file, ``added`` are new in the store, ``external`` belong to images that no folder
-    has yet. ``replaced`` is the revision that the views of the backbone showed before, empty where it is the same or
-    there was none; ``failing_views`` says of your views which can't be used then.
+    ``rows`` vectors were in the file, ``added`` are new in the store, ``external`` belong to images without a file.
+    ``replaced`` is the revision that the backbone's views showed before, empty if it is the same or there was none;
+    ``failing_views`` has the views of yours that can't be used any more, each with the reason.
     """
 
     backbone: str
@@ -72,14 +72,14 @@ def import_embeddings(
 def store_vectors(
     root: Path, spec: BackboneSpec, vectors: ImportedVectors, *, wait_seconds: float = 0.0
 ) -> ImportReport:
-    """Store those of ``vectors`` whose id has none of this revision yet, and let the views of the backbone show it.
+    """Store the ``vectors`` of ids that have none of this revision yet, and switch the backbone's views to it.
 
     Raises
     ------
     EmbeddingError
-        When a vector can't be stored; then none is.
+        When a vector is invalid; then none is stored.
     StoreLocked
-        When another process writes, or stores this revision, and did not end in time.
+        When another process is writing or storing this revision, and did not finish in time.
     """
     purpose = f"import {spec.name}"
     with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
@@ -103,7 +103,7 @@ def store_vectors(
 
 
 def _missing(layout: Layout, spec: BackboneSpec, vectors: ImportedVectors) -> tuple[pa.Table, NDArray[np.int64]]:
-    """What of the file is not in the store yet: ``ImgId`` and ``content_hash`` by id, and the rows in the file."""
+    """What the store lacks: ``ImgId`` and ``content_hash`` by id, and the row in the file of each, ``(n,)`` int64."""
     there = to_numpy(present_rows(layout, spec)["ImgId"])
     order = np.argsort(vectors.ids, kind="stable")
     rows = order[~np.isin(vectors.ids[order], there)]
@@ -115,7 +115,7 @@ def _missing(layout: Layout, spec: BackboneSpec, vectors: ImportedVectors) -> tu
 
 
 def _add_external(root: Path, vectors: ImportedVectors, *, wait_seconds: float, purpose: str) -> int:
-    """Give every id that the store has never seen a row in `images`, so that views can join it."""
+    """Add a row to `images` for every id that the store does not know, so that views can join it; return how many."""
     with open_writer(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
         images = images_of(writer.layout)
         new = np.flatnonzero(~np.isin(vectors.ids, to_numpy(images["ImgId"].drop_null())))

@@ -1,4 +1,4 @@
-"""EmbedPlan: which images have no vector of a revision; it takes no lock, computes nothing and writes nothing."""
+"""EmbedPlan: the images without a vector of a revision; planning takes no lock, computes and writes nothing."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -24,23 +24,23 @@ KEY = ["ImgId", "content_hash"]
 
 @dataclass(frozen=True)
 class EmbedPlan:
-    """What was missing in one state of a store.
+    """The images without a vector in one state of a store.
 
     Parameters
     ----------
     root
         The store's folder.
     state
-        The state that was looked at; ``state.store`` is the store that alone may be given what is computed.
+        The state that was read; results may only be published to the store with the id ``state.store``.
     spec
-        What computes the vectors.
+        The backbone that computes the vectors.
     parts
-        Those that the revision had: none of their keys is in ``todo``.
+        The revision's existing parts: none of their keys is in ``todo``.
     todo
-        A row for each image without a vector, by id: ``ImgId`` int32, ``content_hash`` and ``path`` (of its file) text.
-        0.2 kB an image as an Arrow table, several times that in dicts.
+        One row per image without a vector, by id: ``ImgId`` int32, ``content_hash`` and ``path`` (of its file) text.
+        It takes 0.2 kB per image as an Arrow table, several times that as dicts.
     present
-        How many images have one.
+        Number of images that have a vector.
     """
 
     root: Path
@@ -52,29 +52,29 @@ class EmbedPlan:
 
     @cached_property
     def hashes(self) -> pa.Array:
-        """Each content hash of ``todo`` once, in the order in which they come first; its place is its number."""
+        """The distinct content hashes of ``todo`` in order of first occurrence; the index of a hash is its number."""
         return self._encoded.dictionary
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """For each of `hashes` how many images have it, ``(len(hashes),)``."""
+        """The number of images with each of `hashes`: ``(len(hashes),)`` int64."""
         return np.bincount(to_numpy(self._encoded.indices), minlength=len(self.hashes))
 
     def numbers(self, hashes: pa.Array) -> NDArray[np.int64]:
-        """The place in `hashes` of each of ``hashes``, ``(n,)`` int64; -1 of one that is not planned."""
+        """The number of each of ``hashes``, ``(n,)`` int64; -1 for one that is not planned."""
         return to_numpy(pc.fill_null(pc.index_in(hashes, value_set=self.hashes), -1)).astype(np.int64)
 
     def first_rows(self, numbers: NDArray[np.int64]) -> pa.Table:
-        """Of ``todo`` the first image of each of the hashes with these ascending ``numbers``."""
+        """The row in ``todo`` of the first image with each of the hashes ``numbers``, which are ascending."""
         first = np.unique(to_numpy(self._encoded.indices), return_index=True)[1]
         return self.todo.take(from_numpy(first[numbers]))
 
     def images(self, numbers: NDArray[np.int64]) -> tuple[pa.Table, NDArray[np.int64]]:
-        """All images of the hashes with these ``numbers``, no number twice.
+        """All images with the hashes ``numbers``, which are distinct.
 
         Returns
         -------
-        Their rows of ``todo``, by id, and for each the index into ``numbers`` of its hash.
+        Their rows of ``todo``, by id, and for each row the index of its hash in ``numbers``.
         """
         counts = self.counts[numbers]
         source = np.repeat(np.arange(len(numbers)), counts)
@@ -89,7 +89,7 @@ class EmbedPlan:
 
     @cached_property
     def _by_hash(self) -> NDArray[np.int64]:
-        """The rows of ``todo``, those of one hash together."""
+        """The row indices of ``todo``, grouped by hash."""
         return np.argsort(to_numpy(self._encoded.indices), kind="stable")
 
     @cached_property
@@ -97,13 +97,13 @@ class EmbedPlan:
         return np.cumsum(self.counts) - self.counts
 
 
-def make_plan(layout: Layout, spec: BackboneSpec, *, but: Collection[str] = ()) -> EmbedPlan:
-    """Which usable images of a state have no vector of ``spec``'s revision, and where their files are.
+def make_plan(layout: Layout, spec: BackboneSpec, *, exclude: Collection[str] = ()) -> EmbedPlan:
+    """Find the usable images of a state without a vector of ``spec``'s revision, and the paths of their files.
 
     Parameters
     ----------
-    but
-        Content hashes that are left out: they were refused.
+    exclude
+        Content hashes to leave out, because they were refused.
 
     Raises
     ------
@@ -117,14 +117,14 @@ def make_plan(layout: Layout, spec: BackboneSpec, *, but: Collection[str] = ()) 
     parts = tuple(layout.revision_parts(spec.name, spec.revision))
     there = pc.is_in(pairs(usable), value_set=one_chunk(pairs(present_rows(layout, spec))))
     todo = usable.filter(pc.invert(there))
-    todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(but), pa.string()))))
+    todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(exclude), pa.string()))))
     paths = pc.binary_join_element_wise(todo["folder"], todo["ImgName"], "/")
     rows = todo.select(KEY).append_column("path", paths)
     return EmbedPlan(layout.root, layout.state, spec, parts, rows, pc.sum(there).as_py() or 0)
 
 
 def present_rows(layout: Layout, spec: BackboneSpec) -> pa.Table:
-    """Each ``ImgId`` and ``content_hash`` that has a vector of this revision, as an Arrow table."""
+    """An Arrow table of each ``ImgId`` and ``content_hash`` that has a vector of this revision."""
     empty = embeddings_schema(spec.embed_dim).empty_table().select(KEY)
     parts = layout.revision_parts(spec.name, spec.revision)
     return pa.concat_tables([empty, *(read_part(layout.root / part.path, KEY).cast(empty.schema) for part in parts)])

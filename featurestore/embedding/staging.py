@@ -1,4 +1,4 @@
-"""The folder of one run: its lock, and the batches that are computed but not yet published; it publishes nothing."""
+"""The staging folder of one run: its lock, and its computed but unpublished batches; it publishes nothing."""
 
 import json
 import os
@@ -30,19 +30,19 @@ from featurestore.storage.schemas import EMBEDDINGS, embedding_type
 from featurestore.storage.state import read_state
 
 FOLDER = "staging"
-# The folder of a run's parts, below that of its batches.
+# The folder of a run's parts, inside its staging folder.
 PARTS = "parts"
-# The keys in a batch's footer under which it says of which revision it is, and what the run was that wrote it.
+# The keys in a batch's footer for its revision, and for the extraction record of the run that wrote it.
 OF_REVISION, COMPUTED_BY = b"featurestore.revision", b"featurestore.extraction"
-# How long a run waits at least for the store's lock: others of its kind hold it for moments only.
+# Minimum time in seconds that a run waits for the store's lock, which other runs hold only briefly.
 SHORT_WAIT = 2.0
-# Between two looks at whether another run of the revision has ended.
+# Seconds between two checks whether another run of the revision has ended.
 PAUSE = 0.2
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A staged file of vectors, and the content hash of each."""
+    """A staged file of vectors, and the content hash of each vector."""
 
     path: Path
     hashes: pa.Array
@@ -51,16 +51,16 @@ class Batch:
 class Run:
     """One run that computes a revision; get one from `open_run`.
 
-    Its batches are immutable files, durable as soon as they are added, and keyed by content hash. Each says which
-    revision it is of, and its bytes are compared with the hash in its name whenever it is read. What a run leaves that
-    has ended, the next of the same revision takes over.
+    Its batches are immutable files, durable as soon as they are added, and keyed by content hash. Each stores its
+    revision, and its bytes are verified against the hash in its name whenever it is read. Batches that a run leaves
+    behind are adopted by the next run of the same revision.
 
     Attributes
     ----------
     batches
-        Those that `add` and `adopt` brought and that are in no part yet.
+        The batches from `add` and `adopt` that are in no part yet.
     extractions
-        What computed them, by id.
+        The extraction records of the batches, by id.
     """
 
     def __init__(self, root: Path, spec: BackboneSpec, handle: int, store: str) -> None:
@@ -74,7 +74,7 @@ class Run:
         self._handle = handle
 
     def check(self) -> None:
-        """Refuse to go on in another store, or without what was staged.
+        """Refuse to go on if the folder holds another store, or the staging folder was removed.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class Run:
         Parameters
         ----------
         extractions
-            The id of what computed each; this run when None.
+            The extraction id of each vector; that of this run when None.
         """
         if not len(hashes):
             return
@@ -107,10 +107,10 @@ class Run:
         self.batches.append(Batch(self.root / part.path, digests))
 
     def adopt(self, wanted: pa.Array) -> list[Batch]:
-        """Of the batches that were taken over, those with a vector of a hash in ``wanted``; the others are removed."""
+        """Return the adopted batches that hold a vector for a hash in ``wanted``, and remove the others."""
         adopted = []
         for path in sorted(self.folder.glob("part-*.parquet")):
-            with suppress(IntegrityError):  # then its images are computed anew
+            with suppress(IntegrityError):  # then its images are computed again
                 rows = self.read(path)
                 batch, by = Batch(path, one_chunk(rows["content_hash"])), _computed_by(rows.schema.metadata, path)
                 if pc.any(pc.is_in(batch.hashes, value_set=wanted)).as_py():
@@ -123,12 +123,12 @@ class Run:
         return adopted
 
     def read(self, path: Path) -> pa.Table:
-        """One batch, checked: ``content_hash``, ``extraction``, ``embedding``.
+        """Read and verify one batch: ``content_hash``, ``extraction``, ``embedding``.
 
         Raises
         ------
         IntegrityError
-            When its bytes are not those that its name tells of, or it holds no usable vectors of this revision.
+            When its bytes don't match the hash in its name, or it does not hold valid vectors of this revision.
         """
         try:
             if not path.name.startswith(f"part-{file_hash(path)[:HASH_DIGITS]}"):
@@ -144,26 +144,26 @@ class Run:
         return table
 
     def discard(self, batches: Sequence[Batch]) -> None:
-        """Remove batches that are published."""
+        """Remove batches that were published."""
         for batch in batches:
             batch.path.unlink(missing_ok=True)
 
     def take_over(self, ended: Path) -> None:
-        """Make the batches in the folder of a run that has ended those of this one; its parts are made again."""
+        """Move the batches of a run that has ended to this run; its unpublished parts are written again."""
         for path in sorted(ended.glob("part-*.parquet")):
             if path.is_file():
                 os.replace(path, self.folder / path.name)
         shutil.rmtree(ended)
 
     def remove(self) -> None:
-        """Remove the folder, unless batches are left in it for the next run."""
+        """Remove the folder, unless it holds batches for the next run."""
         if self._in_place() and not any(path.is_file() for path in self.folder.glob("part-*.parquet")):
             shutil.rmtree(self.folder, ignore_errors=True)
-            with suppress(OSError):  # other runs are there
+            with suppress(OSError):  # other runs use it
                 self.folder.parent.rmdir()
 
     def _in_place(self) -> bool:
-        """Whether the folder is still the one that was opened, and holds the store that was."""
+        """Whether the folder is still the one that was opened, and holds the same store."""
         try:
             same = os.path.samestat(os.stat(self.root), os.fstat(self._handle))
             return same and read_state(self.root).store == self.store
@@ -182,28 +182,28 @@ class Run:
 
 @contextmanager
 def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpose: str = "") -> Iterator[Run]:
-    """Be the only one who computes the revision of ``spec`` for the store in ``root``, without locking the store.
+    """Reserve the computation of ``spec``'s revision for the store in ``root``, without locking the store.
 
-    The store's lock is held for a moment at the beginning, so that no two runs begin at once. What is left in the
-    run's folder when the block ends stays there for the next run.
+    The store's lock is held briefly at the start, so that two runs can't start at once. Batches that remain when the
+    block ends are kept for the next run.
 
     Parameters
     ----------
     wait_seconds
-        How long to wait for another writer, or for another run of the revision.
+        How many seconds to wait for another writer, or for another run of the revision.
 
     Raises
     ------
     StoreLocked
-        When another process writes to the store or computes this revision, and did not end in time.
+        When another process is writing to the store or computing this revision, and did not finish in time.
     InputError
-        When the views of the backbone would be called what others are.
+        When the backbone's views would have names that are in use.
     StoreNotFound, StoreError
         When there is no store, or it can't be written.
     """
     with writing(root), ExitStack() as stack:
         store = read_state(root).store
-        handle = os.open(root, os.O_RDONLY)  # while it is open, no other folder can have the same identity
+        handle = os.open(root, os.O_RDONLY)  # while it is open, its inode is not reused
         stack.callback(os.close, handle)
         run = Run(root, spec, handle, store)
         if not wait_seconds >= 0:
@@ -214,7 +214,7 @@ def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpo
             if not left:
                 raise StoreLocked(
                     f"revision {spec.revision} of {spec.name!r} is being computed by {living}: try again when it has "
-                    "ended, or use --wait"
+                    "finished, or use --wait"
                 )
             time.sleep(min(PAUSE, left))
         stack.callback(run.remove)
@@ -222,7 +222,7 @@ def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpo
 
 
 def _begin(run: Run, stack: ExitStack, *, wait_seconds: float, purpose: str) -> str:
-    """Make and lock the folder of ``run`` and take over what ended ones left; or who computes the revision already."""
+    """Create and lock the folder of ``run``, and adopt batches of ended runs; or return who computes the revision."""
     with open_writer(run.root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
         writer.check_backbone(run.spec.name)
         run.store = writer.state.store
@@ -246,11 +246,11 @@ def _computed_by(metadata: Mapping[bytes, bytes], path: Path) -> Extraction:
     try:
         return Extraction(**json.loads(metadata[COMPUTED_BY]))
     except (ValueError, TypeError, LookupError) as error:
-        raise lost(path, "it does not tell what computed it") from error
+        raise lost(path, "its extraction record is damaged") from error
 
 
 def lost(path: Path, why: str) -> IntegrityError:
-    """The error of a run whose staged vectors are not what they were."""
+    """The error for staged vectors that were changed or removed."""
     return IntegrityError(
         f"computed vectors were lost before they were published, {path} was changed while this command ran ({why}): "
         "run the command again, it computes what is missing"

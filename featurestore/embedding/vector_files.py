@@ -1,4 +1,4 @@
-"""Files of ids, and of vectors computed elsewhere, read and checked: CSV, Parquet, NumPy; it owns no store."""
+"""Reads and checks files of ids and of vectors computed elsewhere (CSV, Parquet, NumPy); it stores nothing."""
 
 import gzip
 import os
@@ -19,13 +19,13 @@ from featurestore.embedding.vectors import faults
 from featurestore.errors import EmbeddingError, InputError, reason
 from featurestore.storage.schemas import MAX_ID
 
-# What the libraries raise on damaged files.
+# Errors that the libraries raise on damaged files.
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, zlib.error)
 
 
 @dataclass(frozen=True)
 class ImportedVectors:
-    """Vectors ``X`` ``(n, d)`` float32, the ids ``(n,)`` int64 and the file names of their images."""
+    """Vectors ``X`` ``(n, d)`` float32, their ids ``(n,)`` int64 and the file names of their images."""
 
     ids: NDArray[np.int64]
     names: Sequence[str]
@@ -33,7 +33,7 @@ class ImportedVectors:
 
 
 def read_vectors_file(file: Path, ids: Path | None = None) -> ImportedVectors:
-    """Read a CSV, CSV.gz, Parquet or ``.npy`` file; ``ids`` names the ids of an ``.npy``.
+    """Read vectors from a CSV, CSV.gz, Parquet or ``.npy`` file; for ``.npy``, ``ids`` is the file of the ids.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def read_vectors_file(file: Path, ids: Path | None = None) -> ImportedVectors:
 def read_ids_file(file: Path) -> NDArray[np.int64]:
     """The ids ``(n,)`` that a file lists, in its order.
 
-    It is an ``.npy`` file, or a CSV, CSV.gz or Parquet file with a column ImgId or ImgName; any other has one a line.
+    It is ``.npy``, or CSV, CSV.gz or Parquet with a column ImgId or ImgName; any other file has one id per line.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def read_ids_file(file: Path) -> NDArray[np.int64]:
         return np.array([_id_of(name, file) for name in _read_names(file)], np.int64)
     except DAMAGE as error:
         raise InputError(
-            f"{file} can't be read ({reason(error)[:200]}): expected ids in csv, csv.gz, parquet, npy or one a line"
+            f"{file} can't be read ({reason(error)[:200]}): expected ids in csv, csv.gz, parquet, npy or one per line"
         ) from error
 
 
@@ -95,9 +95,9 @@ def _listed_ids(table: pa.Table, file: Path) -> NDArray[np.int64]:
 
 
 def _read_parquet(file: Path, columns: list[str] | None = None) -> pa.Table:
-    """All rows, in batches: the rows that a damaged file only claims to have would all be allocated before one is read.
+    """All rows, read in batches: otherwise Arrow allocates as many rows as a damaged file claims to have.
 
-    Nothing here asks for the metadata of a column: where these are damaged pyarrow ends the process.
+    Column metadata is not read, since pyarrow aborts the process if it is damaged.
     """
     with pq.ParquetFile(file) as parquet:
         schema = parquet.schema_arrow
@@ -107,8 +107,8 @@ def _read_parquet(file: Path, columns: list[str] | None = None) -> pa.Table:
         table = pa.Table.from_batches(parquet.iter_batches(columns=columns), schema)
         if table.num_columns and len(table) != parquet.metadata.num_rows:
             raise InputError(
-                f"{file} is damaged: it is said to have {parquet.metadata.num_rows:,} rows, and {len(table):,} can be "
-                "read: write it anew"
+                f"{file} is damaged: its footer says {parquet.metadata.num_rows:,} rows, {len(table):,} can be read: "
+                "write it again"
             )
         return table
 
@@ -137,7 +137,7 @@ def _is_number(name: str) -> bool:
 def _refuse_twice(names: Sequence[str], file: Path) -> None:
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise InputError(f"{file}: the column {twice[0]!r} stands there more than once: rename or remove the other")
+        raise InputError(f"{file}: the column {twice[0]!r} occurs more than once: rename or remove the other")
 
 
 def _from_table(table: pa.Table, file: Path) -> ImportedVectors:
@@ -160,7 +160,7 @@ def _from_table(table: pa.Table, file: Path) -> ImportedVectors:
     named = np.array([_id_of(name, file) for name in names], np.int64)
     if ids is not None and (ids != named).any():
         row = int((ids != named).argmax())
-        raise EmbeddingError(f"{file}: row {row + 1} has the ImgId {ids[row]} and the ImgName {names[row]!r}: mend one")
+        raise EmbeddingError(f"{file}: row {row + 1} has the ImgId {ids[row]} and the ImgName {names[row]!r}: fix one")
     return ImportedVectors(named, names, X)
 
 
@@ -196,7 +196,7 @@ def _whole_numbers(column: pa.ChunkedArray, file: Path) -> NDArray[np.int64]:
 
 def _from_npy(file: Path, ids: Path | None) -> ImportedVectors:
     if ids is None or not ids.is_file():
-        raise InputError(f"{file} holds no ids: name them with --ids FILE (.npy, or one a line), got {ids}")
+        raise InputError(f"{file} holds no ids: name them with --ids FILE (.npy, or one per line), got {ids}")
     X = _load_array(file)
     names = _read_names(ids)
     if X.ndim != 2 or len(X) != len(names):
@@ -206,11 +206,11 @@ def _from_npy(file: Path, ids: Path | None) -> ImportedVectors:
 
 
 def _read_names(ids: Path) -> list[str]:
-    """The ids, or file names of images, in an ``.npy`` file or one a line."""
+    """The ids, or file names of images, from an ``.npy`` file or a text file with one per line."""
     if ids.suffix.lower() != ".npy":
         return ids.read_text("utf-8-sig").split()
     column = _load_array(ids)
-    if column.dtype.kind not in "iuU" or column.ndim != 1:  # 1.5 would pass for the file name of image 1
+    if column.dtype.kind not in "iuU" or column.ndim != 1:  # 1.5 would be taken for the file name of image 1
         raise InputError(
             f"{ids} holds {column.dtype} of the shape {column.shape}, expected whole numbers or file names in one row"
         )
@@ -220,7 +220,7 @@ def _read_names(ids: Path) -> list[str]:
 def _load_array(file: Path) -> NDArray[Any]:
     try:
         array = np.load(file, allow_pickle=False)
-    except Exception as error:  # NumPy parses the header as Python: a damaged one may surface as any error
+    except Exception as error:  # NumPy parses the header as Python: a damaged one may raise any error
         raise InputError(
             f"{file} can't be read ({reason(error)[:200]}): expected an array as np.save writes it"
         ) from error
@@ -238,7 +238,7 @@ def _id_of(name: str, file: Path) -> int:
 
 
 def _check(vectors: ImportedVectors, file: Path) -> ImportedVectors:
-    """Refuse what can't be stored, by name."""
+    """Refuse vectors and ids that can't be stored, with their names."""
     if not len(vectors.ids) or not vectors.X.shape[1]:
         raise EmbeddingError(f"{file} holds no embeddings: got the shape {vectors.X.shape}")
     if vectors.X.dtype.kind not in "fiu":

@@ -1,14 +1,14 @@
-"""What a vector must be to enter the store; nothing about where it comes from."""
+"""Checks whether vectors may be stored; it does not read or compute them."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def faults(vectors: NDArray[np.floating]) -> dict[int, str]:
-    """Why each unusable row of ``vectors`` ``(n, embed_dim)`` can't be stored; an empty dict when all can.
+    """The rows of ``vectors`` ``(n, embed_dim)`` that can't be stored, each with the reason; empty if all can.
 
-    A vector is refused when it holds NaN or infinity, or when all its values are equal (zero among them): it
-    would be a neighbour of everything, or of nothing.
+    A vector is refused when it holds NaN or infinity, or when all its values are equal (including zero): its
+    distances would carry no information.
     """
     found: dict[int, str] = {}
     if not vectors.size:

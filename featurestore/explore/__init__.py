@@ -1,1 +1,1 @@
-"""Looking at a store: similarity search, quality, lineage, summary, contact sheet; nothing here changes it."""
+"""Read-only views of a store: similarity search, quality, lineage, summary, contact sheet."""

@@ -1,4 +1,4 @@
-"""An HTML page of posters that a person can look at: queries and their neighbours, in one offline file."""
+"""Renders queries and their nearest neighbours as one offline HTML page of posters; it does not search."""
 
 import html
 from pathlib import Path
@@ -85,5 +85,5 @@ def _picture(path: Path, title: str) -> str:
 
 
 def _none(reason: str) -> str:
-    """What stands where a picture would."""
+    """The placeholder for a missing picture."""
     return f'<div class="none">{html.escape(reason)}</div>'

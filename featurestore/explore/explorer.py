@@ -1,4 +1,4 @@
-"""Explorer: every verb that only reads a store; each hands its job to the module that owns it."""
+"""Explorer: every read-only operation on a store; each is implemented in its own module."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class Explorer(Reader):
-    """A `Reader` with every verb that reads; `FeatureStore` adds those that write.
+    """A `Reader` with every read-only operation; `FeatureStore` adds those that write.
 
-    ``on_progress`` is called with the number of things done and of all. What a verb raises is a `FeatureStoreError`.
+    ``on_progress`` is called with the numbers of items done and in total. Methods raise a `FeatureStoreError`.
     """
 
     def info(self) -> dict[str, Any]:
-        """Tables, labels, coverage of each backbone, quarantined files and why; ready for JSON."""
+        """A JSON-ready summary: tables, labels, coverage of each backbone, quarantined files and the reasons."""
         from featurestore.explore.summary import describe
 
         return describe(self)
@@ -44,14 +44,15 @@ class Explorer(Reader):
     def parts(self, name: str) -> list[str]:
         """The absolute paths of the Parquet files of a table, or of the current revision of a backbone.
 
-        A table goes before a backbone of its name, which is also ``embeddings_NAME``. The files of a backbone hold what
-        its view hides, vectors of images that were replaced or removed: join `images` on ``ImgId``, and keep rows whose
-        ``content_hash`` is that of the image, or empty, and whose image's ``status`` is not ``broken``.
+        If a table and a backbone have the same name, the table is meant; the backbone is also ``embeddings_NAME``. The
+        files of a backbone also hold vectors of replaced or removed images, which its view hides: join `images` on
+        ``ImgId``, and keep rows whose ``content_hash`` is empty or that of an image with a ``status`` other than
+        ``broken``.
 
         Raises
         ------
         InputError
-            When there is neither.
+            When there is neither a table nor a backbone of that name.
         """
         return self.layout.files(name)
 
@@ -66,12 +67,12 @@ class Explorer(Reader):
         ids: "ArrayLike | None" = None,
         limit: int | None = None,
     ) -> Features:
-        """The embeddings of one or several backbones for rows of a view that has the column ``ImgId``.
+        """The embeddings of one or several backbones for rows of a view with the column ``ImgId``.
 
         Parameters
         ----------
         backbone
-            A name, or several: their vectors then stand side by side, for the rows that all have.
+            A name, or several: their vectors are then concatenated, for the rows that have all of them.
         columns
             Columns of the view to keep; all when None.
         label
@@ -79,15 +80,15 @@ class Explorer(Reader):
         where
             An SQL condition over the columns of the view.
         ids
-            ``(m,)`` whole numbers, a sequence or an array: their rows, in this order instead of ascending. One given
-            twice gives its row twice, as ``np.take`` does; one that ``where`` excludes is left out.
+            ``(m,)`` integers, a sequence or an array: return their rows, in this order instead of ascending. A repeated
+            id repeats its row, as ``np.take`` does; an id that ``where`` excludes is left out.
         limit
-            How many of these rows, the first ones.
+            Maximum number of rows; the first ones are returned.
 
         Raises
         ------
         InputError
-            When an argument is of a wrong kind, there is no such backbone, view or column, or no embedding of an id.
+            When an argument is invalid, there is no such backbone, view or column, or an id has no embedding.
         QueryError
             When ``where`` is refused or fails.
         """
@@ -107,26 +108,26 @@ class Explorer(Reader):
         tensor: str | int | None = None,
         include_self: bool = False,
     ) -> "Neighbours":
-        """The ``k`` images whose embeddings are nearest to each query; exact, ties in the order of ``ImgId``.
+        """The ``k`` images whose embeddings are nearest to each query; exact, ties ordered by ``ImgId``.
 
         Parameters
         ----------
         query
             An ImgId or several, an image file, a vector ``(embed_dim,)``, or vectors ``(m, embed_dim)``.
         where
-            An SQL condition over the view `collection`: only its rows are searched.
+            An SQL condition over the view `collection`; only matching rows are searched.
         metric
             ``cosine``, ``inner_product`` or ``euclidean``.
         model, weights, tensor
-            What embeds an image file, as for `embed`: it must be what made the vectors of ``backbone``. By default the
-            backbone of that name, where a name is all it needs.
+            How to embed an image file, as for `embed`: it must be the model that computed the vectors of ``backbone``.
+            By default the backbone with that name, if it needs no other arguments.
         include_self
-            Whether a query that is an ImgId may be its own neighbour.
+            Whether a query image may be its own neighbour.
 
         Raises
         ------
         InputError
-            When backbone, id, metric, model or query don't fit.
+            When the backbone, id, metric, model or query is invalid.
         QueryError
             When ``where`` is refused or fails.
         """
@@ -148,14 +149,14 @@ class Explorer(Reader):
     def contact_sheet(
         self, neighbours: "Neighbours", *, title: str | None = None, image: str | Path | None = None
     ) -> str:
-        """An HTML page, for use without a network, that shows each query of ``neighbours`` with the images found.
+        """A self-contained HTML page that shows each query of ``neighbours`` with the images found.
 
         Parameters
         ----------
         title
             ``Neighbours by BACKBONE`` when None.
         image
-            The file that the query was, where it was one.
+            The file of the query image, if the query was a file.
         """
         from featurestore.explore.contact_sheet import sheet_html
 
@@ -170,15 +171,15 @@ class Explorer(Reader):
         split: Mapping[int, str] | str | Path | None = None,
         on_progress: "Progress | None" = None,
     ) -> "QualityReport":
-        """Duplicates, leakage, bad files and bad vectors of this state.
+        """Find duplicates, leakage, broken files and invalid vectors in this state.
 
         Parameters
         ----------
         backbone
-            Whose vectors are looked at; all when None.
+            The backbones whose vectors are checked; all when None.
         hash_distance, cosine
-            Near duplicates differ in at most so many of the 64 bits of their difference hashes, or have at least this
-            cosine.
+            Near duplicates differ in at most this many of the 64 bits of their difference hashes, or have at least
+            this cosine.
         split
             ``train`` or ``test`` by ImgId, or a CSV file with ``ImgId,side``: duplicates on both sides are reported.
 
@@ -194,15 +195,15 @@ class Explorer(Reader):
         )
 
     def lineage(self, img_id: int) -> dict[str, Any]:
-        """The image of an id, and where each vector that the store holds for it came from; ready for JSON.
+        """The image with an id, and where each of its stored vectors came from; ready for JSON.
 
-        An image that no folder has any more has the status ``gone``. ``current`` tells of each vector whether the views
-        show it: it is of the backbone's current revision, and the file is still the one that was embedded.
+        An image whose file was removed has the status ``gone``. ``current`` is True for vectors that the views show:
+        those of the backbone's current revision, computed from the image's current file.
 
         Raises
         ------
         InputError
-            When the store knows no such image, and holds no vector of it.
+            When the store holds neither the image nor a vector of it.
         """
         return lineage(self, img_id)
 
@@ -221,7 +222,7 @@ class Explorer(Reader):
         force: bool = False,
         on_progress: "Progress | None" = None,
     ) -> "ExportReport":
-        """Write features to a file, or to a bundle that another project pins; choose rows as for `features`.
+        """Write features to a file, or to a bundle that another project can pin; rows are selected as by `features`.
 
         Parameters
         ----------
@@ -232,14 +233,14 @@ class Explorer(Reader):
         view
             ``labeled`` when None.
         ids
-            As for `features`, or a file of ids: csv or parquet with ImgId, npy, lines.
+            As for `features`, or a file of ids: csv or parquet with ImgId, npy, or one per line.
         force
-            Replace the file, or the bundle, that is there.
+            Whether to replace an existing file or folder.
 
         Raises
         ------
         InputError
-            As `features`; also when ``output`` exists or can't be written, or its name promises another format.
+            As for `features`; also when ``output`` exists or can't be written, or its suffix is that of another format.
         """
         from featurestore.embedding.vector_files import read_ids_file
         from featurestore.features.exporter import export
@@ -261,7 +262,7 @@ class Explorer(Reader):
         )
 
     def views(self) -> dict[str, str]:
-        """The SQL of each view of your own, by name; `failing_views` tells which can't be used, and why."""
+        """The SQL of each of your views, by name; `failing_views` lists those that can't be used, with the reason."""
         return dict(self.state.views)
 
     def snapshots(self) -> list[SnapshotInfo]:
@@ -269,9 +270,9 @@ class Explorer(Reader):
         return records.listing(self.objects)
 
     def diff_snapshots(self, first: str, second: str | None = None) -> dict[str, TableDiff]:
-        """What changed from one snapshot to another, or to the state seen here, in each table and backbone.
+        """The changes from one snapshot to another, or to this object's state, in each table and backbone.
 
-        Rows are told apart by ``imdbId`` in movies, ``ImgName`` in images, ``ImgId`` in the vectors of a backbone.
+        Rows are identified by ``imdbId`` in movies, ``ImgName`` in images, ``ImgId`` in the vectors of a backbone.
 
         Raises
         ------
@@ -281,7 +282,7 @@ class Explorer(Reader):
         return records.diff(self.objects, first, second or self.snapshot_name)
 
     def verify(self, *, on_progress: "Progress | None" = None) -> "VerifyReport":
-        """Recompute the checksum of every part, also those of snapshots, and name the damaged ones.
+        """Verify every record and part, including those of snapshots, and list the damaged ones.
 
         Raises
         ------

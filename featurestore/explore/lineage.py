@@ -1,4 +1,4 @@
-"""Where the vectors of one image came from."""
+"""Reports where the vectors of one image came from; it reads records only, no vectors."""
 
 import json
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What is wrong, doubtful or missing in a store: duplicates, leakage, bad files and vectors; it changes nothing."""
+"""Checks the data in a store: duplicates, leakage, broken files, invalid vectors, coverage; it changes nothing."""
 
 import csv
 import io
@@ -27,28 +27,28 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class QualityReport:
-    """Everything found, ready for JSON.
+    """The findings, ready for JSON.
 
     Parameters
     ----------
     movies_without_image
-        How many ids of the metadata have no usable image.
+        Number of movies in the metadata without a usable image.
     without_file
-        Ids that are known only from imported vectors: no folder holds their image.
+        Ids known only from imported vectors, without an image file.
     exact_duplicates
         Groups of ids whose files are byte-identical.
     near_by_hash
-        Pairs of ids with the number of bits in which their difference hashes differ.
+        Pairs of ids, with the number of differing bits of their difference hashes.
     near_by_cosine
-        For each backbone pairs of ids with their cosine.
+        For each backbone, pairs of ids with their cosine.
     quarantined
-        Reason by file name.
+        The reason for each quarantined file, by name.
     bad_vectors
-        For each backbone the reason by ImgId, for vectors that should never have been stored.
+        For each backbone, the reason by ImgId for each invalid vector.
     coverage
-        For each backbone how many usable images have a vector, and how many there are.
+        For each backbone, the number of usable images with a vector, and of all usable images.
     leaking
-        Ids of test rows that have a duplicate in the training part, when a split was given.
+        Ids of test rows with a duplicate in the training rows, if a split was given.
     """
 
     images: int
@@ -66,7 +66,7 @@ class QualityReport:
 
     @property
     def faults(self) -> int:
-        """How many things a careful person would look at before learning from this store."""
+        """The number of findings that should be examined before training on this store."""
         return (
             len(self.exact_duplicates)
             + len(self.near_by_hash)
@@ -118,26 +118,26 @@ def check(
 
 
 def read_split(path: Path) -> dict[int, str]:
-    """The side of each id, from a CSV with the columns ImgId and side.
+    """Read the side (train or test) of each id from a CSV with the columns ImgId and side.
 
     Raises
     ------
     InputError
-        When the file can't be read as one.
+        When the file is not such a CSV.
     """
     try:
         text = read_file(path, limit=256 * MEGABYTE, pipes=True).decode("utf-8")
         return {int(row["ImgId"]): row["side"] for row in csv.DictReader(io.StringIO(text, newline=""))}
     except (OSError, KeyError, ValueError, TypeError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            f"{str(path)!r} is no split ({why(error)}): expected a CSV with the columns ImgId and side"
+            f"{str(path)!r} is not a split ({why(error)}): expected a CSV with the columns ImgId and side"
         ) from error
 
 
 def near_by_hash(
     rows: Sequence[Mapping[str, Any]], bits: int, *, known: Mapping[int, int]
 ) -> list[tuple[int, int, int]]:
-    """Pairs whose difference hashes differ in at most ``bits``; pairs known as exact duplicates are left out."""
+    """Pairs whose difference hashes differ in at most ``bits`` bits, without exact duplicates."""
     hashed = [row for row in rows if row["phash"]]
     ids = np.array([row["ImgId"] for row in hashed], np.int64)
     codes = np.array([int(row["phash"], 16) for row in hashed], np.uint64)
@@ -154,7 +154,7 @@ def near_by_hash(
 def _near_by_cosine(
     features: Mapping[str, Features], cosine: float, known: Mapping[int, int], on_progress: "Progress | None"
 ) -> dict[str, list[tuple[int, int, float]]]:
-    """The pairs of each backbone."""
+    """The near duplicates by cosine of each backbone."""
     total, before, found = sum(map(len, features.values())), 0, {}
     for name, some in features.items():
 
@@ -176,12 +176,12 @@ def near_by_cosine(
     known: Mapping[int, int],
     on_block: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[int, int, float]]:
-    """Pairs of at least this cosine, block by block, so that memory does not grow with their number squared."""
+    """Pairs with at least this cosine, computed in blocks, so that memory is not quadratic in the number of vectors."""
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     unit = X / np.where(norms > 0, norms, np.float32(1))
     pairs = []
     for start in range(0, len(ids), BLOCK):
-        # Only the blocks on and above the diagonal: each pair once.
+        # Only blocks on and above the diagonal, so that each pair is found once.
         likeness = unit[start : start + BLOCK] @ unit[start:].T
         for a, b in np.argwhere(likeness >= cosine):
             if a < b:
@@ -193,18 +193,18 @@ def near_by_cosine(
 
 
 def _sound(features: Features) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Ids and vectors without those that have no direction."""
+    """Ids ``(n,)`` int32 and vectors ``(n, d)`` float32 of the valid vectors; others have no meaningful cosine."""
     good = np.ones(len(features), bool)
     good[list(faults(features.X))] = False
     return features.ids[good], features.X[good]
 
 
 def bad_vectors(reader: "Reader", backbone: str) -> dict[int, str]:
-    """Stored vectors of ``backbone`` that are NaN, infinite, constant or of the wrong length, by ImgId."""
+    """Stored vectors of ``backbone`` that are NaN, infinite, constant or of the wrong length: the reason by ImgId."""
     found: dict[int, str] = {}
     expected = reader.layout.dim(backbone)
     parts = reader.layout.embedding_parts(backbone)
-    reader.layout.bring(parts)
+    reader.layout.fetch(parts)
     for part in parts:
         table = read_part(reader.layout.path(part), ["ImgId", "embedding"])
         ids = table["ImgId"].to_pylist()
@@ -216,7 +216,7 @@ def bad_vectors(reader: "Reader", backbone: str) -> dict[int, str]:
 
 
 def leakage(groups: Mapping[int, int], train: Iterable[int], test: Iterable[int]) -> list[int]:
-    """The ids of ``test`` that share a duplicate group with one of ``train``; an id alone is its own group."""
+    """The ids of ``test`` in a duplicate group with an id of ``train``; an id without a group is its own group."""
     taken = {groups.get(img_id, img_id) for img_id in train}
     return sorted(img_id for img_id in test if groups.get(img_id, img_id) in taken)
 

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours over the embeddings of one backbone: one matrix product, then an exact second look."""
+"""Exact nearest neighbours among the embeddings of one backbone: a float32 matrix product, then float64 reranking."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
 METRICS = ("cosine", "inner_product", "euclidean")
-# Candidates looked at again in float64, beyond the k asked for: float32 sums may swap near-equal ones.
+# Additional candidates, beyond k, that are reranked in float64: float32 sums may swap nearly equal ones.
 MARGIN = 32
 Query = int | str | Path | NDArray[np.floating] | Sequence[int]
 
@@ -30,9 +30,9 @@ class Neighbours:
     Parameters
     ----------
     ids
-        ``(m, k)`` int32, ``k`` no more than there are images; -1 where fewer than ``k`` were searched.
+        ``(m, k)`` int32, with ``k`` at most the number of images; -1 where fewer than ``k`` were searched.
     scores
-        ``(m, k)`` float64: cosine and inner product grow with likeness, Euclidean distance falls.
+        ``(m, k)`` float64: higher is more similar for cosine and inner product, lower for Euclidean distance.
     queries
         The ImgId of each query, None where it was an image or a vector.
     """
@@ -44,7 +44,7 @@ class Neighbours:
     metric: str
 
     def to_arrow(self) -> pa.Table:
-        """One row a neighbour: ``query`` (number), ``rank`` (from 1), ``ImgId``, ``score``."""
+        """One row per neighbour: ``query`` (index), ``rank`` (from 1), ``ImgId``, ``score``."""
         m, k = self.ids.shape
         found = (self.ids >= 0).ravel()
         return pa.table(
@@ -59,7 +59,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class _Index:
-    """The vectors of one backbone, with their lengths and squared lengths, ready to be multiplied."""
+    """The vectors of one backbone, with their norms and squared norms."""
 
     ids: NDArray[np.int32]
     X: NDArray[np.float32]
@@ -80,7 +80,7 @@ def similar(
     tensor: str | int | None = None,
     include_self: bool = False,
 ) -> Neighbours:
-    """See `FeatureStore.similar`; the matrix stays in the reader's memo until that is refreshed."""
+    """See `FeatureStore.similar`; the matrix is cached in the reader's memo until `refresh`."""
     if metric not in METRICS:
         raise InputError(f"got the metric {metric!r}, expected {', '.join(METRICS)}")
     if k < 1:
@@ -91,7 +91,7 @@ def similar(
         if isinstance(query, (str, Path)):
             vectors = _embed_file(seen, Path(query), backbone=backbone, model=model, weights=weights, tensor=tensor)
         elif weights is not None or tensor is not None or isinstance(model, str):
-            raise InputError("model, weights and tensor say what embeds an image file: leave them out, or name one")
+            raise InputError("model, weights and tensor are for a query by image file: leave them out")
         else:
             numbers, vectors = _vectors(query, index, backbone)
         allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(seen, "collection", where)))
@@ -110,7 +110,7 @@ def _index(reader: "Reader", backbone: str) -> _Index:
 def _vectors(
     query: int | NDArray[np.floating] | Sequence[int], index: _Index, backbone: str
 ) -> tuple[list[int | None], NDArray[np.float32]]:
-    """The id of each query, where it has one, and the vectors ``(m, embed_dim)``."""
+    """The id of each query, or None, and the query vectors ``(m, embed_dim)``."""
     array = np.atleast_1d(np.asarray(query))
     if array.dtype.kind not in "iuf":
         raise InputError(f"got a query of {array.dtype}, expected ImgIds or vectors of numbers")
@@ -137,15 +137,15 @@ def _embed_file(
     weights: str | Path | None,
     tensor: str | int | None,
 ) -> NDArray[np.float32]:
-    """The vector of an image file, ``(1, embed_dim)``, made exactly as those in the store were."""
+    """The vector of an image file, ``(1, embed_dim)``, computed exactly as those in the store."""
     from featurestore.embedding.forward import embed_files
 
     loaded = _model(reader, backbone, model=model, weights=weights, tensor=tensor)
     shown = reader.state.revisions[backbone]
     if loaded.spec.revision != shown:
         raise InputError(
-            f"the store has revision {shown} of {backbone!r}, the model gives {loaded.spec.revision}, so distances "
-            "between them mean nothing: name the model, weights and tensor that the store was embedded with"
+            f"the store has revision {shown} of {backbone!r}, the model is {loaded.spec.revision}, so distances "
+            "between them are meaningless: name the model, weights and tensor that the store was embedded with"
         )
     return embed_files(loaded, [path])
 
@@ -158,7 +158,7 @@ def _model(
     weights: str | Path | None,
     tensor: str | int | None,
 ) -> "Backbone":
-    """What embeds an image file; a path to it is taken from the caller alone, never from the store."""
+    """The backbone that embeds an image file; a path is only accepted from the caller, never from the store."""
     from featurestore.backbones.registry import load, resolve
 
     if model is not None and not isinstance(model, str):
@@ -186,7 +186,7 @@ def _search(
     allowed: NDArray[np.intp] | None,
     own: list[int | None] | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Rank by one matrix product in float32, then the best again in float64."""
+    """Rank by one matrix product in float32, then rerank the best candidates in float64."""
     likeness = _likeness(index, vectors, metric, allowed)
     rows = np.arange(len(index.ids)) if allowed is None else allowed
     found = min(k + MARGIN, likeness.shape[1])
@@ -208,12 +208,12 @@ def _search(
 def _likeness(
     index: _Index, vectors: NDArray[np.float32], metric: str, allowed: NDArray[np.intp] | None
 ) -> NDArray[np.float32]:
-    """A float32 score that grows with likeness, ``(m, rows)``."""
+    """A float32 score ``(m, rows)`` that is higher for more similar vectors."""
     rows = slice(None) if allowed is None else allowed
     matrix = index.X[rows]
     product: NDArray[np.float32] = vectors @ matrix.T if len(vectors) > 1 else (matrix @ vectors[0])[None]
     if metric == "cosine":
-        # Dividing n products by n lengths is cheaper than keeping a second, normalised matrix.
+        # Dividing n products by n norms is cheaper than keeping a second, normalised matrix.
         product /= index.lengths[rows]
     elif metric == "euclidean":
         product *= 2

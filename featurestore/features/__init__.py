@@ -1,1 +1,1 @@
-"""Rows and vectors become matrices and files for other projects."""
+"""Turns rows and vectors into matrices and files for other projects."""

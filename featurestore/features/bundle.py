@@ -1,4 +1,4 @@
-"""A portable bundle: features with lineage and checksums in one folder that another project pins by its lock."""
+"""Writes and reads bundles: folders of features with lineage and checksums that another project pins by a lock."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
     from featurestore.progress import Progress
 
-# `rows.parquet` says of each row which image it was made from; apart, so that no column of a view meets its names.
+# `rows.parquet` has the image of each row; it is a separate file, so that its columns can't clash with the view's.
 MANIFEST, DATA, ROWS, LOCK = "manifest.json", "features.parquet", "rows.parquet", "bundle.lock"
 FORMAT = 1
 
@@ -42,9 +42,9 @@ def write_bundle(
     Parameters
     ----------
     chosen
-        How the rows were chosen among those of the view, for the manifest: ``where``, ``ids`` (how many), ``limit``.
+        How the rows of the view were selected, for the manifest: ``where``, ``ids`` (their number), ``limit``.
     force
-        Replace a bundle that is there; anything else is left alone.
+        Whether to replace an existing bundle; other folders and files are never replaced.
 
     Raises
     ------
@@ -72,19 +72,19 @@ def write_bundle(
 
 
 def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
-    """Read a bundle after checking every byte of it; needs the core install only.
+    """Read a bundle after verifying all of its bytes; this needs only the core install.
 
     Parameters
     ----------
     lock
-        The lock that your project wrote down. Without it the bundle is checked against its own.
+        The lock that your project has stored. Without it, the bundle is verified against its own lock file.
 
     Raises
     ------
     InputError
-        When there is no bundle, or one of a later version.
+        When there is no bundle, or a newer version wrote it.
     IntegrityError
-        When its bytes, or its lock, are not those that were pinned; the file is named.
+        When the lock or a file doesn't match; the message names the file.
     """
     folder = Path(path)
     try:
@@ -95,10 +95,10 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
             f"there is no bundle in {str(folder)!r}: make one with `featurestore export --format bundle`"
         ) from None
     except OSError as error:
-        raise InputError(f"the bundle {str(folder)!r} can't be read ({error.strerror}): get it again") from error
+        raise InputError(f"the bundle {str(folder)!r} can't be read ({error.strerror}): copy it again") from error
     if _lock(content) != pinned:
         raise IntegrityError(
-            f"{folder / MANIFEST} has the lock {_lock(content)}, pinned is {pinned}: get the bundle again"
+            f"{folder / MANIFEST} has the lock {_lock(content)}, expected {pinned}: copy the bundle again"
         )
     manifest = _parse(content, folder)
     if manifest.get("format") != FORMAT:
@@ -109,23 +109,23 @@ def open_bundle(path: str | Path, *, lock: str | None = None) -> Features:
     for name in (DATA, ROWS):
         file = folder / name
         if not file.is_file() or file_hash(file) != manifest["files"].get(name):
-            raise IntegrityError(f"{file} is not what the manifest names, its bytes changed: get the bundle again")
+            raise IntegrityError(f"{file} does not match its checksum in the manifest: copy the bundle again")
     try:
         return _features(folder, manifest)
     except (LookupError, TypeError, ValueError, OverflowError, OSError, pa.ArrowException) as error:
-        raise IntegrityError(f"{folder / MANIFEST} is no manifest of these files ({reason(error)[:160]})") from error
+        raise IntegrityError(f"{folder / MANIFEST} does not match its files ({reason(error)[:160]})") from error
 
 
 def _parse(content: bytes, folder: Path) -> dict[str, Any]:
-    """The manifest; whoever can write it can write its lock, so it may be anything."""
+    """Parse the manifest, which is untrusted: whoever wrote it could also write a matching lock."""
     try:
         manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{folder / MANIFEST} is no manifest ({reason(error)}): get the bundle again") from error
+        raise IntegrityError(f"{folder / MANIFEST} is not a manifest ({reason(error)}): copy the bundle") from error
     if not isinstance(manifest, dict) or (
         manifest.get("format") == FORMAT and not isinstance(manifest.get("files"), dict)
     ):
-        raise IntegrityError(f"{folder / MANIFEST} is no manifest, it names no files: get the bundle again")
+        raise IntegrityError(f"{folder / MANIFEST} is not a manifest, it lists no files: copy the bundle again")
     return manifest
 
 
@@ -135,11 +135,11 @@ def _check_free(path: Path, force: bool) -> None:
     if not force:
         raise InputError(f"{str(path)!r} exists: name a new folder for the bundle, or use --force")
     if not path.is_dir() or not {entry.name for entry in path.iterdir()} <= {MANIFEST, DATA, ROWS, LOCK}:
-        raise InputError(f"{str(path)!r} is no bundle and stays as it is, --force or not: name a new folder")
+        raise InputError(f"{str(path)!r} is not a bundle and is not replaced, even with --force: name a new folder")
 
 
 def _rows(reader: "Reader", features: Features) -> pa.Table:
-    """The content hash of the image that each vector was made from, and the group of its duplicates."""
+    """The content hash of each row's image, and its duplicate group."""
     known = reader.query("SELECT ImgId, content_hash FROM images_usable ORDER BY ImgId")
     places = np.searchsorted(known["ImgId"].to_numpy(), features.ids)
     return pa.table(
@@ -196,7 +196,7 @@ def _features(folder: Path, manifest: dict[str, Any]) -> Features:
     with pq.ParquetFile(folder / ROWS) as file:
         rows = file.read()
     if not len(rows) == len(table) == len(X) or rows["ImgId"].null_count or rows["duplicate_group"].null_count:
-        raise ValueError(f"it says {len(X)} rows, {len(rows)} can be read")
+        raise ValueError(f"it lists {len(X)} rows, {len(rows)} can be read")
     return Features(
         X=X,
         ids=arrow.to_numpy(rows["ImgId"]),
@@ -213,7 +213,7 @@ def _features(folder: Path, manifest: dict[str, Any]) -> Features:
 
 
 def _vectors(file: pq.ParquetFile, columns: dict[str, int]) -> NDArray[np.float32]:
-    """The columns side by side, row group by row group: never two matrices at once."""
+    """The concatenated columns, ``(n, d)`` float32; read by row groups, so that no second matrix is needed."""
     X = np.empty((file.metadata.num_rows, sum(columns.values())), np.float32)
     top = 0
     for group in range(file.num_row_groups):
@@ -225,7 +225,7 @@ def _vectors(file: pq.ParquetFile, columns: dict[str, int]) -> NDArray[np.float3
             left += dim
         top += len(block)
     if top != len(X):
-        raise ValueError(f"it says {len(X)} vectors, {top} can be read")
+        raise ValueError(f"it lists {len(X)} vectors, {top} can be read")
     return X
 
 

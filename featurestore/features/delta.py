@@ -1,4 +1,4 @@
-"""Features as Delta Lake tables for other engines, one a backbone; the only module that imports deltalake."""
+"""Writes features as Delta Lake tables, one per backbone, for other engines; only this module imports deltalake."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,8 +24,8 @@ def write_delta(
 ) -> list[Path]:
     """Write each of ``tables``, the features of one backbone, as a Delta table into the folder ``path``.
 
-    A table is called as its backbone, and tells the revision in its description. It has the columns of the view that
-    was asked for, and ``embedding``, a list of float32: Delta has no lists of a fixed size.
+    A table has the name of its backbone, and the revision in its description. It has the selected columns of the view,
+    and ``embedding``, a list of float32, since Delta has no fixed-size lists.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def write_delta(
     Raises
     ------
     InputError
-        When ``path`` exists and ``force`` is not given, it holds other things, or Delta has no type for a column.
+        When ``path`` exists and ``force`` is False, it holds other files, or Delta has no type for a column.
     MissingExtra
         When deltalake is not installed.
     """
@@ -67,21 +67,21 @@ def _check_columns(schema: pa.Schema, deltalake: ModuleType) -> None:
     for field in schema:
         try:
             deltalake.Schema.from_arrow(pa.schema([field]))
-        except Exception as error:  # it has no type of error of its own for this
+        except Exception as error:  # deltalake has no specific exception for this
             raise InputError(
                 f"Delta Lake has no type for the column {field.name!r}, {field.type}: leave it out with --columns"
             ) from error
 
 
 def _schema(features: Features) -> pa.Schema:
-    """The columns with the vectors in lists of any length, which are the last column."""
+    """The schema with the vectors, which are the last column, as variable-size lists."""
     schema = features.to_arrow().schema.remove_metadata()
     kind = pa.list_(pa.field("element", pa.float32(), nullable=False))
     return schema.set(len(schema) - 1, pa.field("embedding", kind, nullable=False))
 
 
 def _batches(features: Features, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """A few rows at a time: the offsets of a list are of 32 bits."""
+    """Batches of a few rows, since list offsets have 32 bits."""
     table = features.to_arrow().replace_schema_metadata(None)
     for batch in table.to_batches(max_chunksize=GROUP_ROWS):
         yield pa.RecordBatch.from_arrays([*batch.columns[:-1], batch.columns[-1].cast(schema[-1].type)], schema=schema)
@@ -98,4 +98,4 @@ def _check_free(path: Path, force: bool) -> None:
     if not force:
         raise InputError(f"{str(path)!r} exists: name a new folder for the tables, or use --force")
     if not path.is_dir() or not all((entry / LOG).is_dir() for entry in path.iterdir()):
-        raise InputError(f"{str(path)!r} holds other things than Delta tables and stays as it is: name a new folder")
+        raise InputError(f"{str(path)!r} holds other files than Delta tables and is not replaced: name a new folder")

@@ -1,4 +1,4 @@
-"""Features as files: Parquet, NumPy, and CSV in the study's two layouts. Nothing is pickled."""
+"""Writes features to files: Parquet, NumPy, and CSV, also in the study's two layouts. Nothing is pickled."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from featurestore.progress import Progress
 
 NINE = ("ImgId", "ImgName", "Title", "Genre1", "Genre2", "Genre3", "IMDBScore", "ImdbLink", "Poster")
-# The view and the columns that each of the study's layouts has before the numbered ones.
+# The view of each of the study's layouts, and its columns before the numbered ones.
 LAYOUTS = {"study-embeddings": ("images_usable", ("ImgName",)), "study-labeled": ("labeled", NINE)}
 # A bundle and tables of Delta Lake are folders.
 SUFFIXES: Suffixes = {
@@ -50,23 +50,23 @@ def write(
     force: bool = False,
     on_progress: "Progress | None" = None,
 ) -> list[Path]:
-    """Write ``features`` as ``form`` to ``path``; a file appears when it is whole. Returns the files.
+    """Write ``features`` as ``form`` to ``path``, atomically, and return the paths of the files.
 
     Parameters
     ----------
     form
-        ``parquet``; ``npz`` (X, ids, y, classes, about); ``npy`` (X, with ids, y and classes in files beside it);
-        ``csv.gz`` (the view's columns, then ``0 … d-1``). Without it, what the name of ``path`` ends with.
+        ``parquet``; ``npz`` (X, ids, y, classes, about); ``npy`` (X, with ids, y and classes in separate files);
+        ``csv.gz`` (the view's columns, then ``0 … d-1``). None: by the suffix of ``path``.
     force
-        Replace what is there.
+        Whether to replace an existing file.
     on_progress
         Called as rows are written to Parquet or CSV.
 
     Raises
     ------
     InputError
-        When the form is unknown or not what the name promises, ``path`` exists and ``force`` is not given, or the
-        file can't be written.
+        When the form is unknown or doesn't match the suffix, ``path`` exists and ``force`` is False, or the file can't
+        be written.
     """
     if form not in (None, *WRITERS):
         raise InputError(f"got the format {form!r}, expected {', '.join(WRITERS)} or bundle")
@@ -76,7 +76,7 @@ def write(
         if target.exists() and not force:
             raise InputError(f"{str(target)!r} exists: name another file, or use --force")
     if not path.parent.is_dir():
-        raise InputError(f"there is no folder {str(path.parent)!r}: make it first")
+        raise InputError(f"there is no folder {str(path.parent)!r}: create it first")
     try:
         return WRITERS[form](features, path, on_progress or _silent)
     except OSError as error:
@@ -98,7 +98,7 @@ def layout(
 ) -> Features:
     """The features of one of the study's two CSV layouts, ``study-embeddings`` or ``study-labeled``.
 
-    View and columns are the layout's own; ``where``, ``ids`` and ``limit`` choose rows, see `FeatureStore.features`.
+    The layout defines view and columns; ``where``, ``ids`` and ``limit`` select rows, see `FeatureStore.features`.
     """
     view, columns = LAYOUTS[name]
     chosen = selection(where, ids, limit)
@@ -107,7 +107,7 @@ def layout(
 
 
 def write_parquet(table: pa.Table, file: IO[bytes] | Path, on_progress: "Progress") -> None:
-    """Write ``table`` as it is, a row group at a time: vectors neither compress nor repeat."""
+    """Write ``table`` uncompressed, one row group at a time: compression does not help for vectors."""
     with pq.ParquetWriter(file, table.schema, use_dictionary=False, compression="none") as writer:
         for start in range(0, len(table), GROUP_ROWS):
             writer.write_table(table.slice(start, GROUP_ROWS))
@@ -115,7 +115,7 @@ def write_parquet(table: pa.Table, file: IO[bytes] | Path, on_progress: "Progres
 
 
 def _silent(done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """A progress callback that does nothing."""
 
 
 def _parquet(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
@@ -135,7 +135,7 @@ def _npy_files(path: Path) -> list[Path]:
 
 
 def _npy(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
-    """All files are written before the first takes its name, and none of an earlier export stays beside them."""
+    """Write all files before the first is renamed to its final name; files of an earlier export are removed."""
     arrays = _arrays(features)
     written, stale = [], []
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""One export: which rows of a store go to which file or bundle; `export` and `bundle` write them."""
+"""Runs an export: selects rows of a store and their target; `export`, `bundle` and `delta` write the files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What one export wrote.
+    """The result of an export.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ class ExportReport:
     rows, embed_dim
         The shape of the matrix; of several tables all their rows, and the longest vectors.
     missing
-        How many rows of the view were left out for want of an embedding.
+        Number of rows of the view that were left out because they have no embedding.
     synthetic
-        Whether images or weights are made up.
+        Whether images or weights are synthetic.
     lock
-        Of a bundle: ``sha256:…``, what another project pins.
+        For a bundle: ``sha256:…``, by which another project pins it; else None.
     """
 
     files: Sequence[Path]
@@ -86,7 +86,7 @@ def export(
 
 
 def _backbone_of_layout(form: str, backbone: str | Sequence[str], *, fixed: Mapping[str, object]) -> str:
-    """The one backbone that a layout of the study holds; its view and columns are its own.
+    """The one backbone of a layout of the study, which has a fixed view and columns.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Features for other projects: rows of a view with their embeddings, turned into what each library wants."""
+"""Features: rows of a view with their embeddings, and conversions to the types of other libraries."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from featurestore.features.labels import has_label
 
 
 class Arrays(NamedTuple):
-    """What learning needs: vectors ``(n, d)`` float32, coded labels ``(n,)`` int64 or None, ids ``(n,)`` int32."""
+    """Inputs for training: vectors ``(n, d)`` float32, label codes ``(n,)`` int64 or None, ids ``(n,)`` int32."""
 
     X: NDArray[np.float32]
     y: NDArray[np.int64] | None
@@ -25,22 +25,22 @@ class Arrays(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Rows of a view with their embeddings, ascending `ImgId`.
+    """Rows of a view with their embeddings, by ascending `ImgId`, or in the order of the requested ids.
 
     Parameters
     ----------
     X
-        ``(n, d)`` float32, C-contiguous; of several backbones side by side, in their order.
+        ``(n, d)`` float32, C-contiguous; the vectors of several backbones are concatenated in order.
     ids
         ``(n,)`` int32, the `ImgId` of each row.
     table
-        The view's columns without the embedding, same order.
+        The view's columns without the embedding, ``n`` rows in the same order.
     groups
-        ``(n,)`` int64; rows of byte-identical images share one.
+        ``(n,)`` int64; rows of byte-identical images have the same group.
     missing
-        How many rows of the view lack an embedding of a backbone; they are left out, never filled.
+        Number of rows of the view without an embedding of each backbone; they are left out, never filled in.
     dims
-        Length of the embedding of each backbone: where `X` is to be cut.
+        Length of the embedding of each backbone, in the order of the columns of `X`.
     label
         The column that is the label, or None.
     """
@@ -63,14 +63,14 @@ class Features:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels in the order of their codes; empty without a label."""
+        """The class labels in the order of their codes; empty without a label column."""
         if self.label is None:
             return ()
         return tuple(sorted({str(value) for value in self.table[self.label].to_pylist() if has_label(value)}))
 
     @property
     def y(self) -> NDArray[np.int64] | None:
-        """``(n,)`` int64, places in `classes`; -1 where the row has none, see `has_label`; None without a label."""
+        """``(n,)`` int64, indices into `classes`; -1 for rows without a label (`has_label`); None without a column."""
         if self.label is None:
             return None
         code = {name: number for number, name in enumerate(self.classes)}
@@ -79,12 +79,12 @@ class Features:
 
     @property
     def vector_columns(self) -> tuple[str, ...]:
-        """What the vectors of each backbone are called in a table: ``embedding``, or of several the backbone's name."""
+        """The column name of each backbone's vectors: ``embedding``, or the backbone's name if there are several."""
         return ("embedding",) if len(self.dims) == 1 else tuple(name for name, _ in self.dims)
 
     @property
     def about(self) -> dict[str, Any]:
-        """Where the values came from; it travels in the schema of every Arrow table and Parquet file."""
+        """Where the values came from; stored in the schema metadata of every Arrow table and Parquet file."""
         return {
             "backbones": [name for name, _ in self.dims],
             "revision": self.revision,
@@ -96,7 +96,7 @@ class Features:
         }
 
     def to_numpy(self) -> Arrays:
-        """``X, y, ids``; nothing is copied."""
+        """``X``, ``y`` and ``ids``, not copied."""
         return Arrays(self.X, self.y, self.ids)
 
     def to_arrow(self) -> pa.Table:
@@ -105,7 +105,7 @@ class Features:
         Raises
         ------
         InputError
-            When the view has a column of that name.
+            When the view has a column with the name of a vector column.
         """
         check_names(self.table, self.vector_columns)
         table = self.table
@@ -134,7 +134,7 @@ class Features:
         return polars.from_arrow(self.to_arrow())
 
     def to_torch(self) -> Any:
-        """A torch TensorDataset of ``(vector, label)``, or of vectors alone; the matrix is shared, not copied."""
+        """A torch TensorDataset of ``(vector, label)``, or of vectors alone; the matrix is not copied."""
         torch = import_extra("torch", "bench", needed_by="to_torch")
         tensors = [torch.from_numpy(array) for array in (self.X, self.y) if array is not None]
         return torch.utils.data.TensorDataset(*tensors)
@@ -147,10 +147,10 @@ class Features:
     def to_huggingface(self) -> Any:
         """A Hugging Face Dataset over the Arrow table; the label becomes a ClassLabel with the codes of `y`."""
         datasets = import_extra("datasets", "export", needed_by="to_huggingface")
-        table = self.to_arrow() if len(self) else self.to_arrow().schema.empty_table()  # it needs a chunk a column
+        table = self.to_arrow() if len(self) else self.to_arrow().schema.empty_table()  # it needs one chunk per column
         if self.label is None or self.y is None:
             return datasets.Dataset(table)
-        # Codes, because a ClassLabel would take labels that are numbers for codes.
+        # Cast to codes, because a ClassLabel would interpret numeric labels as codes.
         codes = pa.array(self.y, mask=self.y < 0)
         table = table.set_column(table.column_names.index(self.label), self.label, codes)
         kinds = datasets.Features.from_arrow_schema(table.schema)
@@ -159,16 +159,16 @@ class Features:
 
 
 def check_names(table: pa.Table, vectors: Sequence[str]) -> None:
-    """Refuse columns of a view that are called what the vectors are called.
+    """Refuse columns of a view that have the name of a vector column.
 
     Raises
     ------
     InputError
-        When there is one.
+        When there is such a column.
     """
     taken = set(vectors).intersection(table.column_names)
     if taken:
         raise InputError(
-            f"the view has the column {min(taken)!r}, which is what the vectors are called here: "
+            f"the view has the column {min(taken)!r}, which is the name of the vectors' column: "
             "leave it out with columns=…, --columns"
         )

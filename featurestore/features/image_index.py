@@ -1,4 +1,4 @@
-"""What an open store keeps in memory of the images of its state, so that rows are picked without asking again."""
+"""An in-memory index of the images of an open store's state, so that rows are selected without another query."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """The usable images of one state; for each backbone that was asked for, 8 bytes an image more.
+    """The usable images of one state; each backbone in use takes another 8 bytes per image.
 
     Parameters
     ----------
     ids
         ``(n,)`` int32, ascending.
     hashes
-        ``(n,)`` strings: the content hash of each image, empty where it has no file.
+        ``(n,)`` strings: the content hash of each image, empty for one without a file.
     synthetic, made_up
-        Whether any image is made up, and the backbones whose weights are.
+        Whether any image is synthetic, and the backbones whose weights are.
     places
-        Where the vectors of a backbone lie, as far as they were asked for: see `find_places`.
+        The known locations of the vectors of each backbone: see `find_places`.
     """
 
     ids: NDArray[np.int32]
@@ -38,7 +38,7 @@ class ImageIndex:
     places: dict[str, Places] = field(default_factory=dict)
 
     def groups(self, images: NDArray[np.intp]) -> NDArray[np.int64]:
-        """For each of some images the smallest `ImgId` among them that has the same content; without any its own."""
+        """For each of ``images`` the smallest `ImgId` among them with the same content, its own if it has no file."""
         ids = self.ids[images].astype(np.int64)
         hashes = self.hashes.take(arrow.from_numpy(images))
         encoded = hashes.dictionary_encode()
@@ -51,28 +51,28 @@ class ImageIndex:
 
 
 def image_index(reader: "Reader") -> ImageIndex:
-    """The index of the state that ``reader`` sees; made once, then kept."""
+    """The index of the state of ``reader``; computed once and cached."""
     return reader.remember("image index", lambda: _index(reader))
 
 
 def _index(reader: "Reader") -> ImageIndex:
     images = reader.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL ORDER BY ImgId")
-    images = images.combine_chunks()  # in memory of its own: DuckDB's buffers take more
+    images = images.combine_chunks()  # a copy: DuckDB's buffers take more memory
     ids, hashes = arrow.to_numpy(images["ImgId"]), arrow.one_chunk(images["content_hash"])
     return ImageIndex(ids, hashes, reader.synthetic, _made_up(reader))
 
 
 def find_places(reader: "Reader", index: ImageIndex, backbone: str, images: NDArray[np.intp]) -> Places:
-    """Where the vectors of ``backbone`` lie of some images, by their numbers in ``index``.
+    """The locations of the vectors of ``backbone`` for ``images``, which are indices into ``index``.
 
-    Only parts that may hold one, by their range of ids, are fetched and looked into; what they say is kept. The answer
-    of an earlier call stays as it was.
+    Only parts that may hold one, by their range of ids, are fetched and read; the result is cached. Results of earlier
+    calls are not changed.
     """
     places = index.places.get(backbone)
     if places is None:
         places = Places.unknown(reader.path, reader.layout.embedding_parts(backbone), len(index.ids))
     if numbers := places.unread(index.ids[images]):
-        reader.layout.bring([places.parts[number] for number in numbers])
+        reader.layout.fetch([places.parts[number] for number in numbers])
         places = find_vectors(places, numbers, index.ids, index.hashes)
         index.places[backbone] = places
     return places

@@ -1,10 +1,10 @@
-"""What counts as a label: a value of a view's label column, or of one of its lists, that says something of its row."""
+"""Decides whether a value of a view's label column is a label or a missing value."""
 
 from typing import Any
 
 
 def has_label(value: Any) -> bool:
-    """Whether a value from a table is a label: not NULL, NaN, blank text, nor a list that holds nothing else.
+    """Whether a value from a table is a label: not NULL, NaN or blank text, nor a list of only these.
 
     >>> [has_label(value) for value in (0, False, "nan", None, float("nan"), " ", [], [None, ""])]
     [True, True, True, False, False, False, False, False]
@@ -13,4 +13,4 @@ def has_label(value: Any) -> bool:
         return any(map(has_label, value))
     if isinstance(value, str):
         return bool(value.strip())
-    return value is not None and bool(value == value)  # NaN alone is not itself
+    return value is not None and bool(value == value)  # only NaN differs from itself

@@ -1,4 +1,4 @@
-"""Whether a bundle's manifest can be that of its files: who makes a bundle makes its lock, so it may say anything."""
+"""Checks a bundle's manifest against its files; the manifest is untrusted, even if it matches its lock."""
 
 from typing import Any
 
@@ -18,26 +18,26 @@ FIELDS: dict[str, type] = {
 
 
 def check_manifest(manifest: dict[str, Any], data: pq.ParquetFile, rows: pq.ParquetFile, *, size: int) -> None:
-    """Compare a manifest with the footers of its files, before any memory is taken for what they claim to hold.
+    """Compare a manifest with the footers of its files, before memory is allocated for the rows that it lists.
 
     Parameters
     ----------
     data, rows
-        The features, and what is known of each row.
+        The file of the features, and that of each row's image.
     size
-        Bytes of the file of ``data``: vectors are stored as they are, so that it holds no more of them.
+        Size of the file of ``data`` in bytes: an upper limit for its vectors, which are not compressed.
 
     Raises
     ------
     ValueError
-        With what doesn't fit.
+        When they don't match; the message says why.
     """
     bad = [name for name, kind in FIELDS.items() if type(manifest.get(name)) is not kind]
     if bad:
-        raise ValueError(f"it lacks or garbles {', '.join(bad)}")
+        raise ValueError(f"missing or invalid: {', '.join(bad)}")
     columns, dims = manifest["vectors"], manifest["dims"]
     if not columns or len(columns) != len(dims) or not all(_is_dim(dim) for dim in dims):
-        raise ValueError("it doesn't tell the vectors of each backbone")
+        raise ValueError("it doesn't list the vectors of each backbone")
     schema = data.schema_arrow
     for column, (_, dim) in zip(columns, dims, strict=True):
         if schema.names.count(column) != 1 or not _holds_vectors(schema.field(column).type, dim):
@@ -49,7 +49,7 @@ def check_manifest(manifest: dict[str, Any], data: pq.ParquetFile, rows: pq.Parq
         raise ValueError("its rows have other columns than a bundle's")
     count = manifest["rows"]
     if not count == data.metadata.num_rows == rows.metadata.num_rows or manifest["missing"] < 0:
-        raise ValueError(f"it says {count} rows, the files {data.metadata.num_rows} and {rows.metadata.num_rows}")
+        raise ValueError(f"it lists {count} rows, the files {data.metadata.num_rows} and {rows.metadata.num_rows}")
     if not 0 <= count * 4 * sum(dim for _, dim in dims) <= size:
         raise ValueError(f"{count} rows of such vectors take more than the {size} bytes of the file")
 

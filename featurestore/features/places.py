@@ -1,4 +1,4 @@
-"""Finds in which Parquet parts, and where in them, the vectors of given images lie; it reads no vector."""
+"""Finds the part and row of the vectors of given images; it reads keys, but no vectors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from featurestore.storage.parts import ROW_GROUP, Part, VectorBlocks, check_once
 
 
 class _Source(NamedTuple):
-    """One part: where its vectors lie, None where they must be decoded, and the edges of its row groups."""
+    """One part: the byte offsets of its vectors, None if they must be decoded, and the boundaries of its row groups."""
 
     part: Part
     vectors: VectorBlocks | None
@@ -27,16 +27,16 @@ class _Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Places:
-    """Where the vectors of one backbone lie, for ``n`` images, as far as its ``parts`` were looked into.
+    """The locations of one backbone's vectors for ``n`` images, as far as its ``parts`` were read.
 
     Parameters
     ----------
     sources
-        What is known of each part; None of one that was not looked into yet.
+        The source of each part; None if it was not read yet.
     file
-        ``(n,)`` int32: the number of the part in ``parts``, -1 where none of those looked into has the vector.
+        ``(n,)`` int32: the index into ``parts``, -1 if none of the parts read so far has the vector.
     row
-        ``(n,)`` int32: its row there.
+        ``(n,)`` int32: the row in that part.
     """
 
     folder: Path
@@ -47,12 +47,12 @@ class Places:
 
     @classmethod
     def unknown(cls, folder: Path, parts: Sequence[Part], images: int) -> "Places":
-        """Those of so many images in ``parts`` of the store in ``folder``, before any was looked into."""
+        """The locations for ``images`` images in ``parts`` of the store in ``folder``, before any part was read."""
         file, row = np.full(images, -1, np.int32), np.zeros(images, np.int32)
         return cls(folder, parts, [None] * len(parts), file, row)
 
     def unread(self, ids: NDArray[np.int32]) -> list[int]:
-        """The numbers of the parts that may hold a vector of ``ids``, by their range, and were not looked into."""
+        """The indices of the parts that were not read yet and may, by their range of ids, hold a vector of ``ids``."""
         left = [number for number, source in enumerate(self.sources) if source is None]
         if not left:
             return []
@@ -61,22 +61,23 @@ class Places:
 
 
 def find_vectors(places: Places, numbers: Sequence[int], ids: NDArray[np.int32], hashes: pa.Array) -> Places:
-    """Look up the vectors of all images in the keys of some more parts; no vector is read.
+    """Look up the vectors of all images in the keys of further parts; no vector is read.
 
     Parameters
     ----------
     numbers
-        Those of the parts, which lie in the folder of ``places``.
+        The indices of the parts, which must be in the folder of ``places``.
     ids
-        ``(n,)`` int32, ascending: of all images.
+        ``(n,)`` int32, ascending: the ids of all images.
     hashes
-        ``(n,)`` strings: the content hash that a vector must have been made from. An empty one in a part fits any.
+        ``(n,)`` strings: the content hash that a vector must have been computed from. An empty hash in a part matches
+        any.
 
     Returns
     -------
     Places
-        What ``places`` knows and what was found. Of an image that another program put into two parts, that in the
-        first.
+        ``places`` with the locations found added. If an image is in two parts (written by another program), the first
+        is used.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def find_vectors(places: Places, numbers: Sequence[int], ids: NDArray[np.int32],
 
 
 def _may_hold(part: Part, ids: NDArray[np.int32]) -> bool:
-    """Whether one of ``ids``, ascending, is in the range of ``part``."""
+    """Whether any of the ascending ``ids`` is in the id range of ``part``."""
     if part.first_id is None or part.last_id is None:
         return False
     first, end = np.searchsorted(ids, part.first_id), np.searchsorted(ids, part.last_id, "right")
@@ -105,7 +106,7 @@ def _may_hold(part: Part, ids: NDArray[np.int32]) -> bool:
 
 
 def _check_keys(keys: pa.Table, part: Part) -> None:
-    """Refuse rows that the manifest does not tell of: by it those are chosen that are read."""
+    """Refuse a part whose keys don't match its manifest, which decides which parts are read."""
     if len(keys) != part.rows:
         raise ValueError(f"it has {len(keys)} rows, its manifest says {part.rows}")
     ends = pc.min_max(keys["ImgId"]).as_py()
@@ -116,10 +117,10 @@ def _check_keys(keys: pa.Table, part: Part) -> None:
 
 
 def _source(part: Part, folder: Path, file: pq.ParquetFile) -> _Source:
-    """What is to be known of a part to read its vectors.
+    """What is needed to read the vectors of a part.
 
-    Of one that says where they lie nothing else is asked: pyarrow ends the process where the metadata of a column are
-    damaged. One that does not is compared with its hash.
+    If the footer has the offsets of the vectors, no column metadata is read: pyarrow aborts the process if it is
+    damaged. Other parts are verified against their hash.
     """
     vectors = VectorBlocks.of(file.metadata)
     if vectors is not None:
@@ -130,13 +131,13 @@ def _source(part: Part, folder: Path, file: pq.ParquetFile) -> _Source:
 
 
 def opened(path: Path) -> pq.ParquetFile:
-    """A part, to read keys or vectors from."""
+    """Open a part to read its keys or vectors."""
     return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
 
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with the part at ``path`` in the block names it.
+    """Turn any error with the part at ``path`` in the block into one that names it.
 
     Raises
     ------
@@ -147,12 +148,12 @@ def named(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing: see `featurestore verify`") from None
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:  # KeyError: a column of another name
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:  # KeyError: a missing column
         raise IntegrityError(f"{path} can't be read ({str(error)[:160]}): see `featurestore verify`") from error
 
 
 def _match(keys: pa.Table, ids: NDArray[np.int32], hashes: pa.Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of the matrix and rows of the part that belong together, the latter ascending."""
+    """Matching rows of the matrix and of the part, by ascending rows of the part."""
     if not len(ids):
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     part_ids = to_numpy(keys["ImgId"])

@@ -1,4 +1,4 @@
-"""Reads chosen vectors of a store's parts into one matrix, on threads, as they lie in the files."""
+"""Reads selected vectors of a store's parts into one matrix, on threads, mostly by byte offset without decoding."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,23 +14,23 @@ from featurestore.features.places import Places, named, opened
 from featurestore.storage.parts import Part, vector_sums
 
 READERS = 4
-# A thread more than two must have so many bytes to read: else starting it and waiting for it cost more than it brings.
+# Minimum bytes per thread beyond two: with fewer, starting and joining the thread costs more than it saves.
 THREAD_BYTES = 2**25
-# Vectors decoded at a time: few enough to be still in the cache when they are copied.
+# Vectors decoded at a time: few enough to stay in the CPU cache until they are copied.
 BATCH_ROWS = 128
-# Vectors read at a time where nothing is to be decoded.
+# Vectors read at a time when no decoding is needed.
 READ_ROWS = 512
-# To read so many bytes that nobody asked for costs about as much as to seek past them.
+# Reading this many unneeded bytes costs about as much as a seek.
 SEEK_BYTES = 16_384
 
 
 def read_vectors(places: Places, images: NDArray[np.intp], embed_dim: int) -> NDArray[np.float32]:
-    """Fill a matrix with the vectors of some images, row group by row group, on a few threads.
+    """Fill a matrix with the vectors of ``images``, one row group per task, on a few threads.
 
     Parameters
     ----------
     images
-        ``(m,)`` numbers of images of ``places`` that have a vector, in any order; one may stand there twice.
+        ``(m,)`` indices of images in ``places`` that have a vector, in any order; repetitions are allowed.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def read_vectors(places: Places, images: NDArray[np.intp], embed_dim: int) -> ND
     Raises
     ------
     IntegrityError
-        When a part is missing or damaged, or a vector does not have its checksum.
+        When a part is missing or damaged, or a vector doesn't match its checksum.
     """
     X = np.empty((len(images), embed_dim), np.float32)
 
@@ -58,10 +58,10 @@ def read_vectors(places: Places, images: NDArray[np.intp], embed_dim: int) -> ND
 
 
 class _Task(NamedTuple):
-    """One row group: which of its rows (``source``, ascending) go to which rows of the matrix.
+    """One row group: which of its rows (``source``, ascending) are copied to which rows of the matrix.
 
-    ``start`` is the byte at which its floats begin, and ``sums`` are the checksums of the rows of ``source``; both are
-    None where the floats must be decoded.
+    ``start`` is the byte offset of its floats, and ``sums`` are the checksums of the rows of ``source``; both are None
+    if the floats must be decoded.
     """
 
     part: Part
@@ -92,7 +92,7 @@ def _tasks(places: Places, images: NDArray[np.intp]) -> Iterator[_Task]:
 
 
 def _decode(path: Path, task: _Task, X: NDArray[np.float32]) -> None:
-    """Let Parquet decode the vectors of a row group, and copy them to their places."""
+    """Decode the vectors of a row group with Parquet, and copy them to their rows."""
     start = 0
     with opened(path) as file:
         groups = [task.group]
@@ -106,9 +106,9 @@ def _decode(path: Path, task: _Task, X: NDArray[np.float32]) -> None:
 
 
 def _read(path: Path, task: _Task, X: NDArray[np.float32]) -> None:
-    """Read vectors as they lie in the file: straight to their places where these run without gaps or lie far apart.
+    """Read vectors by byte offset: directly to their rows if these are contiguous or far apart.
 
-    Not by a memory map: its page faults cost more than the bytes, and its pages count as memory of the process.
+    No memory map is used: page faults cost more than reading, and its pages count as memory of the process.
     """
     assert task.start is not None
     width = X.shape[1] * X.itemsize
@@ -129,18 +129,18 @@ def _read(path: Path, task: _Task, X: NDArray[np.float32]) -> None:
                 scratch = scratch if len(scratch) >= rows else np.empty((rows, X.shape[1]), np.float32)
                 _fill(file, start, scratch[:rows])
                 X[target] = read = scratch[source - first]
-            # At once: what was read is still in the processor's cache.
+            # Verified now, while the data is still in the CPU cache.
             if task.sums is not None and (vector_sums(read) != task.sums[low : low + READ_ROWS]).any():
                 raise OSError("its vectors don't match their checksums")
 
 
 def _fill(file: FileIO, start: int, rows: NDArray[np.float32]) -> None:
-    """Read as many bytes as ``rows`` has from ``start`` on; a read may give fewer than it was asked for.
+    """Fill ``rows`` with bytes from ``start`` on; repeat, since one read may return fewer bytes than requested.
 
     Raises
     ------
     OSError
-        When the file ends before.
+        When the file ends too early.
     """
     file.seek(start)
     left = memoryview(rows.data).cast("B")

@@ -1,4 +1,4 @@
-"""From a view to `Features`: its rows, one an image, and the vectors that belong to them."""
+"""Builds `Features` from a view: selects its rows, one per image, and has their vectors read."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class _Rows(NamedTuple):
-    """Rows of a view, the number of the image of each in the `ImageIndex`, and the `ids` of `Features`.
+    """Rows of a view, the index of each row's image in the `ImageIndex`, and the `ids` of `Features`.
 
-    Those that are kept for the next call hold its `groups` too, which take as long as a quarter of the vectors.
+    Cached rows also hold `groups`, which take a quarter of the time of reading the vectors.
     """
 
     table: pa.Table
@@ -35,7 +35,7 @@ class _Rows(NamedTuple):
         return _Rows(self.table.take(arrow.from_numpy(chosen)), self.ids[chosen], self.images[chosen])
 
 
-# A reader keeps the rows that it was asked for last: asked for again, as bench and search do, they cost a query.
+# A reader caches the rows of the last request, which bench and search often repeat: they cost a query.
 MEMO = "rows"
 ALL = Selection()
 
@@ -87,7 +87,7 @@ def _read(
         X=matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1),
         ids=rows.ids,
         table=rows.table,
-        groups=index.groups(rows.images) if rows.groups is None else rows.groups.copy(),  # the caller's own
+        groups=index.groups(rows.images) if rows.groups is None else rows.groups.copy(),  # the caller may change it
         missing=int((~found).sum()),
         backbone="+".join(names),
         revision="+".join(reader.state.revisions[name] for name in names),
@@ -111,15 +111,15 @@ def _check_backbones(reader: "Reader", names: Sequence[str]) -> None:
 def _all_rows(
     reader: "Reader", index: ImageIndex, view: str, columns: Sequence[str] | None, label: str | None
 ) -> _Rows:
-    """All rows of a view, those of the last call where it was the same on the same state."""
+    """All rows of a view; cached if the last call was the same on the same state."""
     key = (view, None if columns is None else tuple(columns), label)
     last = reader.memo.get(MEMO)
     if last is not None and last[0] == key:
         return last[1]
     rows = _view_rows(reader, index, view, _columns(reader, view, columns, label))
-    rows.ids.flags.writeable = False  # shared with every later answer
+    rows.ids.flags.writeable = False  # shared with later results
     rows = rows._replace(groups=index.groups(rows.images))
-    pa.default_memory_pool().release_unused()  # what finding them took: the matrix comes next
+    pa.default_memory_pool().release_unused()  # free the query's memory before the matrix is allocated
     reader.database.release_unused()
     reader.memo[MEMO] = (key, rows)
     return rows
@@ -133,7 +133,7 @@ def _chosen_rows(
     label: str | None,
     selection: Selection,
 ) -> _Rows:
-    """The rows of a view that satisfy the condition, or those of the ids, in their order, that do."""
+    """The rows of a view that satisfy the condition; with ids, only those of the ids, in their order."""
     kept = _columns(reader, view, columns, label)
     allowed = None if selection.where is None else matching(reader, view, selection.where)
     ids = selection.ids
@@ -147,7 +147,7 @@ def _chosen_rows(
 
 
 def _columns(reader: "Reader", view: str, columns: Sequence[str] | None, label: str | None) -> list[str]:
-    """The columns of ``view`` to read: `ImgId`, then what was asked for."""
+    """The columns of ``view`` to read: `ImgId`, then the requested ones."""
     names = reader.columns(view)
     wanted = [
         *(columns if columns is not None else (n for n in names if n != "embedding")),
@@ -167,14 +167,14 @@ def _view_rows(
     *,
     only: NDArray[np.integer] | None = None,
 ) -> _Rows:
-    """The rows of ``view`` that are of a usable image, ascending; ``only`` those of some ids."""
+    """The rows of ``view`` with a usable image, by ascending id; if ``only`` is given, those with these ids."""
     join = "" if only is None else "SEMI JOIN (SELECT unnest(?::BIGINT[]) AS ImgId) AS w ON w.ImgId = v.ImgId "
     table = reader.query(
         f"SELECT {', '.join(f'v.{quote_name(name)}' for name in columns)} FROM {quote_name(view)} AS v {join}"
         f"WHERE v.ImgId BETWEEN 0 AND {MAX_ID} ORDER BY v.ImgId",
         None if only is None else [only.tolist()],
     )
-    # In memory of its own: else DuckDB's buffers live as long as the rows.
+    # A copy: otherwise DuckDB's buffers are kept as long as the rows.
     table = table.set_column(0, "ImgId", table["ImgId"].cast(pa.int32())).combine_chunks()
     ids = arrow.to_numpy(table["ImgId"])
     images, usable = find_sorted(index.ids, ids)
@@ -184,6 +184,6 @@ def _view_rows(
     twice = rows.ids[1:][rows.ids[1:] == rows.ids[:-1]]
     if len(twice):
         raise InputError(
-            f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row an image"
+            f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row per image"
         )
     return rows

@@ -1,4 +1,4 @@
-"""Which rows of a view somebody asks for: ids in an order, a condition in SQL, a limit; it reads no vectors."""
+"""The selection of rows of a view by ids, an SQL condition and a limit, and its checks; it reads no vectors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from featurestore.storage.schemas import MAX_ID
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
-# How many ids a message names.
+# Number of ids in a message.
 NAMED = 5
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows of a view: of ``ids`` ``(m,)`` int32, in their order, or all; those for which ``where`` is true; the first
-    ``limit`` of them. None leaves a part out.
+    """Selected rows of a view: those of ``ids`` ``(m,)`` int32, in their order; for which ``where`` is true; the first
+    ``limit`` of them. None means no restriction.
     """
 
     where: str | None = None
@@ -34,17 +34,17 @@ class Selection:
 
 
 def selection(where: object, ids: object, limit: object) -> Selection:
-    """Check what a caller gave.
+    """Check a caller's arguments.
 
     Parameters
     ----------
     ids
-        A sequence, or an array of NumPy, Arrow, pandas or Polars, of whole numbers.
+        A sequence, or an array of NumPy, Arrow, pandas or Polars, of integers from 0 to 2147483647.
 
     Raises
     ------
     InputError
-        When one is of another kind.
+        When an argument has the wrong type, shape or range.
     """
     if where is not None and not isinstance(where, str):
         raise InputError(f"got a {type(where).__name__} as where, expected a condition in SQL as text")
@@ -54,12 +54,12 @@ def selection(where: object, ids: object, limit: object) -> Selection:
 def check_ids(ids: Any) -> NDArray[np.int32]:
     """``ids`` as ``(m,)`` int32, in their order; raises as `selection`."""
     expected = f"expected a sequence of ImgIds, whole numbers from 0 to {MAX_ID}"
-    if isinstance(ids, (str, bytes, set, frozenset, dict)):  # NumPy takes these for one value
+    if isinstance(ids, (str, bytes, set, frozenset, dict)):  # NumPy would treat these as one value
         raise InputError(f"got a {type(ids).__name__} as ids, {expected}, in an order")
     try:
         values = _from_arrow(ids) if isinstance(ids, (pa.Array, pa.ChunkedArray)) else np.asarray(ids)
     except (TypeError, ValueError, RuntimeError) as error:  # rows of unequal length; a tensor on another device
-        raise InputError(f"got ids that are no array ({error}), {expected}") from error
+        raise InputError(f"got ids that are not an array ({error}), {expected}") from error
     if values.ndim != 1:
         raise InputError(f"got ids of the shape {values.shape}, {expected}")
     if not len(values):
@@ -78,7 +78,7 @@ def _from_arrow(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _whole(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which values are whole numbers that an ImgId can be."""
+    """A mask of the values that are valid ImgIds."""
     if values.dtype.kind in "iuf":
         return (values >= 0) & (values <= MAX_ID) & (values == np.floor(values))
     return np.array([values.dtype.kind == "O" and _is_id(value) for value in values.tolist()], bool)
@@ -99,7 +99,7 @@ def _check_limit(limit: Any) -> int:
 
 
 def matching(reader: "Reader", view: str, where: str) -> NDArray[np.int64]:
-    """The ids of the rows of ``view`` for which ``where`` is true, ascending; the text may come from anybody.
+    """The ids ``(m,)`` of the rows of ``view`` for which ``where`` is true, ascending; the condition is untrusted SQL.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def matching(reader: "Reader", view: str, where: str) -> NDArray[np.int64]:
 
 
 def find_sorted(values: NDArray[np.integer], wanted: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """For each of ``wanted`` its place in the ascending ``values``, and whether it is there at all."""
+    """For each of ``wanted`` its index in the ascending ``values``, and whether it is there."""
     if not len(values):
         return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), bool)
     place = np.searchsorted(values, wanted).clip(max=len(values) - 1)
@@ -124,12 +124,12 @@ def find_sorted(values: NDArray[np.integer], wanted: NDArray[np.integer]) -> tup
 
 
 def refuse_absent(ids: NDArray[np.int32], there: NDArray[np.bool_], *, what: str, remedy: str) -> None:
-    """Name some of the ``ids`` that are not ``there``.
+    """Raise an error that names some of the ``ids`` for which ``there`` is False.
 
     Raises
     ------
     InputError
-        When there is one.
+        When there are any.
     """
     if not there.all():
         absent = list(dict.fromkeys(ids[~there].tolist()))
@@ -137,6 +137,6 @@ def refuse_absent(ids: NDArray[np.int32], there: NDArray[np.bool_], *, what: str
 
 
 def named(values: Iterable[int]) -> str:
-    """Some of ``values``, for a message."""
+    """The first of ``values`` as text for a message."""
     listed = list(values)
     return ", ".join(map(str, listed[:NAMED])) + (", …" if len(listed) > NAMED else "")

@@ -1,1 +1,1 @@
-"""Bytes: immutable parts, the logs that list them, the state over all tables, the lock; copies of object stores."""
+"""Storage: immutable parts, manifests that list them, the state of all tables, the lock; reading object stores."""

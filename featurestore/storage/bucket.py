@@ -1,4 +1,4 @@
-"""Bucket: the files of a store on an object store, through obstore; it keeps nothing on this machine."""
+"""Bucket: reads the files of a store on an object store through obstore; it caches nothing."""
 
 import configparser
 import os
@@ -13,29 +13,29 @@ from featurestore.errors import StoreError, reason
 from featurestore.files import MEGABYTE
 from featurestore.storage.objects import limited
 
-# What an address may say after its question mark.
+# The query parameters that an address may have.
 OPTIONS = ("endpoint_override", "region", "scheme")
-# A part may take long; a connection on which nothing comes for so long is tried again.
+# Reading a part may take long; a connection without data for this many seconds is retried.
 CLIENT = {"timeout": "24h", "read_timeout": "60s"}
 RETRIES = {"max_retries": 3}
-# Names of a listing: many times those of the largest store.
+# Maximum number of names in a listing, far more than in any store.
 MAX_LISTED = 1_000_000
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-# The process that first used obstore: its threads do not live on in a forked child, which would wait for them forever.
+# The process that first used obstore: its threads don't exist in a forked child, which would wait for them forever.
 _used_by: int | None = None
 
 
 class Bucket:
     """The files of the store at ``address``: ``s3://BUCKET/PATH?region=…&endpoint_override=HOST:PORT&scheme=http``.
 
-    Addresses of other kinds of object stores are those that obstore has for them, such as ``gs://BUCKET/PATH``.
+    For other object stores, addresses have obstore's form, such as ``gs://BUCKET/PATH``.
 
     Raises
     ------
     MissingExtra
         When obstore is not installed.
     StoreError
-        When the address is not understood.
+        When the address is invalid.
     """
 
     def __init__(self, address: str) -> None:
@@ -55,7 +55,7 @@ class Bucket:
             yield from limited(blocks, self.where(name), limit=limit)
 
     def list(self, folder: str) -> Iterator[str]:
-        """See `Objects.list`; what lies deeper is passed over."""
+        """See `Objects.list`; subfolders are skipped."""
         listed = 0
         with self._reaching():
             for page in self._obstore.list(self._store, prefix=folder):
@@ -66,37 +66,37 @@ class Bucket:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Whatever obstore raises in the block becomes one sentence, except that there is no such object."""
+        """Turn obstore's errors in the block into one sentence, except that an object does not exist."""
         global _used_by
         if _used_by is None:
             _used_by = os.getpid()
         if _used_by != os.getpid():
             raise StoreError(
                 f"the store at {self.address!r} can't be read in this process: it was forked from one that had read "
-                "an object store, and its connections don't work here; start processes with the method 'spawn', or "
-                "let the parent read what they need"
+                "an object store, whose connections don't work here; start processes with the method 'spawn', or "
+                "read the data in the parent"
             )
         try:
             yield
         except self._obstore.exceptions.BaseError as error:
             raise StoreError(
-                f"the store at {self.address!r} can't be read ({reason(error)[:240]}): check address and rights"
+                f"the store at {self.address!r} can't be read ({reason(error)[:240]}): check address and permissions"
             ) from error
 
 
 def _connect(address: str) -> Any:
-    """The client for ``address``; nothing is asked of the object store yet."""
+    """The client for ``address``; no request is sent yet."""
     store = import_extra("obstore.store", "s3", needed_by="a store on an object store")
     if not address.startswith("s3://"):
         return store.from_url(address, retry_config=RETRIES)
     url = urlsplit(address)
     options = dict(parse_qsl(url.query))
-    if "@" in url.netloc:  # it would stand in every message
-        raise StoreError("got an address with keys in it: put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    if "@" in url.netloc:  # it would appear in messages
+        raise StoreError("got an address that contains keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
     wrong = sorted(set(options) - set(OPTIONS))
     if not url.netloc or wrong or options.get("scheme", "https") not in ("http", "https"):
         raise StoreError(
-            f"got the address {address!r}, expected s3://BUCKET/PATH, then none or some of ?region=…, "
+            f"got the address {address!r}, expected s3://BUCKET/PATH, optionally with ?region=…, "
             "&endpoint_override=HOST:PORT and &scheme=http: check the address"
         )
     scheme, endpoint = options.get("scheme", "https"), options.get("endpoint_override", "")
@@ -113,7 +113,7 @@ def _connect(address: str) -> Any:
 
 
 def _keys() -> dict[str, str]:
-    """The keys that `aws configure` wrote, where the environment has none; obstore itself looks only there."""
+    """The keys that `aws configure` wrote, if the environment has none; obstore itself only reads the environment."""
     if not {"AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"}.isdisjoint(os.environ):
         return {}
     file = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser()

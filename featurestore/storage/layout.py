@@ -1,4 +1,4 @@
-"""Layout: the parts of the tables of one state, on this machine; reads a manifest when it is first asked for."""
+"""Layout: the parts of the tables of one state; a manifest is read on first use."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -16,10 +16,10 @@ from featurestore.storage.state import State
 
 
 class Layout:
-    """The tables of one state of the store in the folder ``place``, or of the store with those files.
+    """The tables of one state of a store; ``place`` is its folder, or its files.
 
-    Each method that asks for parts or columns raises IntegrityError when the manifest of that table is missing or
-    damaged; the other tables can be asked for nevertheless.
+    Methods that return parts or columns raise IntegrityError if the manifest of that table is missing or damaged; other
+    tables are not affected.
     """
 
     def __init__(self, place: Path | LocalObjects, state: State) -> None:
@@ -30,17 +30,17 @@ class Layout:
 
     @property
     def tables(self) -> list[str]:
-        """The tables that every store has, `embeddings` among them, and those of other programs in this one."""
+        """The names of the tables: those of every store, including `embeddings`, and those of other programs."""
         return [*CORE_TABLES, *(key for key in self.state.tables if key not in CORE_TABLES and not revision_of(key))]
 
     def manifest(self, key: str) -> Manifest | None:
-        """The manifest of one table of the state; None of one that has no rows yet."""
+        """The manifest of one table of the state; None for a table without rows."""
         if key not in self._manifests and key in self.state.tables:
             self._manifests[key] = read_manifest(self.objects, key, self.state.tables[key])
         return self._manifests.get(key)
 
     def parts(self, table: str) -> list[Part]:
-        """The parts of ``table``; none of one that has no rows yet. Of `embeddings`, those of all revisions."""
+        """The parts of ``table``, empty if it has no rows; for `embeddings`, those of all revisions."""
         if table == "embeddings":
             return [part for key in self.revisions() for part in self.revision_parts(*key)]
         manifest = self.manifest(table)
@@ -56,7 +56,7 @@ class Layout:
         return manifest.schema
 
     def revisions(self) -> list[tuple[str, str]]:
-        """Each backbone and revision that has vectors here, the ones that no view shows among them."""
+        """Each backbone and revision with vectors, including those that no view shows."""
         return sorted(key for table in self.state.tables if (key := revision_of(table)))
 
     def revision_parts(self, backbone: str, revision: str) -> list[Part]:
@@ -80,40 +80,40 @@ class Layout:
         InputError
             When there is neither.
         IntegrityError, StoreError
-            As `bring`.
+            As `fetch`.
         """
         backbones = {f"embeddings_{backbone}": backbone for backbone in self.state.revisions}
         backbones |= {backbone: backbone for backbone in self.state.revisions}
-        if name in self.tables:  # as in SQL, where the backbone of the same name is `embeddings_NAME`
+        if name in self.tables:  # as in SQL, where a backbone of the same name is `embeddings_NAME`
             parts = self.parts(name)
         elif name in backbones:
             parts = self.embedding_parts(backbones[name])
         else:
             known = {*self.tables, *self.state.revisions}
             raise InputError(f"the store has no table or backbone {name!r} ({nearest(name, known)})")
-        self.bring(parts)
+        self.fetch(parts)
         return [str((self.root / part.path).resolve()) for part in parts]
 
-    def bring(self, parts: Sequence[Part], *, on_progress: Progress | None = None) -> None:
-        """Fetch those of ``parts`` that are not on this machine; in a folder all are.
+    def fetch(self, parts: Sequence[Part], *, on_progress: Progress | None = None) -> None:
+        """Fetch those of ``parts`` that are not on this machine; nothing is fetched for a local folder.
 
         Raises
         ------
         IntegrityError
-            When one is missing or damaged where it comes from.
+            When a part is missing or damaged at its source.
         StoreError
-            When that place can't be read.
+            When the source can't be read.
         """
-        for why in self.objects.bring(parts, on_progress=on_progress).values():
+        for why in self.objects.fetch(parts, on_progress=on_progress).values():
             raise IntegrityError(why)
 
     def path(self, part: Part) -> Path:
-        """Where ``part`` lies on this machine; it is fetched first where it must be, raising as `bring`."""
-        self.bring([part])
+        """The local path of ``part``, which is fetched first if necessary; raises as `fetch`."""
+        self.fetch([part])
         return self.root / part.path
 
     def is_gone(self) -> bool:
-        """Whether a manifest or a part of this state is no longer there, or its manifest is damaged."""
+        """Whether a manifest or a part of this state no longer exists, or a manifest is damaged."""
         try:
             paths = {part.path for table in self.state.tables for part in self.parts(table)}
         except IntegrityError:

@@ -1,4 +1,4 @@
-"""Who may write to a store: the lock, what is told of who holds it, and whether the store is still the one locked."""
+"""The writer's lock of a store: acquires it, describes its holder, and detects that the store was replaced."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from featurestore.files import write_atomic
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".lock.holder.json"
-# Bytes that are read of a holder's record, which anybody may have written.
+# Maximum bytes read of the holder's record, which is untrusted.
 HOLDER_BYTES = 4096
 
 
@@ -25,13 +25,13 @@ def locked(root: Path, *, wait_seconds: float, purpose: str) -> Iterator[Callabl
 
     Yields
     ------
-    A function that tells whether ``root`` is still the store that was locked: false once its folder has been removed,
-    or another has taken its place.
+    A function that returns whether ``root`` is still the store that was locked: False once its folder was removed or
+    replaced.
 
     Raises
     ------
     StoreLocked
-        When another process holds it and did not end in time.
+        When another process holds it and did not finish in time.
     StoreError
         When the folder can't be written.
     """
@@ -41,23 +41,23 @@ def locked(root: Path, *, wait_seconds: float, purpose: str) -> Iterator[Callabl
         write_atomic(root / HOLDER_FILE, json.dumps(record).encode(), sync=False)  # after a power cut nobody holds it
         yield lambda: _is_file_of(root, handle)
     finally:
-        if _is_file_of(root, handle):  # else the record there is another's
+        if _is_file_of(root, handle):  # otherwise the record belongs to another store
             (root / HOLDER_FILE).unlink(missing_ok=True)
         lock.release()
         os.close(handle)
 
 
 def replaced(root: Path) -> StoreError:
-    """The error of a writer whose store is gone."""
+    """The error of a writer whose store was removed or replaced."""
     return StoreError(
-        f"the store {str(root)!r} was removed or replaced while this command ran, and nothing was written to what is "
-        "there now: run the command again if you mean that store"
+        f"the store {str(root)!r} was removed or replaced while this command ran, and nothing was written to the "
+        "new one: run the command again if you mean that store"
     )
 
 
 def _acquire(root: Path, wait_seconds: float) -> tuple[int, FileLock]:
-    """The lock, and a handle of its file: while that is open, no other file can have the same identity."""
-    if not wait_seconds >= 0:  # FileLock would wait for ever
+    """The lock, and a file descriptor of its file, which prevents reuse of the inode while it is open."""
+    if not wait_seconds >= 0:  # FileLock would wait forever
         raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
     path = root / LOCK_FILE
     lock = FileLock(path, timeout=wait_seconds)
@@ -70,7 +70,7 @@ def _acquire(root: Path, wait_seconds: float) -> tuple[int, FileLock]:
             raise
     except Timeout:
         raise StoreLocked(
-            f"the store {str(root)!r} is being written by {holder(root)}: try again when it has ended, or use --wait"
+            f"the store {str(root)!r} is being written by {holder(root)}: try again when it has finished, or use --wait"
         ) from None
     except OSError as error:
         raise StoreError(f"the store {str(root)!r} can't be written ({error.strerror}): make it writable") from error
@@ -86,7 +86,7 @@ def _is_file_of(root: Path, handle: int) -> bool:
 
 
 def holder(root: Path) -> str:
-    """What the record of the lock's holder says; the record is only told, so that any text in it will do."""
+    """A description of the lock's holder from its record; the record is only displayed, so it is not validated."""
     try:
         with (root / HOLDER_FILE).open("rb") as file:
             record = json.loads(file.read(HOLDER_BYTES))

@@ -1,4 +1,4 @@
-"""Manifests: the parts of one table at one time, in a file that is named by its own hash and never changes."""
+"""Manifests: immutable files, named by their own hash, that list the parts of one table."""
 
 import base64
 import hashlib
@@ -25,21 +25,21 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one table is made of.
+    """The contents of one table.
 
     Parameters
     ----------
     schema
-        The columns of each of its parts.
+        The columns of each part.
     parts
-        In the order in which they came. One that stands here twice counts twice: its rows were added twice.
+        The parts in the order in which they were added. A part listed twice counts twice: its rows were added twice.
     """
 
     schema: pa.Schema
     parts: tuple[Part, ...]
 
     def to_json(self) -> bytes:
-        """The bytes of its file; equal manifests have equal bytes."""
+        """The bytes of the file; equal manifests have equal bytes."""
         record = {
             "format": FORMAT,
             "schema": base64.b64encode(self.schema.remove_metadata().serialize()).decode(),
@@ -51,7 +51,7 @@ class Manifest:
 
 
 def manifest_path(name: str) -> str:
-    """Where the manifest with the hash ``name`` lies, below the store."""
+    """The path of the manifest with the hash ``name``, relative to the store."""
     return f"{FOLDER}/{name}.json"
 
 
@@ -65,12 +65,12 @@ def write_manifests(root: Path, manifests: Mapping[str, Manifest]) -> dict[str, 
 
 
 def read_manifest(place: Path | Objects, table: str, name: str) -> Manifest:
-    """The manifest of ``table`` with the hash ``name``, of the store in the folder ``place`` or of those files.
+    """Read the manifest of ``table`` with the hash ``name``; ``place`` is the store's folder, or its files.
 
     Raises
     ------
     IntegrityError
-        When it is missing, was changed, or names anything but parts of the table.
+        When it is missing, was changed, or lists anything but parts of the table.
     StoreError
         When it can't be read.
     """
@@ -83,7 +83,7 @@ def read_manifest(place: Path | Objects, table: str, name: str) -> Manifest:
 
 
 def parse_manifest(content: bytes, table: str, name: str, where: str) -> Manifest:
-    """Read a manifest from the bytes of its file; raises as `read_manifest`."""
+    """Parse a manifest from the bytes of its file; raises as `read_manifest`."""
     if hashlib.sha256(content).hexdigest() != name:
         raise damaged(where, "its bytes don't match its name")
     try:
@@ -96,16 +96,16 @@ def parse_manifest(content: bytes, table: str, name: str, where: str) -> Manifes
     except IntegrityError:
         raise
     except (ValueError, TypeError, LookupError, OSError, RecursionError, pa.ArrowException) as error:
-        raise damaged(where, f"it is no manifest ({reason(error)})") from error
+        raise damaged(where, f"it is not a manifest ({reason(error)})") from error
     return Manifest(schema, parts)
 
 
 def _part(fields: Sequence[Any], table: str, where: str) -> Part:
-    """One part as a manifest tells of it; whoever made the store may have made it say anything."""
+    """Parse and validate one part of a manifest, which is untrusted."""
     path, rows, size_bytes, sha256, first_id, last_id = fields
     name = check_recorded("part", path, where)
     if not name.startswith(f"{table.split('/')[0]}/") or len(name.split("/")) != len(table.split("/")) + 1:
-        raise ValueError(f"it names {name}, which is no part of {table}")
+        raise ValueError(f"it lists {name}, which is not a part of {table}")
     if not is_count(rows) or not is_count(size_bytes):
         raise ValueError(f"it says {rows!r} rows and {size_bytes!r} bytes of {name}")
     if type(sha256) is not str or not RECORDED["manifest"].fullmatch(sha256) or sha256[:HASH_DIGITS] not in name:
@@ -116,7 +116,7 @@ def _part(fields: Sequence[Any], table: str, where: str) -> Part:
 
 
 def _check_schema(schema: pa.Schema, table: str) -> None:
-    """Refuse other columns than those that queries and readers count on."""
+    """Refuse columns other than those that queries and readers expect."""
     if revision_of(table) is None:
         fits = table not in CORE_TABLES or schema.equals(CORE_TABLES[table])
     else:

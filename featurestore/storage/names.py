@@ -1,4 +1,4 @@
-"""Names: which a table, backbone or view may have, which of a record are believed, what was meant, how SQL quotes."""
+"""Names of tables, backbones and views: validation (also of untrusted records), suggestions for typos, SQL quoting."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -10,13 +10,13 @@ from pathlib import Path
 from featurestore.errors import InputError, IntegrityError
 from featurestore.storage.schemas import CORE_TABLES
 
-# What `catalog` makes of each backbone.
+# Prefixes of the views and macros of each backbone.
 OF_BACKBONE = ("embeddings", "labeled", "_parts")
 MAX_LENGTH = 63
-# Folders of a store that hold no table.
+# Folders of a store that are not tables.
 RESERVED = frozenset({"cache", "manifests", "snapshots", "staging"})
 IDENTIFIER = rf"[a-z_][a-z0-9_]{{0,{MAX_LENGTH - 1}}}"
-# The names that this package gives: each becomes a part of a path, so that no record may hold any other.
+# The names that this package creates: they become parts of paths, so records with any other name are refused.
 OWN_TABLE = rf"(?!(?:{'|'.join(sorted({*RESERVED, 'embeddings'}))})\b){IDENTIFIER}"
 VECTORS_TABLE = rf"embeddings/backbone={IDENTIFIER}/revision=[0-9a-f]{{16}}"
 RECORDED = {
@@ -28,34 +28,34 @@ RECORDED = {
     "part": re.compile(rf"(?:{OWN_TABLE}|{VECTORS_TABLE})/part-[0-9a-f]{{32}}\.parquet"),
     "snapshot": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"),
 }
-# So many names are listed to someone who used another.
+# Maximum number of names listed in a message.
 LISTED = 20
 
 
 def embeddings_key(backbone: str, revision: str) -> str:
-    """The table of the vectors of one ``revision`` of ``backbone``: the folder of its parts too."""
+    """The table name of the vectors of one ``revision`` of ``backbone``, also the folder of its parts."""
     return f"embeddings/backbone={backbone}/revision={revision}"
 
 
 def revision_of(key: str) -> tuple[str, str] | None:
-    """The backbone and revision of a table as `embeddings_key` names it; None of another table."""
+    """The backbone and revision of a table name from `embeddings_key`; None for other tables."""
     folders = key.split("/")
     return (folders[1].partition("=")[2], folders[2].partition("=")[2]) if len(folders) == 3 else None
 
 
 def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str]) -> None:
-    """Refuse a state whose tables, backbones and users' views would name two views alike.
+    """Refuse a state whose tables, backbones and users' views would give two views the same name.
 
     Raises
     ------
     InputError
-        With the name, and what has it.
+        With the name, and what uses it.
     """
     taken = dict.fromkeys([*CORE_TABLES, *own_views()], "a view of the store itself")
 
     def take(name: str, owner: str) -> None:
         if name in taken:
-            raise InputError(f"the name {name!r} can't be that of {taken[name]} and of {owner} too: use another")
+            raise InputError(f"the name {name!r} can't be that of {taken[name]} and of {owner} too: use another name")
         taken[name] = owner
 
     for table in {table for table in tables if revision_of(table) is None} - CORE_TABLES.keys():
@@ -68,7 +68,7 @@ def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable
 
 
 def misnamed(tables: Collection[str], backbones: Collection[str], views: Iterable[str]) -> dict[str, str]:
-    """Those of the users' ``views`` of a state that can't have their names, and why: a record was edited by hand."""
+    """The users' ``views`` of a state with invalid names, each with the reason: a record was edited by hand."""
     wrong = {}
     for view in views:
         try:
@@ -80,18 +80,18 @@ def misnamed(tables: Collection[str], backbones: Collection[str], views: Iterabl
 
 
 def well_named(tables: Collection[str], backbones: Collection[str], views: Collection[str]) -> list[str]:
-    """``views`` without the `misnamed`, which are never made and so are in nobody's way."""
+    """``views`` without the `misnamed` ones, which are never created and so can't conflict."""
     wrong = misnamed(tables, backbones, views)
     return [view for view in views if view not in wrong]
 
 
 def check_identifier(name: str, what: str) -> None:
-    """Refuse what can't be the name of ``what``: a backbone, a table or a view.
+    """Refuse an invalid name of ``what``: a backbone, a table or a view.
 
     Raises
     ------
     InputError
-        When ``name`` is no lower-case identifier of at most `MAX_LENGTH` letters.
+        When ``name`` is not a lower-case identifier of at most `MAX_LENGTH` characters.
     """
     if not (name.isidentifier() and name.isascii() and name == name.lower() and len(name) <= MAX_LENGTH):
         raise InputError(
@@ -100,14 +100,14 @@ def check_identifier(name: str, what: str) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What to offer whoever asked for ``name``, which is not among ``known``: those that are spelt alike, or a list."""
+    """A hint for an unknown ``name``: the similarly spelt names among ``known``, or a list of them."""
     listed = sorted(known)
     more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
     return alike(name, listed) or f"it has: {', '.join(listed[:LISTED]) or 'none'}{more}"
 
 
 def alike(name: str, known: Iterable[str]) -> str:
-    """``did you mean …?``, where one of ``known`` is spelt like ``name``."""
+    """``did you mean …?`` if one of ``known`` is spelt similarly to ``name``, else empty."""
     spelt = {other.lower(): other for other in known}
     found = get_close_matches(name[:MAX_LENGTH].lower(), spelt, cutoff=0.7)
     return f"did you mean {' or '.join(repr(spelt[other]) for other in found)}?" if found else ""
@@ -115,38 +115,38 @@ def alike(name: str, known: Iterable[str]) -> str:
 
 @cache
 def own_views() -> tuple[str, ...]:
-    """The views that every store has besides its tables: one a file of SQL, which has its name."""
+    """The built-in views besides the tables: one per SQL file, with the name of the file."""
     folder = files("featurestore").joinpath("catalog/sql/views")
     return tuple(sorted(file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql")))
 
 
 def check_recorded(kind: str, name: object, where: str) -> str:
-    """``name``, read from the record ``where``, which must be one that this package gives to a ``kind``.
+    """Validate ``name`` from the record ``where``: it must be one that this package creates for a ``kind``.
 
-    Whatever comes from a state, a snapshot, a log, a cache or a listing passes here before it becomes part of a path.
+    Every name from a state, snapshot, manifest, cache or listing is validated here before it becomes part of a path.
 
     Raises
     ------
     IntegrityError
-        When it is none; it is quoted.
+        When it is not valid; the message quotes it.
     """
     if not isinstance(name, str) or not RECORDED[kind].fullmatch(name):
         raise IntegrityError(
-            f"{where} is damaged: it names the {kind} {str(name)[:100]!r}, which no store has; restore it from a copy"
+            f"{where} is damaged: it has the invalid {kind} name {str(name)[:100]!r}; restore it from a copy"
         )
     return name
 
 
 def inside(root: Path, path: Path) -> Path:
-    """``path``, which must lie below ``root`` when every symbolic link on the way is followed.
+    """Return ``path``, which must be inside ``root`` after all symbolic links are resolved.
 
     Raises
     ------
     IntegrityError
-        When it leads elsewhere.
+        When it is outside.
     """
     if not path.resolve().is_relative_to(root.resolve()):
-        raise IntegrityError(f"{str(path)!r} leads out of {str(root)!r}: a store holds all of its files itself")
+        raise IntegrityError(f"{str(path)!r} leads out of {str(root)!r}: replace links in the store by the files")
     return path
 
 

@@ -1,6 +1,6 @@
-"""Objects: the seam to where the files of a store lie, each under its name below the store; and that of a folder.
+"""Objects: the interface to a store's files by their names relative to the store, and its local implementation.
 
-Of the five verbs of this seam (read, put if new, swap if unchanged, list, delete) reading needs two.
+Reading needs two of the interface's five operations (read, put if new, swap if unchanged, list, delete).
 """
 
 import os
@@ -20,20 +20,20 @@ class Objects(Protocol):
 
     @property
     def address(self) -> str:
-        """The folder, or the address, as the user knows it."""
+        """The folder or the address, as the user gave it."""
         ...
 
     def where(self, name: str) -> str:
-        """What a message calls the file ``name``."""
+        """A description of the file ``name`` for messages."""
         ...
 
     def read(self, name: str, *, limit: int) -> Iterator[bytes]:
-        """The bytes of the file ``name``, in blocks.
+        """Yield the bytes of the file ``name`` in blocks.
 
         Raises
         ------
         FileNotFoundError
-            When there is none.
+            When there is no such file.
         IntegrityError
             When it has more than ``limit`` bytes.
         StoreError
@@ -42,7 +42,7 @@ class Objects(Protocol):
         ...
 
     def list(self, folder: str) -> Iterator[str]:
-        """The names of the files in ``folder`` itself, in no order; none where there is no such folder.
+        """Yield the names of the files in ``folder`` (not in subfolders), unordered; none if there is no such folder.
 
         Raises
         ------
@@ -60,25 +60,25 @@ class LocalObjects(Objects, Protocol):
         """The folder that the paths of the parts are relative to."""
         ...
 
-    def bring(
+    def fetch(
         self, parts: Sequence[Part], *, recheck: bool = False, on_progress: Progress | None = None
     ) -> dict[str, str]:
-        """See to it that ``parts`` lie below ``root``.
+        """Make sure that ``parts`` are below ``root``, fetching them if necessary.
 
         Parameters
         ----------
         recheck
-            Compare each with its checksum, also one that was compared before.
+            Verify the checksum of each part, even if it was verified before.
 
         Returns
         -------
         dict
-            The parts that are missing or damaged, by path, each with why.
+            The parts that are missing or damaged, by path, each with the reason.
 
         Raises
         ------
         StoreError
-            When the place where they come from can't be read.
+            When the source can't be read.
         """
         ...
 
@@ -126,10 +126,10 @@ class Folder:
                 f"{self.where(folder)} can't be read ({why(error)}): make the store's folder readable"
             ) from error
 
-    def bring(
+    def fetch(
         self, parts: Sequence[Part], *, recheck: bool = False, on_progress: Progress | None = None
     ) -> dict[str, str]:
-        """See `LocalObjects.bring`; the parts are there, if at all."""
+        """See `LocalObjects.fetch`; nothing needs to be fetched."""
         damaged = {}
         for done, part in enumerate(parts if recheck else (), 1):
             try:
@@ -142,23 +142,23 @@ class Folder:
 
 
 def objects_of(place: "Path | Kind") -> "Folder | Kind":
-    """``place``; of a path, the files of the store in that folder."""
+    """``place`` itself, or for a path the files of the store in that folder."""
     return Folder(place) if isinstance(place, Path) else place
 
 
 def limited(blocks: Iterable[bytes], where: str, *, limit: int) -> Iterator[bytes]:
-    """``blocks`` of the file ``where``, at most ``limit`` bytes.
+    """Yield the ``blocks`` of the file ``where``, at most ``limit`` bytes.
 
     Raises
     ------
     IntegrityError
-        When there are more.
+        When there are more bytes.
     """
     total = 0
     for block in blocks:
         total += len(block)
         if total > limit:
             raise IntegrityError(
-                f"{where} has more than {limit:,} bytes, no store of this package wrote it: copy the store again, whole"
+                f"{where} has more than {limit:,} bytes, so this package did not write it: copy the store again"
             )
         yield block

@@ -1,4 +1,4 @@
-"""Immutable Parquet parts: written once under the hash of their bytes, read without copies, never changed."""
+"""Immutable Parquet parts: written once, named by the hash of their bytes, verified and read; never changed."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ from featurestore.errors import IntegrityError
 from featurestore.files import file_hash, make_folder, sync_folder
 
 ROW_GROUP = 4096
-# The key in the footer under which a part with embeddings holds its `VectorBlocks`.
+# The footer key of the `VectorBlocks` of a part with embeddings.
 VECTORS = "featurestore.embedding.vectors"
 HASH_DIGITS = 32
 NO_SUMS = np.empty(0, np.uint32)
@@ -33,13 +33,13 @@ class Part:
     Parameters
     ----------
     path
-        Below the store; the file name is ``part-`` and the first 32 hex digits of ``sha256``.
+        Path relative to the store; the file name is ``part-`` and the first 32 hex digits of ``sha256``.
     rows, size_bytes
-        Its number of rows, and its size.
+        Number of rows, and size of the file in bytes.
     sha256
-        Of its bytes, 64 hex digits.
+        Hash of the file, 64 hex digits.
     first_id, last_id
-        The smallest and the largest ``ImgId`` in it; None where it has no such column, or no row with one.
+        The smallest and the largest ``ImgId``; None if there is no such column, or no non-null value.
     """
 
     path: str
@@ -56,11 +56,11 @@ def write_part(table: pa.Table, root: Path, folder: str) -> Part:
     Parameters
     ----------
     table
-        The rows. Embeddings are float noise: they are stored plain, everything else with zstd.
+        The rows. Embeddings are stored uncompressed, since they don't compress; all else with zstd.
     root
-        The store.
+        The store's folder.
     folder
-        That of the table, below the store.
+        The folder of the table, relative to the store.
     """
     target = root / folder
     make_folder(target)
@@ -80,12 +80,12 @@ def write_part(table: pa.Table, root: Path, folder: str) -> Part:
 
 
 def part_of(root: Path, path: str) -> Part:
-    """The part in the file ``path`` of the store, as its bytes tell.
+    """Describe the part in the existing file ``path`` of the store, after verifying it.
 
     Raises
     ------
     IntegrityError
-        When its name is not that of its bytes, or it is no Parquet file.
+        When its name doesn't match the hash of its bytes, or it is not a Parquet file.
     """
     file = root / path
     sha256 = file_hash(file)
@@ -111,7 +111,7 @@ def _write(table: pa.Table, file: BinaryIO) -> None:
         table.schema,
         compression="none" if plain else "zstd",
         use_dictionary=not plain,
-        # One page a row group: then its values lie in the file as they do in memory (`pull` reads them so).
+        # One page per row group, so that the values are contiguous in the file, as in memory (`pull` relies on this).
         data_page_size=2**31 - 1 if plain else None,
         write_statistics=[name for name in table.column_names if name != "embedding"],
         write_page_checksum=True,
@@ -124,7 +124,7 @@ def _write(table: pa.Table, file: BinaryIO) -> None:
         for first in range(0, len(table), ROW_GROUP):
             group = table.slice(first, ROW_GROUP)
             writer.write_table(group)
-            # Plain values stand last in an uncompressed page (Parquet format, "Data Pages"); no column follows.
+            # Plain values are at the end of an uncompressed page (Parquet format, "Data Pages"); no column follows.
             starts.append(file.tell() - len(group) * width * 4)
         sums = [vector_sums(chunk.flatten().to_numpy().reshape(-1, width)) for chunk in column.chunks]
         vectors = VectorBlocks(tuple(starts), np.concatenate([NO_SUMS, *sums]))
@@ -132,7 +132,7 @@ def _write(table: pa.Table, file: BinaryIO) -> None:
 
 
 def _is_plain(table: pa.Table) -> bool:
-    """Whether the last column is one of embeddings, each a vector of numbers."""
+    """Whether the last column holds embeddings, each a vector of numbers."""
     if not table.num_columns or table.column_names[-1] != "embedding":
         return False
     column = table.column(-1)
@@ -145,19 +145,19 @@ def _is_plain(table: pa.Table) -> bool:
 def vector_sums(vectors: NDArray[np.float32]) -> NDArray[np.uint32]:
     """The sum of the 32-bit words of each of ``(n, embed_dim)`` float32 vectors, modulo 2^32: ``(n,)`` uint32.
 
-    One bit that flips changes it, and it is made as fast as memory is read: a tenth of the time of a CRC.
+    A single flipped bit changes it, and it is computed at memory speed: a tenth of the time of a CRC.
     """
     return np.add.reduce(vectors.view(np.uint32), axis=1, dtype=np.uint32)
 
 
 @dataclass(frozen=True)
 class VectorBlocks:
-    """Where the vectors of a part lie in its file, and their checksums; what `pull` needs to read them as they lie.
+    """The byte offsets of a part's vectors, and their checksums, with which `pull` reads vectors without decoding.
 
     Parameters
     ----------
     starts
-        For each row group the byte at which its floats begin; all but the last have `ROW_GROUP` rows.
+        The byte offset of the floats of each row group; all but the last have `ROW_GROUP` rows.
     sums
         `vector_sums` of all rows, ``(rows,)`` uint32.
     """
@@ -166,18 +166,18 @@ class VectorBlocks:
     sums: NDArray[np.uint32]
 
     def to_json(self) -> str:
-        """As text, for the footer."""
+        """The JSON text for the footer."""
         sums = base64.b64encode(self.sums.astype("<u4").tobytes()).decode()
         return json.dumps({"row_group": ROW_GROUP, "starts": self.starts, "sums": sums})
 
     @classmethod
     def of(cls, metadata: pq.FileMetaData) -> "VectorBlocks | None":
-        """Read from the footer of a part; None in one without.
+        """Read the record from the footer of a part; None if there is none.
 
         Raises
         ------
         ValueError
-            When they are no such record, or not of as many rows as the part has.
+            When the record is invalid, or its number of rows is not that of the part.
         """
         text = (metadata.metadata or {}).get(VECTORS.encode())
         if text is None:
@@ -189,7 +189,7 @@ class VectorBlocks:
             starts = tuple(int(start) for start in record["starts"])
             sums = np.frombuffer(base64.b64decode(record["sums"], validate=True), "<u4")
         except (LookupError, TypeError) as error:
-            raise ValueError("its footer holds no record of its vectors") from error
+            raise ValueError("its footer holds no valid record of its vectors") from error
         rows, groups = metadata.num_rows, len(starts)
         if len(sums) != rows or groups != -(-rows // ROW_GROUP):
             raise ValueError(f"{len(sums)} checksums and {groups} row groups for {rows} vectors")
@@ -197,7 +197,7 @@ class VectorBlocks:
 
 
 def check_part(part: Part, root: Path) -> None:
-    """Compare a part of the store in ``root`` with what its manifest says.
+    """Verify size and hash of a part of the store in ``root``, as in its manifest.
 
     Raises
     ------
@@ -216,15 +216,15 @@ def check_part(part: Part, root: Path) -> None:
         raise IntegrityError(f"{path} is damaged: its bytes don't match its checksum; restore it from a copy")
 
 
-# Paths, sizes and times of the parts that `check_once` found whole.
+# Paths, sizes and modification times of the parts that `check_once` found undamaged.
 _WHOLE: set[tuple[str, int, int, int]] = set()
 
 
 def check_once(part: Part, root: Path) -> None:
-    """`check_part`, once in a process for each file as it is; raises the same."""
+    """`check_part`, but only once per process while a file is unchanged; raises the same."""
     path = root / part.path
     if not path.is_file():
-        check_part(part, root)  # says what is wrong
+        check_part(part, root)  # raises if it is missing
     status = path.stat()
     seen = (str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if seen not in _WHOLE:
@@ -238,14 +238,14 @@ def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
     Raises
     ------
     IntegrityError
-        When it is missing or is not the Parquet file it was.
+        When it is missing or can't be read as Parquet.
     """
     with _opened(path) as file:
         return file.read(columns)
 
 
 def read_groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:
-    """Some ``columns`` of one part, a row group at a time; raises as `read_part`."""
+    """Yield some ``columns`` of one part, one row group at a time; raises as `read_part`."""
     with _opened(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns)
@@ -254,7 +254,7 @@ def read_groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        # Not `pq.read_table`: it loads the machinery for datasets of many files, and pandas with it.
+        # Not `pq.read_table`, which loads pyarrow.dataset and pandas.
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except FileNotFoundError:

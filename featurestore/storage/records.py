@@ -1,4 +1,4 @@
-"""Records: small JSON files that carry a checksum of what they say; it owns the checksum, not the fields."""
+"""Records: small JSON files with a checksum of their fields; the meaning of the fields is defined elsewhere."""
 
 import hashlib
 import json
@@ -9,22 +9,22 @@ from featurestore.errors import IntegrityError, reason
 from featurestore.storage.objects import Objects
 
 CHECKSUM = "sha256"
-# Bytes of a record: many times those of the largest store.
+# Maximum bytes of a record, far more than in any store.
 RECORD_BYTES = 64 * 2**20
 
 
 def to_record(fields: Mapping[str, Any]) -> bytes:
-    """``fields``, which JSON can hold, with their checksum: one JSON object, in the order given."""
+    """Serialize ``fields`` and their checksum as one JSON object, in the order given."""
     return (json.dumps({**fields, CHECKSUM: checksum(fields)}, indent=1) + "\n").encode()
 
 
 def from_record(content: bytes, where: str) -> dict[str, Any]:
-    """The fields of the record ``content``, compared with its checksum.
+    """Parse the record ``content``, verify its checksum and return its fields.
 
     Raises
     ------
     IntegrityError
-        When it is no such record, or one bit of it was changed; ``where`` is quoted.
+        When it is not a record, or any bit of it was changed; the message quotes ``where``.
     """
     try:
         fields = json.loads(content.decode("utf-8"))
@@ -37,7 +37,7 @@ def from_record(content: bytes, where: str) -> dict[str, Any]:
 
 
 def damaged(where: str, why: str) -> IntegrityError:
-    """The error of a record that is not what this package writes."""
+    """The error for a damaged record."""
     return IntegrityError(f"{where} is damaged: {why[:200]}; restore it from a copy of the store")
 
 

@@ -1,4 +1,4 @@
-"""Stores at an address: read-only, with a cache on this machine of what was used; each part is fetched once."""
+"""Stores at an address: read-only, with a local cache of the files that were used; each part is fetched once."""
 
 import hashlib
 import os
@@ -21,8 +21,8 @@ from featurestore.storage.objects import Folder, LocalObjects, Objects
 from featurestore.storage.parts import Part
 
 FETCHERS = 8
-# The time of change that a part in the cache gets once its bytes were compared with its checksum: any later one is
-# another. A part is fetched and compared once, then found at every opening by its size and this time.
+# The modification time that a cached part gets once its checksum was verified; any later change gives another time.
+# So a part is fetched and verified once, and then recognised by its size and this time.
 CHECKED_TIME = 0
 
 
@@ -34,16 +34,16 @@ def is_remote(location: str) -> bool:
 def objects_at(location: str) -> LocalObjects:
     """The files of the store at ``location``, a folder or an address; nothing is read yet.
 
-    What is used of a store at an address is kept in the folder that the environment variable ``FEATURESTORE_CACHE``
-    names, by default ``~/.cache/featurestore``. ``file:///folder`` is the address of a folder that is read as an object
-    store is, such as one on a slow network drive.
+    Used files of a store at an address are cached in the folder in the environment variable ``FEATURESTORE_CACHE``, by
+    default ``~/.cache/featurestore``. ``file:///folder`` is the address of a folder that is read like an object store,
+    such as one on a slow network drive.
 
     Raises
     ------
     MissingExtra
         When obstore is not installed.
     StoreError
-        When the address is not understood.
+        When the address is invalid.
     """
     if not is_remote(location):
         return Folder(Path(location))
@@ -57,16 +57,16 @@ def _source(location: str) -> Objects:
         return Bucket(location)
     url = urlsplit(location)
     if url.netloc not in ("", "localhost"):
-        raise StoreError(f"got the address {location!r}, expected file:///folder: check address and rights")
+        raise StoreError(f"got the address {location!r}, expected file:///folder: check the address")
     return Folder(Path(unquote(url.path)))
 
 
 @dataclass(frozen=True)
 class Cached:
-    """The files of the store ``source``; its manifests and parts are kept below ``root`` once they were used.
+    """The files of the store ``source``; used manifests and parts are cached in ``root``.
 
-    Neither changes under its name, and both are compared with it before they are used. Several processes may fill one
-    cache at the same time.
+    Both are immutable and named by their hash, which is verified before use. Several processes may use one cache at the
+    same time.
     """
 
     source: Objects
@@ -74,7 +74,7 @@ class Cached:
 
     @property
     def address(self) -> str:
-        """That of the source."""
+        """The address of the source."""
         return self.source.address
 
     def where(self, name: str) -> str:
@@ -103,10 +103,10 @@ class Cached:
         """See `Objects.list`."""
         yield from self.source.list(folder)
 
-    def bring(
+    def fetch(
         self, parts: Sequence[Part], *, recheck: bool = False, on_progress: Progress | None = None
     ) -> dict[str, str]:
-        """See `LocalObjects.bring`; a part that is damaged in the cache is fetched again."""
+        """See `LocalObjects.fetch`; a part that is damaged in the cache is fetched again."""
         wanted = [part for part in {part.path: part for part in parts}.values() if recheck or not self._is_known(part)]
         failed = {}
         with closing(_each(wanted, self._fetch)) as results:
@@ -118,7 +118,7 @@ class Cached:
         return failed
 
     def _is_known(self, part: Part) -> bool:
-        """Whether the part lies in the cache and was compared with its checksum, by its size and time."""
+        """Whether the part is in the cache and was verified, judged by its size and time."""
         path = self._path(part)
         if not path.is_file():
             return False
@@ -126,7 +126,7 @@ class Cached:
         return (status.st_size, status.st_mtime_ns) == (part.size_bytes, CHECKED_TIME)
 
     def _fetch(self, part: Part, stopped: Event) -> str | None:
-        """Have ``part`` in the cache, whole; else why that can't be. Nothing is left of a part that is damaged."""
+        """Fetch ``part`` into the cache and verify it; return the reason if that fails. Damaged parts are not kept."""
         path = self._path(part)
         with self._writing():
             if _is_whole(path, part):
@@ -155,7 +155,7 @@ class Cached:
                 digest.update(block)
                 file.write(block)
             file.flush()
-            os.fsync(file.fileno())  # its time says that it is whole: it must be on disk before
+            os.fsync(file.fileno())  # data must be on disk before the time marks it as verified
         return digest.hexdigest()
 
     def _blocks(self, part: Part) -> Iterator[bytes]:
@@ -167,7 +167,7 @@ class Cached:
             ) from None
 
     def _path(self, part: Part) -> Path:
-        """Where ``part`` lies in the cache; the name comes from a record, and a link in the cache may lead anywhere."""
+        """The path of ``part`` in the cache; checked, since the name is untrusted and the cache may contain links."""
         return inside(self.root, self.root / part.path)
 
     @contextmanager
@@ -186,7 +186,7 @@ def _is_whole(path: Path, part: Part) -> bool:
 
 
 def _each(parts: Sequence[Part], work: Callable[[Part, Event], str | None]) -> Generator[str | None]:
-    """``work`` on each of ``parts``, a few at a time, in their order; whoever ends early stops those at work."""
+    """Yield ``work`` for each of ``parts`` in order, a few in parallel; closing the generator stops running ones."""
     if not parts:
         return
     stopped = Event()

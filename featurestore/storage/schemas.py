@@ -1,4 +1,4 @@
-"""The Arrow schemas of the store's own tables; it owns column names and types, not the data."""
+"""The Arrow schemas of the store's own tables: column names and types; no data."""
 
 import pyarrow as pa
 
@@ -50,8 +50,8 @@ BACKBONES = pa.schema(
     ]
 )
 
-# What computed vectors: by which versions, in which precision, on what kind of machine; `at` is when it first did.
-# `extraction` is the hash of all of them but `at` and `backbone`.
+# What computed vectors: library versions, precision, kind of machine; `at` is the time of the first computation.
+# `extraction` is the hash of all fields but `at` and `backbone`.
 EXTRACTIONS = pa.schema(
     [
         pa.field("extraction", pa.string(), nullable=False),
@@ -64,7 +64,7 @@ EXTRACTIONS = pa.schema(
     ]
 )
 
-# What the view of all revisions shows: their vectors have several lengths. A part has `embeddings_schema`.
+# The schema of the view of all revisions, whose vectors differ in length. A part has `embeddings_schema`.
 EMBEDDINGS = pa.schema(
     [
         pa.field("ImgId", pa.int32(), nullable=False),

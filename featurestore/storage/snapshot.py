@@ -1,4 +1,4 @@
-"""The record of a snapshot: that of a state, with a name and the time when it was made."""
+"""The record of a snapshot: that of a state, with a name and the time of creation."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ FOLDER = "snapshots"
 
 @dataclass(frozen=True)
 class SnapshotInfo:
-    """A snapshot: its name, the id of its state, and when it was made."""
+    """A snapshot: its name, the id of its state, and the time of creation."""
 
     name: str
     state_id: str
@@ -23,20 +23,20 @@ class SnapshotInfo:
 
 
 def snapshot_record(state: State, name: str) -> bytes:
-    """The bytes of the record that keeps ``state`` under ``name``, made now.
+    """The bytes of a snapshot record of ``state`` with the name ``name``, created now.
 
-    Both are in the record: the file's own time is that of the last copy, and its name can be changed.
+    Name and time are in the record because copying or renaming the file would change them.
     """
     return to_record({**state.fields(), "name": name, "created_at": datetime.now(UTC).isoformat()})
 
 
 def snapshot_path(name: str) -> str:
-    """Where the record of the snapshot ``name`` lies, below the store."""
+    """The path of the record of the snapshot ``name``, relative to the store."""
     return f"{FOLDER}/{name}.json"
 
 
 def snapshot_names(objects: Objects) -> list[str]:
-    """The names of the snapshots of a store, in order: of records that are damaged too, and of any other JSON file."""
+    """The sorted names of a store's snapshots, including those of damaged records and any other JSON files."""
     paths = [PurePosixPath(path) for path in objects.list(FOLDER)]
     return sorted(path.stem for path in paths if path.suffix == ".json")
 
@@ -49,7 +49,7 @@ def read_snapshot(objects: Objects, name: str) -> tuple[SnapshotInfo, State]:
     FileNotFoundError
         When there is none.
     IntegrityError
-        When its record is damaged, or no snapshot can have that name: then it is not read.
+        When its record is damaged, or the name is invalid; then it is not read.
     StoreError
         When it can't be read.
     """
@@ -59,12 +59,12 @@ def read_snapshot(objects: Objects, name: str) -> tuple[SnapshotInfo, State]:
 
 
 def parse_snapshot(content: bytes, name: str, where: str) -> tuple[SnapshotInfo, State]:
-    """Read the snapshot ``name`` from the bytes of its record ``where``.
+    """Parse the snapshot ``name`` from the bytes of its record ``where``.
 
     Raises
     ------
     IntegrityError
-        When it is none, or that of another name.
+        When it is not a snapshot record, or one with another name.
     """
     fields = from_record(content, where)
     said, created_at = fields.pop("name", None), fields.pop("created_at", None)

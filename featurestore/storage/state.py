@@ -1,4 +1,4 @@
-"""The state of a store: the one record that says which tables it has, swapped atomically on disk."""
+"""The state of a store: the single record of its current tables, replaced atomically; it does not read tables."""
 
 import hashlib
 import json
@@ -15,38 +15,38 @@ from featurestore.storage.records import CHECKSUM, damaged, from_record, read_re
 
 STATE_FILE = "state.json"
 FORMAT = 3
-# Those of early versions, whose tables had logs of their own.
+# Formats of early versions, whose tables were Delta Lake logs.
 LOGGED_FORMATS = (1, 2)
-# Counts of a record: what 63 bits hold, as the libraries behind take it.
+# Maximum count in a record: 63 bits, as the libraries accept.
 MAX_COUNT = 2**63 - 1
-# More than any collection has, and a number that SQL can hold.
+# More than any collection has, and within the range of SQL integers.
 MAX_GENRES = 1_000_000
-# Told anew by each commit, so that they stay out of what names the content.
+# Random or changing with each commit, so they are excluded from the hash of the content.
 RANDOM = ("store", "commit")
 
 
 @dataclass(frozen=True)
 class State:
-    """What a reader sees: all of a commit or none of it.
+    """The content that a reader sees: all of a commit or none of it.
 
     Parameters
     ----------
     store
-        32 random hex digits, given once when the store is made; empty before.
+        32 random hex digits, chosen when the store is created; empty before.
     number
-        Count of commits so far; 0 is the empty store.
+        Number of commits so far; 0 for the empty store.
     commit
-        32 random hex digits, others for each commit.
+        32 random hex digits, new for each commit.
     collection
-        Name of the recipe by which images and metadata became rows.
+        Name of the collection type, which defines how images and metadata become rows.
     settings
         ``top_genres``: how many genres the view ``labeled`` keeps.
     revisions
-        For each backbone the revision that its views show.
+        For each backbone, the revision that its views show.
     views
-        The SELECT of each view that a user made.
+        The SELECT of each of the users' views.
     tables
-        For each table the SHA-256 of its manifest. Each revision of a backbone is one, under the name of its folder.
+        For each table the SHA-256 of its manifest. Each revision of a backbone is a table named by its folder.
     """
 
     store: str = ""
@@ -60,14 +60,14 @@ class State:
 
     @property
     def id(self) -> str:
-        """``NUMBER-HASH``: names this state in lineage; equal content has an equal id in every store."""
+        """``NUMBER-HASH``, the identifier of this state in lineage; equal content has an equal id in every store."""
         # Not `asdict`: it copies every name of every table, and each look at the record asks for the id.
         content = {name: value for name, value in vars(self).items() if name not in RANDOM}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return f"{self.number}-{digest[:12]}"
 
     def fields(self) -> dict[str, Any]:
-        """What its record says; views keep their order, since one may stand on earlier ones."""
+        """The fields of the record; views keep their order, since one may depend on earlier ones."""
         return {"format": FORMAT, "id": self.id, **asdict(self)}
 
     def to_record(self) -> bytes:
@@ -80,21 +80,21 @@ class State:
 
 
 def parse_state(content: bytes, where: str) -> State:
-    """Read a state from its record; raises as `state_of`, and IntegrityError when it is no record."""
+    """Parse a state from its record; raises as `state_of`, and IntegrityError if the record is damaged."""
     if _is_logged(content):
         raise _logged(where)
     return state_of(from_record(content, where), where)
 
 
 def state_of(fields: Mapping[str, Any], where: str) -> State:
-    """The state that the ``fields`` of a record tell of.
+    """The state with the ``fields`` of a record.
 
     Raises
     ------
     IntegrityError
         When it is not a state record.
     StoreError
-        When a newer version of this package wrote it, or one that kept its tables in another way.
+        When a newer version of this package wrote it, or an early one with another format.
     """
     fields = dict(fields)
     version, written = fields.pop("format", None), fields.pop("id", None)
@@ -112,7 +112,7 @@ def state_of(fields: Mapping[str, Any], where: str) -> State:
 
 
 def _is_logged(content: bytes) -> bool:
-    """Whether it is the state of an early version, which had no checksum."""
+    """Whether this is the state of an early version, which had no checksum."""
     try:
         fields = json.loads(content)
         return CHECKSUM not in fields and fields["format"] in LOGGED_FORMATS
@@ -122,18 +122,18 @@ def _is_logged(content: bytes) -> bool:
 
 def _logged(where: str) -> StoreError:
     return StoreError(
-        f"{where} was written by a version from before the first release, which this one does not read: make the store "
+        f"{where} was written before the first release, in a format that is no longer supported: create the store "
         "again with `featurestore ingest` and `embed` in another folder"
     )
 
 
 def _checked(state: State, where: str) -> State:
-    """Refuse fields of other types, numbers out of range and names of other places: they would fail anywhere later."""
+    """Refuse fields with wrong types, numbers out of range and invalid names, which would fail later elsewhere."""
     if not is_count(state.number):
         raise ValueError("it has no number")
     if state.number and not (is_nonce(state.store) and is_nonce(state.commit)):
         raise ValueError("it does not name its store and commit")
-    if state.number and "images" not in state.tables:  # the first commit makes it; without it `gc` would keep nothing
+    if state.number and "images" not in state.tables:  # the first commit creates it; without it `gc` would delete all
         raise ValueError("it has no table images")
     check_recorded("collection", state.collection, where)
     for table, manifest in state.tables.items():
@@ -152,7 +152,7 @@ def _checked(state: State, where: str) -> State:
     for view, query in state.views.items():
         if type(query) is not str:
             raise ValueError(f"the view {view} has no query")
-        f"{view}{query}".encode()  # raises ValueError for what is no text; a bad name or query fails alone
+        f"{view}{query}".encode()  # ValueError for invalid text; an invalid name or query only fails on use
     return state
 
 
@@ -162,12 +162,12 @@ def is_nonce(value: object) -> bool:
 
 
 def is_count(value: object) -> TypeGuard[int]:
-    """Whether a field of a record is a whole number that can count something."""
+    """Whether a field of a record is a valid count: an integer from 0 to 2^63 - 1."""
     return type(value) is int and 0 <= value <= MAX_COUNT
 
 
 def read_state(place: Path | Objects) -> State:
-    """The current state of the store in the folder ``place``, or of those files.
+    """Read the current state of a store; ``place`` is its folder, or its files.
 
     Raises
     ------
@@ -182,5 +182,5 @@ def read_state(place: Path | Objects) -> State:
     except FileNotFoundError:
         remedy = "make one with `featurestore ingest`, or name another with --store"
         if not isinstance(objects, Folder):
-            remedy = "copy the folder of a store there, whole, or name another with --store"
+            remedy = "copy a complete store there, or name another with --store"
         raise StoreNotFound(f"there is no store in {objects.address!r}: {remedy}") from None

@@ -178,7 +178,7 @@ def test_ctrl_c_twice_leaves_one_sentence_and_no_process(bench: FeatureStore) ->
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert err.rstrip().splitlines()[-1].startswith("benchmarks: stopped; what was finished is kept")
+    assert err.rstrip().splitlines()[-1].startswith("benchmarks: stopped; finished work is kept")
     deadline = time.monotonic() + 5
     while carrying(mark) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -339,7 +339,7 @@ def test_ctrl_c_is_one_line(bench: FeatureStore) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert err.rstrip().splitlines()[-1].startswith("benchmarks: stopped; what was finished is kept")
+    assert err.rstrip().splitlines()[-1].startswith("benchmarks: stopped; finished work is kept")
     bench.refresh()
     assert bench.sql("SELECT count(*) AS n FROM bench_cells")["n"][0].as_py() > 0
 

@@ -107,9 +107,9 @@ def test_a_backbone_that_a_view_stands_on_stays(two: FeatureStore) -> None:
     views.create(two.path, "norms", "SELECT ImgId, embedding[1] AS first FROM embeddings_counting")
     views.create(two.path, "plain", "SELECT ImgId FROM images_usable")
     before = (two.path / "state.json").read_bytes()
-    with pytest.raises(InputError, match="can't be removed, the view 'norms' stands on it"):
+    with pytest.raises(InputError, match="can't be removed, the view 'norms' depends on it"):
         backbones.remove(two.path, "counting")
-    with pytest.raises(InputError, match="can't be renamed, the view 'norms' stands on it"):
+    with pytest.raises(InputError, match="can't be renamed, the view 'norms' depends on it"):
         backbones.rename(two.path, "counting", "x")
     assert (two.path / "state.json").read_bytes() == before
     assert backbones.remove(two.path, "other") == 24

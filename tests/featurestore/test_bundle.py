@@ -53,7 +53,7 @@ def test_the_command_prints_the_lock(store: FeatureStore, features: Features, tm
     lock = capfd.readouterr().out.split("lock ")[1].strip()
     same(open_bundle(tmp_path / "bundle", lock=lock), features)
     for wrong in ("sha256:0", ""):
-        with pytest.raises(IntegrityError, match=f"manifest.json has the lock sha256:.*pinned is {wrong}: get"):
+        with pytest.raises(IntegrityError, match=f"manifest.json has the lock sha256:.*expected {wrong}: get"):
             open_bundle(tmp_path / "bundle", lock=wrong)
 
 
@@ -119,7 +119,7 @@ def test_files_that_agree_with_one_another_still_meet_the_pinned_lock(
 def test_force_never_removes_what_is_no_bundle(store: FeatureStore, features: Features, tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
-    with pytest.raises(InputError, match="is no bundle and stays as it is"):
+    with pytest.raises(InputError, match="is not a bundle and is not replaced"):
         write_bundle(store, features, tmp_path / "thesis", view="labeled", force=True)
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
 

@@ -88,7 +88,7 @@ def test_a_second_writer_is_told_who_holds_the_store(
             store.embed(CountingBackbone())
         monkeypatch.setattr("sys.argv", ["featurestore", "gc", "--store", str(store.path)])
         assert run_command(cli, "featurestore") == 1
-        assert "try again when it has ended, or use --wait" in capfd.readouterr().err
+        assert "try again when it has finished, or use --wait" in capfd.readouterr().err
         assert store.sql("SELECT count(*) AS n FROM labeled")["n"][0].as_py() == 20, "readers go on"
     assert store.embed(CountingBackbone()).computed == 24
 

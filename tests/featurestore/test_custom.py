@@ -44,11 +44,11 @@ def test_one_bad_vector_does_not_stop_the_others(store: FeatureStore) -> None:
 @pytest.mark.parametrize(
     ("result", "sentence"),
     [
-        (np.zeros((2, 4)), r"gave \(2, 4\) float64, expected \(2, 3\) float32"),
-        (np.zeros((2, 3), int), r"gave \(2, 3\) int64"),
-        (np.zeros(3), r"gave \(3,\)"),
-        ([[1.0, 2.0, 3.0], [1.0]], "gave no array"),
-        (None, r"gave \(\) object"),
+        (np.zeros((2, 4)), r"returned \(2, 4\) float64, expected \(2, 3\) float32"),
+        (np.zeros((2, 3), int), r"returned \(2, 3\) int64"),
+        (np.zeros(3), r"returned \(3,\)"),
+        ([[1.0, 2.0, 3.0], [1.0]], "did not return an array"),
+        (None, r"returned \(\) object"),
     ],
 )
 def test_wrong_results_are_named(result: Any, sentence: str) -> None:

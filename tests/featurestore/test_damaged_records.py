@@ -236,7 +236,7 @@ def test_a_snapshot_takes_the_place_of_a_damaged_state(two: FeatureStore, how: s
     content = state.read_bytes()
     damage(state, how)
     damage(two.path / "snapshots" / "newest.json", "one bit")
-    words = r"the newest whole snapshot, 'newer' of .*, with `featurestore repair --from-snapshot newer`: what"
+    words = r"the newest undamaged snapshot, 'newer' of .*, with `featurestore repair --from-snapshot newer`: later"
     with pytest.raises(IntegrityError, match=words):
         repair(two.path)
     with pytest.raises(IntegrityError, match=r"newest\.json is damaged"):
@@ -247,7 +247,7 @@ def test_a_snapshot_takes_the_place_of_a_damaged_state(two: FeatureStore, how: s
     assert list(repair(two.path, from_snapshot="newer").left) == ["snapshots/newest.json"]
     assert everything(two.refresh()) == whole
     assert (two.path / "state.json.damaged").exists() == (how == "one bit")
-    with pytest.raises(InputError, match="is whole: leave out --from-snapshot"):
+    with pytest.raises(InputError, match="is undamaged: leave out --from-snapshot"):
         repair(two.path, from_snapshot="newer")
     two.append({"notes": pa.table({"x": [3]})})
     assert two.sql("FROM notes ORDER BY x")["x"].to_pylist() == [1, 3]

@@ -74,7 +74,7 @@ def test_what_is_there_is_replaced_only_when_asked_for(two: FeatureStore, tmp_pa
     write_delta([two.features("other")], target, force=True)
     assert [path.name for path in target.iterdir()] == ["other"]
     (target / "mine.txt").write_text("kept")
-    with pytest.raises(InputError, match="holds other things than Delta tables"):
+    with pytest.raises(InputError, match="holds other files than Delta tables"):
         write_delta(features, target, force=True)
     assert (target / "mine.txt").read_text() == "kept"
 

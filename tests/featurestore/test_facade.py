@@ -177,7 +177,7 @@ def test_upkeep_by_its_verbs(store: FeatureStore) -> None:
     assert would.removed
     assert store.gc(older_than="0").removed == would.removed
     for age in ("", "1", "1w", "-1d", "d", "1.5h", 3):
-        with pytest.raises(InputError, match="as the age of what may be removed, expected a time such as 12h"):
+        with pytest.raises(InputError, match="as the minimum age of files to remove, expected a time such as 12h"):
             store.gc(older_than=age)  # type: ignore[arg-type]
     assert store.verify().damaged == {}
     assert (store.repair().left, store.info()["tables"]["notes"]) == ({}, 2)
@@ -216,7 +216,7 @@ def test_similar_loads_what_it_is_told(kept_store: FeatureStore, collection: Col
     with pytest.raises(BackboneError, match="got a loaded backbone with"):
         kept_store.similar(image, backbone="counting", model=CountingBackbone(), tensor=1)
     for options in ({"model": "descriptors"}, {"weights": "folder"}, {"tensor": 0}):
-        with pytest.raises(InputError, match="leave them out, or name one"):
+        with pytest.raises(InputError, match="are for a query by image file: leave them out"):
             kept_store.similar(101, backbone="counting", **options)
     found = kept_store.similar(101, backbone="counting", k=1, include_self=True)
     assert found.ids.tolist() == [[101]]

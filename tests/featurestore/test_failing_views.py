@@ -18,7 +18,7 @@ from featurestore.commands.cli import cli
 from featurestore.errors import FeatureStoreError, InputError, QueryError
 
 FINE = "SELECT ImgId, Genre1 FROM collection"
-# Each fits no more, or never did; a view `on_it` stands on it.
+# Each fits no more, or never did; a view `on_it` depends on it.
 BROKEN = {
     "another length": "SELECT ImgId, array_distance(embedding, embedding::FLOAT[16]) AS d FROM embeddings_theirs",
     "no such column": "SELECT ImgId, Nothing FROM collection",
@@ -108,7 +108,7 @@ def test_a_view_that_does_not_fit_fails_alone(theirs: FeatureStore, tmp_path: Pa
             assert f"`featurestore view remove {name}`" in text
     assert list(theirs.failing_views) == ["broken", "on_it"]
     assert all(text.isprintable() for text in theirs.failing_views.values())
-    assert "stands on the view 'broken'" in theirs.failing_views["on_it"] or query == BROKEN["on a later one"]
+    assert "depends on the view 'broken'" in theirs.failing_views["on_it"] or query == BROKEN["on a later one"]
 
 
 def test_the_commands_mark_it(theirs: FeatureStore) -> None:
@@ -146,7 +146,7 @@ def test_a_failing_view_is_removed_or_made_anew(theirs: FeatureStore) -> None:
     assert views.create(theirs.path, "broken", FINE, replace=True) == 12
     assert theirs.refresh().failing_views == {}
     assert len(theirs.sql("FROM on_it")) == 12
-    with pytest.raises(InputError, match="another stands on it"):
+    with pytest.raises(InputError, match="another depends on it"):
         views.remove(theirs.path, "broken")
     edit(theirs, record)
     views.remove(theirs.path, "broken")
@@ -154,7 +154,7 @@ def test_a_failing_view_is_removed_or_made_anew(theirs: FeatureStore) -> None:
     assert "reads 'broken'" in sentence_of(lambda: theirs.sql("FROM on_it"))
     views.create(theirs.path, "later", "SELECT ImgId, Genre1 FROM fine")
     for query in ("FROM later", "FROM fine", "SELECT ImgId FROM collection"):
-        with pytest.raises(InputError, match="others stand on it or it on itself"):
+        with pytest.raises(InputError, match="others or itself depend on it"):
             views.create(theirs.path, "fine", query, replace=True)
 
 
@@ -162,7 +162,7 @@ def test_a_chain_of_views_fails_for_one_reason(theirs: FeatureStore) -> None:
     chain = {f"v{number}": f"FROM v{number - 1}" for number in range(1, 30)}
     edit(theirs, {"v0": "SELECT ImgId, Nothing FROM collection", **chain})
     text = sentence_of(lambda: theirs.sql("FROM v29"))
-    assert "'v29' can't be used (it stands on the view 'v0'" in text
+    assert "'v29' can't be used (it depends on the view 'v0'" in text
     assert 'Candidate bindings: "' in text
 
 

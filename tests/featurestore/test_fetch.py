@@ -61,7 +61,7 @@ def test_everything_comes(hub: FakeKaggle, tmp_path: Path) -> None:
     assert tuple(report.got) == PARTS
     assert not report.missing
     assert report.got["collection"].facts == {"metadata rows": 10, "posters": 3}
-    assert report.differences == ["the metadata has 10 rows, expected 40,108", "3 posters came, expected 997"]
+    assert report.differences == ["the metadata has 10 rows, expected 40,108", "there are 3 posters, expected 997"]
     assert report.next_commands[0] == (
         f"featurestore ingest --metadata '{directory}/collection/MovieGenre.csv' "
         f"--images '{directory}/collection/Posters/Posters'"
@@ -89,7 +89,7 @@ def test_the_command_exits_with_1_when_something_is_missing(hub: FakeKaggle, tmp
     hub.refuse = {"resnet-v2": ConnectionError()}
     result = CliRunner().invoke(cli, ["fetch", str(tmp_path / "some")])
     assert result.exit_code == 1
-    assert "resnet_v2_50: the weights 'google/resnet-v2/tensorFlow2/50-feature-vector/2' can't be had" in result.output
+    assert "the weights 'google/resnet-v2/tensorFlow2/50-feature-vector/2' can't be downloaded" in result.output
 
 
 def test_what_came_damaged_is_named(hub: FakeKaggle, tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_what_came_damaged_is_named(hub: FakeKaggle, tmp_path: Path) -> None:
     (hub.root / "resnet-v2" / "variables" / "variables.data-00000-of-00001").unlink()
     (hub.root / "collection" / "MovieGenre.csv").write_text("a,b\n1,2\n")
     report = fetch(tmp_path, report=lambda line: None)
-    assert "came without variables/variables.index" in report.missing["inception_v3"]
-    assert "came without variables/variables.data-*" in report.missing["resnet_v2_50"]
+    assert "lack variables/variables.index" in report.missing["inception_v3"]
+    assert "lack variables/variables.data-*" in report.missing["resnet_v2_50"]
     assert "the column 'imdbId' is missing" in report.missing["collection"]
     (hub.root / "collection" / "MovieGenre.csv").unlink()
-    assert "without a MovieGenre.csv" in fetch(tmp_path, what=["collection"]).missing["collection"]
+    assert "has no MovieGenre.csv" in fetch(tmp_path, what=["collection"]).missing["collection"]
 
 
 def test_the_metadata_is_kept_without_posters(hub: FakeKaggle, tmp_path: Path) -> None:
@@ -111,25 +111,25 @@ def test_the_metadata_is_kept_without_posters(hub: FakeKaggle, tmp_path: Path) -
     (hub.root / "collection" / "MovieGenre.csv").unlink()
     (hub.root / "collection" / "MovieGenre.csv.gz").write_bytes(packed)
     report = fetch(tmp_path, what=["collection"])
-    assert "without posters" in report.missing["posters"]
+    assert "has no posters" in report.missing["posters"]
     metadata = tmp_path / "collection" / "MovieGenre.csv.gz"
     assert metadata.read_bytes() == packed
     assert report.next_commands == [f"featurestore ingest --metadata {metadata} --images FOLDER_OF_POSTERS"]
 
 
 def test_wrong_arguments(hub: FakeKaggle, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing called 'vgg' to fetch: expected some of collection"):
+    with pytest.raises(InputError, match="got 'vgg' as what to fetch, expected some of collection"):
         fetch(tmp_path, what=["vgg"])
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="can't be used"):
         fetch(tmp_path / "file")
     (tmp_path / "fetched.json").write_text("{")
-    with pytest.raises(InputError, match="is no JSON"):
+    with pytest.raises(InputError, match="is not JSON"):
         fetch(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(403, "refuses it with HTTP 403, log in"), (500, "answers with HTTP 500")]
+    ("status", "words"), [(403, "denies access with HTTP 403, log in"), (500, "answers with HTTP 500")]
 )
 def test_http_errors_are_told_apart(hub: FakeKaggle, status: int, words: str) -> None:
     import requests

@@ -89,7 +89,7 @@ def _broken_images(folder: Path) -> dict[str, str]:
         "9003.jpg": (b"", "the file is empty"),
         "poster.jpg": (good, "not a number"),
         "99999999999.jpg": (good, "not a number from 0 to 2147483647"),
-        "101.png": (good, "already that of 101.jpg"),
+        "101.png": (good, "already used by 101.jpg"),
     }
     for name, (content, _) in files.items():
         (folder / name).write_bytes(content)
@@ -173,7 +173,7 @@ def test_a_folder_that_is_named_twice_is_one(collection: Collection, store: Feat
 
 
 def test_a_folder_of_other_things_is_not_made_a_store(collection: Collection, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no store but other things"):
+    with pytest.raises(InputError, match="is not a store and holds other files"):
         FeatureStore(tmp_path).ingest(metadata=collection.metadata, images=collection.images)
 
 

@@ -80,5 +80,5 @@ def test_files_that_are_none_of_a_bundle_are_one_sentence(bundle: Path, name: st
     else:
         path.write_bytes(b"PAR1 no Parquet PAR1")
     relocked(bundle, {})
-    with pytest.raises(IntegrityError, match="is no manifest of these files"):
+    with pytest.raises(IntegrityError, match="does not match its files"):
         open_bundle(bundle)

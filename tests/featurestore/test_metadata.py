@@ -67,7 +67,7 @@ def test_extra_and_reordered_columns_are_no_matter(tmp_path: Path) -> None:
         ((",".join(HEADER) + "\n3000000000,l,t,5,Drama,p\n").encode(), "expected a whole number from 0 to 2147483647"),
         ((",".join(HEADER) + "\n" + "9" * 400 + ",l,t,5,Drama,p\n").encode(), "expected a whole number"),
         ((",".join(HEADER) + "\n1,l,t,good,Drama,p\n").encode(), "row 1 has 'good' as IMDB Score"),
-        ((",".join(HEADER) + "\n1,l,t,5\n").encode(), "no regular CSV"),
+        ((",".join(HEADER) + "\n1,l,t,5\n").encode(), "not a valid CSV"),
     ],
 )
 def test_bad_files_are_named_in_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:

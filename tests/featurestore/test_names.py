@@ -88,7 +88,7 @@ def test_names_are_short_identifiers(store: FeatureStore, tmp_path: Path, name: 
 
 @pytest.mark.parametrize("name", ["cache", "staging", "snapshots", "movies"])
 def test_the_folders_of_the_store_are_no_tables(store: FeatureStore, name: str) -> None:
-    with pytest.raises(InputError, match="can't be a table of your own"):
+    with pytest.raises(InputError, match="is the name of one of the store's own tables"):
         table(name)(store)
 
 
@@ -102,6 +102,6 @@ def test_tables_have_columns_of_different_names(store: FeatureStore, columns: li
 @pytest.mark.parametrize("name", ["cache", "snapshots", "staging", "embeddings", "movies"])
 def test_a_table_cannot_lie_where_the_store_has_its_own(store: FeatureStore, name: str) -> None:
     before = store.state.id
-    with pytest.raises(InputError, match=f"'{name}' can't be a table of your own"):
+    with pytest.raises(InputError, match=f"'{name}' is the name of one of the store's own tables"):
         table(name)(store)
     assert store.refresh().state.id == before

@@ -14,7 +14,7 @@ from featurestore.errors import BackboneError
     [
         ("incepton_v3", {}, "did you mean inception_v3"),
         ("zzz", {}, "known are descriptors, inception_v3"),
-        ("tflite", {}, "expected a path behind the colon"),
+        ("tflite", {}, "expected a path after the colon"),
         ("descriptors:x", {}, "takes no path"),
         ("descriptors", {"weights": Path("x")}, "takes no --weights"),
         ("descriptors", {"tensor": 3}, "takes no --tensor"),
@@ -31,7 +31,7 @@ def test_wrong_references(reference: str, options: dict[str, object], sentence: 
 @pytest.mark.parametrize("name", ["tflite", "savedmodel", "tflite:/x", "savedmodel:../x", "/x", "INCEPTION_V3", ""])
 def test_data_names_installed_backbones_only(name: str) -> None:
     assert by_name("inception_v3") == "inception_v3"
-    with pytest.raises(BackboneError, match=r"there is no backbone|is nothing without a path"):
+    with pytest.raises(BackboneError, match=r"there is no backbone|needs a path"):
         by_name(name)
 
 

@@ -127,14 +127,14 @@ def test_it_is_read_only_and_says_so(
 
 
 def test_addresses_without_a_store(server: str, uploaded: str) -> None:
-    with pytest.raises(StoreNotFound, match=r"there is no store in 's3://stores/no-.*copy the folder of a store there"):
+    with pytest.raises(StoreNotFound, match=r"there is no store in 's3://stores/no-.*copy a complete store there"):
         open_store(uploaded.replace("s3://stores/", "s3://stores/no-"))
     with pytest.raises(StoreNotFound, match="there is no store in"):
         open_store(uploaded.replace("s3://stores/", "s3://nowhere/"))
     for address in ("nonsense://bucket/x", "file://elsewhere/x", "s3://", "s3://b/x?regoin=x", "s3://b/x?scheme=ftp"):
-        with pytest.raises(StoreError, match=r"check address and rights|check the address"):
+        with pytest.raises(StoreError, match=r"check address and permissions|check the address"):
             open_store(address)
-    with pytest.raises(StoreError, match=r"can't be read .*check address and rights"):
+    with pytest.raises(StoreError, match=r"can't be read .*check address and permissions"):
         open_store("s3://b/x?scheme=http&endpoint_override=127.0.0.1:9")
 
 
@@ -182,7 +182,7 @@ def test_a_read_that_breaks_off_leaves_no_file(uploaded: str, tmp_path: Path, mo
 
     broken = SimpleNamespace(stream=lambda **_: stream())
     monkeypatch.setattr(there.objects.source._obstore, "get", lambda *_: broken)
-    with pytest.raises(StoreError, match=r"can't be read \(the line broke\): check address and rights"):
+    with pytest.raises(StoreError, match=r"can't be read \(the line broke\): check address and permissions"):
         there.layout.path(part)
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.name.endswith((".tmp", ".parquet"))]
     monkeypatch.setattr(there.objects.source._obstore, "get", get)

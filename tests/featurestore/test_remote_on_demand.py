@@ -37,7 +37,7 @@ def test_opening_reads_the_state_and_a_question_what_it_needs(there: Path, asked
     parts = layout.embedding_parts("second")
     assert kinds(asked) == ["manifests"]
     asked.clear()
-    layout.bring(parts)
+    layout.fetch(parts)
     assert kinds(asked) == [parts[0].path.rpartition("/")[0]]
 
 
@@ -79,16 +79,16 @@ def ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
 def test_a_pull_looks_into_the_parts_that_can_hold_its_ids(ranges: FeatureStore, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     whole = ranges.features("counting", view="images_usable")
     brought: list[Part] = []
-    bring = Layout.bring
+    fetch = Layout.fetch
 
     def noted(self: Layout, parts: list[Part], **options: object) -> None:
         brought.extend(part for part in parts if part.path.startswith("embeddings/"))
-        bring(self, parts)
+        fetch(self, parts)
 
     for path in (str(ranges.path), f"file://{ranges.path}"):
         store = open_store(path)
         store.query("FROM images")
-        monkeypatch.setattr(Layout, "bring", noted)
+        monkeypatch.setattr(Layout, "fetch", noted)
         for ids, parts in (([124, 119], [117]), ([120], []), ([108, 101], [101]), ([101, 112, 124], [109])):
             brought.clear()
             some = store.features("counting", view="images_usable", ids=ids)
@@ -129,7 +129,7 @@ def test_a_state_that_changes_meanwhile(ranges: FeatureStore, monkeypatch: pytes
     assert reader.sql("FROM movies").equals(old)
     assert reader.state == before
     for query in (late.sql, late.query):
-        with pytest.raises(StoreError, match=r"was tidied by another process.*refresh"):
+        with pytest.raises(StoreError, match=r"`gc` removed files that this reader .*refresh"):
             query("FROM movies")
     assert len(late.refresh().sql("FROM movies")) == 1
 

@@ -105,7 +105,7 @@ def test_a_sample_that_holds_something_of_the_users_is_not_replaced(sample: Path
     own.parent.mkdir(exist_ok=True)
     own.write_text("years of work")
     try:
-        with pytest.raises(InputError, match="holds other things"):
+        with pytest.raises(InputError, match="holds other files"):
             write_sample(sample)
         assert own.read_text() == "years of work"
     finally:
@@ -119,7 +119,7 @@ def test_bad_targets_get_one_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InputError, match="can't be written to"):
         write_sample(tmp_path / "file" / "sample")
     (tmp_path / "README.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(InputError, match="holds other things"):
+    with pytest.raises(InputError, match="holds other files"):
         write_sample(tmp_path)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -142,7 +142,7 @@ def test_the_metadata_has_the_quirks_of_the_real_file(sample: Path) -> None:
 
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="holds other things"):
+    with pytest.raises(InputError, match="holds other files"):
         write_sample(tmp_path)
     with pytest.raises(InputError, match="is a file"):
         write_sample(tmp_path / "thesis.txt")

@@ -87,7 +87,7 @@ def test_a_store_chooses_no_weights(store: FeatureStore, collection: Collection)
     with pytest.raises(InputError, match="'descriptors' has other weights"):
         store.similar(collection.images / "107.jpg", backbone="descriptors")
     store.embed(CountingBackbone(name="tflite"))
-    with pytest.raises(InputError, match="is nothing without a path"):
+    with pytest.raises(InputError, match="needs a path"):
         store.similar(collection.images / "107.jpg", backbone="tflite")
 
 
@@ -127,7 +127,7 @@ def test_search_sees_what_was_added(embedded: FeatureStore, collection: Collecti
         (101, {"k": 0}, InputError, "expected 1 or more"),
         (np.zeros(3), {}, InputError, "expected vectors of length 16"),
         (np.full(16, np.nan), {}, InputError, "NaN"),
-        ("101.jpg", {"model": CountingBackbone(weights="others")}, InputError, "between them mean nothing"),
+        ("101.jpg", {"model": CountingBackbone(weights="others")}, InputError, "between them are meaningless"),
         (Path(__file__), {"model": CountingBackbone()}, InputError, "test_search.py' can't be used"),
         ("101.jpg", {"model": _Broken()}, BackboneError, "ZeroDivisionError"),
         ("none.jpg", {}, InputError, "needs the backbone"),

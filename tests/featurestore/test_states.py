@@ -209,7 +209,7 @@ def test_views_of_the_user(store: FeatureStore, tmp_path: Path) -> None:
     assert features.ids.tolist() == list(range(101, 110))
     assert features.table["decade"].to_pylist() == ["old"] * 9
     store.create_snapshot("with_views")
-    with pytest.raises(InputError, match="another stands on it"):
+    with pytest.raises(InputError, match="another depends on it"):
         views.remove(store.path, "decades")
     views.remove(store.path, "old_ones")
     views.remove(store.path, "decades")

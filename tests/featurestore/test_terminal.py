@@ -175,7 +175,7 @@ def test_what_is_no_text_is_not_shown(hostile: FeatureStore, form: str, monkeypa
     monkeypatch.setattr("sys.argv", ["featurestore", "sql", "--store", str(hostile.path), "SELECT 1", "--format", form])
     with pseudo_terminal() as screen:
         assert run_command(cli, "featurestore") == 2
-    assert f"{form} is no text: name a file with --output, or pipe it" in screen.decode()
+    assert f"{form} is a binary format: name a file with --output, or pipe it" in screen.decode()
 
 
 def test_a_traceback_too() -> None:

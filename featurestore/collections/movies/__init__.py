@@ -1,1 +1,1 @@
-"""The study's collection: its metadata file, the drawn sample, fetching the real one."""
+"""The study's movie posters: reading the metadata file, generating a synthetic sample, downloading the real data."""

@@ -1,4 +1,4 @@
-"""Gets the study's real collection and weights from Kaggle, checks what came and keeps a record of it."""
+"""Downloads the study's collection and weights from Kaggle, checks them and records what was downloaded."""
 
 import json
 import shlex
@@ -17,25 +17,25 @@ from featurestore.files import file_hash, make_folder, write_atomic
 COLLECTION = "neha1703/movie-genre-from-its-poster"
 PARTS = ("collection", "inception_v3", "resnet_v2_50")
 LINEAGE = "fetched.json"
-# What the study had; another number means that the published data set is another one now.
+# The numbers in the study; others mean that the published data set has changed.
 METADATA_ROWS = 40_108
 POSTERS = 997
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """One part that came.
+    """One part that was downloaded.
 
     Parameters
     ----------
     handle
-        Its name on Kaggle.
+        The part's name on Kaggle.
     folder
-        Where it lies: the collection below the directory that was named, weights in kagglehub's cache.
+        Its folder: the collection's is in the directory that was given, that of weights in kagglehub's cache.
     files
-        SHA-256 of each file by its path below ``folder``.
+        SHA-256 of each file by its path relative to ``folder``.
     facts
-        What was counted: rows, posters.
+        Counts by name: rows, posters.
     """
 
     handle: str
@@ -46,18 +46,18 @@ class Fetched:
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What a call of `fetch` did.
+    """The result of `fetch`.
 
     Parameters
     ----------
     got
-        The parts that came and are usable.
+        The parts that were downloaded and are usable.
     missing
-        For each part that did not, why, in one sentence; ``posters`` when only the metadata came.
+        For each part that failed, the reason in one sentence; ``posters`` when only the metadata was downloaded.
     differences
-        Where what came is not what the study had; it can be used nevertheless.
+        Differences from the data of the study; the data is usable nevertheless.
     next_commands
-        What to type now.
+        The commands to run next.
     """
 
     got: dict[str, Fetched]
@@ -67,27 +67,27 @@ class FetchReport:
 
 
 def fetch(directory: Path, *, what: Sequence[str] = PARTS, report: Callable[[str], None] = print) -> FetchReport:
-    """Get the parts ``what`` from Kaggle and check them; needs a network, or kagglehub's cache.
+    """Download the parts ``what`` from Kaggle and check them; needs a network, or kagglehub's cache.
 
-    The collection is put into ``directory/collection``. Weights stay in kagglehub's cache, where the backbones look
-    for them. ``directory/fetched.json`` names every file with its hash; parts of earlier calls stay in it.
+    The collection is copied to ``directory/collection``. Weights stay in kagglehub's cache, where the backbones find
+    them. ``directory/fetched.json`` lists every file with its hash, including those of earlier calls.
 
     Parameters
     ----------
     what
         Some of `PARTS`.
     report
-        Called with a sentence for each thing that is done or found.
+        Called with a sentence for each step and result.
 
     Raises
     ------
     InputError
-        When a part is unknown or ``directory`` can't be written. A part that can't be had raises nothing: it is
-        in the report's ``missing``.
+        When a part is unknown or ``directory`` can't be written. A failed download raises nothing: it is listed in
+        the report's ``missing``.
     """
     unknown = [part for part in what if part not in PARTS]
     if unknown:
-        raise InputError(f"there is nothing called {unknown[0]!r} to fetch: expected some of {', '.join(PARTS)}")
+        raise InputError(f"got {unknown[0]!r} as what to fetch, expected some of {', '.join(PARTS)}")
     earlier = _read_lineage(directory)
     result = FetchReport({}, {}, [], [])
     for part in dict.fromkeys(what):
@@ -101,7 +101,7 @@ def fetch(directory: Path, *, what: Sequence[str] = PARTS, report: Callable[[str
         result.got[part] = came
         counted = "".join(f", {count:,} {fact}" for fact, count in came.facts.items())
         report(f"{part}: {len(came.files):,} files{counted} in {came.folder}")
-        # Written part by part: an interrupt in the second keeps the record of the first.
+        # Written after each part, so that an interrupt keeps the record of earlier ones.
         earlier[part] = asdict(came)
         _write_lineage(directory, earlier)
     if "posters" in result.missing:
@@ -118,7 +118,7 @@ def _handle(part: str) -> str:
 
 
 def _read_lineage(directory: Path) -> dict[str, object]:
-    """The record of earlier calls; makes the directory."""
+    """The record of earlier calls; creates the directory."""
     path = directory / LINEAGE
     try:
         make_folder(directory)
@@ -126,9 +126,9 @@ def _read_lineage(directory: Path) -> dict[str, object]:
     except OSError as error:
         raise InputError(f"{str(directory)!r} can't be used ({error.strerror}): name another directory") from error
     except ValueError as error:
-        raise InputError(f"{str(path)!r} is no JSON ({error}): remove it, the next fetch writes it anew") from error
+        raise InputError(f"{str(path)!r} is not JSON ({error}): remove it, the next fetch writes it again") from error
     if not isinstance(found, dict):
-        raise InputError(f"{str(path)!r} is no JSON object: remove it, the next fetch writes it anew")
+        raise InputError(f"{str(path)!r} is not a JSON object: remove it, the next fetch writes it again")
     return found
 
 
@@ -137,7 +137,7 @@ def _write_lineage(directory: Path, parts: dict[str, object]) -> None:
         write_atomic(directory / LINEAGE, (json.dumps(parts, indent=1, sort_keys=True) + "\n").encode())
     except OSError as error:
         raise InputError(
-            f"{str(directory)!r} can't be written ({error.strerror}): make room or name another"
+            f"{str(directory)!r} can't be written ({error.strerror}): free space or name another"
         ) from error
 
 
@@ -145,23 +145,23 @@ def _collection(directory: Path, result: FetchReport) -> Fetched:
     source = kaggle.dataset(COLLECTION)
     metadata = next(iter(sorted(source.rglob("MovieGenre.csv*"))), None)
     if metadata is None:
-        raise MetadataError(f"the data set {COLLECTION!r} came without a MovieGenre.csv: download it by hand")
+        raise MetadataError(f"the data set {COLLECTION!r} has no MovieGenre.csv: download it by hand")
     rows = read_metadata(metadata).rows_read
     posters, count = _poster_folder(source)
-    # A copy, because a cache may be emptied by anyone and a store refers to the folder of its images.
+    # A copy, since a store refers to its image folder, and the user may empty the cache.
     target = directory / "collection"
     try:
         shutil.copytree(source, target, dirs_exist_ok=True)
-    except OSError as error:  # shutil.Error, which lists what failed, is one too
-        raise InputError(f"the collection can't be copied to {str(target)!r} ({error}): make room there") from error
+    except OSError as error:  # includes shutil.Error
+        raise InputError(f"the collection can't be copied to {str(target)!r} ({error}): free space there") from error
     if rows != METADATA_ROWS:
         result.differences.append(f"the metadata has {rows:,} rows, expected {METADATA_ROWS:,}")
     if posters is None:
         result.missing["posters"] = (
-            f"the data set {COLLECTION!r} came without posters named <imdbId>.jpg: its column Poster holds links"
+            f"the data set {COLLECTION!r} has no posters named <imdbId>.jpg: its column Poster holds links"
         )
     elif count != POSTERS:
-        result.differences.append(f"{count:,} posters came, expected {POSTERS:,}")
+        result.differences.append(f"there are {count:,} posters, expected {POSTERS:,}")
     images = shlex.quote(str(target / posters.relative_to(source))) if posters else "FOLDER_OF_POSTERS"
     result.next_commands.append(
         f"featurestore ingest --metadata {shlex.quote(str(target / metadata.relative_to(source)))} --images {images}"
@@ -170,7 +170,7 @@ def _collection(directory: Path, result: FetchReport) -> Fetched:
 
 
 def _poster_folder(source: Path) -> tuple[Path | None, int]:
-    """The folder below ``source`` that holds the most images named by a number, and how many."""
+    """The folder in ``source`` with the most images named by a number, and how many there are."""
     counts: dict[Path, int] = {}
     for path in source.rglob("*"):
         if path.suffix.lower() in SUFFIXES and path.stem.isascii() and path.stem.isdigit():
@@ -185,7 +185,7 @@ def _weights(part: str, result: FetchReport) -> Fetched:
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing or not list(folder.glob("variables/variables.data-*")):
         raise BackboneError(
-            f"the weights {handle!r} came without {(missing or ['variables/variables.data-*'])[0]}: "
+            f"the weights {handle!r} lack {(missing or ['variables/variables.data-*'])[0]}: "
             f"remove {str(folder)!r} and fetch again"
         )
     result.next_commands.append(f"featurestore embed --backbone {part}")

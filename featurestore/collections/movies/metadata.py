@@ -1,4 +1,4 @@
-"""The metadata file: read, checked and cleaned by the study's rules; it owns no store."""
+"""Reads, checks and cleans the metadata file by the study's rules; it does not write to a store."""
 
 import gzip
 import io
@@ -15,21 +15,21 @@ from featurestore.errors import MetadataError
 from featurestore.files import read_file
 from featurestore.storage.schemas import MOVIES
 
-# Columns as in the file, spaces and all.
+# Column names as in the file, including spaces.
 COLUMNS = ("imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster")
-# Of the file, and of what is packed in it; the study's has 10 MB.
+# Size limit of the file, also after decompression; the study's file has 10 MB.
 MAX_BYTES = 1 << 30
 STORED_NAMES = ("imdbId", "ImdbLink", "Title", "IMDBScore", "Genre", "Poster")
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """The cleaned table and what was dropped on the way.
+    """The cleaned table and the number of rows that were dropped.
 
     Parameters
     ----------
     movies
-        Schema `MOVIES`, ascending ``imdbId``, one row an id.
+        Schema `MOVIES`, one row per ``imdbId``, ascending.
     rows_read, duplicates, conflicting
         Rows of the file, identical rows dropped, and rows dropped because an earlier one has the same id.
     encoding
@@ -49,7 +49,7 @@ def read_metadata(path: Path) -> Metadata:
     Raises
     ------
     MetadataError
-        When it is missing, no CSV, lacks a column, or holds an id or score that is not a number.
+        When it is missing, not a CSV, lacks a column, or holds an id or score that is not a number.
     """
     content, encoding = _read_text(path)
     table = _parse(content, path)
@@ -58,7 +58,7 @@ def read_metadata(path: Path) -> Metadata:
         raise MetadataError(f"{path}: row {_first(pc.is_null(ids))} has no imdbId: fill it in or remove the row")
     scores = _numbers(table, "IMDB Score", pa.float64(), path)
     table = table.set_column(0, "imdbId", ids).set_column(3, "IMDB Score", scores).rename_columns(STORED_NAMES)
-    # A stable sort keeps the file's order among equal ids, so that `first` means first in the file.
+    # A stable sort keeps the file's order among equal ids, so that the first row in the file wins.
     order = np.argsort(ids.to_numpy(), kind="stable")
     table = table.take(pa.array(order)).cast(MOVIES)
     distinct, duplicates = _drop_identical(table)
@@ -82,10 +82,10 @@ def _read_text(path: Path) -> tuple[bytes, str]:
             with gzip.open(io.BytesIO(content)) as packed:
                 content = packed.read(MAX_BYTES + 1)
         except (EOFError, OSError, zlib.error) as error:
-            raise MetadataError(f"{str(path)!r} is a damaged gzip file ({error}): get it again") from error
+            raise MetadataError(f"{str(path)!r} is a damaged gzip file ({error}): download it again") from error
         if len(content) > MAX_BYTES:
             raise MetadataError(f"{str(path)!r} unpacks to more than {MAX_BYTES:,} bytes: expected the film metadata")
-    # Arrow takes no header without a line end, and only the first line for the header.
+    # Arrow rejects a header without a line end, and takes only the first line as the header.
     content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n") + b"\n"
     if content.isspace():
         raise MetadataError(f"{str(path)!r} is empty: expected the columns {', '.join(COLUMNS)}")
@@ -109,10 +109,10 @@ def _parse(content: bytes, path: Path) -> pa.Table:
         )
         names = [str(value) for value in header.to_pylist()[0].values()]
     except (pa.ArrowInvalid, IndexError) as error:
-        raise MetadataError(f"{path}: the first line is no CSV header ({error})") from error
+        raise MetadataError(f"{path}: the first line is not a CSV header ({error})") from error
     twice = [column for column in COLUMNS if names.count(column) > 1]
     if twice:
-        raise MetadataError(f"{path}: the column {twice[0]!r} stands there more than once: rename or remove the other")
+        raise MetadataError(f"{path}: the column {twice[0]!r} occurs more than once: rename or remove the other")
     missing = [column for column in COLUMNS if column not in names]
     if missing:
         raise MetadataError(
@@ -132,7 +132,7 @@ def _parse(content: bytes, path: Path) -> pa.Table:
             ),
         )
     except pa.ArrowException as error:
-        raise MetadataError(f"{path}: the file is no regular CSV ({str(error)[:200]}): mend that line") from error
+        raise MetadataError(f"{path}: the file is not a valid CSV ({str(error)[:200]}): correct that line") from error
 
 
 def _numbers(table: pa.Table, column: str, kind: pa.DataType, path: Path) -> pa.ChunkedArray:
@@ -146,7 +146,7 @@ def _numbers(table: pa.Table, column: str, kind: pa.DataType, path: Path) -> pa.
         row = _first(bad)
         value = table[column][row - 1].as_py()
         expected = "a whole number from 0 to 2147483647" if pa.types.is_integer(kind) else "a number"
-        raise MetadataError(f"{path}: row {row} has {value[:40]!r} as {column}; expected {expected}: mend that row")
+        raise MetadataError(f"{path}: row {row} has {value[:40]!r} as {column}; expected {expected}: correct that row")
     return pc.cast(text, kind)
 
 
@@ -156,7 +156,7 @@ def _first(mask: pa.ChunkedArray) -> int:
 
 
 def _drop_identical(table: pa.Table) -> tuple[pa.Table, int]:
-    """Drop rows that are equal in every column, the first one kept, of a ``table`` in the order of its ids."""
+    """Drop repeated rows of a ``table`` that is sorted by id, keeping the first, and return how many were dropped."""
     ids = table["imdbId"].to_numpy()
     again = ids[1:] == ids[:-1]
     shared = np.flatnonzero(np.r_[again, False] | np.r_[False, again])  # only rows of one id can be equal

@@ -9,14 +9,14 @@ from featurestore._optional import import_extra
 from featurestore.collections.images import SYNTHETIC_COMMENT
 
 HEIGHT, WIDTH = 268, 182
-# How far a genre pulls a poster towards its own style; the rest is chance. Set so that the best heads over
-# `descriptors` land between 0.6 and 0.7, where they do on real posters.
+# How strongly a poster follows the style of its genre; the rest is random. Chosen so that the best heads on
+# `descriptors` score between 0.6 and 0.7, as on real posters.
 PULL = 0.55
 STYLE = 8
 
 
 def style_of(genre: str) -> NDArray[np.float64]:
-    """The mean style of a genre, ``(STYLE,)``, drawn once from its name."""
+    """The mean style of a genre, ``(STYLE,)``, seeded by its name."""
     return np.random.default_rng(list(genre.encode())).normal(size=STYLE)
 
 
@@ -47,7 +47,7 @@ def _color(hue: float, saturation: float, value: float) -> NDArray[np.float64]:
 
 
 def _squash(value: float, low: float, high: float) -> float:
-    """A number from ``low`` to ``high`` that grows with ``value``."""
+    """Map ``value`` monotonically to a number between ``low`` and ``high``."""
     return float(low + (high - low) / (1.0 + np.exp(-1.5 * value)))
 
 
@@ -74,7 +74,7 @@ def _shape(canvas: NDArray[np.float64], style: NDArray[np.float64], rng: np.rand
     cy, cx = rng.uniform(0, HEIGHT), rng.uniform(0, WIDTH)
     size = rng.uniform(8, 45) * np.exp(0.3 * style[6])
     kind = style[7] + rng.normal()
-    if kind < 0.6:  # discs and bars are small: look at the pixels around them only
+    if kind < 0.6:  # discs and bars are small: only compute the pixels near them
         rows = slice(max(int(cy - size), 0), int(cy + size) + 2)
         columns = slice(max(int(cx - 2 * size), 0), int(cx + 2 * size) + 2)
         canvas, y, x = canvas[rows, columns], y[rows], x[:, columns]

@@ -1,4 +1,4 @@
-"""The embedded sample: a synthetic collection of the study's shape and quirks, the same bytes on every run."""
+"""Generates the sample: a synthetic collection with the study's size and irregularities, the same bytes on each run."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from featurestore.progress import Progress
 
 HEADER = ("imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster")
 ROWS_KEPT, DUPLICATES = 39_515, 593
-# Missing in the file of 40,108 rows, duplicates counted.
+# Numbers of missing values in the file of 40,108 rows, including duplicates.
 NO_SCORE, NO_GENRE, NO_POSTER = 48, 145, 725
 GENRES = {
     "Drama": 357, "Comedy": 317, "Crime": 84, "Adventure": 53, "Action": 38, "Animation": 23, "Biography": 20,
@@ -24,7 +24,7 @@ GENRES = {
     "Family": 3, "War": 3, "History": 2, "Music": 2,
 }  # fmt: skip
 SHORT_ALONE = 4
-# Of the posters, some are byte-identical pictures of different films, and one is greyscale.
+# Some posters are byte-identical images of different films, and one is greyscale.
 TWINS = 3
 MARK, METADATA, POSTERS = "README.txt", "MovieGenre.csv", "posters"
 NOTE = """Synthetic: this collection was made by `featurestore sample`. Films, links and posters are invented; the
@@ -40,7 +40,7 @@ THIRD = ("", "", "", " of the North", " in Love", ", Part II", ' "Encore"', " an
 
 @dataclass(frozen=True)
 class _Film:
-    """One film of the sample: its id, genre as in the file, and the genre its poster is drawn for."""
+    """One film of the sample: its id, its genre in the file, and the genre that its poster is drawn for."""
 
     img_id: int
     genre: str
@@ -50,13 +50,13 @@ class _Film:
 def write_sample(directory: Path, *, seed: int = 0, on_progress: Progress | None = None) -> None:
     """Write ``MovieGenre.csv`` (40,108 rows) and ``posters/`` (997 JPEG of 182 × 268) into ``directory``.
 
-    An earlier sample is replaced; everything appears at once, when it is complete.
+    An earlier sample is replaced. The new one appears atomically, when it is complete.
 
     Raises
     ------
     InputError
-        When ``directory`` is a file, the current folder, a mount point, holds something else than a sample, or
-        can't be written to.
+        When ``directory`` is a file, the current folder or a mount point, holds anything but a sample, or can't be
+        written to.
     """
     directory = Path(os.path.realpath(directory))
     try:
@@ -72,16 +72,16 @@ def _check_target(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{str(directory)!r} is a file: name a folder for the sample")
     if directory.is_dir() and any(directory.iterdir()) and not _is_sample(directory):
-        raise InputError(f"{str(directory)!r} holds other things than a sample: name an empty or a new folder")
+        raise InputError(f"{str(directory)!r} holds other files than a sample: name an empty or a new folder")
     if directory == Path.cwd() or directory.is_mount():
         raise InputError(
-            f"{str(directory)!r} is the current folder or a mount point, which can't be exchanged for a complete "
-            "sample in one step: name a folder inside it"
+            f"{str(directory)!r} is the current folder or a mount point, which can't be replaced atomically: "
+            "name a folder inside it"
         )
 
 
 def _is_sample(directory: Path) -> bool:
-    """True when everything in ``directory`` was written by this module: what others put there is not ours to delete."""
+    """True when this module wrote everything in ``directory``: other files must not be deleted."""
     mark, posters = directory / MARK, directory / POSTERS
     if {path.name for path in directory.iterdir()} != {MARK, METADATA, POSTERS} or mark.read_bytes() != NOTE.encode():
         return False
@@ -89,7 +89,7 @@ def _is_sample(directory: Path) -> bool:
 
 
 def _build(directory: Path, seed: int, on_progress: Progress | None) -> None:
-    """Build the sample beside ``directory``, then let it take that place; an interrupt leaves what was there."""
+    """Build the sample next to ``directory``, then swap it in; an interrupt leaves the old content."""
     with atomic_folder(directory) as building:
         (building / POSTERS).mkdir()
         films = _films(np.random.default_rng([seed, 1]))
@@ -99,7 +99,7 @@ def _build(directory: Path, seed: int, on_progress: Progress | None) -> None:
 
 
 def _films(rng: np.random.Generator) -> list[_Film]:
-    """997 films whose funnel ends at 811 labelled ones with the study's counts."""
+    """997 films, of which 811 end up labelled, with the study's counts at each step."""
     genres = [genre for genre, count in GENRES.items() for _ in range(count)]
     rng.shuffle(genres)
     ids = np.sort(rng.choice(np.arange(10_040, 30_000), len(genres) + SHORT_ALONE, replace=False))
@@ -132,7 +132,7 @@ def _write_posters(folder: Path, films: list[_Film], seed: int, on_progress: Pro
 
 
 def _metadata(films: list[_Film], rng: np.random.Generator) -> bytes:
-    """The metadata file: 39,515 different rows and 593 that repeat one, shuffled."""
+    """The metadata file: 39,515 distinct rows and 593 duplicates, shuffled."""
     known = {film.img_id: film.genre for film in films}
     here = np.fromiter(known, int)
     others = np.delete(np.arange(3_000_000), [0, *here])
@@ -143,7 +143,7 @@ def _metadata(films: list[_Film], rng: np.random.Generator) -> bytes:
     for img_id, title, score, genre in zip(ids.tolist(), _titles(rng, len(ids)), scores.tolist(), genres, strict=True):
         link = f"https://example.invalid/title/tt{img_id:07d}"
         rows.append([img_id, link, title, f"{score:.1f}", genre, f"{link}/poster.jpg"])
-    # What is missing is missing in films without a poster here, and in none that is repeated.
+    # Values are missing only in films without a poster in the sample, and not in duplicated rows.
     places = rng.permutation(np.arange(len(known), ROWS_KEPT))
     for column, count in ((3, NO_SCORE), (4, NO_GENRE), (5, NO_POSTER)):
         for place in places[:count]:

@@ -257,7 +257,7 @@ def _names() -> Iterator[Kind]:
     for file in ("101.JPG", "101.jpeg", "101.png", "0101.jpg", "00000000000000000101.jpg"):
         # The first by name is kept; whichever it is, one file of the two is named and the other one used.
         kept, other = sorted(("101.jpg", file))
-        yield _file(f"{file} beside 101.jpg", GOOD, Quarantined(f"already that of {kept}", other), file=file)
+        yield _file(f"{file} beside 101.jpg", GOOD, Quarantined(f"already used by {kept}", other), file=file)
     for file in ("777.JPG", "777.jpeg", "00777.jpg", "2147483647.jpg"):
         query = f"SELECT ImgId, status FROM images WHERE ImgName = '{file}'"
         yield _file(f"named {file}", GOOD, Accepted(query, [(int(file.split(".")[0]), "ok")]), file=file)

@@ -80,7 +80,7 @@ def _columns() -> list[Kind]:
         _text("a header without a line end", HEADER, Accepted("SELECT count(*) FROM movies", [(0,)])),
         _text("an extra column", f"x,{HEADER}\n1,{ROW}\n", ONE),
         _text("two extra columns of one name", f"{HEADER},x,x\n{ROW},1,2\n", ONE),
-        _text("a column twice", f"{HEADER},imdbId\n{ROW},7\n", Refused("'imdbId' stands there more than once")),
+        _text("a column twice", f"{HEADER},imdbId\n{ROW},7\n", Refused("'imdbId' occurs more than once")),
         _text("columns in another order", "Genre,Poster,Title,imdbId,IMDB Score,Imdb Link\nDrama,p,T,101,6.5,l\n", ONE),
         _text("columns in small letters", f"{HEADER.lower()}\n{ROW}\n", Refused("the column 'imdbId' is missing")),
         _text(
@@ -90,7 +90,7 @@ def _columns() -> list[Kind]:
         _text("semicolons", f"{HEADER};\n{ROW}\n".replace(",", ";"), Refused("the column 'imdbId' is missing")),
         _text("tabs", f"{HEADER}\n{ROW}\n".replace(",", "\t"), Refused("the column 'imdbId' is missing")),
         _text("no header", f"{ROW}\n{ROW}\n", Refused("the column 'imdbId' is missing")),
-        _text("a quote that opens the file", f'"{HEADER}\n{ROW}\n', Refused("no CSV header|is missing")),
+        _text("a quote that opens the file", f'"{HEADER}\n{ROW}\n', Refused("not a CSV header|is missing")),
         _text("an empty first line", f"\n{HEADER}\n{ROW}\n", ONE),
     ]
     for name in COLUMNS:
@@ -105,7 +105,7 @@ def _fields() -> list[Kind]:
     long = "x" * 10_000_000
     quoted = 'A "B",\nC\r\nD; --\t\'\\'
     odd = "\u202etext\u2028\x1b[2J\U0001f3ac"
-    regular = Refused("no regular CSV")
+    regular = Refused("not a valid CSV")
     return [
         _text(
             "quotes and newlines in a field",

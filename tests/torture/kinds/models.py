@@ -75,13 +75,13 @@ def _backbones() -> list[Kind]:
             no_model,
         ),
         _embed("a folder named .tflite", "tflite:DIR/model", _folder({}), "there is no file"),
-        _embed("no SavedModel", saved, lambda folder: None, "is no SavedModel"),
-        _embed("an empty SavedModel folder", saved, _folder({}), "is no SavedModel"),
+        _embed("no SavedModel", saved, lambda folder: None, "is not a SavedModel"),
+        _embed("an empty SavedModel folder", saved, _folder({}), "is not a SavedModel"),
         _embed(
             "weights that are not there",
             "inception_v3",
             lambda folder: None,
-            "is no SavedModel",
+            "is not a SavedModel",
             "--weights",
             "DIR/none",
         ),
@@ -258,11 +258,11 @@ def _flip(path: Path) -> None:
 
 
 BUNDLES: Sequence[tuple[str, str, Callable[[Path], object], str]] = (
-    ("one bit flipped in the vectors", "features.parquet", _flip, "its bytes changed"),
-    ("one bit flipped in the rows", "rows.parquet", _flip, "its bytes changed"),
-    ("one bit flipped in the manifest", "manifest.json", _flip, "pinned is"),
-    ("one bit flipped in the lock", "bundle.lock", _flip, "pinned is"),
-    ("the vectors missing", "features.parquet", Path.unlink, "its bytes changed"),
+    ("one bit flipped in the vectors", "features.parquet", _flip, "does not match its checksum"),
+    ("one bit flipped in the rows", "rows.parquet", _flip, "does not match its checksum"),
+    ("one bit flipped in the manifest", "manifest.json", _flip, "expected"),
+    ("one bit flipped in the lock", "bundle.lock", _flip, "expected"),
+    ("the vectors missing", "features.parquet", Path.unlink, "does not match its checksum"),
     ("the manifest missing", "manifest.json", Path.unlink, "there is no bundle"),
     ("the lock missing", "bundle.lock", Path.unlink, "there is no bundle"),
     ("the lock a folder", "bundle.lock", lambda path: (path.unlink(), path.mkdir()), "can't be read"),
@@ -277,8 +277,8 @@ def relocked(folder: Path, manifest: object) -> None:
 
 
 MANIFESTS: Sequence[tuple[str, object, str]] = (
-    ("a list", [], "no manifest"),
-    ("no JSON", b"{", "no manifest"),
+    ("a list", [], "not a manifest"),
+    ("no JSON", b"{", "not a manifest"),
     ("of a later format", {"format": 2}, "of format 2"),
-    ("without its fields", {"format": 1}, "no manifest|its bytes changed"),
+    ("without its fields", {"format": 1}, "not a manifest|does not match its"),
 )

@@ -239,7 +239,7 @@ def _paths() -> list[Kind]:
             "values",
             "an ingest into other things",
             lambda work: [*work.ingest(), "--store", str(work.images)],
-            Refused("holds no store but other things"),
+            Refused("is not a store and holds other files"),
         ),
         Kind(
             "values",

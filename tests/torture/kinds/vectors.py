@@ -103,11 +103,11 @@ def _csv_kinds() -> list[Kind]:
         _csv("no ids", "a,0,1\n1,1,2\n", Refused("expected ImgName or ImgId")),
         _csv("a gap in the numbers", "ImgName,0,2\n101.jpg,1,2\n", Refused("without gaps")),
         _csv("numbers from 1", "ImgName,1,2\n101.jpg,1,2\n", Refused("without gaps")),
-        _csv("a number twice", "ImgName,0,0\n101.jpg,1,2\n", Refused("'0' stands there more than once")),
+        _csv("a number twice", "ImgName,0,0\n101.jpg,1,2\n", Refused("'0' occurs more than once")),
         _csv(
             "ImgName twice",
             "ImgName,ImgName,0,1\n101.jpg,102.jpg,1,2\n",
-            Refused("'ImgName' stands there more than once"),
+            Refused("'ImgName' occurs more than once"),
         ),
         _csv(
             "ImgId and ImgName that differ",
@@ -251,7 +251,7 @@ def _parquet_kinds() -> list[Kind]:
         _parquet(
             "ImgId twice",
             [("ImgId", ids), ("ImgId", ids), ("embedding", LISTS)],
-            Refused("'ImgId' stands there more than once"),
+            Refused("'ImgId' occurs more than once"),
         ),
         _parquet(
             "ImgName that is missing",

@@ -80,7 +80,7 @@ def _created() -> list[Kind]:
         _create("of words", "the genre of each poster", parse),
         _create("of bytes that are no text", b"\xff\xfe\x00S", Refused("can't be read as SQL")),
         _create("of a column that is not there", "SELECT ImgId, nothing FROM collection", parse),
-        _create("with parameters", f"{SELECT} WHERE ImgId = ?", Refused("the query failed|can't be made so")),
+        _create("with parameters", f"{SELECT} WHERE ImgId = ?", Refused("the query failed|can't be replaced so")),
         _create(
             "nested 900 times",
             f"SELECT ImgId, {'+'.join('1' * 900)} AS n FROM collection",
@@ -100,17 +100,17 @@ def _created() -> list[Kind]:
         _create("named select", SELECT, Accepted('SELECT count(*) FROM "select"', [(6,)]), view="select"),
         _create("whose name is taken", SELECT, Refused("there is a view 'one' already"), view="one", before=chain),
         _create(
-            "that stands on itself",
+            "that depends on itself",
             "SELECT ImgId FROM one",
-            Refused("can't be made so"),
+            Refused("can't be replaced so"),
             view="one",
             before=chain,
             replace=True,
         ),
         _create(
-            "that stands on one that stands on it",
+            "that depends on one that depends on it",
             "SELECT ImgId FROM two",
-            Refused("can't be made so"),
+            Refused("can't be replaced so"),
             view="one",
             before=chain,
             replace=True,
@@ -118,7 +118,7 @@ def _created() -> list[Kind]:
         _create(
             "without a column that another needs",
             "SELECT ImgId FROM collection",
-            Refused("can't be made so"),
+            Refused("can't be replaced so"),
             view="one",
             before=chain,
             replace=True,
@@ -139,9 +139,9 @@ def _created() -> list[Kind]:
         ),
         Kind(
             "views",
-            "removed though another stands on it",
+            "removed though another depends on it",
             lambda work: (_views(work, chain), ["featurestore", "view", "remove", "one"])[1],
-            Refused("can't be removed, another stands on it"),
+            Refused("can't be removed, another depends on it"),
         ),
         Kind(
             "views",

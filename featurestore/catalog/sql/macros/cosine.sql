@@ -1,2 +1,2 @@
--- Neighbours for those who stay in SQL: SELECT … ORDER BY cosine(a.embedding, b.embedding) DESC.
+-- Cosine similarity, for nearest neighbours in SQL: SELECT … ORDER BY cosine(a.embedding, b.embedding) DESC.
 list_cosine_similarity(a, b)

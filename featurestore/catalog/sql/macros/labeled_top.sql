@@ -1,4 +1,4 @@
--- The labelled table of the `n` most frequent values of Genre1; ties go to the alphabet.
+-- The labelled table of the `n` most frequent values of Genre1; ties are broken alphabetically.
 WITH ranked AS (
     SELECT Genre1, row_number() OVER (ORDER BY "count" DESC, Genre1) AS place FROM genre_counts
 )

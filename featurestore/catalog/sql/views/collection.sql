@@ -8,7 +8,7 @@ SELECT
     ImgId,
     ImgName,
     Title,
-    -- `Short` says nothing of the subject: Genre1 takes the next value, Genre2 and Genre3 stay as they were.
+    -- `Short` is a format, not a subject: Genre1 takes the next value, Genre2 and Genre3 are unchanged.
     nullif(CASE WHEN genres[1] = 'Short' THEN genres[2] ELSE genres[1] END, '') AS Genre1,
     nullif(genres[2], '') AS Genre2,
     nullif(genres[3], '') AS Genre3,

@@ -1,4 +1,4 @@
--- The values of Genre1, most frequent first; ties go to the alphabet.
+-- The values of Genre1, most frequent first; ties are broken alphabetically.
 WITH counted AS (
     SELECT Genre1, count(*) AS "count" FROM collection WHERE Genre1 IS NOT NULL GROUP BY Genre1
 ), scaled AS (

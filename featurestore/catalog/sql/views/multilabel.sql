@@ -1,4 +1,4 @@
--- The task of several genres a movie: the same images as `collection`, with all their genres but `Short` in one list.
+-- For the multi-label task: the same images as `collection`, with all genres but `Short` in one list.
 SELECT ImgId, ImgName, Title, genres AS Genres, IMDBScore
 FROM (
     SELECT

@@ -1,0 +1,38 @@
+"""Runs a DuckDB query in a thread so that Ctrl-C and a time limit can interrupt it, which DuckDB itself ignores."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
+
+Result = TypeVar("Result")
+# An interrupt that arrives before DuckDB has started the query is lost, so it is repeated at this interval.
+AGAIN_SECONDS = 0.05
+
+
+class TimeLimitExceeded(Exception):
+    """The work exceeded its time limit."""
+
+
+def interruptible(work: Callable[[], Result], stop: Callable[[], None], *, seconds: float | None = None) -> Result:
+    """Run ``work`` in a thread and return its result; on Ctrl-C or after ``seconds``, ``stop`` it and wait for its end.
+
+    Raises
+    ------
+    TimeLimitExceeded
+        When it took longer than ``seconds``.
+    """
+    if seconds is None and threading.current_thread() is not threading.main_thread():
+        return work()  # signals are only delivered to the main thread
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
+        try:
+            wait([running], None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
+            late = not running.done()
+        finally:
+            while not running.done():
+                stop()
+                wait([running], AGAIN_SECONDS)
+    if late:
+        raise TimeLimitExceeded
+    return running.result()
