@@ -1,4 +1,4 @@
-"""Files and folders: reads with a size limit and without blocking, writes atomically, hashes; the suffixes of formats."""
+"""Files and folders: bounded reads that never block, atomic writes, hashes, and the suffixes of formats."""
 
 import errno
 import hashlib
