@@ -447,6 +447,32 @@ def test_tasks_that_must_be_fresh_share_no_process() -> None:
     assert len(processes(fresh=False)) == 1
 
 
+def test_an_interrupt_while_the_first_worker_starts_is_not_lost(tmp_path: Path) -> None:
+    """The server that forks the workers imports for seconds; here one of its imports presses Ctrl-C."""
+    (tmp_path / "presses.py").write_text(
+        "import os, signal, time\ntime.sleep(1)\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(0.5)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from benchmarks.run import pool\n"
+        "if __name__ == '__main__':\n"
+        "    pool._PRELOAD = ['presses']\n"
+        "    try:\n"
+        "        print(list(pool.computed(len, [[1], [2, 3]], workers=1, failed=str)))\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('stopped')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
+
+
 def test_a_finished_run_mends_what_a_kill_behind_its_last_commit_left(bench: FeatureStore, tmp_path: Path) -> None:
     plan = {"heads": find(["majority"]), "protocols": [Protocol("cv", folds=2, repeats=1)], "limits": Limits(workers=1)}
     shell = bench.path / "store.duckdb"
