@@ -143,8 +143,10 @@ def _started(context: Any, task: int, memory_limit_mb: int | None) -> _Worker:
     ours, theirs = context.Pipe()
     # A daemon, since at exit multiprocessing would wait for any other process.
     process = context.Process(target=worker.main, args=(theirs, memory_limit_mb), daemon=True)
-    # The new process inherits the handler: without it, Ctrl-C during its imports would print a traceback.
-    with _handled(signal.SIG_IGN), theirs, _without_main():
+    # A spawned process inherits the handler: without it, Ctrl-C during its imports would print a traceback. A forked
+    # one has its server's, and that imports for seconds before it answers: an interrupt meanwhile must not be lost.
+    spawned = context.get_start_method() == "spawn"
+    with _handled(signal.SIG_IGN) if spawned else contextlib.nullcontext(), theirs, _without_main():
         process.start()
     return _Worker(process, ours, task)
 

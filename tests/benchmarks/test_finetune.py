@@ -158,7 +158,7 @@ def test_frozen_tensors_are_those_of_the_network(
 ) -> None:
     rows = np.array([3, 0])
     network = weights.network(seed=0).eval()
-    pixels = np.stack([frozen.decode(posters[0][row].read_bytes(), height=268, width=182) for row in rows])
+    pixels = np.stack([load_image(posters[0][row], height=268, width=182) for row in rows])
     with torch.no_grad():
         plain = network(frozen.normalised(torch.from_numpy(pixels)), output_hidden_states=True)
         mirrored = network(frozen.normalised(torch.from_numpy(pixels[:, :, ::-1].copy())), output_hidden_states=True)

@@ -322,6 +322,32 @@ def test_ctrl_c_while_the_workers_start_counts_when_they_have() -> None:
     assert started == ["all of them"]
 
 
+def test_an_interrupt_while_the_first_worker_starts_is_not_lost(tmp_path: Path) -> None:
+    """The server that forks the workers imports for seconds; here one of its imports presses Ctrl-C."""
+    (tmp_path / "presses.py").write_text(
+        "import os, signal, time\ntime.sleep(1)\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(0.5)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from benchmarks.run import pool\n"
+        "if __name__ == '__main__':\n"
+        "    pool._PRELOAD = ['presses']\n"
+        "    try:\n"
+        "        print(list(pool.computed(len, [[1], [2, 3]], workers=1, failed=str)))\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('stopped')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
+
+
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
 def test_ctrl_c_is_one_line(bench: FeatureStore) -> None:
     command = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(bench.path), "--workers", "2"]
