@@ -39,7 +39,7 @@ class FeatureStore(Explorer):
         if is_remote(self.location):
             raise StoreError(f"the store {self.location!r} is on an object store and read-only: write to a folder")
         if self.snapshot_name is not None:
-            raise StoreError(f"the snapshot {self.snapshot_name!r} is read-only: open the store without it to write")
+            raise StoreError(f"the snapshot {self.snapshot_name!r} never changes: open the store without it to write")
         try:
             yield self.path
         finally:

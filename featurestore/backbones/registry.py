@@ -191,8 +191,8 @@ def resolve(
         )
     if name is not None or weights is not None or tensor is not None or synthetic:
         raise BackboneError(
-            "got a loaded backbone and also name, weights, tensor or synthetic, which only apply to a backbone that is "
-            "loaded by name: leave them out"
+            "got a loaded backbone with name, weights, tensor or synthetic, which are only for a backbone given by "
+            "name: leave them out"
         )
     return backbone
 

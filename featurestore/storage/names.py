@@ -132,7 +132,7 @@ def check_recorded(kind: str, name: object, where: str) -> str:
     """
     if not isinstance(name, str) or not RECORDED[kind].fullmatch(name):
         raise IntegrityError(
-            f"{where} is damaged: it has the invalid {kind} name {str(name)[:100]!r}; restore it from a copy"
+            f"{where} is damaged: it names the {kind} {str(name)[:100]!r}, which is invalid; restore it from a copy"
         )
     return name
 
