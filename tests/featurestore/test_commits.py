@@ -234,7 +234,7 @@ def test_gc_leaves_what_was_written_within_the_age(store: FeatureStore) -> None:
     assert maintenance.gc(store.path, older_than=timedelta(days=4)).removed == []
     assert maintenance.gc(store.path).removed == [str(kept[0].relative_to(store.path))]
     assert maintenance.gc(store.path, older_than=NO_AGE).removed == [str(kept[1].relative_to(store.path))]
-    with pytest.raises(InputError, match="as the age of what may be removed, expected"):
+    with pytest.raises(InputError, match="as the minimum age of files to remove, expected"):
         maintenance.gc(store.path, older_than=timedelta(seconds=-1))
 
 
