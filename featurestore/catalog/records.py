@@ -93,8 +93,8 @@ def trusted_records(root: Path) -> Records:
     records = read_records(root)
     if records.damaged:
         raise IntegrityError(
-            f"nothing was removed, it is unknown which files are still needed: {len(records.damaged)} of the store's records "
-            f"can't be trusted, the first is {root / min(records.damaged)}; see `featurestore verify` and `featurestore "
-            "repair`"
+            "nothing was removed, it is unknown which files are still needed: of the store's records "
+            f"{len(records.damaged)} can't be trusted, the first is {root / min(records.damaged)}; see `featurestore "
+            "verify` and `featurestore repair`"
         )
     return records

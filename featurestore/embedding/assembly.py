@@ -115,6 +115,6 @@ def vector_rows(spec: BackboneSpec, images: pa.Table, vectors: NDArray[np.floati
         )
     for row, why in faults(X).items():
         img_id = to_numpy(images["ImgId"])[row]
-        raise EmbeddingError(f"the vector of ImgId {img_id} can't be stored, {why}: its part is not stored")
+        raise EmbeddingError(f"the vector of ImgId {img_id} can't be stored, {why}: no vector of its part is stored")
     columns = [images["ImgId"], images["content_hash"], extractions, to_arrow(X)]
     return pa.Table.from_arrays(columns, schema=embeddings_schema(spec.embed_dim))

@@ -53,7 +53,7 @@ def test_the_command_prints_the_lock(store: FeatureStore, features: Features, tm
     lock = capfd.readouterr().out.split("lock ")[1].strip()
     same(open_bundle(tmp_path / "bundle", lock=lock), features)
     for wrong in ("sha256:0", ""):
-        with pytest.raises(IntegrityError, match=f"manifest.json has the lock sha256:.*expected {wrong}: get"):
+        with pytest.raises(IntegrityError, match=f"manifest.json has the lock sha256:.*expected {wrong}: copy"):
             open_bundle(tmp_path / "bundle", lock=wrong)
 
 

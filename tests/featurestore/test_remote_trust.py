@@ -63,7 +63,7 @@ def test_a_manifest_names_nothing_but_parts_of_its_table(there: Path, path: str)
         (folder / name).write_bytes(b"planted")
     planted(there, "movies", path)
     store = opened(there)
-    with pytest.raises(IntegrityError, match=r"is damaged: it (names|is no manifest)"):
+    with pytest.raises(IntegrityError, match=r"is damaged: it (names|is not a manifest)"):
         store.layout.parts("movies")
     with pytest.raises(QueryError, match="movies is damaged"):
         store.sql("FROM movies")
