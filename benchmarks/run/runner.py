@@ -87,10 +87,11 @@ def run(
     InputError
         When the store holds no embeddings, or view, label, protocol or reference don't fit.
     """
+    recipes = find_recipes(finetune) if finetune else []
     datasets = _datasets(store, backbones, view, label)
     if canary:
         datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
-    tuning = prepare(store, datasets[0], recipes=find_recipes(finetune), weights=weights) if finetune else None
+    tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
     shared = partial(plan_run, datasets=datasets, seed=seed, seeds=seeds, reference=reference, canary=canary)
     plans = [shared(one, heads=heads or find([], protocol=one.name), tuning=tuning) for one in protocols]
     return _carried_out(store, plans, limits or Limits(), tuning, cost, on_progress, on_cost)

@@ -22,11 +22,12 @@ from featurestore.backbones.base import Preprocessing
 from featurestore.backbones.custom import from_callable
 from featurestore.catalog import maintenance
 from featurestore.catalog.writer import open_writer
+from featurestore.commands.texts import summary_text
 from featurestore.embedding import compute
 from featurestore.embedding.embed import embed
 from featurestore.errors import FeatureStoreError, StoreLocked
 from featurestore.explore.inventory import list_backbones
-from featurestore.explore.summary import describe, render
+from featurestore.explore.summary import describe
 
 SIGNED = Preprocessing(16, 16, "signed")
 
@@ -129,7 +130,7 @@ def test_a_view_shows_the_old_revision_until_the_new_one_is_whole(store: Feature
     new = CountingBackbone(preprocessing=SIGNED)
     (info,) = list_backbones(store)
     assert info.unfinished == {new.spec.revision: 12}
-    assert f"revision {new.spec.revision} has 12 of 24 images" in render(describe(store))
+    assert f"revision {new.spec.revision} has 12 of 24 images" in summary_text(describe(store))
     report = store.embed(new, batch_size=4)
     assert (report.present, report.computed, report.replaced) == (12, 12, old.spec.revision)
     assert store.state.revisions == {"counting": new.spec.revision}

@@ -64,7 +64,7 @@ def test_the_first_format_is_the_default() -> None:
     assert format_of(Path("x"), None, query.SUFFIXES) == "table"
     assert format_of(Path("x"), None, PAGE) == "html"
     assert set(query.SUFFIXES) == set(query.FORMS)
-    assert set(export.SUFFIXES) == {*export.WRITERS, *export.LAYOUTS, "bundle"}
+    assert set(export.SUFFIXES) == {*export.WRITERS, *export.LAYOUTS, "bundle", "delta"}
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_another_manifest_is_refused(bed: Bed, tmp_path: Path, name: str, manife
 def test_another_lock_is_refused(bed: Bed, tmp_path: Path) -> None:
     lock = bundle(tmp_path / "bundle", bed.master / "store")
     assert len(open_bundle(tmp_path / "bundle", lock=lock)) == 6
-    with pytest.raises(FeatureStoreError, match="pinned is sha256:0"):
+    with pytest.raises(FeatureStoreError, match="expected sha256:0"):
         open_bundle(tmp_path / "bundle", lock="sha256:0")
 
 

@@ -40,7 +40,7 @@ def test_disk(context: Context) -> None:
     check(disk.run(context))
 
 
-@pytest.mark.parametrize("name", [pytest.param("import-embeddings", marks=pytest.mark.slow), "gc"])
+@pytest.mark.parametrize("name", [pytest.param("import-embeddings", marks=pytest.mark.slow), "compact"])
 def test_what_the_shell_opens_is_whole_or_as_it_was(context: Context, name: str) -> None:
     library = context.library()
     if library is None:

@@ -281,7 +281,7 @@ def _paths() -> list[Kind]:
             "values",
             "a bundle in the place of a folder",
             lambda work: [*EXPORT, "--format", "bundle", "--force", "-o", str(work.images)],
-            Refused("is no bundle"),
+            Refused("is not a bundle"),
         ),
         _command(
             "a report of another suffix", ["benchmarks", "report", "-o", "OUT.pdf"], Refused("ends with .html or .md")
