@@ -1,6 +1,8 @@
 """The house rules that a machine can check: who imports whom, what stays light, what every module says."""
 
 import ast
+import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -115,6 +117,20 @@ def test_imports_point_one_way(path: Path) -> None:
         assert not within(imports(path), "sklearn", "torch"), "report never trains"
     if where != WRITES_DELTA:
         assert not within(imports(path), "deltalake")
+
+
+def test_scripts_and_tests_import_what_there_is() -> None:
+    """Also inside functions, where only a run of `make perf` or `make torture` would come by."""
+    missing = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not within({node.module or ""}, "featurestore", "benchmarks"):
+                continue
+            module = importlib.import_module(str(node.module))
+            for name in (alias.name for alias in node.names):
+                if not hasattr(module, name) and importlib.util.find_spec(f"{node.module}.{name}") is None:
+                    missing.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.module}.{name}")
+    assert missing == []
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
