@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from featurestore._optional import import_public
+
 if TYPE_CHECKING:
     from benchmarks.heads.registry import head
 
@@ -12,14 +14,7 @@ _PLACES = {"head": ("benchmarks.heads.registry", "head")}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    module, attribute = _PLACES[name]
-    value = getattr(import_module(module), attribute)
-    globals()[name] = value  # found without this function from now on
-    return value
+    return import_public(name, _PLACES, globals())
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@
 from typing import TYPE_CHECKING, Any
 
 from featurestore import errors
+from featurestore._optional import import_public
 
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
@@ -72,14 +73,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    module, attribute = _PLACES[name]
-    value = getattr(import_module(module), attribute)
-    globals()[name] = value  # found without this function from now on
-    return value
+    return import_public(name, _PLACES, globals())
 
 
 def __dir__() -> list[str]:

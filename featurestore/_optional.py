@@ -1,8 +1,10 @@
-"""Imports optional dependencies; for one that is not installed it raises an error that says how to install it."""
+"""Imports at the time of use: optional dependencies, with an error that says how to install them, and public names."""
 
 import importlib
 import sys
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 from featurestore.errors import MissingExtra
 
@@ -33,3 +35,25 @@ def import_extra(module: str, extra: str, *, needed_by: str, instead: str = "") 
         raise MissingExtra(
             f"{needed_by} needs the package {missing!r}, which is not installed: pip install 'featurestore[{extra}]'"
         ) from error
+
+
+def import_public(name: str, places: Mapping[str, tuple[str, str]], namespace: dict[str, Any]) -> Any:
+    """The public ``name`` of a package, imported when it is first used; the ``__getattr__`` of a package calls it.
+
+    Parameters
+    ----------
+    places
+        For each public name its module, and what it is called there.
+    namespace
+        The ``globals()`` of the package, which gets the name, so that the next use finds it there.
+
+    Raises
+    ------
+    AttributeError
+        When the package has no such name.
+    """
+    if name not in places:
+        raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
+    module, attribute = places[name]
+    namespace[name] = value = getattr(importlib.import_module(module), attribute)
+    return value
