@@ -148,8 +148,13 @@ def test_a_first_revision_is_shown_as_it_grows(store: FeatureStore) -> None:
 
 def test_refused_images_hold_no_revision_up(store: FeatureStore, collection: Collection) -> None:
     store.embed(CountingBackbone())
-    new = during(lambda: (collection.images / "124.jpg").write_bytes(b"gone"), preprocessing=SIGNED)
-    report = store.embed(new, batch_size=4)
+    new = CountingBackbone(preprocessing=SIGNED)
+
+    def damage(done: int, total: int) -> None:
+        if done == 0:  # planned, and not one image read
+            (collection.images / "124.jpg").write_bytes(b"damaged")
+
+    report = store.embed(new, batch_size=4, on_progress=damage)
     assert list(report.refused) == ["124.jpg"]
     assert store.state.revisions == {"counting": new.spec.revision}
 
