@@ -48,24 +48,35 @@ class FeatureStore(Explorer):
     def ingest(
         self,
         *,
-        metadata: str | Path,
-        images: str | Path | Sequence[str | Path],
+        images: str | Path | Sequence[str | Path] = (),
+        metadata: str | Path | None = None,
+        key: str | None = None,
+        label: str | Sequence[str] | None = None,
+        recipe: str | None = None,
         top_genres: int | None = None,
+        follow_links: bool = False,
         wait_seconds: float = 0.0,
         on_progress: "Progress | None" = None,
     ) -> "IngestReport":
-        """Update the store to match a metadata file and folders of images; the first call creates the store.
+        """Update the store to match images and their metadata; the first call creates the store.
 
         Embeddings are never deleted: those of a removed image are hidden, and shown again if the image returns.
 
         Parameters
         ----------
-        metadata
-            ``MovieGenre.csv`` or ``.csv.gz``, UTF-8 or latin-1.
         images
-            Folders of ``<ImgId>.jpg``.
+            Folders of images, with a folder for each class or without; for movies, of ``<ImgId>.jpg``.
+        metadata
+            A table with a row for each image; for movies, ``MovieGenre.csv`` or ``.csv.gz``.
+        key, label
+            The column of the table that names the image, and that of its label, or several; guessed when None.
+        recipe
+            The collection type, such as ``movies`` or ``general``. When None, that of the store; of a new store
+            ``movies`` if the table has the columns of the study, else ``general``.
         top_genres
-            Number of genres in the view `labeled`; unchanged when None, initially 4.
+            For movies, the number of genres in the view `labeled`; unchanged when None, initially 4.
+        follow_links
+            Whether to follow symbolic links that lead out of a folder of images.
 
         Raises
         ------
@@ -73,17 +84,18 @@ class FeatureStore(Explorer):
             When a file, folder or argument is invalid; the store is not changed.
         """
         from featurestore.collections.ingest import ingest
+        from featurestore.collections.reading import Request
 
-        folders = [Path(folder) for folder in ([images] if isinstance(images, (str, Path)) else images)]
+        request = Request(
+            images=[Path(folder) for folder in ([images] if isinstance(images, (str, Path)) else images)],
+            metadata=None if metadata is None else Path(metadata),
+            key=key,
+            labels=[label] if isinstance(label, str) else list(label or ()),
+            follow_links=follow_links,
+            settings={} if top_genres is None else {"top_genres": top_genres},
+        )
         with self._writing() as root:
-            return ingest(
-                root,
-                metadata=Path(metadata),
-                images=folders,
-                top_genres=top_genres,
-                wait_seconds=wait_seconds,
-                on_progress=on_progress,
-            )
+            return ingest(root, request, recipe=recipe, wait_seconds=wait_seconds, on_progress=on_progress)
 
     def embed(
         self,

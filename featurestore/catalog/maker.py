@@ -42,7 +42,7 @@ class ViewMaker:
         self._definitions = definitions
         self._root = root
         self._places = {name: place for place, name in enumerate(definitions.users)}
-        self._files: dict[str, Named] = {}
+        self._texts: dict[str, Named] = {}
         self._trees: dict[str, Any] = {}
         self._needed: dict[Key, list[Key]] = {}
         self._made: set[Key] = set()
@@ -130,17 +130,17 @@ class ViewMaker:
         if isinstance(found, TableScan) or (isinstance(found, Own) and not found.is_query):
             return []
         if isinstance(found, Own):
-            return self._keys(self._named_in(found.file).filled("backbone", found.backbone), before=0)
+            return self._keys(self._named_in(found.text).filled("backbone", found.backbone), before=0)
         tree = self._tree(key.name)
         return [] if isinstance(tree, QueryError) else self._keys(named(tree), before=self._places[key.name])
 
-    def _named_in(self, file: str) -> Named:
-        """What a file of SQL names; that of a backbone names it in braces, so that it is parsed once for all."""
-        if file not in self._files:
-            self._files[file] = Named()
+    def _named_in(self, text: str) -> Named:
+        """What a built-in text names; that of a backbone names it in braces, so that it is parsed once for all."""
+        if text not in self._texts:
+            self._texts[text] = Named()
             with suppress(QueryError):  # creating it says why
-                self._files[file] = named(parse(self._connection, self._definitions.shape(file)))
-        return self._files[file]
+                self._texts[text] = named(parse(self._connection, self._definitions.shape(text)))
+        return self._texts[text]
 
     def _tree(self, view: str) -> Any:
         """The parse tree of a user's view, or the error that says that there is none."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
+from featurestore.collections.address import ImageAddress
 from featurestore.errors import ImageError
-from featurestore.files import read_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,8 +22,6 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 # Only the formats of these suffixes: Pillow would run an external program to render a PostScript file.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 64_000_000
-# Twice the size of the largest image within that limit, uncompressed at 64 bits per pixel.
-MAX_BYTES = 1 << 30
 # The EXIF orientation tag; 1 is upright.
 ORIENTATION = 0x0112
 # Every poster that `featurestore sample` draws carries this JPEG comment, so that its origin is never lost.
@@ -44,11 +42,6 @@ class ImageFacts:
     mode: str
     synthetic: bool
     phash: str
-
-
-def read_image(path: Path, *, pipes: bool = False) -> bytes:
-    """The bytes of an image file; ``pipes`` and errors as those of `files.read_file`."""
-    return read_file(path, limit=MAX_BYTES, pipes=pipes)
 
 
 def content_hash(content: bytes) -> str:
@@ -105,12 +98,14 @@ def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def load_image(
-    path: str | Path, *, height: int, width: int, sha256: str | None = None, pipes: bool = False
+    path: str | Path | ImageAddress, *, height: int, width: int, sha256: str | None = None, pipes: bool = False
 ) -> NDArray[np.uint8]:
-    """The image in the file ``path`` as ``(height, width, 3)`` uint8 RGB, as `decode` makes it.
+    """The image at ``path`` as ``(height, width, 3)`` uint8 RGB, as `decode` makes it.
 
     Parameters
     ----------
+    path
+        A file, or the address of an image in a file that holds many.
     sha256
         The `content_hash` that the file must have, as in the view ``images``; not checked when None.
     pipes
@@ -121,28 +116,21 @@ def load_image(
     ImageError
         When the file can't be read or doesn't match ``sha256``, or as `inspect`.
     """
-    try:
-        content = read_image(Path(path), pipes=pipes)
-    except OSError as error:
-        raise ImageError(f"the file can't be read: {error.strerror}") from error
+    content = _content(path, pipes=pipes)
     if sha256 is not None and content_hash(content) != sha256:
         raise ImageError("the file has changed since its checksum was taken: run `featurestore ingest` again")
     return decode(content, height=height, width=width)
 
 
-def thumbnail(path: Path, *, width: int, height: int) -> str:
-    """The image in ``path``, scaled to fit ``width`` × ``height`` pixels, as a data URI of a JPEG.
+def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
+    """The image at ``path``, scaled to fit ``width`` × ``height`` pixels, as a data URI of a JPEG.
 
     Raises
     ------
     ImageError
         When the file can't be read, or as `inspect`.
     """
-    try:
-        content = read_image(path)
-    except OSError as error:
-        raise ImageError(f"the file can't be read: {error.strerror}") from error
-    _, image = _open(content)
+    _, image = _open(_content(path))
     image.thumbnail((width, height))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
@@ -169,6 +157,11 @@ def to_rgb(image: "Image") -> "Image":
         white = pillow.new("RGBA", image.size, "white")
         image = pillow.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def _content(place: str | Path | ImageAddress, *, pipes: bool = False) -> bytes:
+    address = place if isinstance(place, ImageAddress) else ImageAddress(Path(place))
+    return address.read(pipes=pipes)
 
 
 def _open(content: bytes) -> tuple["Image", "Image"]:

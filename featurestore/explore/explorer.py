@@ -272,7 +272,7 @@ class Explorer(Reader):
     def diff_snapshots(self, first: str, second: str | None = None) -> dict[str, TableDiff]:
         """The changes from one snapshot to another, or to this object's state, in each table and backbone.
 
-        Rows are identified by ``imdbId`` in movies, ``ImgName`` in images, ``ImgId`` in the vectors of a backbone.
+        Rows are identified by ``ImgId`` in the metadata and the vectors of a backbone, ``ImgName`` in images.
 
         Raises
         ------

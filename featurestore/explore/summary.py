@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from featurestore.catalog.label_counts import label_counts
 from featurestore.explore.inventory import BackboneInfo, list_backbones
+from featurestore.storage.names import quote_name
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
@@ -11,7 +13,8 @@ if TYPE_CHECKING:
 def describe(reader: "Reader") -> dict[str, Any]:
     """See `FeatureStore.info`."""
     counts = reader.query(
-        "SELECT (SELECT count(*) FROM movies) AS movies, (SELECT count(*) FROM images) AS images, "
+        f"SELECT (SELECT count(*) FROM {quote_name(reader.recipe.table)}) AS metadata, "
+        "(SELECT count(*) FROM images WHERE status <> 'gone') AS images, "
         "(SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled"
     ).to_pylist()[0]
     layout = reader.layout
@@ -25,9 +28,9 @@ def describe(reader: "Reader") -> dict[str, Any]:
         "synthetic": reader.synthetic,
         **counts,
         "size_bytes": sum(part.size_bytes for table in layout.tables for part in layout.parts(table)),
-        "genres": reader.query(
-            "SELECT Genre1 AS genre, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1"
-        ).to_pylist(),
+        "collection": reader.recipe.name,
+        "label": reader.label,
+        "labels": label_counts(reader.query, reader.label),
         "backbones": [_backbone(info) for info in list_backbones(reader)],
         "quarantined": reader.query(
             "SELECT ImgName AS name, reason FROM images WHERE status = 'broken' ORDER BY ImgName"

@@ -19,7 +19,7 @@ from featurestore.collections.movies.metadata import COLUMNS, Metadata, read_met
 from featurestore.commands.formats import FORMS
 from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
 from featurestore.errors import FeatureStoreError, InputError, MetadataError, QueryError
-from featurestore.storage.schemas import MOVIES
+from featurestore.collections.movies.recipe import MOVIES_SCHEMA
 
 HEADER = (",".join(COLUMNS) + "\n").encode()
 # Queries that would not end are as good as ended ones: what counts is what they reached.
@@ -57,7 +57,7 @@ def metadata(path: Path) -> Metadata | None:
         sentence(error)
         return None
     movies = found.movies
-    assert movies.schema.equals(MOVIES)
+    assert movies.schema.equals(MOVIES_SCHEMA)
     ids = movies["imdbId"].to_numpy()
     assert movies["imdbId"].null_count == 0
     assert (np.diff(ids) > 0).all(), "ids ascend, one row each"

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from featurestore.collections.movies.recipe import MOVIES_SCHEMA
 from featurestore.errors import MetadataError
 from featurestore.files import read_file
-from featurestore.storage.schemas import MOVIES
 
 # Column names as in the file, including spaces.
 COLUMNS = ("imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster")
@@ -29,7 +29,7 @@ class Metadata:
     Parameters
     ----------
     movies
-        Schema `MOVIES`, one row per ``imdbId``, ascending.
+        Schema `MOVIES_SCHEMA`, one row per ``imdbId``, ascending.
     rows_read, duplicates, conflicting
         Rows of the file, identical rows dropped, and rows dropped because an earlier one has the same id.
     encoding
@@ -60,7 +60,7 @@ def read_metadata(path: Path) -> Metadata:
     table = table.set_column(0, "imdbId", ids).set_column(3, "IMDB Score", scores).rename_columns(STORED_NAMES)
     # A stable sort keeps the file's order among equal ids, so that the first row in the file wins.
     order = np.argsort(ids.to_numpy(), kind="stable")
-    table = table.take(pa.array(order)).cast(MOVIES)
+    table = table.take(pa.array(order)).cast(MOVIES_SCHEMA)
     distinct, duplicates = _drop_identical(table)
     first_of_id = np.r_[True, np.diff(distinct["imdbId"].to_numpy()) != 0] if len(distinct) else np.zeros(0, bool)
     movies = distinct.filter(pa.array(first_of_id)).combine_chunks()
