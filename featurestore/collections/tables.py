@@ -69,7 +69,7 @@ def reserve(rows: pa.Table) -> ReadTable:
     names, notes = list(rows.column_names), []
     for place, name in enumerate(names):
         if name.lower() in RESERVED_COLUMNS:
-            names[place] = _free(f"{name}_", names)
+            names[place] = free_name(f"{name}_", names)
             notes.append(f"the column {name!r} is called {names[place]!r}, since the store has a column of that name")
     return ReadTable(rows.rename_columns(names), tuple(notes))
 
@@ -155,7 +155,7 @@ def _distinct(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return distinct, notes
 
 
-def _free(name: str, taken: Sequence[str]) -> str:
+def free_name(name: str, taken: Sequence[str]) -> str:
     """``name``, or the first of ``name_2``, ``name_3``, … that is not in ``taken``, without regard to case."""
     lower = {one.lower() for one in taken}
     candidates = (name if number == 1 else f"{name}_{number}" for number in range(1, len(lower) + 2))
