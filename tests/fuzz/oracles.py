@@ -64,7 +64,7 @@ def metadata(path: Path) -> Metadata | None:
     assert not len(ids) or ids[0] >= 0
     assert np.isfinite(movies["IMDBScore"].drop_null().to_numpy()).all(), "a score is a number"
     assert found.rows_read == len(movies) + found.duplicates + found.conflicting, "every row is accounted for"
-    assert found.encoding in ("utf-8", "latin-1")
+    assert found.encoding in ("utf-8", "utf-16", "cp1252")
     for name in ("Title", "Genre", "Poster", "ImdbLink"):
         assert not pc.any(pc.equal(movies[name], "")).as_py(), "an empty field is missing, not empty"
     return found

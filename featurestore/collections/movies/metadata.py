@@ -1,8 +1,5 @@
 """Reads, checks and cleans the metadata file by the study's rules; it does not write to a store."""
 
-import gzip
-import io
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +9,11 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from featurestore.collections.movies.recipe import MOVIES_SCHEMA
+from featurestore.collections.text_files import read_text
 from featurestore.errors import MetadataError
-from featurestore.files import read_file
 
 # Column names as in the file, including spaces.
 COLUMNS = ("imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster")
-# Size limit of the file, also after decompression; the study's file has 10 MB.
-MAX_BYTES = 1 << 30
 STORED_NAMES = ("imdbId", "ImdbLink", "Title", "IMDBScore", "Genre", "Poster")
 
 
@@ -51,7 +46,7 @@ def read_metadata(path: Path) -> Metadata:
     MetadataError
         When it is missing, not a CSV, lacks a column, or holds an id or score that is not a number.
     """
-    content, encoding = _read_text(path)
+    content, encoding = read_text(path)
     table = _parse(content, path)
     ids = _numbers(table, "imdbId", pa.int32(), path)
     if ids.null_count:
@@ -65,37 +60,6 @@ def read_metadata(path: Path) -> Metadata:
     first_of_id = np.r_[True, np.diff(distinct["imdbId"].to_numpy()) != 0] if len(distinct) else np.zeros(0, bool)
     movies = distinct.filter(pa.array(first_of_id)).combine_chunks()
     return Metadata(movies, len(table), duplicates, len(distinct) - len(movies), encoding)
-
-
-def _read_text(path: Path) -> tuple[bytes, str]:
-    """The file as UTF-8 bytes without a byte-order mark, and the encoding it had."""
-    try:
-        content = read_file(path, limit=MAX_BYTES, pipes=True)
-    except FileNotFoundError:
-        raise MetadataError(f"there is no metadata file {str(path)!r}: name the MovieGenre.csv or .csv.gz") from None
-    except IsADirectoryError:
-        raise MetadataError(f"{str(path)!r} is a folder: name the MovieGenre.csv or .csv.gz in it") from None
-    except OSError as error:
-        raise MetadataError(f"{str(path)!r} can't be read ({error.strerror}): name a readable file") from error
-    if content[:2] == b"\x1f\x8b":
-        try:
-            with gzip.open(io.BytesIO(content)) as packed:
-                content = packed.read(MAX_BYTES + 1)
-        except (EOFError, OSError, zlib.error) as error:
-            raise MetadataError(f"{str(path)!r} is a damaged gzip file ({error}): download it again") from error
-        if len(content) > MAX_BYTES:
-            raise MetadataError(f"{str(path)!r} unpacks to more than {MAX_BYTES:,} bytes: expected the film metadata")
-    # Arrow rejects a header without a line end, and takes only the first line as the header.
-    content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n") + b"\n"
-    if content.isspace():
-        raise MetadataError(f"{str(path)!r} is empty: expected the columns {', '.join(COLUMNS)}")
-    if b"\x00" in content:
-        raise MetadataError(f"{str(path)!r} is not a text file: expected a CSV with the columns {', '.join(COLUMNS)}")
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1").encode("utf-8"), "latin-1"
-    return content, "utf-8"
 
 
 def _parse(content: bytes, path: Path) -> pa.Table:

@@ -49,7 +49,7 @@ def _encodings() -> list[Kind]:
         _text("UTF-8", text, title),
         _text("latin-1", text, title, encoding="latin-1"),
         _text("UTF-8 with a byte-order mark", text, title, encoding="utf-8-sig"),
-        _text("UTF-16", text, Refused("is not a text file"), encoding="utf-16"),
+        _text("UTF-16", text, title, encoding="utf-16"),
         _text("UTF-32", text, Refused("is not a text file"), encoding="utf-32"),
         _text("damaged letters", text.replace("Träd", "TrÌ_d"), _titles("TrÌ_d gård")),
         _text("a byte of zero", text.replace("gård", "g\0rd"), Refused("is not a text file")),
