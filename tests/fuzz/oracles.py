@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 
 from featurestore import FeatureStore
 from featurestore.collections.movies.metadata import COLUMNS, Metadata, read_metadata
+from featurestore.collections.movies.recipe import MOVIES_SCHEMA
 from featurestore.commands.formats import FORMS
 from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
 from featurestore.errors import FeatureStoreError, InputError, MetadataError, QueryError
-from featurestore.collections.movies.recipe import MOVIES_SCHEMA
 
 HEADER = (",".join(COLUMNS) + "\n").encode()
 # Queries that would not end are as good as ended ones: what counts is what they reached.

@@ -99,9 +99,7 @@ def read(request: Request) -> GeneralReading:
     if request.metadata is not None:
         read = read_table(request.metadata)
         reserved = reserve(read.rows)
-        return GeneralReading(
-            request, ReadTable(reserved.rows, (*read.notes, *reserved.notes)), request.key
-        )
+        return GeneralReading(request, ReadTable(reserved.rows, (*read.notes, *reserved.notes)), request.key)
     found = find_tables(request.images)
     if found is None:
         if request.key is not None:
@@ -144,7 +142,9 @@ def _settings(origin: str, label: str, title: str | None = None) -> Mapping[str,
 def _folder_notes(rows: pa.Table) -> list[str]:
     if not rows[LABEL].null_count < len(rows):
         return ["there is no label: put images into a folder for each class, or name a table with --metadata"]
-    return ["the folder of each image is its label" + (", the top folder its split" if SPLIT in rows.column_names else "")]
+    return [
+        "the folder of each image is its label" + (", the top folder its split" if SPLIT in rows.column_names else "")
+    ]
 
 
 def _others(listing: Listing) -> str:

@@ -53,7 +53,9 @@ def join(table: ReadTable, images: pa.Table, *, key: str | None, labels: Sequenc
     keys = key_texts(rows, key)
     found = find_label(rows, labels, exclude=[key])
     notes += found.notes
-    notes += [f"{count:,} rows have the label {word!r}, taken as no label" for word, count in found.no_label_words.items()]
+    notes += [
+        f"{count:,} rows have the label {word!r}, taken as no label" for word, count in found.no_label_words.items()
+    ]
     matches = match(keys, names)
     notes += [f"{count:,} keys were matched {how}" for how, count in matches.levels.items() if how != "exactly"]
     union = len(labels) > 1
@@ -63,7 +65,9 @@ def join(table: ReadTable, images: pa.Table, *, key: str | None, labels: Sequenc
     own = pa.table(dict(zip(OWN_COLUMNS.names, columns, strict=True)), schema=OWN_COLUMNS)
     for name in found.rows.column_names:
         own = own.append_column(name, label if name == found.column and label is not None else found.rows[name])
-    title = next((name for name in rows.column_names if name.lower() in TITLES and name not in (key, found.column)), None)
+    title = next(
+        (name for name in rows.column_names if name.lower() in TITLES and name not in (key, found.column)), None
+    )
     return JoinedRows(own, found.column, title, notes)
 
 
@@ -88,7 +92,9 @@ def join_again(stored: pa.Table, images: pa.Table) -> pa.Table:
 def key_texts(rows: pa.Table, key: str) -> list[str | None]:
     """The column ``key`` as text; raises `InputError` when there is none."""
     if key not in rows.column_names:
-        raise InputError(f"the table has no column {key!r} ({nearest(key, rows.column_names)}): name the key with --key")
+        raise InputError(
+            f"the table has no column {key!r} ({nearest(key, rows.column_names)}): name the key with --key"
+        )
     return _texts(rows[key])
 
 
@@ -136,7 +142,9 @@ def _resolve(
         for row in others:
             owned[row] = -1
             contradicts = problems[first] == CONTRADICTING
-            problems[row], details[row] = (CONTRADICTING, details[first]) if contradicts else (AGAIN, f"as row {first + 1}")
+            problems[row], details[row] = (
+                (CONTRADICTING, details[first]) if contradicts else (AGAIN, f"as row {first + 1}")
+            )
     return owned, problems, details, None if label is None else pa.array(values, rows[label].type)
 
 
