@@ -47,8 +47,8 @@ def asked_level(labels: Sequence[str]) -> int | None:
     text = labels[0].removeprefix(LEVEL)
     if not text.removeprefix("-").isdecimal() or int(text) == 0 or len(text) > 4:
         raise InputError(
-            f"got the label {labels[0]!r}, expected {LEVEL}1 for the first folder, {LEVEL}-1 for the one that holds the "
-            "image, or another such number"
+            f"got the label {labels[0]!r}, expected {LEVEL}1 for the first folder, {LEVEL}-1 for the one that holds "
+            "the image, or another such number"
         )
     return int(text)
 
