@@ -55,6 +55,7 @@ class FeatureStore(Explorer):
         recipe: str | None = None,
         top_genres: int | None = None,
         follow_links: bool = False,
+        dry_run: bool = False,
         wait_seconds: float = 0.0,
         on_progress: "Progress | None" = None,
     ) -> "IngestReport":
@@ -77,6 +78,8 @@ class FeatureStore(Explorer):
             For movies, the number of genres in the view `labeled`; unchanged when None, initially 4.
         follow_links
             Whether to follow symbolic links that lead out of a folder of images.
+        dry_run
+            Only read and report: nothing is written.
 
         Raises
         ------
@@ -95,7 +98,14 @@ class FeatureStore(Explorer):
             settings={} if top_genres is None else {"top_genres": top_genres},
         )
         with self._writing() as root:
-            return ingest(root, request, recipe=recipe, wait_seconds=wait_seconds, on_progress=on_progress)
+            return ingest(
+                root,
+                request,
+                recipe=recipe,
+                dry_run=dry_run,
+                wait_seconds=wait_seconds,
+                on_progress=on_progress,
+            )
 
     def embed(
         self,

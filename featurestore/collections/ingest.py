@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +30,7 @@ from featurestore.storage.state import State, read_state
 CACHE = "cache"
 # Settings of every collection type: what the last ingest read, so that `embed` can scan it again.
 SOURCES, FOLLOW = "sources", "follow_links"
+FIRST_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class IngestReport:
         The new name of each image that was recognised by its bytes.
     labels
         How many images have each label, most frequent first.
+    first
+        The first rows of the view `collection`.
     changed
         Whether the store has a new state.
     """
@@ -65,6 +70,7 @@ class IngestReport:
     renamed: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    first: Sequence[Mapping[str, Any]] = ()
     synthetic: bool = False
     changed: bool = False
 
@@ -74,6 +80,7 @@ def ingest(
     request: Request,
     *,
     recipe: str | None = None,
+    dry_run: bool = False,
     wait_seconds: float = 0.0,
     on_progress: Progress | None = None,
 ) -> IngestReport:
@@ -81,28 +88,50 @@ def ingest(
     check_room(root)
     known = _state_or_none(root)
     kind = _choose(request, recipe, known)
+    if known is not None:
+        _check_kind(known, kind, root)
     folders = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in request.images))
     request = replace(request, images=folders)
     # Everything is read before the store is created: a typo must not leave an empty store behind.
     reading: Reading = _function(kind.reader)(request)
     listing = list_images(folders, nested=reading.nested, follow_links=request.follow_links)
     reading.check(listing)
-    scan = scan_images(
-        listing, image_names(listing), cache=root / CACHE if root.is_dir() else None, on_progress=on_progress
-    )
-    with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
-        _check_kind(writer.state, kind, root)
-        before = writer.state.id
-        keep(scan, root / CACHE)
-        scanned = pa.concat_tables([scan.table, _without_file(reading.names)])
-        numbered: Numbered = _function(kind.numbering)(scanned, images_of(writer.layout))
-        images = in_order(numbered.images)
-        rows = reading.rows(images)
+    cache = root / CACHE if root.is_dir() else None
+    scan = scan_images(listing, image_names(listing), cache=cache, on_progress=on_progress)
+    before = IMAGES.empty_table() if known is None else images_of(Layout(root, known))
+    read = _Read.of(kind, reading, scan, before)
+    with (
+        TemporaryDirectory() if dry_run else nullcontext(root) as place,
+        open_writer(Path(place), create=True, wait_seconds=wait_seconds, purpose="ingest") as writer,
+    ):
+        if not dry_run:
+            _check_kind(writer.state, kind, root)
+            keep(scan, root / CACHE)
+            now = images_of(writer.layout)
+            if not now.equals(before):  # another program has written since
+                read = _Read.of(kind, reading, scan, now)
+        first = writer.state.id
         with writer.commit() as commit:
-            commit.set_collection(kind, _settings(request, rows))
-            commit.replace(kind.table, rows.table)
-            commit.replace("images", images)
-        return _report(writer, kind, scan, rows, numbered, changed=writer.state.id != before)
+            commit.set_collection(kind, _settings(request, read.rows))
+            commit.replace(kind.table, read.rows.table)
+            commit.replace("images", read.images)
+        return _report(writer, kind, scan, read, changed=writer.state.id != first and not dry_run)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The images with their ids, in order, and the rows of the metadata."""
+
+    images: pa.Table
+    renamed: Mapping[str, str]
+    rows: Rows
+
+    @classmethod
+    def of(cls, kind: Collection, reading: Reading, scan: Scan, before: pa.Table) -> "_Read":
+        scanned = pa.concat_tables([scan.table, _without_file(reading.names)])
+        numbered: Numbered = _function(kind.numbering)(scanned, before)
+        images = in_order(numbered.images)
+        return cls(images, numbered.renamed, reading.rows(images))
 
 
 def sync_images(
@@ -221,9 +250,7 @@ def _settings(request: Request, rows: Rows) -> dict[str, Setting]:
     return {**rows.settings, **request.settings, **read, FOLLOW: "yes" if request.follow_links else "no"}
 
 
-def _report(
-    writer: Writer, kind: Collection, scan: Scan, rows: Rows, numbered: Numbered, *, changed: bool
-) -> IngestReport:
+def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, changed: bool) -> IngestReport:
     with Database(writer.layout, writer.root) as database:
         counts = database.query(
             "SELECT (SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled, "
@@ -231,19 +258,21 @@ def _report(
         ).to_pylist()[0]
         labels = label_counts(database.query, str(writer.state.settings.get("label", kind.label)))
         problems = database.query("SELECT kind, count(*) AS n FROM problems GROUP BY kind ORDER BY kind").to_pylist()
-    broken = numbered.images.filter(pc.equal(numbered.images["status"], "broken"))
+        first = database.query(f"SELECT * FROM collection LIMIT {FIRST_ROWS}").to_pylist()
+    broken = read.images.filter(pc.equal(read.images["status"], "broken"))
     return IngestReport(
         collection=kind.name,
-        steps=rows.steps,
+        steps=read.rows.steps,
         images_found=len(scan.table),
         files_ignored=scan.ignored,
         joined=counts["joined"],
         labeled=counts["labeled"],
         broken=dict(zip(broken["ImgName"].to_pylist(), broken["reason"].to_pylist(), strict=True)),
         problems={row["kind"]: row["n"] for row in problems},
-        renamed=numbered.renamed,
+        renamed=read.renamed,
         labels=labels,
-        notes=rows.notes,
+        notes=read.rows.notes,
+        first=first,
         synthetic=counts["synthetic"],
         changed=changed,
     )

@@ -70,13 +70,14 @@ def sql(store: str, query: str, form: str | None, output: Path | None, seconds: 
 @cli.command()
 @location_option
 @snapshot_option
+@click.option("--problems", is_flag=True, help="List what did not fit, as the view `problems` does.")
 @json_option
-def info(store: str, snapshot: str | None, as_json: bool) -> None:
+def info(store: str, snapshot: str | None, problems: bool, as_json: bool) -> None:
     """Summarize the store: tables, coverage of each backbone, quarantined files and the reasons."""
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
-        summary = opened.info()
+        summary = opened.info(problems=problems)
     click.echo(json.dumps(summary) if as_json else summary_text(summary))
 
 

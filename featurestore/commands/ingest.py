@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurestore.commands.options import PATH, json_option, store_option, wait_option
-from featurestore.commands.texts import counts_text
+from featurestore.commands.texts import cell_text, counts_text
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # How many quarantined files, renamed images and notes are listed.
 LISTED = 10
+# How many characters of a value are shown.
+WIDEST = 60
 
 
 @click.command()
@@ -33,6 +35,7 @@ LISTED = 10
 @click.option("--recipe", help="The collection type, such as movies or general.  [default: by the columns]")
 @click.option("--top-genres", type=int, help="Movies: how many genres the view `labeled` keeps.  [default: 4]")
 @click.option("--follow-links", is_flag=True, help="Follow symbolic links that lead out of a folder of images.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be stored.")
 @wait_option
 @json_option
 def ingest(
@@ -44,6 +47,7 @@ def ingest(
     recipe: str | None,
     top_genres: int | None,
     follow_links: bool,
+    dry_run: bool,
     wait_seconds: float,
     as_json: bool,
 ) -> None:
@@ -59,14 +63,20 @@ def ingest(
             recipe=recipe,
             top_genres=top_genres,
             follow_links=follow_links,
+            dry_run=dry_run,
             wait_seconds=wait_seconds,
             on_progress=progress,
         )
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        click.echo(json.dumps(asdict(report), default=str))
         return
     for line in report_lines(report):
         click.echo(line)
+    if dry_run:
+        for row in report.first:
+            click.echo("  ".join(f"{name}={visible(cell_text(value))[:WIDEST]}" for name, value in row.items()))
+        click.echo("dry run: nothing was written")
+        return
     click.echo(f"store {store}: {'written' if report.changed else 'nothing changed'}")
 
 

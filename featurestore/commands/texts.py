@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 # How many labels a line lists.
 MOST_LABELS = 20
+# How many quarantined files a summary lists.
+MOST_FILES = 20
 
 
 def summary_text(summary: dict[str, Any]) -> str:
@@ -40,7 +42,12 @@ def summary_text(summary: dict[str, Any]) -> str:
     if not summary["backbones"]:
         lines.append("backbone    none yet: featurestore embed --backbone descriptors")
     lines += [f"view fails  {sentence}" for sentence in summary["failing_views"].values()]
-    lines += [f"quarantined {row['name']!r}: {row['reason']}" for row in summary["quarantined"]]
+    lines += [f"quarantined {row['name']!r}: {row['reason']}" for row in summary["quarantined"][:MOST_FILES]]
+    if len(summary["quarantined"]) > MOST_FILES:
+        lines.append(f"… and {len(summary['quarantined']) - MOST_FILES} more: featurestore info --problems")
+    for row in summary.get("problems", ()):
+        detail = "" if row["detail"] is None else f": {row['detail']}"
+        lines.append(f"{row['kind']}  {row['name']!r}{detail}")
     return "\n".join(lines)
 
 

@@ -31,11 +31,14 @@ class Explorer(Reader):
     ``on_progress`` is called with the numbers of items done and in total. Methods raise a `FeatureStoreError`.
     """
 
-    def info(self) -> dict[str, Any]:
-        """A JSON-ready summary: tables, labels, coverage of each backbone, quarantined files and the reasons."""
+    def info(self, *, problems: bool = False) -> dict[str, Any]:
+        """A JSON-ready summary: tables, labels, coverage of each backbone, quarantined files and the reasons.
+
+        With ``problems`` also the rows of the view `problems`: what did not fit when the collection was read.
+        """
         from featurestore.explore.summary import describe
 
-        return describe(self)
+        return describe(self, problems=problems)
 
     def backbones(self) -> list[BackboneInfo]:
         """The backbones of this state, by name."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
 
-def describe(reader: "Reader") -> dict[str, Any]:
+def describe(reader: "Reader", *, problems: bool = False) -> dict[str, Any]:
     """See `FeatureStore.info`."""
     counts = reader.query(
         f"SELECT (SELECT count(*) FROM {quote_name(reader.recipe.table)}) AS metadata, "
@@ -36,6 +36,7 @@ def describe(reader: "Reader") -> dict[str, Any]:
             "SELECT ImgName AS name, reason FROM images WHERE status = 'broken' ORDER BY ImgName"
         ).to_pylist(),
         "tables": {table: count for table, count in rows.items() if reader.has(table)},
+        **({"problems": reader.query("FROM problems").to_pylist()} if problems else {}),
     }
 
 
