@@ -267,6 +267,8 @@ class FeatureStore(Explorer):
     ) -> "GcReport":
         """Remove files that neither the current state nor a snapshot refers to; readers of older states must `refresh`.
 
+        It also rewrites ``store.duckdb``, unless ``dry_run``.
+
         Parameters
         ----------
         older_than

@@ -126,10 +126,16 @@ def writing(root: Path) -> Iterator[None]:
         ) from error
 
 
-def renew_shell_file(root: Path, state: State) -> None:
-    """Write ``store.duckdb`` if it is older than the state; it is disposable, so that a failure is only a warning."""
+def renew_shell_file(root: Path, state: State, *, always: bool = False) -> None:
+    """Write ``store.duckdb`` if it is older than the state; it is disposable, so that a failure is only a warning.
+
+    Parameters
+    ----------
+    always
+        Write it whatever its age: a damaged one may be newer than the state.
+    """
     try:
-        if state.number and _is_behind(root):
+        if state.number and (always or _is_behind(root)):
             write_shell_file(Layout(root, state), root)
     except (OSError, duckdb.Error) as error:
         warnings.warn(

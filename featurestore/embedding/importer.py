@@ -89,7 +89,8 @@ def store_vectors(
         images, rows = _missing(layout, spec, vectors)
         parts = [write_vectors(run, images, vectors.X[rows])] if len(rows) else []
         plan = EmbedPlan(root, layout.state, spec, tuple(layout.revision_parts(spec.name, spec.revision)), images, 0)
-        Publisher(run, purpose, wait_seconds).publish(plan, Shard(parts, ()), complete=True, last=True)
+        publisher = Publisher(run, purpose, wait_seconds, renew=external > 0)
+        publisher.publish(plan, Shard(parts, ()), complete=True, last=True)
     return ImportReport(
         backbone=spec.name,
         revision=spec.revision,
@@ -115,8 +116,11 @@ def _missing(layout: Layout, spec: BackboneSpec, vectors: ImportedVectors) -> tu
 
 
 def _add_external(root: Path, vectors: ImportedVectors, *, wait_seconds: float, purpose: str) -> int:
-    """Add a row to `images` for every id that the store does not know, so that views can join it; return how many."""
-    with open_writer(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
+    """Add a row to `images` for every id that the store does not know, so that views can join it; return how many.
+
+    It leaves ``store.duckdb`` to the publication that follows.
+    """
+    with open_writer(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose, renew=False) as writer:
         images = images_of(writer.layout)
         new = np.flatnonzero(~np.isin(vectors.ids, to_numpy(images["ImgId"].drop_null())))
         if not len(new):

@@ -1,4 +1,4 @@
-"""What is in a store, as counts and lists; it reads views and computes nothing new."""
+"""Summarizes the contents of a store as counts and lists; it only reads."""
 
 from typing import TYPE_CHECKING, Any
 
