@@ -28,6 +28,7 @@ class IngestReport:
     """The number of rows after each step, in the order of the steps.
 
     ``broken`` maps each quarantined file to the reason; ``changed`` is True if the store has a new state.
+    ``notes`` has a sentence for each thing that was guessed or is absent in the metadata.
     """
 
     rows_read: int
@@ -44,6 +45,7 @@ class IngestReport:
     encoding: str
     synthetic: bool
     changed: bool
+    notes: Sequence[str]
 
 
 def ingest(
@@ -51,6 +53,7 @@ def ingest(
     *,
     metadata: Path,
     images: Sequence[Path],
+    columns: Mapping[str, str] = {},
     top_genres: int | None = None,
     wait_seconds: float = 0.0,
     on_progress: Progress | None = None,
@@ -60,7 +63,7 @@ def ingest(
         raise InputError(f"got {top_genres} as the number of genres, expected 1 to {MAX_GENRES}")
     if not images:
         raise InputError("got no folder of images, expected one or more: without any, all images would be removed")
-    cleaned = read_metadata(metadata)
+    cleaned = read_metadata(metadata, columns=columns)
     check_room(root)
     # The folders are read before the store is created: a typo must not leave an empty store behind.
     cache = root / CACHE if root.is_dir() else None
@@ -161,6 +164,7 @@ def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> 
         encoding=cleaned.encoding,
         synthetic=counts["synthetic"],
         changed=changed,
+        notes=cleaned.notes,
     )
 
 
