@@ -50,6 +50,7 @@ class FeatureStore(Explorer):
         *,
         metadata: str | Path,
         images: str | Path | Sequence[str | Path],
+        columns: Mapping[str, str] = {},
         top_genres: int | None = None,
         wait_seconds: float = 0.0,
         on_progress: "Progress | None" = None,
@@ -61,9 +62,9 @@ class FeatureStore(Explorer):
         Parameters
         ----------
         metadata
-            ``MovieGenre.csv`` or ``.csv.gz``, UTF-8 or latin-1.
-        images
-            Folders of ``<ImgId>.jpg``.
+            ``MovieGenre.csv``, a table like it with at least imdbId and Genre, or ``MasterData.csv``; also ``.gz``.
+        images, columns
+            Folders of ``<ImgId>.jpg``; the file's names of columns by their names in the store, ``{"imdbId": "Id"}``.
         top_genres
             Number of genres in the view `labeled`; unchanged when None, initially 4.
 
@@ -80,6 +81,7 @@ class FeatureStore(Explorer):
                 root,
                 metadata=Path(metadata),
                 images=folders,
+                columns=columns,
                 top_genres=top_genres,
                 wait_seconds=wait_seconds,
                 on_progress=on_progress,

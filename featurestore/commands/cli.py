@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from featurestore.commands.options import (
     SEED,
     json_option,
     location_option,
+    named_columns,
     run_command,
     snapshot_option,
     store_option,
@@ -40,8 +41,16 @@ def cli() -> None:
 
 @cli.command()
 @store_option
-@click.option("--metadata", type=PATH, required=True, help="MovieGenre.csv or .csv.gz, UTF-8 or latin-1.")
+@click.option("--metadata", type=PATH, required=True, help="MovieGenre.csv or a table like it, also .gz.")
 @click.option("--images", type=PATH, required=True, multiple=True, help="A folder of <ImgId>.jpg; repeatable.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME=COLUMN",
+    callback=named_columns,
+    help="The file's name of the column that is stored as NAME, as in imdbId=Id; repeatable.",
+)
 @click.option("--top-genres", type=int, help="How many genres the view `labeled` keeps.  [default: 4]")
 @wait_option
 @json_option
@@ -49,6 +58,7 @@ def ingest(
     store: Path,
     metadata: Path,
     images: Sequence[Path],
+    columns: Mapping[str, str],
     top_genres: int | None,
     wait_seconds: float,
     as_json: bool,
@@ -60,6 +70,7 @@ def ingest(
         report = FeatureStore(store).ingest(
             metadata=metadata,
             images=images,
+            columns=columns,
             top_genres=top_genres,
             wait_seconds=wait_seconds,
             on_progress=progress,
@@ -85,6 +96,8 @@ def ingest(
     ]
     for label, count, note in funnel:
         click.echo(f"{label:<24}{count:>8,}  {note}".rstrip())
+    for note in report.notes:
+        click.echo(f"note: {note}")
     for name, reason in list(report.broken.items())[:10]:
         click.echo(f"quarantined {name!r}: {reason}")
     if len(report.broken) > 10:
