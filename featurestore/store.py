@@ -52,6 +52,7 @@ class FeatureStore(Explorer):
         metadata: str | Path | None = None,
         key: str | None = None,
         label: str | Sequence[str] | None = None,
+        columns: Mapping[str, str] = {},
         recipe: str | None = None,
         top_genres: int | None = None,
         follow_links: bool = False,
@@ -68,9 +69,12 @@ class FeatureStore(Explorer):
         images
             Folders of images, with a folder for each class or without; for movies, of ``<ImgId>.jpg``.
         metadata
-            A table with a row for each image; for movies, ``MovieGenre.csv`` or ``.csv.gz``.
+            A table with a row for each image: CSV of any separator, JSON, JSON lines or Parquet, also ``.gz``; for movies
+            ``MovieGenre.csv``, a table like it with at least imdbId and Genre, or ``MasterData.csv``.
         key, label
             The column of the table that names the image, and that of its label, or several; guessed when None.
+        columns
+            For movies, the file's names of columns by their names in the store, ``{"imdbId": "Id"}``.
         recipe
             The collection type, such as ``movies`` or ``general``. When None, that of the store; of a new store
             ``movies`` if the table has the columns of the study, else ``general``.
@@ -93,6 +97,7 @@ class FeatureStore(Explorer):
             images=[Path(folder) for folder in ([images] if isinstance(images, (str, Path)) else images)],
             metadata=None if metadata is None else Path(metadata),
             key=key,
+            columns=columns,
             labels=[label] if isinstance(label, str) else list(label or ()),
             follow_links=follow_links,
             settings={} if top_genres is None else {"top_genres": top_genres},

@@ -1,14 +1,14 @@
 """The command `ingest`: images and their metadata become rows of the store."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from featurestore.commands.options import PATH, json_option, store_option, wait_option
+from featurestore.commands.options import PATH, json_option, named_columns, store_option, wait_option
 from featurestore.commands.texts import cell_text, counts_text
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
@@ -32,6 +32,14 @@ WIDEST = 60
 @click.option(
     "--label", multiple=True, help="The column with the label; several make it multi-label.  [default: guessed]"
 )
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME=COLUMN",
+    callback=named_columns,
+    help="Movies: the file's name of the column that is stored as NAME, as in imdbId=Id; repeatable.",
+)
 @click.option("--recipe", help="The collection type, such as movies or general.  [default: by the columns]")
 @click.option("--top-genres", type=int, help="Movies: how many genres the view `labeled` keeps.  [default: 4]")
 @click.option("--follow-links", is_flag=True, help="Follow symbolic links that lead out of a folder of images.")
@@ -44,6 +52,7 @@ def ingest(
     metadata: Path | None,
     key: str | None,
     label: Sequence[str],
+    columns: Mapping[str, str],
     recipe: str | None,
     top_genres: int | None,
     follow_links: bool,
@@ -60,6 +69,7 @@ def ingest(
             metadata=metadata,
             key=key,
             label=label,
+            columns=columns,
             recipe=recipe,
             top_genres=top_genres,
             follow_links=follow_links,
@@ -82,7 +92,7 @@ def ingest(
 
 def report_lines(report: "IngestReport") -> list[str]:
     """The result of an ingest: what was guessed, the rows after each step, and the first of what did not fit."""
-    lines = [visible(note) for note in report.notes]
+    lines = [f"note: {visible(note)}" for note in report.notes]
     steps = {
         **report.steps,
         "images found": report.images_found,

@@ -1,5 +1,6 @@
 """Reads the metadata file of the study into the table `movies`."""
 
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from featurestore.collections.listing import Listing
-from featurestore.collections.movies.metadata import COLUMNS, Metadata, read_metadata
-from featurestore.collections.movies.numbering import movie_number
+from featurestore.collections.movies.columns import is_movies
+from featurestore.collections.movies.ids import movie_number
+from featurestore.collections.movies.metadata import Metadata, read_metadata
 from featurestore.collections.reading import Request, Rows
 from featurestore.errors import InputError
 from featurestore.storage.state import MAX_SETTING
@@ -36,7 +38,7 @@ class MoviesReading:
                     f"{str(folder)!r} holds no image ({listing.ignored.total()} other files): name the folder that "
                     "holds <ImgId>.jpg"
                 )
-            if not any(movie_number(name) is not None for name in names):
+            if not any(movie_number(os.path.splitext(name)[0]) is not None for name in names):
                 raise InputError(
                     f"none of the {len(names)} images in {str(folder)!r} is named by a number (the first is "
                     f"{names[0]!r}): the name of a poster is its ImgId, as in 114709.jpg"
@@ -53,8 +55,7 @@ class MoviesReading:
             "conflicting ids dropped": self.metadata.conflicting,
             "movies kept": len(self.metadata.movies),
         }
-        notes = () if self.metadata.encoding == "utf-8" else (f"the metadata was read as {self.metadata.encoding}",)
-        return Rows(self.metadata.movies, steps=steps, notes=notes)
+        return Rows(self.metadata.movies, steps=steps, notes=self.metadata.notes)
 
 
 def read(request: Request) -> MoviesReading:
@@ -70,11 +71,16 @@ def read(request: Request) -> MoviesReading:
         raise InputError(f"got {top} as the number of genres, expected 1 to {MAX_SETTING}")
     if request.key is not None or request.labels:
         raise InputError("got --key or --label, which a collection of movies does not have: its label is Genre1")
-    return MoviesReading(read_metadata(request.metadata), None)
+    return MoviesReading(read_metadata(request.metadata, columns=request.columns), None)
 
 
 def recognises(path: Path, columns: Mapping[str, str]) -> bool:
-    """Whether the header of a metadata file has the columns of this collection type; a pipe is taken to have them."""
+    """Whether the header of a metadata file has the columns of this collection type; a pipe is taken to have them.
+
+    Columns that were named are columns of this type: no other has any.
+    """
+    if columns:
+        return True
     if path.exists() and not path.is_file():
         return not path.is_dir()
     try:
@@ -86,4 +92,4 @@ def recognises(path: Path, columns: Mapping[str, str]) -> bool:
         return False
     header = start.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n")[0].split(b"\r")[0].decode("latin-1")
     names = [name.strip().strip('"') for name in header.split(",")]
-    return set(COLUMNS) <= set(names)
+    return is_movies(names)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.arrow import to_numpy
+from featurestore.collections.movies.ids import movie_number
 from featurestore.collections.reading import Numbered
 from featurestore.storage.schemas import IMAGES, MAX_ID
 
@@ -18,7 +19,9 @@ def number(scanned: pa.Table, before: pa.Table) -> Numbered:
 
     A name without a number, and all but the first file of each number, are quarantined.
     """
-    ids = pa.array([movie_number(file.rpartition("/")[2]) for file in scanned["file"].to_pylist()], pa.int32())
+    ids = pa.array(
+        [movie_number(os.path.splitext(file.rpartition("/")[2])[0]) for file in scanned["file"].to_pylist()], pa.int32()
+    )
     table = scanned.set_column(0, IMAGES.field("ImgId"), ids)
     unnamed = np.array(pc.is_null(ids))
     if unnamed.any():
@@ -27,14 +30,6 @@ def number(scanned: pa.Table, before: pa.Table) -> Numbered:
     external = before.filter(pc.equal(before["status"], "external"))
     external = external.filter(pc.invert(pc.is_in(external["ImgId"], value_set=table["ImgId"].combine_chunks())))
     return Numbered(pa.concat_tables([table, external]))
-
-
-def movie_number(name: str) -> int | None:
-    """The number in the name of a file; None if there is none from 0 to `MAX_ID`."""
-    stem = os.path.splitext(name)[0]
-    if stem.isascii() and stem.isdigit() and int(stem) <= MAX_ID:
-        return int(stem)
-    return None
 
 
 def _one_per_id(table: pa.Table) -> pa.Table:
