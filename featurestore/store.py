@@ -69,8 +69,8 @@ class FeatureStore(Explorer):
         images
             Folders of images, with a folder for each class or without; for movies, of ``<ImgId>.jpg``.
         metadata
-            A table with a row for each image: CSV of any separator, JSON, JSON lines or Parquet, also ``.gz``; for movies
-            ``MovieGenre.csv``, a table like it with at least imdbId and Genre, or ``MasterData.csv``.
+            A table with a row for each image: CSV of any separator, JSON, JSON lines or Parquet, also ``.gz``; for
+            movies ``MovieGenre.csv``, a table like it with at least imdbId and Genre, or ``MasterData.csv``.
         key, label
             The column of the table that names the image, and that of its label, or several; guessed when None.
         columns

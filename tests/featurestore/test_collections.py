@@ -1,4 +1,4 @@
-"""Any collection of images: what is read from folders and tables, what is said of it, and what a second ingest keeps."""
+"""Any collection of images: what is read from folders and tables, what is said of it, what a second ingest keeps."""
 
 import json
 import shutil

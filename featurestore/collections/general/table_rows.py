@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,10 +129,10 @@ def _resolve(
     several = _rows_of_one_image(owned)
     if not several:
         return owned, problems, details, None
-    values = [None] * len(owned) if label is None else rows[label].to_pylist()
+    values: list[Any] = [None] * len(owned) if label is None else rows[label].to_pylist()
     for group in several:
         first, *others = group
-        found = [values[row] for row in group if values[row] is not None]
+        found: list[Any] = [values[row] for row in group if values[row] is not None]
         if union and found:
             values[first] = sorted({item for value in found for item in value})
         elif any(value != found[0] for value in found):

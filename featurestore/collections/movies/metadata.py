@@ -110,7 +110,7 @@ def _parse(content: bytes, path: Path, columns: Iterable[str]) -> pa.Table:
 
 
 def _typed(texts: pa.Table, places: Mapping[str, str], path: Path) -> tuple[pa.Table, tuple[str, ...]]:
-    """The columns of `MOVIES_SCHEMA` from those of the file, whose names ``places`` holds, and sentences as in `Metadata`.
+    """The columns of `MOVIES_SCHEMA` from those of the file, by their names in ``places``, and notes as in `Metadata`.
 
     A column that the file does not have is null.
     """
