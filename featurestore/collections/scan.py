@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
-from featurestore.collections.images import SUFFIXES, inspect, read_image
-from featurestore.errors import ImageError, InputError
+from featurestore.collections.formats import SUFFIXES
+from featurestore.collections.images import inspect, read_image
+from featurestore.errors import ImageError, ImageNeedsExtra, InputError
 from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
 from featurestore.storage.parts import HASH_DIGITS
@@ -28,6 +29,8 @@ from featurestore.storage.schemas import IMAGES, MAX_ID
 # A file changed within the clock's resolution of its last read could look unchanged: such entries are not used.
 RACY_NS = 2_000_000_000
 FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
+# The time of change that no file has: its entry is not used, since the file is read again at the next scan.
+NEVER = -(1 << 63)
 CACHE_SCHEMA = pa.schema(
     [
         *(field for field in IMAGES),
@@ -237,6 +240,8 @@ def _row(entry: os.DirEntry[str], mark: Sequence[int]) -> dict[str, Any]:
         if row["ImgId"] is None:
             raise ImageError("the name is not a number from 0 to 2147483647, so it names no ImgId")
         row |= vars(inspect(read_image(Path(entry.path))))
+    except ImageNeedsExtra as error:
+        row |= {"status": "broken", "reason": str(error), "mtime_ns": NEVER}
     except ImageError as error:
         row |= {"status": "broken", "reason": str(error)}
     except OSError as error:
