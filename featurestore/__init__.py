@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
     from featurestore.backbones.custom import from_callable
     from featurestore.backbones.registry import load as load_backbone
+    from featurestore.collections.address import ImageAddress
     from featurestore.collections.images import load_image, thumbnail
     from featurestore.embedding.forward import embed_files
     from featurestore.explore.inventory import BackboneInfo
@@ -35,6 +36,7 @@ __all__ = [
     "BackboneSpec",
     "FeatureStore",
     "Features",
+    "ImageAddress",
     "Preprocessing",
     "embed_files",
     "errors",
@@ -58,6 +60,7 @@ _PLACES = {
     "BackboneSpec": ("featurestore.backbones.base", "BackboneSpec"),
     "FeatureStore": ("featurestore.store", "FeatureStore"),
     "Features": ("featurestore.features.features", "Features"),
+    "ImageAddress": ("featurestore.collections.address", "ImageAddress"),
     "Preprocessing": ("featurestore.backbones.base", "Preprocessing"),
     "embed_files": ("featurestore.embedding.forward", "embed_files"),
     "from_callable": ("featurestore.backbones.custom", "from_callable"),

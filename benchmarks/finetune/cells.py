@@ -13,7 +13,7 @@ from benchmarks.finetune.weights import DEFAULT, Weights, load
 from benchmarks.plan.cells import Cell, Outcome
 from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.protocols import Split
-from featurestore import FeatureStore
+from featurestore import FeatureStore, ImageAddress
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.progress import Progress
 
@@ -33,7 +33,7 @@ class FineTuning:
 
     recipes: tuple[Recipe, ...]
     dataset: EmbeddingDataset
-    paths: tuple[Path, ...]
+    paths: tuple[ImageAddress, ...]
     content_hashes: tuple[str, ...]
     cache_dir: Path
     weights: Weights | None
@@ -118,16 +118,16 @@ def computed(
         yield cell, outcome
 
 
-def _images(store: FeatureStore, dataset: EmbeddingDataset) -> tuple[tuple[Path, ...], tuple[str, ...], str]:
+def _images(store: FeatureStore, dataset: EmbeddingDataset) -> tuple[tuple[ImageAddress, ...], tuple[str, ...], str]:
     """File and content hash of each row, and what is wrong with them."""
-    rows = store.sql("SELECT ImgId, folder, ImgName, content_hash FROM images WHERE status = 'ok'").to_pylist()
+    rows = store.sql("SELECT ImgId, source, file, member, content_hash FROM images WHERE status = 'ok'").to_pylist()
     known = {row["ImgId"]: row for row in rows}
     found = [known.get(int(img_id)) for img_id in dataset.ids]
     present = [row for row in found if row]
     if len(present) < len(found):
         lost = len(found) - len(present)
         return (), (), f"{lost} of {len(found)} rows have no image file, only vectors: ingest the folder of images"
-    paths = tuple(Path(row["folder"], row["ImgName"]) for row in present)
+    paths = tuple(ImageAddress.of(row["source"], row["file"], row["member"]) for row in present)
     return paths, tuple(row["content_hash"] for row in present), ""
 
 

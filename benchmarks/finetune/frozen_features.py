@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.finetune.tensor_cache import CachedTensors, TensorCache
 from benchmarks.finetune.weights import Weights
-from featurestore import load_image
+from featurestore import ImageAddress, load_image
 from featurestore.errors import ImageError, InputError
 from featurestore.progress import Progress
 
@@ -73,7 +73,7 @@ STAGES = {"pooled": Stage(_pooled), "maps": Stage(_maps), "pixels": Stage(_pixel
 
 
 def features(
-    paths: Sequence[Path],
+    paths: Sequence[ImageAddress],
     content_hashes: Sequence[str],
     weights: Weights,
     *,
@@ -122,7 +122,7 @@ def _folder(cache_dir: Path, stage: str, weights: Weights) -> Path:
     return cache_dir / "finetune" / f"{stage}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
 
-def _read(path: Path, expected: str) -> np.ndarray:
+def _read(path: ImageAddress, expected: str) -> np.ndarray:
     try:
         return load_image(path, height=HEIGHT, width=WIDTH, sha256=expected)
     except ImageError as error:

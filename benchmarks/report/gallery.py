@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.results.breakdown import ImageVerdict
-from featurestore import FeatureStore, thumbnail
+from featurestore import FeatureStore, ImageAddress, quote_name, thumbnail
 from featurestore.errors import ImageError
 
 WIDTH = 110
@@ -32,7 +31,7 @@ def cards(store: FeatureStore, verdicts: Sequence[ImageVerdict], classes: Sequen
     for verdict in verdicts[:most]:
         row = known.get(verdict.img_id)
         image, fault = _thumbnail(row)
-        title = (row or {}).get("Title") or str(verdict.img_id)
+        title = (row or {}).get("title") or str(verdict.img_id)
         truth, predicted = classes[verdict.truth], classes[verdict.predicted]
         found.append(Card(verdict.img_id, title, image, fault, truth, predicted, verdict.right))
     return found
@@ -40,8 +39,8 @@ def cards(store: FeatureStore, verdicts: Sequence[ImageVerdict], classes: Sequen
 
 def _files(store: FeatureStore) -> dict[int, dict[str, Any]]:
     rows = store.sql(
-        "SELECT i.ImgId, i.folder, i.ImgName, m.Title FROM images AS i LEFT JOIN movies AS m ON m.imdbId = i.ImgId "
-        "WHERE i.status = 'ok'"
+        f"SELECT i.ImgId, i.source, i.file, i.member, c.{quote_name(store.title)} AS title "
+        "FROM images AS i LEFT JOIN collection AS c ON c.ImgId = i.ImgId WHERE i.status = 'ok'"
     )
     return {row["ImgId"]: row for row in rows.to_pylist()}
 
@@ -51,6 +50,6 @@ def _thumbnail(row: dict[str, Any] | None) -> tuple[str, str]:
     if row is None:
         return "", "no usable image in the store"
     try:
-        return thumbnail(Path(row["folder"], row["ImgName"]), width=WIDTH, height=2 * WIDTH), ""
+        return thumbnail(ImageAddress.of(row["source"], row["file"], row["member"]), width=WIDTH, height=2 * WIDTH), ""
     except ImageError as error:
         return "", str(error)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.scores.metrics import METRICS, TASKS
+from benchmarks.scores.metrics import TASKS
 from benchmarks.scores.significance import Results, Row, Scores, annotate
 from featurestore import FeatureStore
 from featurestore.errors import InputError
@@ -186,26 +186,3 @@ def _right(
         counts = scored.notna().to_numpy().reshape(len(repeats), -1).all(axis=1, keepdims=True)
         right[row] = np.where(counts, grid.loc[row].to_numpy(float).reshape(len(repeats), -1), np.nan)
     return right, (named.reindex(wide.columns).to_numpy(float), most_frequent)
-
-
-def backfill(store: FeatureStore, run: dict[str, Any]) -> int:
-    """Score stored predictions by metrics that came later than they did; returns how many scores were added."""
-    if run["task"] != "multiclass":
-        return 0
-    table = scores(store, run)
-    have = {(row["cell"], row["metric"]) for row in table.select(["cell", "metric"]).to_pylist()}
-    cells = sorted({cell for cell, _ in have})
-    lacking = [(cell, name) for cell in cells for name in METRICS if (cell, name) not in have]
-    if not lacking:
-        return 0
-    found = store.sql(
-        "SELECT cell, list(y ORDER BY ImgId) AS y, list(proba ORDER BY ImgId) AS proba FROM bench_predictions "
-        "WHERE cell IN (SELECT unnest(?)) GROUP BY cell",
-        [sorted({cell for cell, _ in lacking})],
-    ).to_pylist()
-    by_cell = {row["cell"]: (np.array(row["y"]), np.array(row["proba"], np.float32)) for row in found}
-    rows = [{"cell": cell, "metric": name, "score": METRICS[name].function(*by_cell[cell])} for cell, name in lacking]
-    from benchmarks.results.schemas import SCORES
-
-    store.append({"bench_scores": pa.Table.from_pylist(rows, schema=SCORES)})
-    return len(rows)

@@ -109,10 +109,6 @@ class Scores:
                 found[row] = family.get(pair, alone)
         return found
 
-    def tied_with(self, best: Row, *, alpha: float = ALPHA) -> set[Row]:
-        """The rows that are not significantly different from ``best``, itself included."""
-        return {best} | {row for row, p in self.from_best(best).items() if p >= alpha}
-
     def over_majority(self, best: Row) -> Comparison | None:
         """The best row against always naming the most frequent class; None where it is not known what that scores."""
         own = self._results(best)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from featurestore.catalog.recipe import Collection, Setting, own_names
 from featurestore.errors import IntegrityError
 from featurestore.files import write_atomic
 from featurestore.storage.layout import Layout
@@ -36,7 +37,8 @@ class Commit:
         self._new: list[Part] = []
         self._gone: set[str] = set()
         self._revisions: dict[str, str] = dict(layout.state.revisions)
-        self._settings: dict[str, int] = dict(layout.state.settings)
+        self._collection = layout.state.collection
+        self._settings: dict[str, Setting] = dict(layout.state.settings)
         self._views: dict[str, str] = dict(layout.state.views)
 
     def parts(self, table: str) -> list[Part]:
@@ -61,7 +63,7 @@ class Commit:
     def append(self, table: str, rows: pa.Table) -> None:
         """Add ``rows`` to ``table``, which is created on first use."""
         if table not in self.state.tables:  # fail before anything is written
-            check_names([*self.state.tables, table], self.state.revisions, self._well_named())
+            self._check_names([*self.state.tables, table], self.state.revisions)
         self.add(table, [self._write(table, rows)])
 
     def add(self, table: str, parts: Sequence[Part]) -> None:
@@ -99,9 +101,11 @@ class Commit:
         else:
             self._revisions[backbone] = revision
 
-    def set_setting(self, name: str, value: int) -> None:
-        """Change a setting of the store."""
-        self._settings[name] = value
+    def set_collection(self, recipe: Collection, settings: Mapping[str, Setting]) -> None:
+        """Make the store one of this collection type, and change its ``settings``; the others are kept."""
+        kept = self._settings if recipe.name == self._collection else {}
+        self._settings = {**recipe.settings, **kept, **settings}
+        self._collection = recipe.name
 
     def set_view(self, name: str, query: str | None) -> None:
         """Define the user's view ``name`` by ``query``, which must have been checked; None removes the view."""
@@ -124,7 +128,7 @@ class Commit:
         """
         self._check()
         tables = {table: name for table, name in self.state.tables.items() if table not in self._gone}
-        check_names([*tables, *self._manifests], self._revisions, self._well_named())
+        self._check_names([*tables, *self._manifests], self._revisions)
         for part in self._new:
             if not (self.root / part.path).is_file():
                 raise IntegrityError(
@@ -133,15 +137,16 @@ class Commit:
                 )
         merged = {table: self._merged(table, manifest) for table, manifest in self._manifests.items()}
         tables |= write_manifests(self.root, merged)
-        changes: Mapping[str, Mapping[str, object]] = {
+        changes: dict[str, Mapping[str, object]] = {
             "tables": tables,
             "revisions": self._revisions,
             "settings": self._settings,
             "views": self._views,
         }
-        if all(dict(getattr(self.state, name)) == value for name, value in changes.items()):
+        same = self._collection == self.state.collection
+        if same and all(dict(getattr(self.state, name)) == value for name, value in changes.items()):
             return self.state
-        state = self.state.next(**changes)
+        state = self.state.next(collection=self._collection, **changes)
         self._check()
         write_atomic(self.root / STATE_FILE, state.to_record())
         return state
@@ -170,7 +175,7 @@ class Commit:
 
     def _schema(self, table: str) -> pa.Schema:
         manifest = self._manifests.get(table) or self._layout.manifest(table)
-        return CORE_TABLES[table] if manifest is None else manifest.schema
+        return self._layout.schema(table) if manifest is None else manifest.schema
 
     def _current_or_none(self, table: str) -> list[Part] | None:
         """The current parts of a table that is about to be replaced; None when its manifest is damaged."""
@@ -179,9 +184,11 @@ class Commit:
         except IntegrityError:
             return None
 
-    def _well_named(self) -> list[str]:
-        """The views with valid names: an invalid name, as in a state edited by hand, must not block the next commit."""
-        return well_named(self.state.tables, self.state.revisions, self._views)
+    def _check_names(self, tables: Sequence[str], revisions: Mapping[str, str]) -> None:
+        """Refuse a name that is in use; an invalid one, from a state edited by hand, must not block the next commit."""
+        own = own_names(self._collection)
+        views = well_named(self.state.tables, self.state.revisions, self._views, own=own)
+        check_names(tables, revisions, views, own=own)
 
 
 def read_whole(root: Path, part: Part, columns: list[str] | None = None) -> pa.Table:

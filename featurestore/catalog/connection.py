@@ -1,4 +1,4 @@
-"""DuckDB: opens it and runs a query; it stores nothing itself."""
+"""Opens DuckDB connections that read one store, and runs queries on them; it creates no views."""
 
 from pathlib import Path
 
@@ -12,25 +12,26 @@ from featurestore.storage.layout import Layout
 
 
 def connect(layout: Layout, root: Path, *, locked: bool = False) -> duckdb.DuckDBPyConnection:
-    """A database in memory without views, which reads no file but the parts of the store in ``root``.
+    """Open an in-memory database without views that can read only the parts of the store in ``root``.
 
     Parameters
     ----------
     locked
-        For text that a user typed: with a limit of memory, without temporary files, and no setting can be changed.
+        Whether it will run SQL written by a user: memory is then limited, temporary files are off, and no setting can
+        be changed.
 
     Raises
     ------
     IntegrityError
-        When DuckDB can't be opened so.
+        When DuckDB can't be restricted in this way.
     """
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": False})
     home = root.resolve()
     try:
-        # Before the first view: a user's view comes from whoever wrote the state, and is bound when it is created.
+        # Before the first view is created: creating a user's view binds it, and it may come from a stranger.
         confine(connection, [f"{home}/{table}/" for table in layout.tables], spills=not locked)
-        # Of this connection alone, which makes the views: an error is kept as the reason why one fails, and then says
-        # what was meant instead of quoting the statement.
+        # Only on this connection, which creates the views: the error of a failing view is stored as its reason. As JSON
+        # it contains the message without the text of the statement.
         connection.execute("SET SESSION errors_as_json = true")
         if locked:
             lock_down(connection)
@@ -41,12 +42,12 @@ def connect(layout: Layout, root: Path, *, locked: bool = False) -> duckdb.DuckD
 
 
 def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> pa.Table:
-    """Run ``query`` and fetch its result.
+    """Run ``query`` and return its result.
 
     Raises
     ------
     QueryError
-        With DuckDB's own words, when the query can't be run.
+        When the query fails; with DuckDB's message.
     """
     try:
         result = connection.sql(query, params=parameters)
@@ -56,14 +57,14 @@ def run_query(connection: duckdb.DuckDBPyConnection, query: str, parameters: obj
 
 
 def release_unused(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give back to the system what earlier queries took: DuckDB keeps it for the next, twice the result and more.
+    """Return memory of earlier queries to the system; DuckDB otherwise keeps twice the size of a result, or more.
 
-    Not for two threads at once: it puts back the setting that it reads.
+    Two threads must not call it at the same time: it changes a setting and restores the value that it read.
     """
     [(threads,)] = connection.sql("SELECT current_setting('threads')").fetchall()
-    # Starting its threads anew is what makes DuckDB flush its allocator; it has no statement for that. Of its settings,
-    # `allocator_flush_threshold` and `allocator_bulk_deallocation_flush_threshold` gave back nothing of 92 MB,
-    # `allocator_background_threads` a third within 1.5 s, this more than half at once. Setting the memory limit does as
-    # much, but a limit can be read rounded only.
+    # DuckDB flushes its allocator when its threads restart; it has no statement for that. Measured with 92 MB: the
+    # settings `allocator_flush_threshold` and `allocator_bulk_deallocation_flush_threshold` returned nothing,
+    # `allocator_background_threads` returned a third within 1.5 s, and this returns more than half at once. Setting the
+    # memory limit returns as much, but its value can only be read rounded, so it could not be restored.
     connection.execute(f"SET threads = {threads + 1}")
     connection.execute(f"SET threads = {threads}")

@@ -16,6 +16,7 @@ from featurestore.catalog.guard import guard
 from featurestore.catalog.interruptible import TimeLimitExceeded, interruptible
 from featurestore.catalog.maker import ViewMaker
 from featurestore.catalog.parse import Named, named, parse
+from featurestore.catalog.recipe import own_names
 from featurestore.catalog.sandbox import SECONDS_LIMIT, fetch
 from featurestore.errors import InputError, QueryError
 from featurestore.storage.layout import Layout
@@ -158,7 +159,9 @@ class Database:
         with opened.lock:
             opened.maker.make_users()
             made = dict(opened.maker.failures)
-        return _in_order(state.views, made, misnamed(state.tables, state.revisions, state.views))
+        return _in_order(
+            state.views, made, misnamed(state.tables, state.revisions, state.views, own=own_names(state.collection))
+        )
 
     def release_unused(self) -> None:
         """Return memory that earlier queries used to the operating system."""

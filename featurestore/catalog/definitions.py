@@ -7,13 +7,13 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from featurestore.catalog.guard import Readable
-from featurestore.catalog.scans import EMBEDDINGS, TableScan
+from featurestore.catalog.recipe import NEEDED_VIEWS, find_recipe, own_names
+from featurestore.catalog.scans import EMBEDDINGS, TableScan, empty
 from featurestore.storage.layout import Layout
-from featurestore.storage.names import own_views, quote_name, well_named
+from featurestore.storage.names import core_views, quote_name, quote_text, well_named
 
-# The parameters of the macros in sql/macros and, for one per backbone, in sql/backbone. The first are scalar.
+# The parameters of the scalar macros in sql/macros, and of the table macros of each backbone in sql/backbone.
 FUNCTIONS = {"cosine": "a, b", "euclidean": "a, b", "inner_product": "a, b"}
-TABLE_MACROS = {"labeled_top": "n"}
 OF_BACKBONE = {"similar": "img_id, k"}
 # What a view is created with that is not looked at before it is used; DuckDB 1.4 does not know it.
 DEFERRED = "WITH (DEFER_BINDING)"
@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Own:
-    """A built-in view or macro: ``CREATE OR REPLACE {head} {text}``, where the text is that of a file in ``sql/``.
+    """A built-in view or macro: ``CREATE OR REPLACE {head} {text}``; settings and backbone are put into the text.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Own:
     """
 
     head: str
-    file: str
+    text: str
     backbone: str = ""
     is_query: bool = True
 
@@ -55,36 +55,39 @@ class Definitions:
 
     def statement(self, own: Own) -> str:
         """The SQL statement that creates ``own``."""
-        text = _read(own.file)
-        values: dict[str, object] = {**self.layout.state.settings, "backbone": own.backbone}
+        text = self._with_settings(own.text).replace("{backbone}", own.backbone)
         if "{embed_dim}" in text:  # needs the manifest: read it only where the text uses it
-            values["embed_dim"] = self.layout.dim(own.backbone)
-        return f"CREATE OR REPLACE {own.head} {_filled(text, values)}"
+            text = text.replace("{embed_dim}", str(self.layout.dim(own.backbone)))
+        return f"CREATE OR REPLACE {own.head} {text}"
 
-    def shape(self, file: str) -> str:
-        """The text of a file for `parse`; the backbone is left as a placeholder, so that it is parsed once for all."""
-        return _filled(_read(file), {**self.layout.state.settings, "embed_dim": 1})
+    def shape(self, text: str) -> str:
+        """The ``text`` for `parse`; the backbone is left as a placeholder, so that it is parsed once for all."""
+        return self._with_settings(text).replace("{embed_dim}", "1")
+
+    def _with_settings(self, text: str) -> str:
+        recipe, settings = find_recipe(self.layout.state.collection), self.layout.state.settings
+        return text if recipe is None else recipe.filled(text, settings)
 
 
 def define(layout: Layout, *, users: bool = True, deferred: bool = False) -> Definitions:
     """The definitions of ``layout``, with its ``users``' views, the store's own ``deferred``; it reads no part."""
     state, option = layout.state, f" {DEFERRED}" if deferred else ""
     own: dict[Key, Own | TableScan] = {Key("view", table): TableScan(table) for table in layout.tables}
-    for name in own_views():
-        own[Key("view", name)] = Own(f"VIEW {name}{option} AS", f"views/{name}.sql")
+    for name in core_views():
+        own[Key("view", name)] = Own(f"VIEW {name}{option} AS", _read(f"views/{name}.sql"))
     for name, parameters in FUNCTIONS.items():
-        own[Key("macro", name)] = Own(f"MACRO {name}({parameters}) AS", f"macros/{name}.sql", is_query=False)
-    for name, parameters in TABLE_MACROS.items():
-        own[Key("macro", name)] = Own(f"MACRO {name}({parameters}) AS TABLE", f"macros/{name}.sql")
+        own[Key("macro", name)] = Own(f"MACRO {name}({parameters}) AS", _read(f"macros/{name}.sql"), is_query=False)
+    own |= _of_collection(layout, option)
     for backbone in state.revisions:
         own[Key("view", f"_parts_{backbone}")] = TableScan(EMBEDDINGS, backbone)
         for what in ("embeddings", "labeled"):
             head = f"VIEW {quote_name(f'{what}_{backbone}')}{option} AS"
-            own[Key("view", f"{what}_{backbone}")] = Own(head, f"backbone/{what}.sql", backbone)
+            own[Key("view", f"{what}_{backbone}")] = Own(head, _read(f"backbone/{what}.sql"), backbone)
         for what, parameters in OF_BACKBONE.items():
             head = f"MACRO {quote_name(f'{what}_{backbone}')}({parameters}) AS TABLE"
-            own[Key("macro", f"{what}_{backbone}")] = Own(head, f"backbone/{what}.sql", backbone)
-    named = well_named(state.tables, state.revisions, state.views) if users and state.views else []
+            own[Key("macro", f"{what}_{backbone}")] = Own(head, _read(f"backbone/{what}.sql"), backbone)
+    wanted = state.views if users else {}
+    named = well_named(state.tables, state.revisions, wanted, own=own_names(state.collection)) if wanted else []
     views = [key.name for key in own if key.kind == "view"]
     macros = [key.name for key in own if key.kind == "macro" and key.name not in FUNCTIONS]
     return Definitions(
@@ -92,10 +95,25 @@ def define(layout: Layout, *, users: bool = True, deferred: bool = False) -> Def
     )
 
 
-def _filled(text: str, values: Mapping[str, object]) -> str:
-    for name, value in values.items():
-        text = text.replace(f"{{{name}}}", str(value))
-    return text
+def _of_collection(layout: Layout, option: str) -> dict[Key, Own | TableScan]:
+    """The views and macros of the collection type; if it is not installed, views that say so."""
+    recipe = find_recipe(layout.state.collection)
+    if recipe is None:
+        why = quote_text(
+            f"the collection type {layout.state.collection!r} of this store is not installed: install the package that "
+            "brings it; tables and embeddings can be read without it"
+        )
+        fails = f"SELECT error({why})::INTEGER AS ImgId WHERE error({why}) IS NULL"
+        return {Key("view", name): Own(f"VIEW {name}{option} AS", fails) for name in NEEDED_VIEWS}
+    recipe.complete(layout.state.settings)  # raises if one is invalid
+    own: dict[Key, Own | TableScan] = {}
+    if recipe.table not in layout.state.tables:
+        own[Key("view", recipe.table)] = Own(f"VIEW {quote_name(recipe.table)}{option} AS", empty(recipe.schema))
+    for name, text in recipe.views.items():
+        own[Key("view", name)] = Own(f"VIEW {quote_name(name)}{option} AS", text)
+    for name, (parameters, text) in recipe.macros.items():
+        own[Key("macro", name)] = Own(f"MACRO {name}({parameters}) AS TABLE", text)
+    return own
 
 
 @cache

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from featurestore.catalog.commit import read_whole
 from featurestore.catalog.records import read_records, trusted_records
-from featurestore.catalog.writer import Writer, open_writer
+from featurestore.catalog.writer import Writer, open_writer, renew_shell_file
 from featurestore.errors import InputError, IntegrityError
 from featurestore.progress import Progress
 from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE
@@ -66,7 +66,8 @@ def gc(
 ) -> GcReport:
     """Remove parts, manifests and staged batches that neither the current state nor a snapshot refers to.
 
-    A reader that opened an older state must call `refresh`.
+    It also rewrites ``store.duckdb``: no checksum covers it, and so a damaged one is replaced. A reader that opened an
+    older state must call `refresh`.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def gc(
         Minimum age of the files to remove: younger ones may belong to a running command. As text a number with ``s``,
         ``m``, ``h`` or ``d``, such as ``12h``, or ``0``.
     dry_run
-        Only report what would be removed.
+        Only report what would be removed; ``store.duckdb`` is not rewritten either.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def gc(
         When a record is damaged; nothing is then removed.
     """
     age = _age(older_than)
-    with open_writer(root, wait_seconds=wait_seconds, purpose="gc") as writer:
+    with open_writer(root, wait_seconds=wait_seconds, purpose="gc", renew=dry_run) as writer:
         kept = trusted_records(root)
         latest = time.time() - age.total_seconds()
         garbage = {
@@ -94,6 +95,8 @@ def gc(
         for path in garbage if not dry_run else ():
             path.unlink(missing_ok=True)
             _remove_empty(path.parent, root)
+        if not dry_run:
+            renew_shell_file(root, writer.state, always=True)
         return GcReport(
             removed=[str(path.relative_to(root)) for path in garbage],
             removed_bytes=sum(garbage.values()),

@@ -1,4 +1,4 @@
-"""Makes the views and macros of a state in a DuckDB connection: those that somebody names, with what they stand on."""
+"""Creates the views and macros that a query names, and those they depend on, in a DuckDB connection."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -22,19 +22,20 @@ REASON_LENGTH = 600
 
 
 class ViewMaker:
-    """The views that a connection has by now; for one thread at a time.
+    """Creates views in one connection, each once; for one thread at a time.
 
     Parameters
     ----------
     root
-        The store's folder, None for paths relative to it.
+        The store's folder; None makes the paths of parts relative to it.
 
     Attributes
     ----------
     failures
-        Why user's views that were asked for can't be made: a placeholder stands in the place of each.
+        For each requested user's view that can't be created, the reason; a placeholder view takes its name.
     broken
-        Why views and macros of the store itself can't be made: its tables are damaged, or of another version.
+        For each view or macro of the store itself that can't be created, the reason: its tables are damaged, or were
+        written by another version.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, definitions: Definitions, root: Path | None) -> None:
@@ -42,7 +43,7 @@ class ViewMaker:
         self._definitions = definitions
         self._root = root
         self._places = {name: place for place, name in enumerate(definitions.users)}
-        self._files: dict[str, Named] = {}
+        self._texts: dict[str, Named] = {}
         self._trees: dict[str, Any] = {}
         self._needed: dict[Key, list[Key]] = {}
         self._made: set[Key] = set()
@@ -51,31 +52,36 @@ class ViewMaker:
 
     @property
     def complete(self) -> bool:
-        """Whether every view and macro is there."""
+        """Whether every view and macro was created."""
         return len(self._made) == len(self._definitions.own) + len(self._definitions.users)
 
     def make(self, wanted: Named) -> None:
-        """Make what a query names; where it shows the catalog, all."""
+        """Create what a query names, or everything if the query may show the catalog."""
         if not self.complete and (self._make(self._keys(wanted)) or self._looks_around(wanted)):
             self.make_all()
 
     def make_all(self) -> None:
-        """Make every view and macro."""
+        """Create every view and macro."""
         self._make([*self._definitions.own, *(Key("view", name) for name in self._definitions.users)])
 
     def make_users(self) -> None:
-        """Make every view of the user."""
+        """Create every user's view."""
         self._make(Key("view", name) for name in self._definitions.users)
 
     def refuse(self, wanted: Named, *, placeholders: bool = False) -> None:
-        """Refuse a query that names what can't be made; one of the user's may be named where its placeholder does.
+        """Refuse a query that names a view or macro that can't be created.
+
+        Parameters
+        ----------
+        placeholders
+            Allow users' views that can't be created: the query only needs their placeholders.
 
         Raises
         ------
         FailingView
-            When it is a view of the user.
+            When it is a user's view.
         IntegrityError
-            When it is one of the store.
+            When it is a view or macro of the store.
         """
         for key in self._keys(wanted):
             if key in self.broken:
@@ -85,7 +91,7 @@ class ViewMaker:
                 raise FailingView(name, self.failures[name])
 
     def _looks_around(self, wanted: Named) -> bool:
-        """Whether a query may see the catalog itself, or reads something that is not the store's."""
+        """Whether a query may show the catalog, or reads something that does not belong to the store."""
         return (
             wanted.shows
             or wanted.elsewhere
@@ -94,7 +100,7 @@ class ViewMaker:
         )
 
     def _keys(self, wanted: Named, *, before: int | None = None) -> list[Key]:
-        """What of the store a query names; of the user's views only the first ``before``."""
+        """The views and macros that a query names; of the users' views only the first ``before``."""
         own, places = self._definitions.own, self._places
         limit = len(places) if before is None else before
         views = [
@@ -104,7 +110,7 @@ class ViewMaker:
         return views + [key for key in macros if key in own]
 
     def _make(self, keys: Iterable[Key]) -> bool:
-        """Make ``keys`` and what they stand on; returns whether one of the views made shows the catalog."""
+        """Create ``keys`` and what they depend on; returns whether one of the created views shows the catalog."""
         shows = False
         left = list(keys)
         while left:
@@ -120,7 +126,7 @@ class ViewMaker:
         return shows
 
     def _needs(self, key: Key) -> list[Key]:
-        """What ``key`` stands on."""
+        """The views and macros that ``key`` depends on."""
         if key not in self._needed:
             self._needed[key] = self._find_needs(key)
         return self._needed[key]
@@ -130,20 +136,20 @@ class ViewMaker:
         if isinstance(found, TableScan) or (isinstance(found, Own) and not found.is_query):
             return []
         if isinstance(found, Own):
-            return self._keys(self._named_in(found.file).filled("backbone", found.backbone), before=0)
+            return self._keys(self._named_in(found.text).filled("backbone", found.backbone), before=0)
         tree = self._tree(key.name)
         return [] if isinstance(tree, QueryError) else self._keys(named(tree), before=self._places[key.name])
 
-    def _named_in(self, file: str) -> Named:
-        """What a file of SQL names; that of a backbone names it in braces, so that it is parsed once for all."""
-        if file not in self._files:
-            self._files[file] = Named()
+    def _named_in(self, text: str) -> Named:
+        """What a built-in text names; that of a backbone names it in braces, so that it is parsed once for all."""
+        if text not in self._texts:
+            self._texts[text] = Named()
             with suppress(QueryError):  # creating it says why
-                self._files[file] = named(parse(self._connection, self._definitions.shape(file)))
-        return self._files[file]
+                self._texts[text] = named(parse(self._connection, self._definitions.shape(text)))
+        return self._texts[text]
 
     def _tree(self, view: str) -> Any:
-        """The parse tree of a user's view, or the error that says that there is none."""
+        """The parse tree of a user's view, or the error if it can't be parsed."""
         if view not in self._trees:
             try:
                 self._trees[view] = parse(self._connection, self._definitions.users[view])
@@ -170,11 +176,9 @@ class ViewMaker:
         return False
 
     def _break(self, key: Key, error: Exception) -> None:
-        """Remember why ``key`` can't be made; a view keeps its place in the list of all."""
-        why = (
-            f"the {key.kind} {key.name!r} can't be made ({words(error)}): another version of this package wrote it, or "
-        )
-        why += "its tables are damaged; see `featurestore verify`"
+        """Record why ``key`` can't be created; for a view, create one that fails with the reason, so it is listed."""
+        why = f"the {key.kind} {key.name!r} can't be created ({words(error)}): "
+        why += "another version of this package wrote it, or its tables are damaged; see `featurestore verify`"
         self.broken[key] = str(error) if isinstance(error, IntegrityError) else why
         if key.kind == "view":
             fails = f"error({quote_text(self.broken[key])})"
@@ -183,12 +187,12 @@ class ViewMaker:
             )
 
     def _create_users(self, name: str) -> bool:
-        """A view of the user, or its placeholder; returns whether it shows the catalog."""
+        """Create a user's view, or its placeholder; returns whether it shows the catalog."""
         tree = self._tree(name)
         try:
             if isinstance(tree, QueryError):
                 raise tree
-            # Again: the record may have been edited by hand.
+            # Checked again: the record may have been edited by hand.
             guard(self._connection, tree, self._readable_before(name), stored=True)
             self.refuse(named(tree))
             self._connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {self._definitions.users[name]}")
@@ -207,7 +211,7 @@ class ViewMaker:
         self._connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {placeholder(name, failure)}")
 
     def _readable_before(self, view: str) -> Readable:
-        """What a user's view may name: not itself, nor a later one."""
+        """What a user's view may name: not itself, and no later user's view."""
         readable = self._definitions.readable
         later = {other for other, place in self._places.items() if place >= self._places[view]}
         return replace(readable, views=set(readable.views) - later)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from featurestore.catalog.database import Database
 from featurestore.catalog.opened import Opened
+from featurestore.catalog.recipe import Collection, recipe_named
 from featurestore.catalog.sandbox import SECONDS_LIMIT
 from featurestore.errors import InputError, IntegrityError, QueryError, StoreError
 from featurestore.storage.layout import Layout
@@ -170,6 +171,21 @@ class Reader:
     def has(self, table: str) -> bool:
         """Whether this state has the table ``table``."""
         return table in self.state.tables or (table == "embeddings" and bool(self.layout.revisions()))
+
+    @property
+    def recipe(self) -> Collection:
+        """The collection type of this store; raises `InputError` if the package that brings it is not installed."""
+        return recipe_named(self.state.collection)
+
+    @property
+    def label(self) -> str:
+        """The column of `collection` with the default label; raises as `recipe`."""
+        return str(self.state.settings.get("label", self.recipe.label))
+
+    @property
+    def title(self) -> str:
+        """The column of `collection` with a title, or the name, of each image; raises as `recipe`."""
+        return str(self.state.settings.get("title", self.recipe.title))
 
     @property
     def synthetic(self) -> bool:

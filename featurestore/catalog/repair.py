@@ -9,6 +9,7 @@ import pyarrow as pa
 from featurestore.catalog import snapshots
 from featurestore.catalog.commit import Commit
 from featurestore.catalog.maintenance import verify
+from featurestore.catalog.recipe import find_recipe
 from featurestore.catalog.records import read_records
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import InputError, IntegrityError, StoreError, StoreNotFound
@@ -23,8 +24,6 @@ from featurestore.storage.schemas import CORE_TABLES
 from featurestore.storage.snapshot import SnapshotInfo, read_snapshot, snapshot_names
 from featurestore.storage.state import STATE_FILE, read_state
 
-# Tables whose rows another command recreates from images and metadata; embeddings can be recreated too.
-MADE_AGAIN = ("images", "movies")
 # Append-only tables whose rows have unique keys: the rows of every undamaged part are valid.
 APPEND_ONLY = {"backbones": ["backbone", "revision"], "extractions": ["extraction", "backbone"]}
 # The name under which a damaged state is kept.
@@ -40,8 +39,8 @@ class RepairReport:
     vectors
         For each backbone, how many vectors were removed; they must be embedded or imported again.
     rows
-        For `images` and `movies`, how many rows were removed; the next ingest recreates them, and an import those of
-        images without a file. 0 where the number is unknown.
+        For `images` and the metadata, how many rows were removed; the next ingest recreates them, and an import those
+        of images without a file. 0 where the number is unknown.
     rebuilt
         For each backbone, and for `backbones` and `extractions`, with a damaged manifest: how many vectors or rows were
         recovered from the parts.
@@ -59,7 +58,7 @@ class RepairReport:
 def repair(
     root: Path, *, from_snapshot: str | None = None, wait_seconds: float = 0.0, on_progress: Progress | None = None
 ) -> RepairReport:
-    """Remove damaged parts of embeddings, images and movies from the current state, in one commit.
+    """Remove damaged parts of embeddings, images and metadata from the current state, in one commit.
 
     A damaged manifest of a revision is rebuilt from the undamaged parts. The damaged files stay on disk until `gc`;
     snapshots are not changed.
@@ -137,7 +136,8 @@ def _take_state(root: Path, name: str, wait_seconds: float) -> None:
 
 
 def _repairable(writer: Writer) -> list[str]:
-    ours = (*MADE_AGAIN, *APPEND_ONLY)
+    recipe = find_recipe(writer.state.collection)  # `ingest` recreates images and metadata, `embed` embeddings
+    ours = ("images", *APPEND_ONLY, *(() if recipe is None else [recipe.table]))
     return [table for table in writer.state.tables if table in ours or revision_of(table) is not None]
 
 
@@ -156,7 +156,7 @@ def _rebuild(commit: Commit, table: str, report: RepairReport) -> None:
     """Replace a damaged manifest by one of the parts that can be recovered.
 
     Every undamaged part of a revision holds valid vectors, no matter which state it belonged to. The rows of `images`
-    and `movies` change from state to state, so it is unknown which of their parts is current.
+    and of the metadata change from state to state, so it is unknown which of their parts is current.
     """
     key = revision_of(table)
     if table in APPEND_ONLY:
@@ -165,7 +165,9 @@ def _rebuild(commit: Commit, table: str, report: RepairReport) -> None:
         report.rebuilt[table] = len(rows)
         return
     if key is None:
-        commit.replace(table, CORE_TABLES[table].empty_table())
+        recipe = find_recipe(commit.state.collection)
+        schema = recipe.schema if recipe is not None and recipe.table == table else CORE_TABLES[table]
+        commit.replace(table, schema.empty_table())
         report.rows[table] = 0
         return
     parts = list(_undamaged_parts(commit.root, table))

@@ -56,7 +56,12 @@ def create_scan(
 
 def select_none(scan: TableScan, layout: Layout) -> str:
     """A SELECT with the columns of ``scan`` and no row."""
-    return f"SELECT {_columns('NULL', _columns_of(scan, layout))} WHERE false"
+    return empty(_columns_of(scan, layout))
+
+
+def empty(schema: pa.Schema) -> str:
+    """A SELECT with the columns of ``schema`` and no row."""
+    return f"SELECT {_columns('NULL', schema)} WHERE false"
 
 
 def select_rows(scan: TableScan, layout: Layout, root: Path) -> str:

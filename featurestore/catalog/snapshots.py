@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.catalog.database import Database
+from featurestore.catalog.recipe import find_recipe
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, IntegrityError
 from featurestore.files import make_folder, write_atomic
@@ -102,7 +103,7 @@ def _unknown(objects: Objects, name: str) -> InputError:
 def diff(place: Path | LocalObjects, first: str, second: str | None = None) -> dict[str, TableDiff]:
     """The changes from snapshot ``first`` to ``second``, or to the current state, in each table and backbone.
 
-    Rows are identified by ``imdbId`` in movies, ``ImgName`` in images, ``ImgId`` in the current vectors of a backbone.
+    Rows are identified by ``ImgId`` in the metadata and the current vectors of a backbone, ``ImgName`` in images.
     """
     objects = objects_of(place)
     old = _keyed_rows(objects, read(objects, first))
@@ -113,9 +114,11 @@ def diff(place: Path | LocalObjects, first: str, second: str | None = None) -> d
 def _keyed_rows(objects: LocalObjects, state: State) -> dict[str, pa.Table]:
     """For each table the key of each row, and a hash of its values."""
     queries = {
-        "movies": "SELECT imdbId AS key, hash(movies) AS value FROM movies",
         "images": "SELECT ImgName AS key, hash(content_hash, status, reason) AS value FROM images",
     }
+    if (recipe := find_recipe(state.collection)) is not None:
+        table, key = quote_name(recipe.table), quote_name(recipe.key)
+        queries[recipe.table] = f"SELECT {key} AS key, hash({table}) AS value FROM {table}"
     for backbone in state.revisions:
         view = f"embeddings_{backbone}"
         queries[view] = f"SELECT ImgId AS key, hash(embedding) AS value FROM {quote_name(view)}"

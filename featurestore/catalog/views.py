@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from featurestore.catalog.database import Database
 from featurestore.catalog.failing import Failure
+from featurestore.catalog.recipe import own_names
 from featurestore.catalog.sandbox import explain
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError
@@ -33,7 +34,9 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
         if mine and not replace:
             raise InputError(f"there is a view {name!r} already: use --replace, or another name")
         state = writer.state
-        check_names(state.tables, state.revisions, [*well_named(state.tables, state.revisions, state.views), name])
+        own = own_names(state.collection)
+        known = well_named(state.tables, state.revisions, state.views, own=own)
+        check_names(state.tables, state.revisions, [*known, name], own=own)
         with Database(writer.layout, root, locked=True) as database:
             database.check(text, stored=True)
             explain(database.cursor(), text)

@@ -8,12 +8,12 @@ from pathlib import Path
 import duckdb
 
 from featurestore.catalog.commit import Commit
+from featurestore.catalog.recipe import BUILT_IN, own_names
 from featurestore.catalog.shell_file import SHELL_FILE, write_shell_file
 from featurestore.errors import InputError, StoreError, StoreNotFound, in_one_line
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE, locked, replaced
 from featurestore.storage.names import check_names, well_named
-from featurestore.storage.schemas import CORE_TABLES
 from featurestore.storage.state import STATE_FILE, State, read_state
 
 
@@ -50,8 +50,9 @@ class Writer:
             With the name, and what uses it.
         """
         state = self.state
-        views = well_named(state.tables, state.revisions, state.views)
-        check_names(state.tables, [*state.revisions, name], views)
+        own = own_names(state.collection)
+        views = well_named(state.tables, state.revisions, state.views, own=own)
+        check_names(state.tables, [*state.revisions, name], views, own=own)
 
     @contextmanager
     def commit(self) -> Iterator[Commit]:
@@ -125,10 +126,16 @@ def writing(root: Path) -> Iterator[None]:
         ) from error
 
 
-def renew_shell_file(root: Path, state: State) -> None:
-    """Write ``store.duckdb`` if it is older than the state; it is disposable, so that a failure is only a warning."""
+def renew_shell_file(root: Path, state: State, *, always: bool = False) -> None:
+    """Write ``store.duckdb`` if it is older than the state; it is disposable, so that a failure is only a warning.
+
+    Parameters
+    ----------
+    always
+        Write it whatever its age: a damaged one may be newer than the state.
+    """
     try:
-        if state.number and _is_behind(root):
+        if state.number and (always or _is_behind(root)):
             write_shell_file(Layout(root, state), root)
     except (OSError, duckdb.Error) as error:
         warnings.warn(
@@ -158,7 +165,8 @@ def check_room(root: Path) -> None:
         raise InputError(f"{str(root)!r} holds {odd[0]!r}, which DuckDB can't have in a path: name another folder")
     if not root.exists() or (root / STATE_FILE).is_file():
         return
-    ours = {LOCK_FILE, HOLDER_FILE, *CORE_TABLES, "cache", "manifests", "staging"}
+    tables = {name for recipe in BUILT_IN for name in own_names(recipe)}
+    ours = {LOCK_FILE, HOLDER_FILE, *tables, "cache", "manifests", "staging"}
     strangers = sorted(
         entry.name for entry in root.iterdir() if entry.name not in ours and not entry.name.endswith(".tmp")
     )

@@ -1,81 +1,137 @@
-"""Writes a metadata file and image folders to the tables `movies` and `images`; the rules for both are elsewhere."""
+"""Reads metadata and images into a store, and scans the images again; the collection type has the rules for both."""
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.catalog.database import Database
+from featurestore.catalog.label_counts import label_counts
+from featurestore.catalog.recipe import BUILT_IN, Collection, Setting, recipe_named
 from featurestore.catalog.writer import Writer, check_room, open_writer
-from featurestore.collections.movies.metadata import Metadata, read_metadata
-from featurestore.collections.scan import Scan, in_order, keep, scan_folders
-from featurestore.errors import InputError
+from featurestore.collections.listing import image_names, list_images
+from featurestore.collections.reading import Numbered, Reading, Request, Rows
+from featurestore.collections.scan import Scan, in_order, keep, scan_images
+from featurestore.errors import InputError, StoreNotFound
 from featurestore.progress import Progress
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import replaced
 from featurestore.storage.parts import check_once, read_part
 from featurestore.storage.schemas import IMAGES
-from featurestore.storage.state import MAX_GENRES, read_state
+from featurestore.storage.state import State, read_state
 
 CACHE = "cache"
+# Settings of every collection type: what the last ingest read, so that `embed` can scan it again.
+SOURCES, FOLLOW = "sources", "follow_links"
+FIRST_ROWS = 3
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """The number of rows after each step, in the order of the steps.
+    """What an ingest read and kept.
 
-    ``broken`` maps each quarantined file to the reason; ``changed`` is True if the store has a new state.
+    Parameters
+    ----------
+    collection
+        The collection type.
+    steps
+        The number of rows or images after each step, in the order of the steps.
+    notes
+        What was guessed or is missing, a sentence each.
+    broken
+        Each quarantined file, with the reason.
+    problems
+        How many rows of the view `problems` there are of each kind.
+    renamed
+        The new name of each image that was recognised by its bytes.
+    labels
+        How many images have each label, most frequent first.
+    first
+        The first rows of the view `collection`.
+    changed
+        Whether the store has a new state.
     """
 
-    rows_read: int
-    duplicates_dropped: int
-    conflicting_dropped: int
-    movies: int
+    collection: str
+    steps: Mapping[str, int]
     images_found: int
     files_ignored: int
-    broken: Mapping[str, str]
-    without_metadata: int
     joined: int
-    without_genre: int
     labeled: int
-    encoding: str
-    synthetic: bool
-    changed: bool
+    broken: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, int] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    first: Sequence[Mapping[str, Any]] = ()
+    synthetic: bool = False
+    changed: bool = False
 
 
 def ingest(
     root: Path,
+    request: Request,
     *,
-    metadata: Path,
-    images: Sequence[Path],
-    top_genres: int | None = None,
+    recipe: str | None = None,
+    dry_run: bool = False,
     wait_seconds: float = 0.0,
     on_progress: Progress | None = None,
 ) -> IngestReport:
     """See `FeatureStore.ingest`."""
-    if top_genres is not None and not 1 <= top_genres <= MAX_GENRES:
-        raise InputError(f"got {top_genres} as the number of genres, expected 1 to {MAX_GENRES}")
-    if not images:
-        raise InputError("got no folder of images, expected one or more: without any, all images would be removed")
-    cleaned = read_metadata(metadata)
     check_room(root)
-    # The folders are read before the store is created: a typo must not leave an empty store behind.
+    known = _state_or_none(root)
+    kind = _choose(request, recipe, known)
+    if known is not None:
+        _check_kind(known, kind, root)
+    folders = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in request.images))
+    request = replace(request, images=folders)
+    # Everything is read before the store is created: a typo must not leave an empty store behind.
+    reading: Reading = _function(kind.reader)(request)
+    listing = list_images(folders, nested=reading.nested, follow_links=request.follow_links)
+    reading.check(listing)
     cache = root / CACHE if root.is_dir() else None
-    folders = dict.fromkeys(Path(os.path.realpath(folder)) for folder in images)  # drops a folder that was given twice
-    scan = scan_folders(folders, cache=cache, on_progress=on_progress)
-    with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="ingest") as writer:
-        before = writer.state.id
-        keep(scan, root / CACHE)
-        external = _external(images_of(writer.layout), exclude=scan.table["ImgId"])
+    scan = scan_images(listing, image_names(listing), cache=cache, on_progress=on_progress)
+    before = IMAGES.empty_table() if known is None else images_of(Layout(root, known))
+    read = _Read.of(kind, reading, scan, before)
+    with (
+        TemporaryDirectory() if dry_run else nullcontext(root) as place,
+        open_writer(Path(place), create=True, wait_seconds=wait_seconds, purpose="ingest") as writer,
+    ):
+        if not dry_run:
+            _check_kind(writer.state, kind, root)
+            keep(scan, root / CACHE)
+            now = images_of(writer.layout)
+            if not now.equals(before):  # another program has written since
+                read = _Read.of(kind, reading, scan, now)
+        first = writer.state.id
         with writer.commit() as commit:
-            commit.replace("movies", cleaned.movies)
-            commit.replace("images", in_order(pa.concat_tables([scan.table, external])))
-            if top_genres is not None:
-                commit.set_setting("top_genres", top_genres)
-        return _report(writer, cleaned, scan, changed=writer.state.id != before)
+            commit.set_collection(kind, _settings(request, read.rows))
+            commit.replace(kind.table, read.rows.table)
+            commit.replace("images", read.images)
+        return _report(writer, kind, scan, read, changed=writer.state.id != first and not dry_run)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The images with their ids, in order, and the rows of the metadata."""
+
+    images: pa.Table
+    renamed: Mapping[str, str]
+    rows: Rows
+
+    @classmethod
+    def of(cls, kind: Collection, reading: Reading, scan: Scan, before: pa.Table) -> "_Read":
+        scanned = pa.concat_tables([scan.table, _without_file(reading.names)])
+        numbered: Numbered = _function(kind.numbering)(scanned, before)
+        images = in_order(numbered.images)
+        return cls(images, numbered.renamed, reading.rows(images))
 
 
 def sync_images(
@@ -97,24 +153,42 @@ def sync_images(
 def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progress | None) -> bool:
     """Scan the folders once; False if the table `images` changed meanwhile, so that nothing was committed."""
     layout = Layout(root, read_state(root))
-    before = images_of(layout)
-    folders = sorted({folder for folder in pc.unique(before["folder"]).to_pylist() if folder})
+    state = layout.state
+    folders = [Path(folder) for folder in state.settings.get(SOURCES, ())]  # type: ignore[union-attr]
     if not folders:
         return True
-    scan = scan_folders([Path(folder) for folder in folders], cache=root / CACHE, on_progress=on_progress)
-    after = in_order(pa.concat_tables([scan.table, _external(before)]))
+    kind = recipe_named(state.collection)
+    before = images_of(layout)
+    follow = state.settings.get(FOLLOW) == "yes"
+    request = Request(folders, settings=state.settings, follow_links=follow, stored=_rows_of(layout, kind))
+    reading: Reading = _function(kind.reader)(request)
+    listing = list_images(folders, nested=reading.nested, follow_links=follow)
+    scan = scan_images(listing, image_names(listing), cache=root / CACHE, on_progress=on_progress)
+    after = in_order(_function(kind.numbering)(scan.table, before).images)
     if scan.seen is None and after.equals(before):
         return True
     with open_writer(root, wait_seconds=wait_seconds, purpose=purpose) as writer:
-        if writer.state.store != layout.state.store:
+        if writer.state.store != state.store:
             raise replaced(root)
-        if writer.state.tables["images"] != layout.state.tables["images"]:
+        if writer.state.tables["images"] != state.tables["images"]:
             return False
         keep(scan, root / CACHE)
         if not after.equals(before):
             with writer.commit() as commit:
+                commit.replace(kind.table, reading.rows(after).table)
                 commit.replace("images", after)
     return True
+
+
+def _rows_of(layout: Layout, kind: Collection) -> pa.Table:
+    """The table of the metadata of a state, in the order in which it was stored."""
+    if kind.table not in layout.state.tables:
+        return kind.schema.empty_table()
+    parts = layout.parts(kind.table)
+    for part in parts:
+        check_once(part, layout.root)
+    empty = layout.schema(kind.table).empty_table()
+    return pa.concat_tables([empty, *(read_part(layout.root / part.path) for part in parts)])
 
 
 def images_of(layout: Layout) -> pa.Table:
@@ -129,41 +203,76 @@ def images_of(layout: Layout) -> pa.Table:
     return images
 
 
-def _external(images: pa.Table, *, exclude: pa.ChunkedArray | None = None) -> pa.Table:
-    """Rows known only from imported embeddings, except those with an id in ``exclude``, which now have a file."""
-    rows = images.filter(pc.equal(images["status"], "external"))
-    return (
-        rows if exclude is None else rows.filter(pc.invert(pc.is_in(rows["ImgId"], value_set=exclude.combine_chunks())))
-    )
+def _without_file(names: Sequence[str]) -> pa.Table:
+    """Rows of `images` for images that are known from the metadata alone."""
+    blank = dict.fromkeys(("content_hash", "source", "file", "member"), "") | {"size_bytes": 0, "synthetic": False}
+    rows = [{**blank, "ImgName": name, "status": "external"} for name in names]
+    return pa.Table.from_pylist(rows, schema=IMAGES)
 
 
-def _report(writer: Writer, cleaned: Metadata, scan: Scan, *, changed: bool) -> IngestReport:
+def _state_or_none(root: Path) -> State | None:
+    try:
+        return read_state(root)
+    except StoreNotFound:
+        return None
+
+
+def _choose(request: Request, name: str | None, known: State | None) -> Collection:
+    """The collection type that was named, that of the store, or the one that recognises the metadata."""
+    if name is not None:
+        return recipe_named(name)
+    if known is not None:
+        return recipe_named(known.collection)
+    kinds = [recipe_named(other) for other in BUILT_IN]
+    if request.metadata is not None:
+        for kind in kinds:
+            if kind.recognises and _function(kind.recognises)(request.metadata, request.columns):
+                return kind
+    return next(kind for kind in kinds if not kind.recognises)
+
+
+def _check_kind(state: State, kind: Collection, root: Path) -> None:
+    if state.number and state.collection != kind.name:
+        raise InputError(
+            f"the store {str(root)!r} holds a collection of the type {state.collection!r}, got {kind.name!r}: name "
+            "another folder with --store"
+        )
+
+
+def _function(reference: str) -> Any:
+    """The function ``module:name``."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _settings(request: Request, rows: Rows) -> dict[str, Setting]:
+    read: dict[str, Setting] = {SOURCES: [str(folder) for folder in request.images]}
+    return {**rows.settings, **request.settings, **read, FOLLOW: "yes" if request.follow_links else "no"}
+
+
+def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, changed: bool) -> IngestReport:
     with Database(writer.layout, writer.root) as database:
         counts = database.query(
-            "SELECT (SELECT count(*) FROM collection) AS joined, "
-            "(SELECT count(*) FROM collection WHERE Genre1 IS NULL) AS without_genre, "
-            "(SELECT count(*) FROM labeled) AS labeled, "
-            "(SELECT count(*) FROM images WHERE status <> 'broken') AS usable, "
+            "SELECT (SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled, "
             "(SELECT coalesce(bool_or(synthetic), false) FROM images) AS synthetic",
         ).to_pylist()[0]
+        labels = label_counts(database.query, str(writer.state.settings.get("label", kind.label)))
+        problems = database.query("SELECT kind, count(*) AS n FROM problems GROUP BY kind ORDER BY kind").to_pylist()
+        first = database.query(f"SELECT * FROM collection LIMIT {FIRST_ROWS}").to_pylist()
+    broken = read.images.filter(pc.equal(read.images["status"], "broken"))
     return IngestReport(
-        rows_read=cleaned.rows_read,
-        duplicates_dropped=cleaned.duplicates,
-        conflicting_dropped=cleaned.conflicting,
-        movies=len(cleaned.movies),
+        collection=kind.name,
+        steps=read.rows.steps,
         images_found=len(scan.table),
         files_ignored=scan.ignored,
-        broken=_broken(scan.table),
-        without_metadata=counts["usable"] - counts["joined"],
         joined=counts["joined"],
-        without_genre=counts["without_genre"],
         labeled=counts["labeled"],
-        encoding=cleaned.encoding,
+        broken=dict(zip(broken["ImgName"].to_pylist(), broken["reason"].to_pylist(), strict=True)),
+        problems={row["kind"]: row["n"] for row in problems},
+        renamed=read.renamed,
+        labels=labels,
+        notes=read.rows.notes,
+        first=first,
         synthetic=counts["synthetic"],
         changed=changed,
     )
-
-
-def _broken(images: pa.Table) -> dict[str, str]:
-    rows = images.filter(pc.equal(images["status"], "broken"))
-    return dict(zip(rows["ImgName"].to_pylist(), rows["reason"].to_pylist(), strict=True))

@@ -13,6 +13,7 @@ from featurestore import __version__
 from featurestore.commands.backbone import backbone, backbones
 from featurestore.commands.embed import embed, import_embeddings
 from featurestore.commands.export import export
+from featurestore.commands.ingest import ingest
 from featurestore.commands.options import (
     PATH,
     SEED,
@@ -20,8 +21,6 @@ from featurestore.commands.options import (
     location_option,
     run_command,
     snapshot_option,
-    store_option,
-    wait_option,
     write_output,
 )
 from featurestore.commands.parts import parts
@@ -36,62 +35,6 @@ from featurestore.progress import ConsoleProgress
 @click.version_option(__version__)
 def cli() -> None:
     """Store cleaned metadata and frozen image embeddings, and query them in SQL."""
-
-
-@cli.command()
-@store_option
-@click.option("--metadata", type=PATH, required=True, help="MovieGenre.csv or .csv.gz, UTF-8 or latin-1.")
-@click.option("--images", type=PATH, required=True, multiple=True, help="A folder of <ImgId>.jpg; repeatable.")
-@click.option("--top-genres", type=int, help="How many genres the view `labeled` keeps.  [default: 4]")
-@wait_option
-@json_option
-def ingest(
-    store: Path,
-    metadata: Path,
-    images: Sequence[Path],
-    top_genres: int | None,
-    wait_seconds: float,
-    as_json: bool,
-) -> None:
-    """Update the store to match a metadata file and folders of images."""
-    from featurestore import FeatureStore
-
-    with ConsoleProgress("ingest", "images") as progress:
-        report = FeatureStore(store).ingest(
-            metadata=metadata,
-            images=images,
-            top_genres=top_genres,
-            wait_seconds=wait_seconds,
-            on_progress=progress,
-        )
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-        return
-    funnel = [
-        ("rows read", report.rows_read, f"({report.encoding})"),
-        ("duplicates dropped", report.duplicates_dropped, ""),
-        ("conflicting ids dropped", report.conflicting_dropped, ""),
-        ("movies kept", report.movies, ""),
-        (
-            "images found",
-            report.images_found,
-            f"({report.files_ignored} other files)" if report.files_ignored else "",
-        ),
-        ("quarantined", len(report.broken), ""),
-        ("without metadata", report.without_metadata, ""),
-        ("joined", report.joined, ""),
-        ("without genre", report.without_genre, ""),
-        ("labelled", report.labeled, ""),
-    ]
-    for label, count, note in funnel:
-        click.echo(f"{label:<24}{count:>8,}  {note}".rstrip())
-    for name, reason in list(report.broken.items())[:10]:
-        click.echo(f"quarantined {name!r}: {reason}")
-    if len(report.broken) > 10:
-        click.echo(f"… and {len(report.broken) - 10} more: featurestore info")
-    if report.synthetic:
-        click.echo("SYNTHETIC: these images were drawn by `featurestore sample`")
-    click.echo(f"store {store}: {'written' if report.changed else 'nothing changed'}")
 
 
 @cli.command()
@@ -127,13 +70,14 @@ def sql(store: str, query: str, form: str | None, output: Path | None, seconds: 
 @cli.command()
 @location_option
 @snapshot_option
+@click.option("--problems", is_flag=True, help="List what did not fit, as the view `problems` does.")
 @json_option
-def info(store: str, snapshot: str | None, as_json: bool) -> None:
+def info(store: str, snapshot: str | None, problems: bool, as_json: bool) -> None:
     """Summarize the store: tables, coverage of each backbone, quarantined files and the reasons."""
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
-        summary = opened.info()
+        summary = opened.info(problems=problems)
     click.echo(json.dumps(summary) if as_json else summary_text(summary))
 
 
@@ -173,9 +117,22 @@ def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-for command in (embed, import_embeddings, backbones, backbone, lineage, snapshot, view, gc, verify, repair, compact):
+for command in (
+    ingest,
+    embed,
+    import_embeddings,
+    backbones,
+    backbone,
+    lineage,
+    snapshot,
+    view,
+    gc,
+    verify,
+    repair,
+    compact,
+):
     cli.add_command(command)
-for command in (similar, quality, parts, export):
+for command in (repair, compact, similar, quality, parts, export):
     cli.add_command(command)
 
 

@@ -1,7 +1,7 @@
 """Options shared by the commands, and the handler that turns an error into one line and an exit code."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +65,18 @@ class FolderPath(click.Path):
         if "://" in str(value):
             self.fail(f"{value} is an address: a store there is read-only, this command needs a folder")
         return super().convert(value, parameter, context)
+
+
+def named_columns(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Mapping[str, str]:
+    """The values ``NAME=COLUMN`` of an option that can be repeated, as columns by names."""
+    columns: dict[str, str] = {}
+    for value in values:
+        name, _, column = value.partition("=")
+        if not name or not column:
+            raise click.BadParameter(f"got {value!r}, expected NAME=COLUMN, as in imdbId=Id")
+        if columns.setdefault(name, column) != column:
+            raise click.BadParameter(f"got two columns for {name}, {columns[name]!r} and {column!r}: name one")
+    return columns
 
 
 def snapshot_option(command: Command) -> Command:

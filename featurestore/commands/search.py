@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurestore.commands.options import PATH, TensorName, json_option, location_option, snapshot_option, write_output
+from featurestore.commands.texts import cell_text
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def similar(
     as_json: bool,
 ) -> None:
     """Find the images nearest to an image, exactly."""
-    from featurestore import FeatureStore
+    from featurestore import FeatureStore, quote_name
     from featurestore.files import PAGE, format_of
 
     if html is not None:
@@ -80,19 +81,21 @@ def similar(
         )
         if html is not None:
             write_output(html, opened.contact_sheet(found, image=image).encode())
-        titles = opened.query("SELECT ImgId, Title, Genre1 FROM collection").to_pylist()
+        names = dict.fromkeys((opened.title, opened.label))
+        columns = ", ".join(map(quote_name, names))
+        titles = opened.query(f"SELECT ImgId, {columns} FROM collection").to_pylist()
     known = {row["ImgId"]: row for row in titles}
     starts = [str(image or f"{vectors}[{n}]") if query is None else query for n, query in enumerate(found.queries)]
     rows = [
-        {**row, "query": starts[row["query"]], **{n: known.get(row["ImgId"], {}).get(n) for n in ("Title", "Genre1")}}
+        {**row, "query": starts[row["query"]], **{name: known.get(row["ImgId"], {}).get(name) for name in names}}
         for row in found.to_arrow().to_pylist()
     ]
     if as_json:
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        title, genre = visible(row["Title"] or ""), visible(row["Genre1"] or "")
-        click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {genre:<12} {title}")
+        title, label = (visible(cell_text(row[name])) for name in (opened.title, opened.label))
+        click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {label:<12} {title}")
     if html is not None:
         click.echo(f"contact sheet {html}")
 

@@ -168,7 +168,7 @@ def view_remove(store: Path, name: str, wait_seconds: float) -> None:
 @wait_option
 @json_option
 def gc(store: Path, older_than: str, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
-    """Remove files that neither the current state nor a snapshot refers to."""
+    """Remove files that neither the current state nor a snapshot refers to, and rewrite store.duckdb."""
     from featurestore import FeatureStore
 
     report = FeatureStore(store).gc(older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)

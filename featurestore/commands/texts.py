@@ -1,6 +1,6 @@
 """Formats reports as text for people; it computes nothing."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 from featurestore.terminal import visible
@@ -8,17 +8,20 @@ from featurestore.terminal import visible
 if TYPE_CHECKING:
     from featurestore.explore.quality import QualityReport
 
+# How many labels a line lists.
+MOST_LABELS = 20
+# How many quarantined files a summary lists.
+MOST_FILES = 20
+
 
 def summary_text(summary: dict[str, Any]) -> str:
     """The result of `FeatureStore.info` as a few lines."""
     lines = [
         f"store       {summary['store']}  (state {summary['state']}, {summary['size_bytes'] / 1e6:,.1f} MB of parts)",
-        f"movies      {summary['movies']:,}",
+        f"metadata    {summary['metadata']:,} rows  (collection type {summary['collection']})",
         f"images      {summary['images']:,}  ({summary['joined']:,} usable with metadata, "
         f"{len(summary['quarantined'])} quarantined)",
-        f"labelled    {summary['labeled']:,}  ("
-        + ", ".join(f"{visible(g['genre'])} {g['n']}" for g in summary["genres"])
-        + ")",
+        f"labelled    {summary['labeled']:,}  (" + counts_text(summary["labels"]) + ")",
     ]
     if summary["synthetic"]:
         lines.insert(1, "SYNTHETIC   holds images drawn by `featurestore sample`")
@@ -39,7 +42,12 @@ def summary_text(summary: dict[str, Any]) -> str:
     if not summary["backbones"]:
         lines.append("backbone    none yet: featurestore embed --backbone descriptors")
     lines += [f"view fails  {sentence}" for sentence in summary["failing_views"].values()]
-    lines += [f"quarantined {row['name']!r}: {row['reason']}" for row in summary["quarantined"]]
+    lines += [f"quarantined {row['name']!r}: {row['reason']}" for row in summary["quarantined"][:MOST_FILES]]
+    if len(summary["quarantined"]) > MOST_FILES:
+        lines.append(f"… and {len(summary['quarantined']) - MOST_FILES} more: featurestore info --problems")
+    for row in summary.get("problems", ()):
+        detail = "" if row["detail"] is None else f": {row['detail']}"
+        lines.append(f"{row['kind']}  {row['name']!r}{detail}")
     return "\n".join(lines)
 
 
@@ -75,13 +83,16 @@ def quality_text(report: "QualityReport") -> str:
     lines = [
         f"images                  {report.images:,} usable, {len(report.quarantined)} quarantined",
         f"without metadata        {len(report.without_metadata)}" + _some(report.without_metadata),
-        f"movies without image    {report.movies_without_image:,}",
-        "labels                  " + ", ".join(f"{visible(name)} {count}" for name, count in report.labels.items()),
+        f"metadata without image  {report.metadata_without_image:,}",
+        "labels                  " + counts_text(report.labels),
         f"exact duplicates        {_count(report.exact_duplicates, 'group')}",
     ]
     if report.without_file:
         lines.insert(3, f"vectors without a file  {len(report.without_file)}" + _some(report.without_file))
     lines += [f"  {' = '.join(map(str, group))}" for group in report.exact_duplicates]
+    lines += [
+        f"  {' = '.join(map(str, group))} have labels that contradict each other" for group in report.contradicting
+    ]
     lines.append(f"near duplicates         {_count(report.near_by_hash, 'pair')} by perceptual hash")
     lines += [f"  {a} ~ {b}  {bits} bits" for a, b, bits in report.near_by_hash[:20]]
     for name, (have, total) in report.coverage.items():
@@ -97,6 +108,18 @@ def quality_text(report: "QualityReport") -> str:
             + _some(report.leaking)
         )
     return "\n".join(lines)
+
+
+def counts_text(labels: Mapping[str, int]) -> str:
+    """Labels with their numbers of rows; of many labels the first."""
+    first = list(labels.items())[:MOST_LABELS]
+    more = f", … ({len(labels):,} in all)" if len(labels) > MOST_LABELS else ""
+    return ", ".join(f"{visible(name)} {count:,}" for name, count in first) + more
+
+
+def cell_text(value: object) -> str:
+    """A title or a label in one line, empty where there is none."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
 def _count(found: Sized, what: str) -> str:

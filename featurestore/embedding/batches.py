@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.backbones.base import Preprocessing
+from featurestore.collections.address import ImageAddress
 from featurestore.collections.images import load_image
+from featurestore.embedding.plan import PLACE
 from featurestore.errors import ImageError
 
 
@@ -24,11 +25,11 @@ class Decoded:
     Parameters
     ----------
     hashes, names
-        The content hash and the file name of each of ``images``.
+        The content hash and the name of each of ``images``.
     images
         ``(height, width, 3)`` uint8 each.
     failed
-        The content hash, the file name and the reason of each file that could not be decoded.
+        The content hash, the name and the reason of each image that could not be decoded.
     """
 
     hashes: list[str] = field(default_factory=list)
@@ -45,16 +46,16 @@ class Decoded:
 
 
 def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Iterator[Decoded]:
-    """The images of ``rows`` (columns ``content_hash`` and ``path``) in batches of ``batch_size``, or fewer."""
+    """The images of ``rows`` (columns ``content_hash`` and those in `PLACE`) in batches of ``batch_size``, or fewer."""
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         batch = Decoded()
-        for digest, path, future in _ahead(pool, rows, preprocessing, window=3 * batch_size):
+        for digest, name, future in _ahead(pool, rows, preprocessing, window=3 * batch_size):
             try:
                 batch.images.append(future.result())
                 batch.hashes.append(digest)
-                batch.names.append(path.name)
+                batch.names.append(name)
             except ImageError as error:
-                batch.failed.append((digest, path.name, str(error)))
+                batch.failed.append((digest, name, str(error)))
             if len(batch.images) == batch_size:
                 yield batch
                 batch = Decoded()
@@ -64,14 +65,15 @@ def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, worke
 
 def _ahead(
     pool: ThreadPoolExecutor, rows: pa.Table, how: Preprocessing, *, window: int
-) -> Iterator[tuple[str, Path, "Future[Any]"]]:
+) -> Iterator[tuple[str, str, "Future[Any]"]]:
     """Decode in order, at most ``window`` images ahead, so that memory does not grow with the number of images."""
-    pending: deque[tuple[str, Path, Future[Any]]] = deque()
+    pending: deque[tuple[str, str, Future[Any]]] = deque()
     for batch in rows.to_batches(max_chunksize=window):
-        for digest, name in zip(batch["content_hash"].to_pylist(), batch["path"].to_pylist(), strict=True):
-            path = Path(name)
-            image = pool.submit(load_image, path, height=how.height, width=how.width, sha256=digest)
-            pending.append((digest, path, image))
+        columns = (batch[name].to_pylist() for name in ("content_hash", *PLACE))
+        for digest, name, *place in zip(*columns, strict=True):
+            address = ImageAddress.of(*place)
+            image = pool.submit(load_image, address, height=how.height, width=how.width, sha256=digest)
+            pending.append((digest, name, image))
             if len(pending) > window:
                 yield pending.popleft()
     yield from pending

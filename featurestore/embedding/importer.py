@@ -16,7 +16,7 @@ from featurestore.catalog.writer import open_writer
 from featurestore.collections.ingest import images_of
 from featurestore.collections.scan import in_order
 from featurestore.embedding.assembly import Shard, write_vectors
-from featurestore.embedding.plan import EmbedPlan, present_rows
+from featurestore.embedding.plan import PLACE, EmbedPlan, present_rows
 from featurestore.embedding.publish import Publisher, shown_before
 from featurestore.embedding.staging import SHORT_WAIT, open_run
 from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
@@ -89,7 +89,8 @@ def store_vectors(
         images, rows = _missing(layout, spec, vectors)
         parts = [write_vectors(run, images, vectors.X[rows])] if len(rows) else []
         plan = EmbedPlan(root, layout.state, spec, tuple(layout.revision_parts(spec.name, spec.revision)), images, 0)
-        Publisher(run, purpose, wait_seconds).publish(plan, Shard(parts, ()), complete=True, last=True)
+        publisher = Publisher(run, purpose, wait_seconds, renew=external > 0)
+        publisher.publish(plan, Shard(parts, ()), complete=True, last=True)
     return ImportReport(
         backbone=spec.name,
         revision=spec.revision,
@@ -108,20 +109,24 @@ def _missing(layout: Layout, spec: BackboneSpec, vectors: ImportedVectors) -> tu
     order = np.argsort(vectors.ids, kind="stable")
     rows = order[~np.isin(vectors.ids[order], there)]
     images = images_of(layout)
-    images = images.filter(pc.not_equal(images["status"], "broken"))
+    images = images.filter(pc.is_in(images["status"], value_set=pa.array(["ok", "external"])))
     ids = from_numpy(vectors.ids[rows].astype(np.int32))
     hashes = images["content_hash"].take(pc.index_in(ids, value_set=one_chunk(images["ImgId"])))
     return pa.table({"ImgId": ids, "content_hash": pc.fill_null(hashes, "")}), rows
 
 
 def _add_external(root: Path, vectors: ImportedVectors, *, wait_seconds: float, purpose: str) -> int:
-    """Add a row to `images` for every id that the store does not know, so that views can join it; return how many."""
-    with open_writer(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
+    """Add a row to `images` for every id that the store does not know, so that views can join it; return how many.
+
+    It leaves ``store.duckdb`` to the publication that follows.
+    """
+    with open_writer(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose, renew=False) as writer:
         images = images_of(writer.layout)
         new = np.flatnonzero(~np.isin(vectors.ids, to_numpy(images["ImgId"].drop_null())))
         if not len(new):
             return 0
-        blank = {"content_hash": "", "size_bytes": 0, "status": "external", "synthetic": False, "folder": ""}
+        blank = {"content_hash": "", "size_bytes": 0, "status": "external", "synthetic": False}
+        blank |= dict.fromkeys(PLACE, "")
         rows = [{**blank, "ImgId": int(vectors.ids[row]), "ImgName": vectors.names[row]} for row in new.tolist()]
         with writer.commit() as commit:
             commit.replace("images", in_order(pa.concat_tables([images, pa.Table.from_pylist(rows, schema=IMAGES)])))

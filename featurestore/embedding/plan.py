@@ -20,6 +20,8 @@ from featurestore.storage.schemas import embeddings_schema
 from featurestore.storage.state import State
 
 KEY = ["ImgId", "content_hash"]
+# The name of an image, and where it lies.
+PLACE = ["ImgName", "source", "file", "member"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class EmbedPlan:
     parts
         The revision's existing parts: none of their keys is in ``todo``.
     todo
-        One row per image without a vector, by id: ``ImgId`` int32, ``content_hash`` and ``path`` (of its file) text.
+        One row per image without a vector, by id: the columns in `KEY` and `PLACE` of the table `images`.
         It takes 0.2 kB per image as an Arrow table, several times that as dicts.
     present
         Number of images that have a vector.
@@ -118,9 +120,7 @@ def make_plan(layout: Layout, spec: BackboneSpec, *, exclude: Collection[str] = 
     there = pc.is_in(pairs(usable), value_set=one_chunk(pairs(present_rows(layout, spec))))
     todo = usable.filter(pc.invert(there))
     todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(exclude), pa.string()))))
-    paths = pc.binary_join_element_wise(todo["folder"], todo["ImgName"], "/")
-    rows = todo.select(KEY).append_column("path", paths)
-    return EmbedPlan(layout.root, layout.state, spec, parts, rows, pc.sum(there).as_py() or 0)
+    return EmbedPlan(layout.root, layout.state, spec, parts, todo.select([*KEY, *PLACE]), pc.sum(there).as_py() or 0)
 
 
 def present_rows(layout: Layout, spec: BackboneSpec) -> pa.Table:

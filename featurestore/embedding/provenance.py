@@ -1,4 +1,4 @@
-"""What computed vectors: its rows in the tables `backbones` and `extractions`; it owns no vector."""
+"""Records what computed vectors, in the tables `backbones` and `extractions`; it stores no vectors."""
 
 import hashlib
 import json
@@ -13,18 +13,18 @@ from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.commit import Commit
 from featurestore.storage.schemas import CORE_TABLES
 
-# The tables that `record` adds to.
+# The tables that `record` adds rows to.
 RECORDED_IN = ("backbones", "extractions")
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What computed vectors: the revision, the versions of its libraries, its precision and the kind of machine.
+    """What computed vectors: the revision, the versions of the libraries, the precision and the kind of machine.
 
     Parameters
     ----------
     libraries
-        JSON: name and version of each.
+        A JSON object: the version of each library by name.
     """
 
     revision: str
@@ -34,21 +34,22 @@ class Extraction:
 
     @property
     def id(self) -> str:
-        """The hash of all of it, 16 hex digits."""
+        """The hash of all fields, 16 hexadecimal digits."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def extraction_of(spec: BackboneSpec) -> Extraction:
-    """What computes vectors of ``spec`` in this process."""
+    """The extraction of vectors of ``spec`` that are computed in this process."""
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     libraries = json.dumps(dict(spec.libraries), sort_keys=True)
     return Extraction(spec.revision, libraries, spec.precision, machine)
 
 
 def record(commit: Commit, spec: BackboneSpec, extractions: Iterable[Extraction]) -> None:
-    """Add the row of ``spec`` and those of ``extractions``, each unless it is there.
+    """Add the row of ``spec`` to `backbones` and those of ``extractions`` to `extractions`, unless they exist.
 
-    Both tables are short and get a row a revision: they stay one part, else each commit would open as many files.
+    Both tables are short and grow by about one row per revision. Each is kept as one part: every commit reads them, and
+    would otherwise open one file per revision.
     """
     _add(commit, "backbones", ("backbone", "revision"), [_backbone(spec)])
     rows = [
@@ -59,7 +60,7 @@ def record(commit: Commit, spec: BackboneSpec, extractions: Iterable[Extraction]
 
 
 def _add(commit: Commit, table: str, key: Sequence[str], rows: Sequence[dict[str, object]]) -> None:
-    """Add those of ``rows`` to ``table`` that no row there has the ``key`` of."""
+    """Add those of ``rows`` to ``table`` whose values in the columns ``key`` no existing row has."""
     if not rows:
         return
     stored = commit.rows(table)

@@ -1,4 +1,4 @@
-"""Publish: final parts of a run become rows of the store, under its lock, in the time that a few renames take."""
+"""Publishes the final parts of a run as rows of the store; holds the store's lock only while files are renamed."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -23,7 +23,7 @@ from featurestore.storage.names import embeddings_key, inside
 from featurestore.storage.parts import Part, check_part, read_part, write_part
 from featurestore.storage.state import State, read_state
 
-# How long the last publication of a run waits for another writer, where the user does not say longer.
+# How many seconds the last publication of a run waits for another writer, unless the user asks for more.
 LAST_WAIT = 60.0
 
 
@@ -36,32 +36,32 @@ def publish(
     disjoint: Collection[str] = (),
     complete: bool,
 ) -> list[Part]:
-    """Name ``parts``, which lie in the folder of a run, in the manifest of the planned revision.
+    """Move ``parts`` from the folder of a run into the store, and list them in the manifest of the planned revision.
 
-    Their vectors were checked when they were written (`assembly`), their bytes are to be compared with their checksums
-    before the lock is taken; here it is only seen that they are there.
+    Their vectors were checked when they were written (`assembly`). The caller must compare their bytes with their
+    checksums before it takes the lock; this function only checks that each file exists and has its size.
 
     Parameters
     ----------
     extractions
-        What computed them, so far as the table `extractions` may not have it yet.
+        What computed them: the rows that the table `extractions` may lack.
     disjoint
-        The paths of parts of the revision that are known to have no key in common with ``parts``. Where another one
-        has, the vector that is there stays, and the part is written without that row.
+        Paths of existing parts of the revision that are known to share no key with ``parts``. If another existing part
+        shares a key, its vector is kept, and the new part is rewritten without that row.
     complete
-        Every image of the plan has its vector or was refused, with these parts: the views of the backbone switch to
-        this revision. Else they do so only if they show none.
+        Whether, with these parts, every image of the plan has a vector or was refused. The backbone's views then switch
+        to this revision; otherwise they switch only if they show no revision yet.
 
     Returns
     -------
-    The parts as they are in the store now.
+    The parts with their paths in the store.
 
     Raises
     ------
     StoreError
         When the store is not the one that was planned.
     IntegrityError
-        When a part is not there as it was written; then nothing is published.
+        When the file of a part is missing or has another size; nothing is then published.
     """
     spec, root = plan.spec, writer.root
     if writer.state.store != plan.state.store:
@@ -82,48 +82,57 @@ def publish(
 
 
 class Publisher:
-    """Publishes the shards of one run."""
+    """Publishes the shards of one run.
 
-    def __init__(self, run: Run, purpose: str, wait_seconds: float) -> None:
+    Parameters
+    ----------
+    renew
+        Whether the last publication updates ``store.duckdb`` even if the run had nothing to publish: the command left
+        the change before it to this one.
+    """
+
+    def __init__(self, run: Run, purpose: str, wait_seconds: float, *, renew: bool = False) -> None:
         self.run = run
         self.purpose = purpose
         self.wait_seconds = wait_seconds
         self._waiting: list[Shard] = []
         self._mine: set[str] = set()
         self._failed = False
+        self._renew = renew
 
     def offer(self, plan: EmbedPlan, shard: Shard) -> None:
-        """Publish ``shard``, unless another process is writing: then it comes with the next one."""
+        """Publish ``shard``; if another process is writing, it is kept and published with the next one."""
         self._waiting.append(shard)
         with suppress(StoreLocked):
             self._publish(plan, complete=False, last=False, wait_seconds=0)
 
     def publish(self, plan: EmbedPlan, shard: Shard, *, complete: bool, last: bool = False) -> None:
-        """Publish ``shard`` and what still waits; see `publish` for ``complete`` and the errors.
+        """Publish ``shard`` and all shards that are still waiting; see `publish` for ``complete`` and other errors.
 
         Parameters
         ----------
         last
-            The run ends with it: another writer is waited for, a minute at least.
+            Whether the run ends with it. It then waits for another writer for at least a minute.
 
         Raises
         ------
         StoreLocked
-            When another process writes and did not end in time; what is staged stays for the next run.
+            When another process is writing and did not finish in time; staged batches are kept for the next run.
         """
         self._waiting.append(shard)
         wait_seconds = max(self.wait_seconds, LAST_WAIT) if last else self.wait_seconds
-        if not self._failed:  # else the next run takes over the batches that are whole
+        if not self._failed:  # after a failure the next run takes over the complete batches
             self._publish(plan, complete=complete, last=True, wait_seconds=wait_seconds)
 
     def _publish(self, plan: EmbedPlan, *, complete: bool, last: bool, wait_seconds: float) -> None:
         parts = [part for shard in self._waiting for part in shard.parts]
-        if not parts and not (last and self._mine) and not _switches(read_state(plan.root), plan.spec, complete):
+        behind = self._renew or bool(self._mine)
+        if not parts and not (last and behind) and not _switches(read_state(plan.root), plan.spec, complete):
             return
         self.run.check()
         for part in parts:
             _check_bytes(plan.root, part)
-        if parts:  # before the lock is taken, as all that waits for the disk and can be done so
+        if parts:  # before the lock is taken: making folders waits for the disk
             for table in (embeddings_key(plan.spec.name, plan.spec.revision), *RECORDED_IN):
                 make_folder(inside(plan.root, plan.root / table))
         known = self._mine | {part.path for part in plan.parts}
@@ -139,14 +148,14 @@ class Publisher:
 
 
 def _switches(state: State, spec: BackboneSpec, complete: bool) -> bool:
-    """Whether the views of the backbone are to show this revision from now on, and do not yet."""
+    """Whether the backbone's views show another revision or none, and must switch to this one."""
     there = embeddings_key(spec.name, spec.revision) in state.tables
     shown = state.revisions.get(spec.name)
     return there and shown != spec.revision and (complete or shown is None)
 
 
 def shown_before(state: State, spec: BackboneSpec) -> str:
-    """The revision that the views of this backbone show, when ``spec`` is another; empty when it is not."""
+    """The revision that the views of the backbone show, if it is not that of ``spec``; otherwise an empty string."""
     shown = state.revisions.get(spec.name, "")
     return "" if shown == spec.revision else shown
 
@@ -165,11 +174,11 @@ def _check_there(root: Path, part: Part) -> None:
     except OSError as error:
         raise lost(path, error.strerror or str(error)) from error
     if size != part.size_bytes:
-        raise lost(path, f"it has {size} bytes in place of {part.size_bytes}")
+        raise lost(path, f"it has {size} bytes, expected {part.size_bytes}")
 
 
 def _without_known(root: Path, part: Part, others: Sequence[Part]) -> list[Part]:
-    """``part`` without the keys that others have: itself where there are none, nothing where they have all."""
+    """``part`` without the keys in ``others``: ``[part]`` if they share none, an empty list if they share all."""
     near = [other for other in others if _overlap(part, other)]
     if not near:
         return [part]
@@ -182,14 +191,14 @@ def _without_known(root: Path, part: Part, others: Sequence[Part]) -> list[Part]
 
 
 def _overlap(part: Part, other: Part) -> bool:
-    """Whether the ranges of their ids meet."""
+    """Whether the id ranges of the two parts overlap."""
     if part.first_id is None or part.last_id is None or other.first_id is None or other.last_id is None:
         return False
     return part.first_id <= other.last_id and other.first_id <= part.last_id
 
 
 def _move(root: Path, key: str, parts: Sequence[Part]) -> list[Part]:
-    """Give ``parts`` their place among those of the table ``key``."""
+    """Move the files of ``parts`` into the folder of the table ``key``, and return the parts with their new paths."""
     folder = inside(root, root / key)
     make_folder(folder)
     moved = [replace(part, path=f"{key}/{Path(part.path).name}") for part in parts]

@@ -1,12 +1,14 @@
-"""Renders queries and their nearest neighbours as one offline HTML page of posters; it does not search."""
+"""Renders queries and their nearest neighbours as one offline HTML page of images; it does not search."""
 
 import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featurestore.collections.address import ImageAddress
 from featurestore.errors import ImageError
 from featurestore.explore.inventory import list_backbones
 from featurestore.explore.search import Neighbours
+from featurestore.storage.names import quote_name
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
@@ -33,7 +35,7 @@ def sheet_html(
     ids = sorted({int(i) for i in neighbours.ids.ravel() if i >= 0} | {i for i in neighbours.queries if i is not None})
     facts = {row["ImgId"]: row for row in _facts(reader, ids)}
     mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if _synthetic(reader, neighbours.backbone) else ""
-    asked = None if file is None else {"ImgId": file.name, "folder": str(file.parent), "ImgName": file.name}
+    asked = None if file is None else {"ImgId": file.name, "source": str(file.parent), "file": file.name, "member": ""}
     sections = "".join(_section(neighbours, place, facts, asked) for place in range(len(neighbours.ids)))
     lead = f"{len(neighbours.ids)} queries, {neighbours.backbone}, {neighbours.metric}, state {reader.state.id}"
     return (
@@ -50,8 +52,9 @@ def _synthetic(reader: "Reader", backbone: str) -> bool:
 
 def _facts(reader: "Reader", ids: list[int]) -> list[dict[str, Any]]:
     return reader.query(
-        "SELECT i.ImgId, i.ImgName, i.folder, c.Title, c.Genre1 "
-        "FROM images AS i LEFT JOIN collection AS c USING (ImgId) WHERE i.status <> 'broken' "
+        f"SELECT i.ImgId, i.source, i.file, i.member, c.{quote_name(reader.title)} AS title, "
+        f"c.{quote_name(reader.label)} AS label "
+        "FROM images AS i LEFT JOIN collection AS c USING (ImgId) WHERE i.status IN ('ok', 'external') "
         "AND list_contains(?, i.ImgId)",
         [ids],
     ).to_pylist()
@@ -68,20 +71,26 @@ def _section(neighbours: Neighbours, place: int, facts: dict[int, dict[str, Any]
 
 
 def _card(fact: dict[str, Any], lead: str, kind: str) -> str:
-    words = [lead, str(fact.get("ImgId", "")), fact.get("Title") or "", fact.get("Genre1") or ""]
+    words = [lead, str(fact.get("ImgId", "")), _text(fact.get("title")), _text(fact.get("label"))]
     caption = "<br>".join(html.escape(word) for word in words if word)
-    title = html.escape(fact.get("Title") or str(fact.get("ImgId", "")), quote=True)
-    picture = _picture(Path(fact["folder"], fact["ImgName"]), title) if fact.get("folder") else _none("no image file")
+    title = html.escape(_text(fact.get("title")) or str(fact.get("ImgId", "")), quote=True)
+    place = ImageAddress.of(fact["source"], fact["file"], fact["member"]) if fact.get("source") else None
+    picture = _none("no image file") if place is None else _picture(place, title)
     return f'<figure class="{kind}">{picture}<figcaption>{caption}</figcaption></figure>'
 
 
-def _picture(path: Path, title: str) -> str:
+def _picture(place: ImageAddress, title: str) -> str:
     from featurestore.collections.images import thumbnail
 
     try:
-        return f'<img alt="{title}" src="{thumbnail(path, width=THUMBNAIL[0], height=THUMBNAIL[1])}">'
+        return f'<img alt="{title}" src="{thumbnail(place, width=THUMBNAIL[0], height=THUMBNAIL[1])}">'
     except ImageError as error:
         return _none(f"no image file ({error})")
+
+
+def _text(value: object) -> str:
+    """A title or a label, empty where there is none."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
 def _none(reason: str) -> str:

@@ -31,11 +31,14 @@ class Explorer(Reader):
     ``on_progress`` is called with the numbers of items done and in total. Methods raise a `FeatureStoreError`.
     """
 
-    def info(self) -> dict[str, Any]:
-        """A JSON-ready summary: tables, labels, coverage of each backbone, quarantined files and the reasons."""
+    def info(self, *, problems: bool = False) -> dict[str, Any]:
+        """A JSON-ready summary: tables, labels, coverage of each backbone, quarantined files and the reasons.
+
+        With ``problems`` also the rows of the view `problems`: what did not fit when the collection was read.
+        """
         from featurestore.explore.summary import describe
 
-        return describe(self)
+        return describe(self, problems=problems)
 
     def backbones(self) -> list[BackboneInfo]:
         """The backbones of this state, by name."""
@@ -272,7 +275,7 @@ class Explorer(Reader):
     def diff_snapshots(self, first: str, second: str | None = None) -> dict[str, TableDiff]:
         """The changes from one snapshot to another, or to this object's state, in each table and backbone.
 
-        Rows are identified by ``imdbId`` in movies, ``ImgName`` in images, ``ImgId`` in the vectors of a backbone.
+        Rows are identified by ``ImgId`` in the metadata and the vectors of a backbone, ``ImgName`` in images.
 
         Raises
         ------

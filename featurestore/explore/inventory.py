@@ -1,4 +1,4 @@
-"""The backbones of a state: what made their vectors, and how many images have one."""
+"""Lists the backbones of a state: what computed their vectors, and how many images have one; it reads no vectors."""
 
 import json
 from collections import Counter
@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """A backbone in the store: its current revision and how many usable images have an embedding of it.
+    """A backbone in the store: its current revision, and how many usable images have a vector of it.
 
-    ``unfinished`` tells of each newer revision, which the views show when it has every image, how many it has.
+    Parameters
+    ----------
+    rows
+        Number of usable images with a vector of the current revision.
+    images
+        Number of usable images.
+    unfinished
+        The number of images with a vector for each newer revision that lacks some; the views switch to it once it
+        lacks none.
     """
 
     name: str
@@ -67,7 +75,7 @@ def _listed(reader: "Reader") -> list[BackboneInfo]:
 
 
 def _unfinished(reader: "Reader", backbone: str, images: int) -> dict[str, int]:
-    """The revisions of ``backbone`` that were begun after the one that is shown and lack some of the ``images``."""
+    """For each revision of ``backbone`` begun after the current one, its number of images, if fewer than ``images``."""
     rows = reader.query(
         'WITH begun AS (SELECT revision, min("at") AS first FROM extractions WHERE backbone = $1 GROUP BY revision) '
         "SELECT e.revision, count(*) AS n FROM embeddings AS e JOIN images_usable AS i USING (ImgId, content_hash) "
@@ -79,7 +87,7 @@ def _unfinished(reader: "Reader", backbone: str, images: int) -> dict[str, int]:
 
 
 def _counts(reader: "Reader", views: Sequence[str]) -> dict[str, int]:
-    """The number of rows of each view, by one query: with many backbones, asking one by one takes longer."""
+    """The number of rows of each view, from a single query: one query per view is slower with many backbones."""
     query = " UNION ALL ".join(
         f"SELECT {quote_text(view)} AS name, count(*) AS n FROM {quote_name(view)}" for view in views
     )

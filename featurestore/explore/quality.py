@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.catalog.label_counts import label_counts
 from featurestore.embedding.staging import to_matrix
 from featurestore.embedding.vectors import faults
 from featurestore.errors import InputError
 from featurestore.features import rows
 from featurestore.features.features import Features
 from featurestore.files import MEGABYTE, read_file, why
+from featurestore.storage.names import quote_name
 from featurestore.storage.parts import read_part
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ class QualityReport:
 
     Parameters
     ----------
-    movies_without_image
-        Number of movies in the metadata without a usable image.
+    metadata_without_image
+        Number of rows of the metadata without a usable image.
     without_file
         Ids known only from imported vectors, without an image file.
     exact_duplicates
@@ -53,7 +55,7 @@ class QualityReport:
 
     images: int
     without_metadata: list[int]
-    movies_without_image: int
+    metadata_without_image: int
     without_file: list[int]
     exact_duplicates: list[list[int]]
     near_by_hash: list[tuple[int, int, int]]
@@ -62,6 +64,7 @@ class QualityReport:
     bad_vectors: dict[str, dict[int, str]]
     coverage: dict[str, tuple[int, int]]
     labels: dict[str, int]
+    contradicting: list[list[int]]
     leaking: list[int] | None
 
     @property
@@ -73,6 +76,7 @@ class QualityReport:
             + sum(map(len, self.near_by_cosine.values()))
             + len(self.quarantined)
             + sum(map(len, self.bad_vectors.values()))
+            + len(self.contradicting)
             + len(self.leaking or [])
         )
 
@@ -93,15 +97,14 @@ def check(
     sides = read_split(Path(split)) if isinstance(split, (str, Path)) else split
     chosen = [backbone] if isinstance(backbone, str) else backbone
     names = list(reader.state.revisions if chosen is None else chosen)
+    table, key = quote_name(reader.recipe.table), quote_name(reader.recipe.key)
     exact = _exact(usable)
     groups = {img_id: min(group) for group in exact for img_id in group}
     features = {name: rows.read(reader, name, view="images_usable") for name in names}
     return QualityReport(
         images=len(usable),
-        without_metadata=_ids(reader, "SELECT ImgId FROM images_usable ANTI JOIN movies ON imdbId = ImgId"),
-        movies_without_image=len(
-            _ids(reader, "SELECT imdbId AS ImgId FROM movies ANTI JOIN images_usable ON ImgId = imdbId")
-        ),
+        without_metadata=_ids(reader, f"SELECT ImgId FROM images_usable ANTI JOIN {table} ON {key} = ImgId"),
+        metadata_without_image=len(reader.query(f"SELECT {key} FROM {table} ANTI JOIN images_usable ON ImgId = {key}")),
         without_file=_ids(reader, "SELECT ImgId FROM images WHERE status = 'external'"),
         exact_duplicates=exact,
         near_by_hash=near_by_hash(usable, hash_distance, known=groups),
@@ -112,7 +115,8 @@ def check(
         },
         bad_vectors={name: bad_vectors(reader, name) for name in names},
         coverage={name: (len(f.ids), len(f.ids) + f.missing) for name, f in features.items()},
-        labels=_labels(reader),
+        labels=label_counts(reader.query, reader.label),
+        contradicting=_contradicting(reader, exact),
         leaking=None if sides is None else _leaking(reader, sides),
     )
 
@@ -250,6 +254,10 @@ def _ids(reader: "Reader", query: str) -> list[int]:
     return sorted(reader.query(query)["ImgId"].to_pylist())
 
 
-def _labels(reader: "Reader") -> dict[str, int]:
-    rows = reader.query("SELECT Genre1, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1").to_pylist()
-    return {row["Genre1"]: row["n"] for row in rows}
+def _contradicting(reader: "Reader", groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Those of the ``groups`` of equal images whose labels differ; images without a label don't count."""
+    if not groups:
+        return []
+    rows = reader.query(f"SELECT ImgId, {quote_name(reader.label)} AS label FROM labeled")
+    labels = dict(zip(rows["ImgId"].to_pylist(), map(str, rows["label"].to_pylist()), strict=True))
+    return [list(ids) for ids in groups if len({labels[img_id] for img_id in ids if img_id in labels}) > 1]

@@ -1,17 +1,20 @@
-"""What is in a store, as counts and lists; it reads views and computes nothing new."""
+"""Summarizes the contents of a store as counts and lists; it only reads."""
 
 from typing import TYPE_CHECKING, Any
 
+from featurestore.catalog.label_counts import label_counts
 from featurestore.explore.inventory import BackboneInfo, list_backbones
+from featurestore.storage.names import quote_name
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
 
-def describe(reader: "Reader") -> dict[str, Any]:
+def describe(reader: "Reader", *, problems: bool = False) -> dict[str, Any]:
     """See `FeatureStore.info`."""
     counts = reader.query(
-        "SELECT (SELECT count(*) FROM movies) AS movies, (SELECT count(*) FROM images) AS images, "
+        f"SELECT (SELECT count(*) FROM {quote_name(reader.recipe.table)}) AS metadata, "
+        "(SELECT count(*) FROM images WHERE status <> 'gone') AS images, "
         "(SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled"
     ).to_pylist()[0]
     layout = reader.layout
@@ -25,14 +28,15 @@ def describe(reader: "Reader") -> dict[str, Any]:
         "synthetic": reader.synthetic,
         **counts,
         "size_bytes": sum(part.size_bytes for table in layout.tables for part in layout.parts(table)),
-        "genres": reader.query(
-            "SELECT Genre1 AS genre, count(*) AS n FROM labeled GROUP BY 1 ORDER BY n DESC, 1"
-        ).to_pylist(),
+        "collection": reader.recipe.name,
+        "label": reader.label,
+        "labels": label_counts(reader.query, reader.label),
         "backbones": [_backbone(info) for info in list_backbones(reader)],
         "quarantined": reader.query(
             "SELECT ImgName AS name, reason FROM images WHERE status = 'broken' ORDER BY ImgName"
         ).to_pylist(),
         "tables": {table: count for table, count in rows.items() if reader.has(table)},
+        **({"problems": reader.query("FROM problems").to_pylist()} if problems else {}),
     }
 
 

@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from featurestore.errors import InputError, IntegrityError
-from featurestore.storage.schemas import CORE_TABLES
 
 # Prefixes of the views and macros of each backbone.
 OF_BACKBONE = ("embeddings", "labeled", "_parts")
@@ -43,22 +42,24 @@ def revision_of(key: str) -> tuple[str, str] | None:
     return (folders[1].partition("=")[2], folders[2].partition("=")[2]) if len(folders) == 3 else None
 
 
-def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str]) -> None:
+def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str], *, own: Collection[str]) -> None:
     """Refuse a state whose tables, backbones and users' views would give two views the same name.
+
+    ``own`` are the names of the tables and views of the store itself.
 
     Raises
     ------
     InputError
         With the name, and what uses it.
     """
-    taken = dict.fromkeys([*CORE_TABLES, *own_views()], "a view of the store itself")
+    taken = dict.fromkeys(own, "a view of the store itself")
 
     def take(name: str, owner: str) -> None:
         if name in taken:
             raise InputError(f"the name {name!r} can't be that of {taken[name]} and of {owner} too: use another name")
         taken[name] = owner
 
-    for table in {table for table in tables if revision_of(table) is None} - CORE_TABLES.keys():
+    for table in {table for table in tables if revision_of(table) is None}.difference(own):
         take(table, f"the table {table!r}")
     for backbone in set(backbones):
         for what in OF_BACKBONE:
@@ -67,21 +68,25 @@ def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable
         take(view, f"the view {view!r}")
 
 
-def misnamed(tables: Collection[str], backbones: Collection[str], views: Iterable[str]) -> dict[str, str]:
+def misnamed(
+    tables: Collection[str], backbones: Collection[str], views: Iterable[str], *, own: Collection[str]
+) -> dict[str, str]:
     """The users' ``views`` of a state with invalid names, each with the reason: a record was edited by hand."""
     wrong = {}
     for view in views:
         try:
             check_identifier(view, "view")
-            check_names(tables, backbones, [view])
+            check_names(tables, backbones, [view], own=own)
         except InputError as error:
             wrong[view] = str(error)
     return wrong
 
 
-def well_named(tables: Collection[str], backbones: Collection[str], views: Collection[str]) -> list[str]:
+def well_named(
+    tables: Collection[str], backbones: Collection[str], views: Collection[str], *, own: Collection[str]
+) -> list[str]:
     """``views`` without the `misnamed` ones, which are never created and so can't conflict."""
-    wrong = misnamed(tables, backbones, views)
+    wrong = misnamed(tables, backbones, views, own=own)
     return [view for view in views if view not in wrong]
 
 
@@ -114,8 +119,8 @@ def alike(name: str, known: Iterable[str]) -> str:
 
 
 @cache
-def own_views() -> tuple[str, ...]:
-    """The built-in views besides the tables: one per SQL file, with the name of the file."""
+def core_views() -> tuple[str, ...]:
+    """The views of every store besides its tables: one per SQL file, with the name of the file."""
     folder = files("featurestore").joinpath("catalog/sql/views")
     return tuple(sorted(file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql")))
 

@@ -2,22 +2,13 @@
 
 import pyarrow as pa
 
-# ImgId and imdbId are 32-bit integers, so that joins meet in one type.
+# ImgId is a 32-bit integer, and so is what joins it: both in one type.
 MAX_ID = 2**31 - 1
 
-MOVIES = pa.schema(
-    [
-        pa.field("imdbId", pa.int32(), nullable=False),
-        pa.field("ImdbLink", pa.string()),
-        pa.field("Title", pa.string()),
-        pa.field("IMDBScore", pa.float64()),
-        pa.field("Genre", pa.string()),
-        pa.field("Poster", pa.string()),
-    ]
-)
-
-# status: `ok` (a usable file), `broken` (quarantined, with the reason) or `external` (known only from an
-# imported embedding: there is no file, so `content_hash` is empty).
+# status: `ok` (a usable image), `broken` (quarantined, with the reason), `external` (known only from metadata or an
+# imported embedding: there is no file, so `content_hash` is empty) or `gone` (there was one: it keeps its ImgId).
+# Where the image lies: `file` is a path below the folder `source`, empty if the source is the file itself; `member` is
+# empty if the file is the image, else the name of a member or the number of a row in it.
 IMAGES = pa.schema(
     [
         pa.field("ImgId", pa.int32()),
@@ -31,7 +22,9 @@ IMAGES = pa.schema(
         pa.field("status", pa.string(), nullable=False),
         pa.field("reason", pa.string()),
         pa.field("synthetic", pa.bool_(), nullable=False),
-        pa.field("folder", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("member", pa.string(), nullable=False),
     ]
 )
 
@@ -77,7 +70,6 @@ EMBEDDINGS = pa.schema(
 )
 
 CORE_TABLES = {
-    "movies": MOVIES,
     "images": IMAGES,
     "backbones": BACKBONES,
     "extractions": EXTRACTIONS,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -19,8 +19,8 @@ FORMAT = 3
 LOGGED_FORMATS = (1, 2)
 # Maximum count in a record: 63 bits, as the libraries accept.
 MAX_COUNT = 2**63 - 1
-# More than any collection has, and within the range of SQL integers.
-MAX_GENRES = 1_000_000
+# The largest number in a setting, within the range of SQL integers.
+MAX_SETTING = 1_000_000
 # Random or changing with each commit, so they are excluded from the hash of the content.
 RANDOM = ("store", "commit")
 
@@ -40,7 +40,7 @@ class State:
     collection
         Name of the collection type, which defines how images and metadata become rows.
     settings
-        ``top_genres``: how many genres the view ``labeled`` keeps.
+        Settings of the collection type: each a whole number from 1, a text, or a list of texts.
     revisions
         For each backbone, the revision that its views show.
     views
@@ -52,8 +52,8 @@ class State:
     store: str = ""
     number: int = 0
     commit: str = ""
-    collection: str = "movies"
-    settings: Mapping[str, int] = field(default_factory=lambda: {"top_genres": 4})
+    collection: str = "general"
+    settings: Mapping[str, int | str | Sequence[str]] = field(default_factory=dict)
     revisions: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -144,16 +144,22 @@ def _checked(state: State, where: str) -> State:
         check_recorded("revision", revision, where)
         if embeddings_key(backbone, revision) not in state.tables:
             raise ValueError(f"it has no table of the vectors of {backbone!r}")
-    if "top_genres" not in state.settings:
-        raise ValueError("settings are missing")
     for setting, value in state.settings.items():
-        if type(value) is not int or not 1 <= value <= MAX_GENRES:
-            raise ValueError(f"the setting {setting} is {value!r}")
+        if not _is_setting(value):
+            raise ValueError(f"the setting {setting} is {str(value)[:100]!r}")
     for view, query in state.views.items():
         if type(query) is not str:
             raise ValueError(f"the view {view} has no query")
         f"{view}{query}".encode()  # ValueError for invalid text; an invalid name or query only fails on use
     return state
+
+
+def _is_setting(value: object) -> bool:
+    if type(value) is int:
+        return 1 <= value <= MAX_SETTING
+    if type(value) is list:
+        return all(type(item) is str and _is_setting(item) for item in value)
+    return type(value) is str and "\0" not in value and bool(value.encode())
 
 
 def is_nonce(value: object) -> bool:

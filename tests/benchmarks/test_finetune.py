@@ -380,8 +380,8 @@ def test_a_key_holds_all_that_decides(
     assert key(folder) == key(folder)
     before = key(folder)
     assert len({before, key(other), key("none")}) == 3
-    row = store.sql("SELECT folder, ImgName FROM images WHERE ImgId = ?", [int(dataset.ids[0])]).to_pylist()[0]
-    Path(row["folder"], row["ImgName"]).write_bytes(jpeg(999))
+    row = store.sql("SELECT source, file FROM images WHERE ImgId = ?", [int(dataset.ids[0])]).to_pylist()[0]
+    Path(row["source"], row["file"]).write_bytes(jpeg(999))
     store.embed(CountingBackbone())
     assert key(folder) != before
 
@@ -395,8 +395,8 @@ def test_without_weights_or_images_every_row_says_so(
     assert {(one.status, one.message[:46]) for one in outcomes} == {
         ("failed", "there is no folder of weights './nowhere': giv")
     }
-    row = store.sql("SELECT folder, ImgName FROM images WHERE ImgId = ?", [int(dataset.ids[0])]).to_pylist()[0]
-    Path(row["folder"], row["ImgName"]).unlink()
+    row = store.sql("SELECT source, file FROM images WHERE ImgId = ?", [int(dataset.ids[0])]).to_pylist()[0]
+    Path(row["source"], row["file"]).unlink()
     tuning = finetune_cells.prepare(store, dataset, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
     (_, outcome), *_ = finetune_cells.computed(tuning, tuning.cells(splits(dataset), [0]))
     assert outcome.status == "failed"

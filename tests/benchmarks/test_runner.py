@@ -27,13 +27,12 @@ from benchmarks.plan.dataset import from_store
 from benchmarks.plan.protocols import Protocol
 from benchmarks.report.tables import notes, published_rows, tables, tables_as_text
 from benchmarks.results.canary import canary_results
-from benchmarks.results.read import backfill, comparison, predictions, runs, split_scores
+from benchmarks.results.read import comparison, predictions, runs, split_scores
 from benchmarks.run import pool, runner
 from benchmarks.run.cost import measure
 from benchmarks.run.execution import as_task
 from benchmarks.run.limits import Limits
 from benchmarks.run.pool import computed
-from benchmarks.scores.metrics import METRICS
 from featurestore import FeatureStore
 from featurestore.catalog import views
 from featurestore.commands.options import run_command
@@ -508,22 +507,6 @@ def test_what_hangs_or_dies_is_not_tried_again_for_its_costs(bench: FeatureStore
     runner.run(bench, **plan, cost=True, limits=Limits(workers=2, seconds=5.0))
     assert time.monotonic() - started < 60
     assert bench.refresh().sql("SELECT head FROM bench_costs")["head"].to_pylist() == ["knn"]
-
-
-def test_a_metric_that_came_later_is_scored_without_a_fit(bench: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = METRICS["brier"]
-    monkeypatch.delitem(METRICS, "brier")
-    runner.run(bench, heads=find(FEW), protocols=[Protocol("cv", folds=2)], limits=Limits(workers=1))
-    run = runs(bench)[0]
-    monkeypatch.setitem(METRICS, "brier", later)
-    assert comparison(bench, run)[0]["brier"] is None
-    assert backfill(bench, run) == 6
-    row = comparison(bench, run)[0]
-    parts = [part for part in predictions(bench, run).to_pylist() if part["head"] == row["head"]]
-    by_fold = [[p for p in parts if p["fold"] == fold] for fold in (0, 1)]
-    expected = [later.function(np.array([p["y"] for p in f]), np.array([p["proba"] for p in f])) for f in by_fold]
-    assert row["brier"] == pytest.approx(np.mean(expected), abs=1e-6)
-    assert backfill(bench, run) == 0
 
 
 def test_the_reference_is_named_or_refused(bench: FeatureStore) -> None:

@@ -17,8 +17,9 @@ from support import Collection, huge_png, jpeg
 
 from benchmarks.models import folder as models
 from featurestore import FeatureStore, files
-from featurestore.collections.images import FORMATS, thumbnail
-from featurestore.collections.movies import metadata
+from featurestore.collections import text_files
+from featurestore.collections.formats import FORMATS
+from featurestore.collections.images import thumbnail
 from featurestore.collections.movies.metadata import read_metadata
 from featurestore.errors import ImageError, InputError, MetadataError, StoreError
 from featurestore.features.bundle import MANIFEST, open_bundle
@@ -183,7 +184,7 @@ def test_records_that_are_no_files(make: Callable[[Path], None], tmp_path: Path,
 
 
 def test_metadata_that_unpacks_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "MAX_BYTES", 1000)
+    monkeypatch.setattr(text_files, "MAX_BYTES", 1000)
     path = tmp_path / "m.csv.gz"
     path.write_bytes(gzip.compress(bytes(1001)))
     with pytest.raises(MetadataError, match="unpacks to more than 1,000 bytes"):

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from support import Collection, movie, write_metadata
 
 from featurestore import FeatureStore
+from featurestore.catalog import writer
+from featurestore.collections.ingest import images_of
 from featurestore.errors import EmbeddingError, InputError
+from featurestore.storage.layout import Layout
 
 NINE = "ImgId,ImgName,Title,Genre1,Genre2,Genre3,IMDBScore,ImdbLink,Poster"
 
@@ -130,3 +134,28 @@ def test_what_cannot_be_stored_is_refused_whole(
 def test_the_name_must_be_an_identifier(store: FeatureStore, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="backbone name 'Inception-v3'"):
         store.import_embeddings(tmp_path / "x.csv", backbone="Inception-v3")
+
+
+def test_the_shells_database_is_written_once(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the publication, even if only rows of `images` are new, as after a repair that lost them."""
+    written: list[int] = []
+    write = writer.write_shell_file
+
+    def counted(layout: Layout, root: Path) -> None:
+        written.append(layout.state.number)
+        write(layout, root)
+
+    monkeypatch.setattr(writer, "write_shell_file", counted)
+    file = write_study_csv(tmp_path / "f.csv.gz", [901, 902], matrix(2))
+    store.import_embeddings(file, backbone="there")
+    assert written == [store.refresh().state.number]
+    with writer.open_writer(store.path) as opened, opened.commit() as commit:
+        images = images_of(opened.layout)
+        commit.replace("images", images.filter(pc.not_equal(images["status"], "external")))
+    report = store.import_embeddings(file, backbone="there")
+    assert (report.added, report.external) == (0, 2)
+    assert written[2:] == [store.refresh().state.number]
+    store.import_embeddings(file, backbone="there")
+    assert len(written) == 3, "nothing changed"

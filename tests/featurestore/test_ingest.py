@@ -28,8 +28,8 @@ def test_the_real_collection_ends_at_811(real_data: Path, tmp_path: Path) -> Non
         (images / name).write_bytes(jpeg(int(name[:-4]), size=(16, 24)))
     store = FeatureStore(tmp_path / "store")
     report = store.ingest(metadata=real_data / "MovieGenre.csv.gz", images=images)
-    assert (report.movies, report.images_found, report.joined) == (39_515, 997, 997)
-    assert (report.without_genre, report.labeled) == (4, 811)
+    assert (report.steps["movies kept"], report.images_found, report.joined) == (39_515, 997, 997)
+    assert (report.problems.get("without genre", 0), report.labeled) == (4, 811)
     labeled = store.sql("FROM labeled")
     assert labeled.column_names == NINE
     assert labeled.num_rows == 811
@@ -56,7 +56,7 @@ def test_short_gives_way_to_the_next_genre(tmp_path: Path) -> None:
         (None, None, None),
         ("A", "B", "C"),
     ]
-    assert (report.without_genre, report.labeled) == (2, 3)
+    assert (report.problems.get("without genre", 0), report.labeled) == (2, 3)
 
 
 def test_the_number_of_genres_is_a_parameter(collection: Collection, store: FeatureStore) -> None:
@@ -124,7 +124,7 @@ def test_a_bomb_is_refused(collection: Collection, store: FeatureStore, monkeypa
 def test_an_image_without_metadata_is_counted_and_left_out(collection: Collection, store: FeatureStore) -> None:
     (collection.images / "5000.jpg").write_bytes(jpeg(5000))
     report = store.ingest(metadata=collection.metadata, images=collection.images)
-    assert (report.images_found, report.without_metadata, report.joined) == (25, 1, 24)
+    assert (report.images_found, report.problems["without metadata"], report.joined) == (25, 1, 24)
 
 
 @pytest.mark.parametrize("what", ["metadata", "folder", "empty", "else", "file", "unnumbered"])

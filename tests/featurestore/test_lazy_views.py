@@ -12,11 +12,11 @@ from support import Collection, CountingBackbone, edit_record
 
 from featurestore import FeatureStore
 from featurestore.catalog import scans
-from featurestore.catalog.definitions import FUNCTIONS, OF_BACKBONE, TABLE_MACROS
+from featurestore.catalog.definitions import FUNCTIONS, OF_BACKBONE
 from featurestore.catalog.shell_file import write_shell_file
 from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.layout import Layout
-from featurestore.storage.names import own_views
+from featurestore.storage.names import core_views
 
 IMAGES = {"images"}
 COLLECTION = {"images", "movies", "collection"}
@@ -70,7 +70,7 @@ def made(store: FeatureStore, *, locked: bool) -> set[str]:
 
 
 def every(store: FeatureStore) -> set[str]:
-    tables = {*store.layout.tables, *own_views(), *store.state.views}
+    tables = {*store.layout.tables, *core_views(), *store.recipe.views, *store.state.views}
     return tables | {f"{what}_{b}" for what in ("_parts", "embeddings", "labeled") for b in store.state.revisions}
 
 
@@ -221,8 +221,8 @@ def test_a_damaged_part_of_any_type_leaves_the_rest(lazy: FeatureStore) -> None:
 def test_every_file_of_sql_is_a_view_or_a_macro() -> None:
     folder = Path(scans.__file__).with_name("sql")
     names = {kind.name: {file.stem for file in kind.iterdir()} for kind in folder.iterdir()}
-    assert names["views"] == set(own_views())
-    assert names["macros"] == {*FUNCTIONS, *TABLE_MACROS}
+    assert names["views"] == set(core_views())
+    assert names["macros"] == set(FUNCTIONS)
     assert names["backbone"] == {"embeddings", "labeled", *OF_BACKBONE}
 
 

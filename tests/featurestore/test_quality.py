@@ -53,7 +53,7 @@ def test_planted_faults_are_all_found(store: FeatureStore, collection: Collectio
     assert (103, 110) not in [(a, b) for a, b, _ in report.near_by_cosine["counting"]], "named once, as exact"
     assert list(report.quarantined) == ["112.jpg"]
     assert report.without_metadata == [900]
-    assert report.movies_without_image == 1, "that of the broken file"
+    assert report.metadata_without_image == 1, "that of the broken file"
     assert report.without_file == []
     assert report.leaking == [110]
 

@@ -64,7 +64,6 @@ STATES: list[tuple[str, dict[str, Any]]] = [
     ("collection", {"collection": None}),
     ("state record", {"tables": []}),
     ("state record", {"tables": None}),
-    ("state record", {"settings": {}}),
     ("top_genres", {"settings": {"top_genres": 0}}),
     ("top_genres", {"settings": {"top_genres": HUGE}}),
     ("top_genres", {"settings": {"top_genres": "4"}}),

@@ -31,8 +31,17 @@ def digest(folder: Path) -> str:
 def test_the_funnel_is_that_of_the_study(sample: Path, tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "store")
     report = store.ingest(metadata=sample / "MovieGenre.csv", images=sample / "posters")
-    assert (report.rows_read, report.duplicates_dropped, report.movies) == (40_108, 593, 39_515)
-    assert (report.images_found, report.joined, report.without_genre, report.labeled) == (997, 997, 4, 811)
+    assert (report.steps["rows read"], report.steps["duplicates dropped"], report.steps["movies kept"]) == (
+        40_108,
+        593,
+        39_515,
+    )
+    assert (report.images_found, report.joined, report.problems.get("without genre", 0), report.labeled) == (
+        997,
+        997,
+        4,
+        811,
+    )
     assert report.synthetic
     counts = store.sql("SELECT Genre1, count FROM genre_counts").to_pylist()
     assert [row["count"] for row in counts] == [357, 317, 84, 53, 38, 23, 20, 17, 16, 14, 13, 12, 11, 8, 3, 3, 2, 2]

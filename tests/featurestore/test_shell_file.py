@@ -95,3 +95,18 @@ def test_backbones_and_extractions_stay_one_part(store: FeatureStore) -> None:
     assert [row["backbone"] for row in store.query("FROM backbones ORDER BY ALL").to_pylist()] == ["b0", "b1", "b2"]
     assert len(store.query("FROM extractions")) == 3
     assert [len(store.parts(table)) for table in ("backbones", "extractions")] == [1, 1]
+
+
+@pytest.mark.parametrize("damage", [b"no database", None])
+def test_gc_replaces_a_damaged_file_though_it_is_newer_than_the_state(full: FeatureStore, damage: bytes | None) -> None:
+    file = full.path / "store.duckdb"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 20] ^= 0x10
+    damaged = bytes(content) if damage is None else damage
+    file.write_bytes(damaged)
+    full.gc(dry_run=True)
+    assert file.read_bytes() == damaged, "a dry run changes nothing"
+    full.gc()
+    with shell(full.path) as connection:
+        assert sorted(name for (name,) in connection.execute("SHOW TABLES").fetchall()) == full.database.views
+        assert connection.execute("SELECT a FROM notes").fetchall() == [(1,)]

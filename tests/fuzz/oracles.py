@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore import FeatureStore
-from featurestore.collections.movies.metadata import COLUMNS, Metadata, read_metadata
+from featurestore.collections.movies.columns import COLUMNS
+from featurestore.collections.movies.metadata import Metadata, read_metadata
+from featurestore.collections.movies.recipe import MOVIES_SCHEMA
 from featurestore.commands.formats import FORMS
 from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
 from featurestore.errors import FeatureStoreError, InputError, MetadataError, QueryError
-from featurestore.storage.schemas import MOVIES
 
 HEADER = (",".join(COLUMNS) + "\n").encode()
 # Queries that would not end are as good as ended ones: what counts is what they reached.
@@ -57,21 +58,24 @@ def metadata(path: Path) -> Metadata | None:
         sentence(error)
         return None
     movies = found.movies
-    assert movies.schema.equals(MOVIES)
+    assert movies.schema.equals(MOVIES_SCHEMA)
     ids = movies["imdbId"].to_numpy()
     assert movies["imdbId"].null_count == 0
     assert (np.diff(ids) > 0).all(), "ids ascend, one row each"
     assert not len(ids) or ids[0] >= 0
     assert np.isfinite(movies["IMDBScore"].drop_null().to_numpy()).all(), "a score is a number"
     assert found.rows_read == len(movies) + found.duplicates + found.conflicting, "every row is accounted for"
-    assert found.encoding in ("utf-8", "latin-1")
+    assert found.encoding in ("utf-8", "utf-16", "cp1252")
     for name in ("Title", "Genre", "Poster", "ImdbLink"):
         assert not pc.any(pc.equal(movies[name], "")).as_py(), "an empty field is missing, not empty"
     return found
 
 
 def metadata_again(found: Metadata, scratch: Scratch) -> None:
-    """What was read, written plainly by another library and read again, is the same."""
+    """What was read, written plainly by another library and read again, is the same.
+
+    Except genres that begin with a bracket or have commas: what was one genre in a column of MasterData may be split.
+    """
     path = scratch.path / "again.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -79,7 +83,9 @@ def metadata_again(found: Metadata, scratch: Scratch) -> None:
         writer.writerows(row.values() for row in found.movies.to_pylist())
     again = metadata(path)
     assert again is not None, "what was read can't be read again"
-    assert again.movies.equals(found.movies)
+    split_again = pc.any(pc.match_substring_regex(found.movies["Genre"], r"[\[,]")).as_py()
+    left = ["Genre"] if split_again else []
+    assert again.movies.drop_columns(left).equals(found.movies.drop_columns(left))
 
 
 def vectors(file: Path, ids: Path | None = None) -> ImportedVectors | None:

@@ -39,6 +39,8 @@ def _metadata() -> Iterator[bytes]:
     yield b"z" + ROW * 2
     yield b"r" + HEADER + ROW + b"0002,,,,,\r\n3,l,\xe9,7,Short|Drama,p\n"
     yield b"r\xef\xbb\xbf" + b"Genre,extra,Poster,Title,imdbId,IMDB Score,Imdb Link\nDrama,x,p,T,12,7.5,l\n"
+    yield b"rId,Genre,imdb_score\ntt0084058,\"['Comedy', 'Drama']\",6\n7.0,\"A, B\",\n"
+    yield b"rImgId,ImgName,Title,Genre1,Genre2,Genre3,IMDBScore,ImdbLink,Poster\n1,1.jpg,T,Drama,Drama,,5.0,u,p\n"
     yield b"r" + packed(HEADER + ROW)
     yield b"r" + (HEADER + ROW).decode().encode("utf-16")
 

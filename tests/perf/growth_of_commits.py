@@ -62,7 +62,7 @@ def generated(count: int) -> pa.Table:
         "ImgName": pa.array([f"{i}.jpg" for i in ids]),
         "content_hash": pa.array([f"{i:064x}" for i in ids]),
     }
-    blank = {"size_bytes": 0, "status": "ok", "synthetic": True, "folder": ""}
+    blank = {"size_bytes": 0, "status": "ok", "synthetic": True, "source": "", "file": "", "member": ""}
     arrays = [columns.get(field.name, pa.array([blank.get(field.name)] * count, field.type)) for field in IMAGES]
     return pa.Table.from_arrays(arrays, schema=IMAGES)
 

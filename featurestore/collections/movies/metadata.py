@@ -1,8 +1,6 @@
 """Reads, checks and cleans the metadata file by the study's rules; it does not write to a store."""
 
-import gzip
-import io
-import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from featurestore.collections.movies.columns import MASTER_GENRES, STORED_NAMES, find_columns
+from featurestore.collections.movies.genres import from_master_data, in_one_form
+from featurestore.collections.movies.ids import as_digits
+from featurestore.collections.movies.recipe import MOVIES_SCHEMA
+from featurestore.collections.text_files import read_text
 from featurestore.errors import MetadataError
-from featurestore.files import read_file
-from featurestore.storage.schemas import MOVIES
 
-# Column names as in the file, including spaces.
-COLUMNS = ("imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster")
-# Size limit of the file, also after decompression; the study's file has 10 MB.
-MAX_BYTES = 1 << 30
-STORED_NAMES = ("imdbId", "ImdbLink", "Title", "IMDBScore", "Genre", "Poster")
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True)
@@ -29,11 +26,13 @@ class Metadata:
     Parameters
     ----------
     movies
-        Schema `MOVIES`, one row per ``imdbId``, ascending.
+        Schema `MOVIES_SCHEMA`, one row per ``imdbId``, ascending.
     rows_read, duplicates, conflicting
         Rows of the file, identical rows dropped, and rows dropped because an earlier one has the same id.
     encoding
-        ``utf-8`` or ``latin-1``.
+        ``utf-8`` or ``cp1252``.
+    notes
+        One sentence for each thing that was guessed or is absent.
     """
 
     movies: pa.Table
@@ -41,91 +40,66 @@ class Metadata:
     duplicates: int
     conflicting: int
     encoding: str
+    notes: tuple[str, ...] = ()
 
 
-def read_metadata(path: Path) -> Metadata:
-    """Read a ``MovieGenre.csv`` or ``.csv.gz``, UTF-8 or latin-1.
+def read_metadata(path: Path, *, columns: Mapping[str, str] = {}) -> Metadata:
+    """Read a table of films, such as ``MovieGenre.csv`` or the study's ``MasterData.csv``, also ``.gz``.
+
+    The id and the genre are needed; other columns that are missing are null. Ids may be ``tt0084058`` or ``84058.0``,
+    genres a list as text or separated by commas.
+
+    Parameters
+    ----------
+    columns
+        The file's names of columns by their stored names, as ``{"imdbId": "Id"}``; for those that are named otherwise.
 
     Raises
     ------
     MetadataError
         When it is missing, not a CSV, lacks a column, or holds an id or score that is not a number.
+    InputError
+        When ``columns`` has a key that is no stored name.
     """
-    content, encoding = _read_text(path)
-    table = _parse(content, path)
-    ids = _numbers(table, "imdbId", pa.int32(), path)
-    if ids.null_count:
-        raise MetadataError(f"{path}: row {_first(pc.is_null(ids))} has no imdbId: fill it in or remove the row")
-    scores = _numbers(table, "IMDB Score", pa.float64(), path)
-    table = table.set_column(0, "imdbId", ids).set_column(3, "IMDB Score", scores).rename_columns(STORED_NAMES)
+    content, encoding = read_text(path)
+    found = find_columns(_header(content, path), path, asked=columns)
+    table, notes = _typed(_parse(content, path, found.places.values()), found.places, path)
+    notes = found.notes + notes
     # A stable sort keeps the file's order among equal ids, so that the first row in the file wins.
-    order = np.argsort(ids.to_numpy(), kind="stable")
-    table = table.take(pa.array(order)).cast(MOVIES)
+    order = np.argsort(table["imdbId"].to_numpy(), kind="stable")
+    table = table.take(pa.array(order)).cast(MOVIES_SCHEMA)
     distinct, duplicates = _drop_identical(table)
     first_of_id = np.r_[True, np.diff(distinct["imdbId"].to_numpy()) != 0] if len(distinct) else np.zeros(0, bool)
-    movies = distinct.filter(pa.array(first_of_id)).combine_chunks()
-    return Metadata(movies, len(table), duplicates, len(distinct) - len(movies), encoding)
+    movies = distinct.filter(pa.array(first_of_id))
+    if "Genre" in found.places:
+        genres, guessed = in_one_form(movies["Genre"])
+        movies = movies.set_column(STORED_NAMES.index("Genre"), MOVIES_SCHEMA.field("Genre"), genres)
+        notes += guessed
+    if encoding != "utf-8":
+        notes += (f"the text is not UTF-8, and is read as {encoding}",)
+    return Metadata(movies.combine_chunks(), len(table), duplicates, len(distinct) - len(movies), encoding, notes)
 
 
-def _read_text(path: Path) -> tuple[bytes, str]:
-    """The file as UTF-8 bytes without a byte-order mark, and the encoding it had."""
-    try:
-        content = read_file(path, limit=MAX_BYTES, pipes=True)
-    except FileNotFoundError:
-        raise MetadataError(f"there is no metadata file {str(path)!r}: name the MovieGenre.csv or .csv.gz") from None
-    except IsADirectoryError:
-        raise MetadataError(f"{str(path)!r} is a folder: name the MovieGenre.csv or .csv.gz in it") from None
-    except OSError as error:
-        raise MetadataError(f"{str(path)!r} can't be read ({error.strerror}): name a readable file") from error
-    if content[:2] == b"\x1f\x8b":
-        try:
-            with gzip.open(io.BytesIO(content)) as packed:
-                content = packed.read(MAX_BYTES + 1)
-        except (EOFError, OSError, zlib.error) as error:
-            raise MetadataError(f"{str(path)!r} is a damaged gzip file ({error}): download it again") from error
-        if len(content) > MAX_BYTES:
-            raise MetadataError(f"{str(path)!r} unpacks to more than {MAX_BYTES:,} bytes: expected the film metadata")
-    # Arrow rejects a header without a line end, and takes only the first line as the header.
-    content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n") + b"\n"
-    if content.isspace():
-        raise MetadataError(f"{str(path)!r} is empty: expected the columns {', '.join(COLUMNS)}")
-    if b"\x00" in content:
-        raise MetadataError(f"{str(path)!r} is not a text file: expected a CSV with the columns {', '.join(COLUMNS)}")
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1").encode("utf-8"), "latin-1"
-    return content, "utf-8"
-
-
-def _parse(content: bytes, path: Path) -> pa.Table:
-    """All columns as text, in the order of `COLUMNS`; empty fields are null."""
+def _header(content: bytes, path: Path) -> list[str]:
+    """The names of the columns."""
     first_line = content[: content.index(b"\n")].split(b"\r")[0] + b"\n"
     try:
-        header = csv.read_csv(
-            pa.BufferReader(first_line),
-            read_options=csv.ReadOptions(autogenerate_column_names=True),
-            convert_options=csv.ConvertOptions(column_types={}),
-        )
-        names = [str(value) for value in header.to_pylist()[0].values()]
-    except (pa.ArrowInvalid, IndexError) as error:
+        return csv.read_csv(pa.BufferReader(first_line)).column_names
+    except pa.ArrowInvalid as error:
         raise MetadataError(f"{path}: the first line is not a CSV header ({error})") from error
-    twice = [column for column in COLUMNS if names.count(column) > 1]
-    if twice:
-        raise MetadataError(f"{path}: the column {twice[0]!r} occurs more than once: rename or remove the other")
-    missing = [column for column in COLUMNS if column not in names]
-    if missing:
-        raise MetadataError(
-            f"{path}: the column {missing[0]!r} is missing; got {', '.join(names)[:200]}; expected {', '.join(COLUMNS)}"
-        )
+
+
+def _parse(content: bytes, path: Path, columns: Iterable[str]) -> pa.Table:
+    """The named columns as text; empty fields are null."""
+    wanted = list(dict.fromkeys(columns))
     try:
         return csv.read_csv(
             pa.BufferReader(content),
             read_options=csv.ReadOptions(block_size=max(1 << 20, len(content) + 1)),
             parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=csv.ConvertOptions(
-                include_columns=list(COLUMNS),
-                column_types=dict.fromkeys(COLUMNS, pa.string()),
+                include_columns=wanted,
+                column_types=dict.fromkeys(wanted, pa.string()),
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
@@ -135,17 +109,53 @@ def _parse(content: bytes, path: Path) -> pa.Table:
         raise MetadataError(f"{path}: the file is not a valid CSV ({str(error)[:200]}): correct that line") from error
 
 
-def _numbers(table: pa.Table, column: str, kind: pa.DataType, path: Path) -> pa.ChunkedArray:
-    text = pc.utf8_trim_whitespace(table[column])
-    pattern = r"^\d+$" if pa.types.is_integer(kind) else r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-    bad = pc.invert(pc.fill_null(pc.match_substring_regex(text, pattern), True))
+def _typed(texts: pa.Table, places: Mapping[str, str], path: Path) -> tuple[pa.Table, tuple[str, ...]]:
+    """The columns of `MOVIES_SCHEMA` from those of the file, by their names in ``places``, and notes as in `Metadata`.
+
+    A column that the file does not have is null.
+    """
+    found = {name: texts[column] for name, column in places.items()}
+    ids = as_digits(pc.utf8_trim_whitespace(found["imdbId"]))
+    found["imdbId"] = _numbers(ids, found["imdbId"], places["imdbId"], pa.int32(), path)
+    if found["imdbId"].null_count:
+        row = _first(pc.is_null(found["imdbId"]))
+        raise MetadataError(f"{path}: row {row} has no {places['imdbId']}: fill it in or remove the row")
+    if "IMDBScore" in found:
+        scores = pc.utf8_trim_whitespace(found["IMDBScore"])
+        found["IMDBScore"] = _numbers(scores, found["IMDBScore"], places["IMDBScore"], pa.float64(), path)
+    notes: tuple[str, ...] = ()
+    absent = pa.chunked_array([pa.nulls(len(texts), pa.string())])
+    if "Genre" not in found:
+        for name in MASTER_GENRES:
+            _refuse_several(found.get(name, absent), name, path)
+        found["Genre"], notes = from_master_data(*(found.get(name, absent) for name in MASTER_GENRES))
+    return pa.table({name: found.get(name, absent) for name in STORED_NAMES}), notes
+
+
+def _refuse_several(genres: pa.ChunkedArray, column: str, path: Path) -> None:
+    several = pc.match_substring(genres, "|")
+    if pc.any(several).as_py():
+        row = _first(several)
+        raise MetadataError(
+            f"{path}: row {row} has {genres[row - 1].as_py()[:40]!r} as {column}; expected one genre: split it, or "
+            f"read the column with --column Genre={column}"
+        )
+
+
+def _numbers(
+    text: pa.ChunkedArray, written: pa.ChunkedArray, column: str, kind: pa.DataType, path: Path
+) -> pa.ChunkedArray:
+    """The numbers in ``text``; a message shows the value as it is ``written`` in the file."""
+    whole = pa.types.is_integer(kind)
+    good = pc.ascii_is_decimal(text) if whole else pc.match_substring_regex(text, NUMBER)
+    bad = pc.invert(pc.fill_null(good, True))
     if not pc.any(bad).as_py():
-        largest = 2.0**31 - 1 if pa.types.is_integer(kind) else np.finfo(np.float64).max
+        largest = 2.0**31 - 1 if whole else np.finfo(np.float64).max
         bad = pc.fill_null(pc.greater(pc.abs(pc.cast(text, pa.float64())), largest), False)
     if pc.any(bad).as_py():
         row = _first(bad)
-        value = table[column][row - 1].as_py()
-        expected = "a whole number from 0 to 2147483647" if pa.types.is_integer(kind) else "a number"
+        value = written[row - 1].as_py()
+        expected = "a whole number from 0 to 2147483647" if whole else "a number"
         raise MetadataError(f"{path}: row {row} has {value[:40]!r} as {column}; expected {expected}: correct that row")
     return pc.cast(text, kind)
 

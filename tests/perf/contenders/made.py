@@ -64,7 +64,8 @@ def store(options: Options) -> Callable[[], Any]:
     def once() -> Any:
         X = np.load(options["matrix"], mmap_mode="r")
         n, dim = X.shape
-        blank = {"size_bytes": 0, "status": "ok", "synthetic": True, "folder": ""}
+        blank = {"size_bytes": 0, "status": "ok", "synthetic": True}
+        blank |= dict.fromkeys(("source", "file", "member"), "")
         columns = {
             "ImgId": pa.array(np.arange(1, n + 1, dtype=np.int32)),
             "ImgName": pa.array([f"{i}.jpg" for i in range(1, n + 1)]),
@@ -203,9 +204,10 @@ def labelled(options: Options) -> Callable[[], Any]:
 
     from featurestore.backbones.base import BackboneSpec, Preprocessing
     from featurestore.catalog.writer import open_writer
+    from featurestore.collections.movies.recipe import MOVIES, MOVIES_SCHEMA
     from featurestore.embedding.importer import store_vectors
     from featurestore.embedding.vector_files import ImportedVectors
-    from featurestore.storage.schemas import IMAGES, MOVIES
+    from featurestore.storage.schemas import IMAGES
 
     counts = {name: count // options["divide"] for name, count in STUDY_CLASSES.items()}
 
@@ -215,16 +217,18 @@ def labelled(options: Options) -> Callable[[], Any]:
         ids = list(range(1, len(genres) + 1))
         hashes = [f"{i:064x}" for i in ids]
         movies = [
-            dict.fromkeys(MOVIES.names) | {"imdbId": i, "Title": f"Film {i}", "Genre": str(genre)}
+            dict.fromkeys(MOVIES_SCHEMA.names) | {"imdbId": i, "Title": f"Film {i}", "Genre": str(genre)}
             for i, genre in zip(ids, genres, strict=True)
         ]
-        blank = dict.fromkeys(IMAGES.names) | {"size_bytes": 0, "status": "ok", "synthetic": True, "folder": ""}
+        blank = dict.fromkeys(IMAGES.names) | {"size_bytes": 0, "status": "ok", "synthetic": True}
+        blank |= dict.fromkeys(("source", "file", "member"), "")
         images = [
             blank | {"ImgId": i, "ImgName": f"{i}.jpg", "content_hash": digest}
             for i, digest in zip(ids, hashes, strict=True)
         ]
         with open_writer(Path(options["store"]), create=True) as writer, writer.commit() as commit:
-            commit.replace("movies", pa.Table.from_pylist(movies, schema=MOVIES))
+            commit.set_collection(MOVIES, {})
+            commit.replace("movies", pa.Table.from_pylist(movies, schema=MOVIES_SCHEMA))
             commit.replace("images", pa.Table.from_pylist(images, schema=IMAGES))
         for number in range(options["backbones"]):
             spec = BackboneSpec(f"made_up_{number}", options["dim"], Preprocessing(), "random", synthetic=True)

@@ -183,7 +183,7 @@ def ingest(options: Options) -> Callable[[], Any]:
     def _counts(report: Any, store: Path) -> Any:
         if not options.get("again"):
             shutil.rmtree(store)
-        return [report.movies, report.joined, report.labeled]
+        return [report.steps["movies kept"], report.joined, report.labeled]
 
     if options.get("again"):
         once()

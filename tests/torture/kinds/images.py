@@ -269,7 +269,7 @@ def _folders() -> Iterator[Kind]:
     def dots(work: Work) -> list[str]:
         return work.ingest(images=work.images / ".." / "posters")
 
-    same = Accepted("SELECT count(*), count(DISTINCT folder) FROM images", [(6, 1)])
+    same = Accepted("SELECT count(*), count(DISTINCT source) FROM images", [(6, 1)])
     yield Kind("images", "the folder by way of ../", dots, same)
 
     def twice(work: Work) -> list[str]:

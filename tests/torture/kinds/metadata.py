@@ -5,7 +5,7 @@ import gzip
 import io
 from collections.abc import Callable, Sequence
 
-from featurestore.collections.movies.metadata import COLUMNS
+from featurestore.collections.movies.columns import COLUMNS
 from torture.inputs import Accepted, Kind, Refused, Work
 
 HEADER = ",".join(COLUMNS)
@@ -48,8 +48,9 @@ def _encodings() -> list[Kind]:
     return [
         _text("UTF-8", text, title),
         _text("latin-1", text, title, encoding="latin-1"),
+        _text("cp1252", text.replace("gård", "gård’s"), _titles("Träd gård’s"), encoding="cp1252"),
         _text("UTF-8 with a byte-order mark", text, title, encoding="utf-8-sig"),
-        _text("UTF-16", text, Refused("is not a text file"), encoding="utf-16"),
+        _text("UTF-16", text, title, encoding="utf-16"),
         _text("UTF-32", text, Refused("is not a text file"), encoding="utf-32"),
         _text("damaged letters", text.replace("Träd", "TrÌ_d"), _titles("TrÌ_d gård")),
         _text("a byte of zero", text.replace("gård", "g\0rd"), Refused("is not a text file")),
@@ -82,10 +83,9 @@ def _columns() -> list[Kind]:
         _text("two extra columns of one name", f"{HEADER},x,x\n{ROW},1,2\n", ONE),
         _text("a column twice", f"{HEADER},imdbId\n{ROW},7\n", Refused("'imdbId' occurs more than once")),
         _text("columns in another order", "Genre,Poster,Title,imdbId,IMDB Score,Imdb Link\nDrama,p,T,101,6.5,l\n", ONE),
-        _text("columns in small letters", f"{HEADER.lower()}\n{ROW}\n", Refused("the column 'imdbId' is missing")),
-        _text(
-            "a column name with a space", f"{HEADER.replace('Title', ' Title')}\n{ROW}\n", Refused("'Title' is missing")
-        ),
+        _text("columns in small letters", f"{HEADER.lower()}\n{ROW}\n", ONE),
+        _text("a column name with a space", f"{HEADER.replace('Title', ' Title')}\n{ROW}\n", ONE),
+        _text("a column in two spellings", f"{HEADER.lower()},TITLE\n{ROW},T\n", Refused("could both be Title")),
         _text("quoted column names", f'"{HEADER.replace(",", chr(34) + "," + chr(34))}"\n{ROW}\n', ONE),
         _text("semicolons", f"{HEADER};\n{ROW}\n".replace(",", ";"), Refused("the column 'imdbId' is missing")),
         _text("tabs", f"{HEADER}\n{ROW}\n".replace(",", "\t"), Refused("the column 'imdbId' is missing")),
@@ -93,11 +93,13 @@ def _columns() -> list[Kind]:
         _text("a quote that opens the file", f'"{HEADER}\n{ROW}\n', Refused("not a CSV header|is missing")),
         _text("an empty first line", f"\n{HEADER}\n{ROW}\n", ONE),
     ]
-    for name in COLUMNS:
-        left = ",".join(column for column in COLUMNS if column != name)
-        kinds.append(
-            _text(f"without the column {name}", f"{left}\n1,2,3,4,5\n", Refused(f"the column '{name}' is missing"))
-        )
+    needed = ("imdbId", "Genre")
+    for place, name in enumerate(COLUMNS):
+        header, fields = HEADER.split(","), ROW.split(",")
+        del header[place], fields[place]
+        left = [None if other == name else value for other, value in zip(COLUMNS, ONE.rows[0], strict=True)]
+        expect = Refused(f"the column '{name}' is missing") if name in needed else Accepted(ONE.query, [tuple(left)])
+        kinds.append(_text(f"without the column {name}", f"{','.join(header)}\n{','.join(fields)}\n", expect))
     return kinds
 
 
@@ -146,11 +148,15 @@ def _ids() -> list[Kind]:
         one("beyond 64 bits", "18446744073709551616", outside),
         one("of 400 digits", "9" * 400, outside),
         one("-1", "-1", outside),
-        one("'1.0'", "1.0", outside),
+        one("'101.0'", "101.0", ONE),
+        one("'101.5'", "101.5", outside),
         one("'1e3'", "1e3", outside),
         one("' 101'", " 101", ONE),
         one("'0101'", "0101", ONE),
-        one("'tt101'", "tt101", outside),
+        one("'tt0000101'", "tt0000101", ONE),
+        one("'tt'", "tt", outside),
+        one("'tt101.0'", "tt101.0", outside),
+        one("'tt2147483648'", "tt2147483648", outside),
         one("of Arabic digits", "١٠١", outside),
         one("of full-width digits", "１０１", outside),
         one("with a comma", '"1,010"', outside),
@@ -175,6 +181,11 @@ def _genres() -> list[Kind]:
         one("nothing but bars", "|||", None, None, None),
         one("Short alone", "Short", None, None, None),
         one("Short first", "Short|Drama", "Drama", "Drama", None),
+        one("a list as text", "\"['A', 'B']\"", "A", "B", None),
+        one("a list of lists", "\"[['A'], 'B']\"", "[['A'], 'B']", None, None),
+        one("commas between", '"A, B,C"', "A", "B", "C"),
+        one("commas and bars", '"A, B|C"', "A, B", "C", None),
+        one("ten thousand brackets", "[" * 10_000, "[" * 10_000, None, None),
         one("a genre in quotes", '"Dra""ma|X"', 'Dra"ma', "X", None),
     ]
 

@@ -3,4 +3,4 @@
 SELECT e.ImgId, e.embedding::FLOAT[{embed_dim}] AS embedding
 FROM "_parts_{backbone}" AS e
 JOIN images AS i ON i.ImgId = e.ImgId AND e.content_hash IN (i.content_hash, '')
-WHERE i.status <> 'broken'
+WHERE i.status IN ('ok', 'external')

@@ -5,4 +5,4 @@ SELECT
          ELSE min(ImgId) OVER (PARTITION BY content_hash) END AS duplicate_group,
     content_hash
 FROM images
-WHERE status <> 'broken'
+WHERE status IN ('ok', 'external')

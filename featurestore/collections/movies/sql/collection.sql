@@ -2,7 +2,7 @@
 WITH split AS (
     SELECT i.ImgId, i.ImgName, m.Title, string_split(m.Genre, '|') AS genres, m.IMDBScore, m.ImdbLink, m.Poster
     FROM images AS i JOIN movies AS m ON m.imdbId = i.ImgId
-    WHERE i.status <> 'broken'
+    WHERE i.status IN ('ok', 'external')
 )
 SELECT
     ImgId,

@@ -1,0 +1,149 @@
+"""Collection: how images and metadata become rows, as a record with SQL text; finds the record by its name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.resources import files
+
+import pyarrow as pa
+
+from featurestore.errors import InputError, IntegrityError
+from featurestore.storage.names import alike, core_views, quote_name
+from featurestore.storage.schemas import CORE_TABLES
+
+ENTRY_POINTS = "featurestore.collections"
+# The records of this package; those of other packages come from entry points. Named as text: imports go one way.
+BUILT_IN = {
+    "movies": "featurestore.collections.movies.recipe:MOVIES",
+    "general": "featurestore.collections.general.recipe:GENERAL",
+}
+# Every collection has these views: its images with their metadata, those with a label, and what did not fit.
+NEEDED_VIEWS = ("collection", "labeled", "problems")
+
+Setting = int | str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One kind of collection, a recipe for short.
+
+    Parameters
+    ----------
+    name
+        Recorded in the state of a store.
+    table, schema
+        The table of the metadata, and the columns that it always has.
+    views
+        The SELECT of each view, among them `NEEDED_VIEWS`; ``{setting}`` stands for a setting of the store, numbers as
+        they are and texts as quoted identifiers.
+    macros
+        For each table macro its parameters and its SELECT.
+    reader
+        ``module:function``: the metadata file and the images become rows.
+    numbering
+        ``module:function``: the names of images become ids.
+    recognises
+        ``module:function``: whether a metadata file is of this kind; empty if it must be named.
+    label, title
+        The default label, and the column with a title: a column of `collection`, or a setting that names it.
+    key
+        The column of ``table`` that identifies a row.
+    settings
+        The settings of a new store.
+    """
+
+    name: str
+    table: str
+    schema: pa.Schema
+    views: Mapping[str, str]
+    reader: str
+    numbering: str
+    label: str
+    title: str
+    key: str
+    recognises: str = ""
+    macros: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    def filled(self, text: str, settings: Mapping[str, Setting]) -> str:
+        """``text`` with the ``settings`` in place; those that a store lacks have their first value."""
+        for name, value in self.complete(settings).items():
+            if not isinstance(value, (int, str)):
+                continue
+            text = text.replace(f"{{{name}}}", str(value) if isinstance(value, int) else quote_name(value))
+        return text
+
+    def complete(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """The ``settings`` of a store, and the first values of those that it lacks.
+
+        Raises
+        ------
+        IntegrityError
+            When a setting is of another type than its first value.
+        """
+        for name, first in self.settings.items():
+            if type(settings.get(name, first)) is not type(first):
+                raise IntegrityError(
+                    f"the state is damaged: its setting {name} is {str(settings[name])[:80]!r}, expected a "
+                    f"{'number' if isinstance(first, int) else 'text'}; restore it from a copy"
+                )
+        return {**self.settings, **settings}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its table and views."""
+        return [self.table, *self.views]
+
+
+@cache
+def find_recipe(name: str) -> Collection | None:
+    """The collection type ``name``; None if the package that brings it is not installed."""
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return _checked(getattr(import_module(module), attribute), name)
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        return _checked(point.load(), name)
+    return None
+
+
+def recipe_named(name: str) -> Collection:
+    """The collection type ``name``.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    found = find_recipe(name)
+    if found is None:
+        known = recipe_names()
+        hint = alike(name, known) or f"known are {', '.join(known)}"
+        raise InputError(f"there is no collection type {name!r} ({hint}): install the package that brings it")
+    return found
+
+
+def recipe_names() -> list[str]:
+    """The names of all installed collection types."""
+    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def own_names(collection: str) -> list[str]:
+    """The names of the tables and views that every store of this collection type has."""
+    recipe = find_recipe(collection)
+    return [*CORE_TABLES, *core_views(), *(NEEDED_VIEWS if recipe is None else recipe.names)]
+
+
+def sql_of(package: str, name: str) -> str:
+    """The text of ``sql/NAME.sql`` in ``package``."""
+    return files(package).joinpath(f"sql/{name}.sql").read_text("utf-8")
+
+
+def _checked(found: object, name: str) -> Collection:
+    if not isinstance(found, Collection) or found.name != name or not {*NEEDED_VIEWS} <= found.views.keys():
+        raise InputError(
+            f"the collection type {name!r} is not usable: expected a Collection of that name with the views "
+            f"{', '.join(NEEDED_VIEWS)}, got {type(found).__name__}; remove or upgrade the package that brings it"
+        )
+    return found

@@ -1,0 +1,2 @@
+-- The images that have a label; the name of its column is a setting of the store.
+SELECT * FROM collection WHERE {label} IS NOT NULL ORDER BY ImgId

@@ -1,0 +1,95 @@
+"""The records between `ingest` and the collection types: what a type gets to read, and what it returns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from featurestore.catalog.recipe import Setting
+from featurestore.collections.listing import Listing
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of an ingest.
+
+    Parameters
+    ----------
+    images
+        Absolute paths of folders, or files that hold images.
+    metadata
+        The metadata file; None if there is none.
+    key, labels
+        The column that names the image, and those of the label; found by their content if not given.
+    columns
+        For each column that the collection type knows, the name that it has in the file.
+    settings
+        Settings of the collection type that are to be changed.
+    stored
+        The table of the metadata that the store has, when only the images are scanned again; then there is no file.
+    """
+
+    images: Sequence[Path] = ()
+    metadata: Path | None = None
+    key: str | None = None
+    labels: Sequence[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    follow_links: bool = False
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    stored: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The metadata of a collection as rows.
+
+    Parameters
+    ----------
+    table
+        The table of the collection type.
+    settings
+        Settings that follow from the data, such as the column of the label.
+    steps
+        The number of rows after each step, by its name in words.
+    notes
+        What was guessed or is missing, a sentence each.
+    """
+
+    table: pa.Table
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    steps: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """The table `images` with ids; ``renamed`` has the new name of each image that was recognised by its bytes."""
+
+    images: pa.Table
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
+class Reading(Protocol):
+    """A metadata file that was read, before the images are known.
+
+    Attributes
+    ----------
+    nested
+        Whether images may lie in subfolders.
+    names
+        The names of images that have no file, known from the metadata alone.
+    """
+
+    nested: bool
+
+    @property
+    def names(self) -> Sequence[str]:
+        """See the class."""
+
+    def check(self, listing: Listing) -> None:
+        """Refuse a listing from which no image could be used: raises `InputError`."""
+
+    def rows(self, images: pa.Table) -> Rows:
+        """The rows, for a table `images` with ids."""

@@ -1,0 +1,118 @@
+"""The command `ingest`: images and their metadata become rows of the store."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from featurestore.commands.options import PATH, json_option, named_columns, store_option, wait_option
+from featurestore.commands.texts import cell_text, counts_text
+from featurestore.progress import ConsoleProgress
+from featurestore.terminal import visible
+
+if TYPE_CHECKING:
+    from featurestore.collections.ingest import IngestReport
+
+# How many quarantined files, renamed images and notes are listed.
+LISTED = 10
+# How many characters of a value are shown.
+WIDEST = 60
+
+
+@click.command()
+@store_option
+@click.option(
+    "--images", type=PATH, multiple=True, help="A folder of images, or of a folder for each class; repeatable."
+)
+@click.option("--metadata", type=PATH, help="A table with a row for each image, such as MovieGenre.csv.")
+@click.option("--key", help="The column that names the image.  [default: guessed]")
+@click.option(
+    "--label", multiple=True, help="The column with the label; several make it multi-label.  [default: guessed]"
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME=COLUMN",
+    callback=named_columns,
+    help="Movies: the file's name of the column that is stored as NAME, as in imdbId=Id; repeatable.",
+)
+@click.option("--recipe", help="The collection type, such as movies or general.  [default: by the columns]")
+@click.option("--top-genres", type=int, help="Movies: how many genres the view `labeled` keeps.  [default: 4]")
+@click.option("--follow-links", is_flag=True, help="Follow symbolic links that lead out of a folder of images.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be stored.")
+@wait_option
+@json_option
+def ingest(
+    store: Path,
+    images: Sequence[Path],
+    metadata: Path | None,
+    key: str | None,
+    label: Sequence[str],
+    columns: Mapping[str, str],
+    recipe: str | None,
+    top_genres: int | None,
+    follow_links: bool,
+    dry_run: bool,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Update the store to match images and their metadata."""
+    from featurestore import FeatureStore
+
+    with ConsoleProgress("ingest", "images") as progress:
+        report = FeatureStore(store).ingest(
+            images=images,
+            metadata=metadata,
+            key=key,
+            label=label,
+            columns=columns,
+            recipe=recipe,
+            top_genres=top_genres,
+            follow_links=follow_links,
+            dry_run=dry_run,
+            wait_seconds=wait_seconds,
+            on_progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(report), default=str))
+        return
+    for line in report_lines(report):
+        click.echo(line)
+    if dry_run:
+        for row in report.first:
+            click.echo("  ".join(f"{name}={visible(cell_text(value))[:WIDEST]}" for name, value in row.items()))
+        click.echo("dry run: nothing was written")
+        return
+    click.echo(f"store {store}: {'written' if report.changed else 'nothing changed'}")
+
+
+def report_lines(report: "IngestReport") -> list[str]:
+    """The result of an ingest: what was guessed, the rows after each step, and the first of what did not fit."""
+    lines = [f"note: {visible(note)}" for note in report.notes]
+    steps = {
+        **report.steps,
+        "images found": report.images_found,
+        "quarantined": len(report.broken),
+        **{kind: count for kind, count in report.problems.items() if kind != "refused image"},
+        "joined": report.joined,
+        "labelled": report.labeled,
+    }
+    for name, count in steps.items():
+        note = f"({report.files_ignored} other files)" if name == "images found" and report.files_ignored else ""
+        lines.append(f"{name:<24}{count:>8,}  {note}".rstrip())
+    if report.labels:
+        lines.append(f"labels                  {counts_text(report.labels)}")
+    lines += _first([f"quarantined {name!r}: {reason}" for name, reason in report.broken.items()])
+    lines += _first([f"renamed {old!r} to {new!r}, by its bytes" for old, new in report.renamed.items()])
+    if report.synthetic:
+        lines.append("SYNTHETIC: these images were drawn by `featurestore sample`")
+    return lines
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    more = [f"… and {len(lines) - LISTED} more: featurestore info --problems"] if len(lines) > LISTED else []
+    return [*lines[:LISTED], *more]
