@@ -46,15 +46,13 @@ class FeatureStore(MaintainedStore):
         images
             Folders of images, with a folder for each class or without; for movies, of ``<ImgId>.jpg``.
         metadata
-            A table with a row for each image: CSV of any separator, JSON, JSON lines or Parquet, also ``.gz``; for
-            movies ``MovieGenre.csv``, a table like it with at least imdbId and Genre, or ``MasterData.csv``.
+            A table with a row for each image: CSV of any separator, JSON, JSON lines or Parquet, also ``.gz``.
         key, label
             The column of the table that names the image, and that of its label, or several; guessed when None.
         columns
             For movies, the file's names of columns by their names in the store, ``{"imdbId": "Id"}``.
         recipe
-            The collection type, such as ``movies`` or ``general``. When None, that of the store; of a new store
-            ``movies`` if the table has the columns of the study, else ``general``.
+            The collection type; when None ``movies`` if the table has its columns, else ``general``.
         top_genres
             For movies, the number of genres in the view `labeled`; unchanged when None, initially 4.
         follow_links
@@ -81,12 +79,7 @@ class FeatureStore(MaintainedStore):
         )
         with self._writing() as root:
             return ingest(
-                root,
-                request,
-                recipe=recipe,
-                dry_run=dry_run,
-                wait_seconds=wait_seconds,
-                on_progress=on_progress,
+                root, request, recipe=recipe, dry_run=dry_run, wait_seconds=wait_seconds, on_progress=on_progress
             )
 
     def embed(
