@@ -39,6 +39,9 @@ def test_each_format_and_mode_becomes_rgb(way: Usable, tmp_path: Path) -> None:
     assert (pixels.shape, pixels.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
     assert pixels[:2].mean() < 60
     assert pixels[-2:].mean() > 190
+    if way.mode in ("RGB", "RGBA", "CMYK", "LAB", "YCbCr"):
+        red, green, blue = pixels.reshape(-1, 3).mean(axis=0)
+        assert red > green + 8 > blue + 16
     assert way.suffix.lower() in SUFFIXES
     path = tmp_path / f"x{way.suffix}"
     path.write_bytes(content)

@@ -53,7 +53,7 @@ def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
 
 
 def picture(seed: int, mode: str = "RGB") -> Image.Image:
-    """An image of `SIZE` that goes from dark (below 60) to light (above 190), row by row."""
+    """An image of `SIZE` that goes from dark (below 60) to light (above 190), row by row; with colours, reddish."""
     ramp = np.linspace(20, 235, SIZE[1])[:, None] + np.random.default_rng(seed).uniform(-15, 15, SIZE[::-1])
     if mode == "I;16":
         return Image.fromarray((ramp * 257).astype(np.uint16))
@@ -61,7 +61,8 @@ def picture(seed: int, mode: str = "RGB") -> Image.Image:
         return Image.fromarray((ramp * 257).astype(np.int32))
     if mode in ("F", "F of 0 to 1"):
         return Image.fromarray((ramp if mode == "F" else ramp / 255).astype(np.float32))
-    image = Image.fromarray(ramp.astype(np.uint8)).convert("RGB")
+    tinted = np.stack([ramp + 20, ramp, ramp - 20], axis=2).clip(0, 255)
+    image = Image.fromarray(tinted.astype(np.uint8))
     if mode == "LAB":
         from PIL import ImageCms
 
