@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.collections.containers import datasets_files, is_container_name, is_datasets_folder
 from featurestore.collections.formats import SUFFIXES
 from featurestore.errors import InputError
 
@@ -26,6 +27,10 @@ class Listing:
     ----------
     entries, numbers, files
         For each file: its entry, the place of its folder in ``sources``, and its path below that folder, with ``/``.
+    containers
+        The place in ``sources`` and the path below it, empty for the source itself, of each file that holds images.
+    splits
+        The part of a split that a file of images is, where its folder says so.
     ignored
         How many other files there are of each suffix.
     outside
@@ -39,12 +44,16 @@ class Listing:
     numbers: list[int] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     outside: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    containers: list[tuple[int, str]] = field(default_factory=list)
+    splits: dict[tuple[int, str], str] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     links: list[str] = field(default_factory=list)
 
 
 def list_images(sources: Sequence[Path], *, nested: bool, follow_links: bool = False) -> Listing:
-    """List the image files in the folders ``sources``.
+    """List the image files in ``sources``: folders, or files that hold images.
+
+    The files that hold images in a folder are those of the collection only if it holds no image files.
 
     Parameters
     ----------
@@ -61,21 +70,41 @@ def list_images(sources: Sequence[Path], *, nested: bool, follow_links: bool = F
     """
     listing = Listing(sources)
     for number, source in enumerate(sources):
-        skip = len(str(source).rstrip("/")) + 1
-        seen: set[str] = set()
-        for entry in _walk(str(source), listing, seen, nested=nested, follow_links=follow_links):
-            if is_image(entry.name):
-                listing.entries.append(entry)
-                listing.numbers.append(number)
-                listing.files.append(entry.path[skip:])
-            else:
-                listing.ignored[suffix(entry.name)] += 1
+        if nested and source.is_file():
+            listing.containers.append((number, ""))
+        elif nested and is_datasets_folder(source):
+            for path, split in datasets_files(source):
+                place = (number, path.relative_to(source).as_posix())
+                listing.containers.append(place)
+                listing.splits[place] = split
+        else:
+            _list_folder(listing, number, nested=nested, follow_links=follow_links)
     listing.outside = np.zeros(len(listing.entries), bool)
     for place, entry in enumerate(listing.entries if not follow_links else ()):
         if entry.is_symlink():
             real = os.path.realpath(sources[listing.numbers[place]])
             listing.outside[place] = not os.path.realpath(entry.path).startswith(real.rstrip(os.sep) + os.sep)
     return listing
+
+
+def _list_folder(listing: Listing, number: int, *, nested: bool, follow_links: bool) -> None:
+    folder = str(listing.sources[number])
+    skip = len(folder.rstrip("/")) + 1
+    before = len(listing.entries)
+    containers = []
+    for entry in _walk(folder, listing, set(), nested=nested, follow_links=follow_links):
+        if is_image(entry.name):
+            listing.entries.append(entry)
+            listing.numbers.append(number)
+            listing.files.append(entry.path[skip:])
+        else:
+            listing.ignored[suffix(entry.name)] += 1
+            if nested and is_container_name(entry.name):
+                containers.append(entry)
+    if len(listing.entries) == before:
+        for entry in containers:
+            listing.containers.append((number, printable(entry.path[skip:])))
+            listing.ignored[suffix(entry.name)] -= 1
 
 
 def image_names(listing: Listing) -> list[str]:

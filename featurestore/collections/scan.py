@@ -4,9 +4,10 @@ import hashlib
 import os
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.images import inspect
-from featurestore.collections.listing import Listing, printable
+from featurestore.collections.listing import Listing, image_names, printable
+from featurestore.collections.shards import Shard, read_members
 from featurestore.errors import ImageError, ImageNeedsExtra
 from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
@@ -28,13 +30,14 @@ from featurestore.storage.schemas import IMAGES
 
 # A file changed within the clock's resolution of its last read could look unchanged: such entries are not used.
 RACY_NS = 2_000_000_000
+ADDRESS = ("source", "file", "member")
 FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
 # The time of change that no file has: its entry is not used, since the file is read again at the next scan.
 NEVER = -(1 << 63)
 CACHE_SCHEMA = pa.schema(
     [
         *(field for field in IMAGES),
-        *(pa.field(name, pa.int64()) for name in ("mtime_ns", "ctime_ns", "inode")),
+        *(pa.field(name, pa.int64()) for name in ("file_bytes", "mtime_ns", "ctime_ns", "inode")),
     ]
 )
 
@@ -59,14 +62,12 @@ class Scan:
 
 
 def scan_images(
-    listing: Listing, names: Sequence[str], *, cache: Path | None = None, on_progress: Progress | None = None
+    listing: Listing, shards: Sequence[Shard] = (), *, cache: Path | None = None, on_progress: Progress | None = None
 ) -> Scan:
-    """Look at every image file of ``listing``.
+    """Look at every image of ``listing``, those in ``shards`` after those in files of their own.
 
     Parameters
     ----------
-    names
-        The ``ImgName`` of each file.
     cache
         The folder to which `keep` writes the results; a file with unchanged size, times and inode is not read again.
     on_progress
@@ -74,12 +75,13 @@ def scan_images(
     """
     known = _read_cache(cache)
     started_ns = time.time_ns()
-    sources, files = _places(listing)
-    marks = _fingerprints(listing.entries)
-    places = _unchanged(sources, files, marks, known)
-    places[_link_out(known)[places] != listing.outside] = -1  # whether links are followed has changed
+    names = image_names(listing) + [name for shard in shards for name in shard.names]
+    marks = np.concatenate([_fingerprints(listing.entries), *(_marks(shard) for shard in shards)])
+    places = _unchanged(_addresses(listing, shards), marks, known)
+    outside = np.append(listing.outside, np.zeros(len(names) - len(listing.entries), bool))
+    places[_link_out(known)[places] != outside] = -1  # whether links are followed has changed
     changed = np.flatnonzero(places < 0)
-    rows = _read(listing, names, marks, changed.tolist(), on_progress)
+    rows = _read(listing, shards, names, marks, changed.tolist(), on_progress)
     # The rows of the cache, then the new ones; `order` sorts them as the entries.
     order = places.copy()
     order[changed] = known.num_rows + np.arange(len(changed))
@@ -135,27 +137,37 @@ def _fingerprints(entries: Sequence[os.DirEntry[str]]) -> NDArray[np.int64]:
     return np.asarray(marks, np.int64).reshape(-1, len(FINGERPRINT))
 
 
-def _places(listing: Listing) -> tuple[pa.Array, pa.Array]:
-    """Where each entry lies: the columns ``source`` and ``file``."""
+def _addresses(listing: Listing, shards: Sequence[Shard]) -> list[pa.Array]:
+    """Where each image lies: the columns in `ADDRESS`."""
     folders = pa.array([printable(str(source)) for source in listing.sources], pa.string())
     try:
         files = pa.array(listing.files, pa.string())
     except UnicodeEncodeError:
         files = pa.array([printable(file) for file in listing.files], pa.string())
-    return folders.take(pa.array(listing.numbers, pa.int64())), files
+    columns = [[folders.take(pa.array(listing.numbers, pa.int64()))], [files], [pa.array([""] * len(files))]]
+    for shard in shards:
+        for column, value in zip(columns, (shard.source, shard.file), strict=False):
+            column.append(pa.repeat(pa.scalar(value, pa.string()), len(shard.names)))
+        columns[2].append(pa.array(shard.rows.member, pa.string()))
+    return [pa.concat_arrays(column) for column in columns]
 
 
-def _unchanged(sources: pa.Array, files: pa.Array, marks: NDArray[np.int64], known: pa.Table) -> NDArray[np.int64]:
-    """The row in ``known`` of each file that is unchanged, -1 where it must be read: ``(n,)`` int64."""
-    if sources.equals(known["source"].combine_chunks()) and files.equals(known["file"].combine_chunks()):
-        places = np.arange(len(files))  # same files as before: no hash table needed
+def _marks(shard: Shard) -> NDArray[np.int64]:
+    return np.tile(np.array(shard.mark, np.int64), (len(shard.names), 1))
+
+
+def _unchanged(addresses: Sequence[pa.Array], marks: NDArray[np.int64], known: pa.Table) -> NDArray[np.int64]:
+    """The row in ``known`` of each image whose file is unchanged, -1 where it must be read: ``(n,)`` int64."""
+    before = [known[name].combine_chunks() for name in ADDRESS]
+    if all(one.equals(other) for one, other in zip(addresses, before, strict=True)):
+        places = np.arange(len(marks))  # same files as before: no hash table needed
     else:
-        paths = pc.binary_join_element_wise(known["source"], known["file"], "/").combine_chunks()
-        wanted = pc.binary_join_element_wise(sources, files, "/")
-        places = to_numpy(pc.fill_null(pc.index_in(wanted, value_set=paths), -1)).astype(np.int64)
+        joined = [pc.binary_join_element_wise(*columns, "\0") for columns in (addresses, before)]
+        places = to_numpy(pc.fill_null(pc.index_in(joined[0], value_set=joined[1]), -1)).astype(np.int64)
     same = places >= 0
     for column, name in enumerate(FINGERPRINT):
-        same[same] = to_numpy(known[name])[places[same]] == marks[same, column]
+        known_marks = known["file_bytes" if name == "size_bytes" else name]
+        same[same] = to_numpy(known_marks)[places[same]] == marks[same, column]
     return np.where(same, places, -1)
 
 
@@ -171,52 +183,83 @@ def _is_sequence(order: NDArray[np.int64], rows: int) -> bool:
 
 def _read(
     listing: Listing,
+    shards: Sequence[Shard],
     names: Sequence[str],
     marks: NDArray[np.int64],
     wanted: Sequence[int],
     on_progress: Progress | None,
 ) -> pa.Table:
-    """Read the entries with the indices ``wanted`` on all cores, and return their rows."""
-    entries = listing.entries
-    sources = [printable(str(source)) for source in listing.sources]
-
-    def read_some(numbers: Sequence[int]) -> list[dict[str, Any]]:
-        return [
-            _row(entries[number], marks[number].tolist(), outside=bool(listing.outside[number]))
-            | {
-                "ImgName": names[number],
-                "source": sources[listing.numbers[number]],
-                "file": printable(listing.files[number]),
-            }
-            for number in numbers
-        ]
-
-    done = len(entries) - len(wanted)
+    """Read the images with the indices ``wanted`` on all cores, and return their rows."""
+    done = len(names) - len(wanted)
     if on_progress:
-        on_progress(done, len(entries))
+        on_progress(done, len(names))
     rows: list[dict[str, Any]] = []
     tables = [CACHE_SCHEMA.empty_table()]
-    tasks = [wanted[start : start + TASK_FILES] for start in range(0, len(wanted), TASK_FILES)]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for some in pool.map(read_some, tasks):
-            rows += some
-            done += len(some)
-            if len(rows) >= TABLE_ROWS:
-                tables.append(pa.Table.from_pylist(rows, schema=CACHE_SCHEMA))
-                rows.clear()
-            if on_progress:
-                on_progress(done, len(entries))
+    for some in _rows(listing, shards, names, marks, wanted):
+        rows += some
+        done += len(some)
+        if len(rows) >= TABLE_ROWS:
+            tables.append(pa.Table.from_pylist(rows, schema=CACHE_SCHEMA))
+            rows.clear()
+        if on_progress:
+            on_progress(done, len(names))
     return pa.concat_tables([*tables, pa.Table.from_pylist(rows, schema=CACHE_SCHEMA)])
 
 
-def _row(entry: os.DirEntry[str], mark: Sequence[int], *, outside: bool) -> dict[str, Any]:
+def _rows(
+    listing: Listing, shards: Sequence[Shard], names: Sequence[str], marks: NDArray[np.int64], wanted: Sequence[int]
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of the images with the indices ``wanted``, some at a time: of files, then of each shard."""
+    sources = [printable(str(source)) for source in listing.sources]
+
+    def read_some(numbers: Sequence[int]) -> list[dict[str, Any]]:
+        return [_file_row(listing, number, sources, names[number], marks[number].tolist()) for number in numbers]
+
+    files = [number for number in wanted if number < len(listing.entries)]
+    tasks = [files[start : start + TASK_FILES] for start in range(0, len(files), TASK_FILES)]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        yield from pool.map(read_some, tasks)
+    first = len(listing.entries)
+    for shard in shards:
+        numbers = {shard.rows.member[n - first]: n for n in wanted if first <= n < first + len(shard.names)}
+        first += len(shard.names)
+        if numbers:
+            for row in read_members(shard, numbers, partial(_member_row, shard)):
+                yield [row | {"ImgName": names[numbers[row["member"]]]}]
+
+
+def _file_row(
+    listing: Listing, number: int, sources: Sequence[str], name: str, mark: Sequence[int]
+) -> dict[str, Any]:
     """Read one file and return its row."""
-    row: dict[str, Any] = dict.fromkeys(CACHE_SCHEMA.names) | dict(zip(FINGERPRINT, mark, strict=True))
-    row |= {"member": "", "content_hash": "", "status": "ok", "synthetic": False}
+    place = {"source": sources[listing.numbers[number]], "file": printable(listing.files[number]), "member": ""}
+    path = Path(listing.entries[number].path)
+    return {"ImgName": name} | _row(place, mark, lambda: _content(path, outside=bool(listing.outside[number])))
+
+
+def _content(path: Path, *, outside: bool) -> bytes:
+    if outside:
+        raise ImageError(LINK_OUT)
+    return ImageAddress(path).read()
+
+
+def _member_row(shard: Shard, member: str, content: bytes | ImageError) -> dict[str, Any]:
+    """The row of one image of a shard, but for its name."""
+
+    def read() -> bytes:
+        if isinstance(content, ImageError):
+            raise content
+        return content
+
+    return _row({"source": shard.source, "file": shard.file, "member": member}, shard.mark, read)
+
+
+def _row(place: Mapping[str, str], mark: Sequence[int], read: Callable[[], bytes]) -> dict[str, Any]:
+    """The row of the image at ``place``; ``mark`` is that of its file."""
+    row: dict[str, Any] = dict.fromkeys(CACHE_SCHEMA.names) | dict(zip(FINGERPRINT, mark, strict=True)) | place
+    row |= {"file_bytes": mark[0], "content_hash": "", "status": "ok", "synthetic": False}
     try:
-        if outside:
-            raise ImageError(LINK_OUT)
-        row |= vars(inspect(ImageAddress(Path(entry.path)).read()))
+        row |= vars(inspect(read()))
     except ImageNeedsExtra as error:
         row |= {"status": "broken", "reason": str(error), "mtime_ns": NEVER}
     except ImageError as error:

@@ -1,0 +1,111 @@
+"""The files of a listing that hold many images: what is in them, their names in the collection, and their images."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import pyarrow as pa
+
+from featurestore.collections.containers import Container, ContainerRows, open_container, split_of
+from featurestore.collections.listing import Listing, fronts
+from featurestore.errors import ImageError, InputError
+
+# The column with the part of a split, as the name of a shard says it.
+SPLIT = "split"
+# Images read ahead of those that are decoded, for each thread.
+AHEAD = 4
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file with images: where it is, as in the table `images`, and what is in it.
+
+    ``names`` are those of its images in the collection, ``mark`` the size, times and inode of the file.
+    """
+
+    source: str
+    file: str
+    container: Container
+    rows: ContainerRows
+    names: Sequence[str]
+    split: str | None
+    mark: tuple[int, int, int, int]
+
+
+def open_shards(listing: Listing) -> list[Shard]:
+    """Open the files with images of ``listing``.
+
+    The name of an image is the one that it has in its file; with several files, after the path of the file without its
+    suffix, so that a further file changes no name.
+
+    Raises
+    ------
+    InputError
+        When one is damaged, or holds no image.
+    """
+    before = fronts(listing.sources)
+    opened = []
+    for number, file in listing.containers:
+        path = listing.sources[number] / file
+        container = open_container(path)
+        if container is None:
+            raise InputError(f"{str(path)!r} holds no images: name a folder of images, or a file that holds some")
+        rows = container.rows()
+        front = before[number] if file else before[number].rstrip("/")
+        stem = str(PurePosixPath(file).with_suffix("")) + "/" if file and len(listing.containers) > 1 else ""
+        names = [front + _after(stem, name) if file else _after(f"{front}/" if front else "", name) for name in rows.name]
+        status = path.stat()
+        mark = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        split = listing.splits.get((number, file)) or split_of(path.name)
+        opened.append(Shard(str(listing.sources[number]), file, container, rows, names, split, mark))
+    return opened
+
+
+def attached(shards: Sequence[Shard]) -> pa.Table | None:
+    """What the files say of their images beside the bytes, a row for each in order; None if they say nothing."""
+    tables = []
+    for shard in shards:
+        table = shard.rows.columns
+        if SPLIT not in table.column_names and shard.split is not None:
+            table = table.append_column(SPLIT, pa.array([shard.split] * len(shard.names), pa.string()))
+        tables.append(table if table.num_columns else pa.table({"_": pa.nulls(len(shard.names))}))
+    if not any(table.column_names != ["_"] for table in tables):
+        return None
+    try:
+        rows = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InputError(
+            f"the files with images have different columns ({error}): make them equal, or name them one at a time"
+        ) from error
+    return rows.drop_columns(["_"]) if "_" in rows.column_names else rows
+
+
+def read_members(
+    shard: Shard, wanted: Collection[str], make: Callable[[str, bytes | ImageError], Made]
+) -> Iterator[Made]:
+    """``make`` of each wanted member and its bytes, or why it can't be read, in the order of the file, on all cores."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque[Future[Made]] = deque()
+        for member, content in shard.container.read_all():
+            if member in wanted:
+                pending.append(pool.submit(make, member, content))
+            if len(pending) > AHEAD * workers:
+                yield pending.popleft().result()
+        for future in pending:
+            yield future.result()
+
+
+def address(shard: Shard) -> Path:
+    """The path of the file."""
+    return Path(shard.source, shard.file)
+
+
+def _after(stem: str, name: str) -> str:
+    return name if name.startswith(stem) else stem + name
