@@ -5,12 +5,16 @@ from pathlib import Path
 from featurestore.collections.containers.base import Container, ContainerRows
 from featurestore.collections.containers.names import split_of
 from featurestore.collections.containers.parquet import open_parquet
+from featurestore.collections.containers.tar import is_tar, open_tar
 from featurestore.errors import InputError
 from featurestore.files import open_file, why
 
 __all__ = ["Container", "ContainerRows", "is_container_name", "open_container", "split_of"]
 
-SUFFIXES = (".parquet",)
+# What is read to tell what a file is.
+BLOCK = 512
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+SUFFIXES = (".parquet", ".tar", *COMPRESSED)
 
 
 def is_container_name(name: str) -> bool:
@@ -28,11 +32,19 @@ def open_container(path: Path) -> Container | None:
     """
     try:
         with open_file(path) as file:
-            start = file.read(512)
+            start = file.read(BLOCK)
     except OSError as error:
         raise InputError(f"{str(path)!r} can't be read: {why(error)}") from error
     if start.startswith(b"PAR1"):
         return open_parquet(path)
+    if is_tar(start):
+        return open_tar(path)
+    if path.name.lower().endswith(COMPRESSED):
+        raise InputError(
+            f"{str(path)!r} is a compressed tar, whose images can't be read singly: unpack it, or pack it as .tar"
+        )
+    if path.name.lower().endswith(".tar") and start == bytes(BLOCK):
+        return None  # without a member
     if is_container_name(path.name):
         raise InputError(f"{str(path)!r} does not begin as a file of its name does: it is damaged, or misnamed")
     return None

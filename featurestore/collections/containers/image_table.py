@@ -65,7 +65,7 @@ def find_image_column(
     if not found:
         return None
     kind = fields[found[0]]
-    has_path = _is_struct(kind) and kind.get_field_index("path") >= 0
+    has_path = _is_struct(kind) and kind.get_field_index("path") >= 0 and _is_text(kind.field("path").type)
     return ImageColumn(found[0], _is_struct(kind), has_path, tuple(found[1:]))
 
 
@@ -125,6 +125,11 @@ def _file_below(path: str, folder: Path) -> bytes:
         raise ImageError(f"the row holds no bytes, and its file {path!r} can't be read: {why(error)}") from error
 
 
+def paths_of(column: pa.ChunkedArray) -> list[str | None]:
+    """The path in the struct of each image."""
+    return [path for chunk in column.chunks for path in chunk.field("path").to_pylist()]
+
+
 def suffixes_of(column: pa.Array) -> list[str]:
     """The suffix that each image's first bytes stand for; empty where there are no bytes or no known ones."""
     content = column.field("bytes") if pa.types.is_struct(column.type) else column
@@ -135,7 +140,7 @@ def suffixes_of(column: pa.Array) -> list[str]:
 
 
 def rows_of(
-    columns: pa.Table,
+    columns: Mapping[str, pa.ChunkedArray],
     features: Mapping[str, Any],
     *,
     paths: Sequence[str | None],
@@ -148,7 +153,7 @@ def rows_of(
     Parameters
     ----------
     paths
-        The path that each image's struct has.
+        The path that each image's struct has, or None; one for each row.
     stem
         What made-up names begin with: the name of the file without its suffix.
     suffixes
@@ -156,13 +161,15 @@ def rows_of(
     """
     kept: dict[str, pa.Array] = {}
     said = list(notes)
-    for name in columns.column_names:
+    for name, column in columns.items():
         try:
-            columns[name].validate(full=True)
-            kept[name] = with_class_names(one_chunk(columns[name]), features.get(name))
+            column.validate(full=True)
+            if len(column) != len(paths):
+                raise ValueError(f"it has {len(column):,} values for {len(paths):,} rows")
+            kept[name] = with_class_names(one_chunk(column), features.get(name))
         except DAMAGED as error:
             said.append(f"the column {name!r} is left out, since it is damaged: {reason(error)}")
-    table = pa.table(kept) if kept else _without_columns(len(paths))
+    table = pa.table(kept) if kept else without_columns(len(paths))
     files = [name for wanted in FILE_NAMES for name in kept if name.lower() == wanted]
     texts = [kept[name].to_pylist() for name in files if _is_text(kept[name].type)]
     names = next((names for names in map(_clean, [paths, *texts]) if _is_unique(names)), [""] * len(paths))
@@ -174,7 +181,8 @@ def rows_of(
     return ContainerRows([str(row) for row in range(len(names))], names, table, tuple(said))
 
 
-def _without_columns(rows: int) -> pa.Table:
+def without_columns(rows: int) -> pa.Table:
+    """A table of ``rows`` rows without columns."""
     empty = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
     return pa.Table.from_batches([pa.RecordBatch.from_struct_array(empty)])
 

@@ -5,6 +5,7 @@ import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from featurestore.collections.containers.image_table import (
     content_of,
     find_image_column,
     kept_columns,
+    paths_of,
     rows_of,
     suffixes_of,
 )
@@ -79,18 +81,17 @@ class ParquetContainer:
                     yield str(start + row), error
 
     def images(self, group: int) -> Iterator[pa.Array]:
-        """The column of images in one row group, in pieces that are small even if the file lies about its sizes."""
+        """The column of images in one row group, in pieces that are small even where words of a dictionary repeat."""
         facts = self._metadata.row_group(group)
-        chunks = [facts.column(number) for number in range(facts.num_columns)]
+        # One image may take all these bytes and stand in every row, as a word of the dictionary. The size of the column
+        # alone would be less, but `facts.column` ends the whole process on some damaged files.
+        most = max(1, facts.total_byte_size)
+        size = max(1, min(facts.num_rows, HELD_BYTES // most))
         name = self._image.name
-        mine = [chunk for chunk in chunks if chunk.path_in_schema in (name, f"{name}.bytes")]
-        # One image may take all bytes of its column and stand in every row, as a word of its dictionary.
-        most = max(1, sum(chunk.total_uncompressed_size for chunk in mine))
         with (
             open_file(self.path) as source,
             pq.ParquetFile(source, metadata=self._metadata, buffer_size=MEGABYTE) as file,
         ):
-            size = max(1, min(facts.num_rows, HELD_BYTES // most))
             for batch in file.iter_batches(size, row_groups=[group], columns=[name], use_threads=False):
                 yield column_of(batch, name)
 
@@ -101,17 +102,12 @@ class ParquetContainer:
             others = ", ".join(map(repr, self._image.others))
             notes.append(f"the images are those of the column {self._image.name!r}; not used: {others}")
         kept, left = kept_columns(self._schema, self._image)
-        left = [name for name in left if name not in self._image.others]
-        sizes = self._sizes()
-        kept.sort(key=lambda name: sizes.get(name, 0))
-        while sum(sizes.get(name, 0) for name in kept) > COLUMN_BYTES:
-            left.append(kept.pop())
+        columns = self._columns(kept)
+        left = [name for name in (*left, *kept) if name not in columns and name not in self._image.others]
         if left:
             notes.append(f"columns left out, since they hold bytes or are too large: {', '.join(map(repr, left))}")
-        kept = [name for name in self._schema.names if name in kept]
-        table = self._table(kept)
         return rows_of(
-            table.select(kept),
+            columns,
             features,
             paths=self._paths(),
             stem=self.path.stem,
@@ -119,56 +115,51 @@ class ParquetContainer:
             notes=notes,
         )
 
-    def _table(self, names: list[str]) -> pa.Table:
-        """The columns ``names`` of all rows; text is a dictionary, since one word may stand in a million rows."""
+    def _columns(self, names: list[str]) -> dict[str, pa.ChunkedArray]:
+        """The columns ``names`` as far as they take less than `COLUMN_BYTES` in all.
+
+        Text is a dictionary, since one word may stand in a million rows.
+        """
         words = [name for name in names if pa.types.is_string(self._schema.field(name).type)]
-        tables = []
-        size = 0
+        columns: dict[str, pa.ChunkedArray] = {}
+        room = COLUMN_BYTES
         with (
             open_file(self.path) as source,
             pq.ParquetFile(source, metadata=self._metadata, read_dictionary=words) as file,
         ):
-            for group in range(self._metadata.num_row_groups):
-                tables.append(file.read_row_group(group, columns=names))
-                size += sum(decoded_bytes(column) for column in tables[-1].columns)
-                if size > 2 * COLUMN_BYTES:
-                    raise InputError(
-                        f"the columns of {str(self.path)!r} that are not images take more than {2 * COLUMN_BYTES:,} "
-                        "bytes: write the file without them"
-                    )
-        return pa.concat_tables(tables).unify_dictionaries() if tables else self._schema.empty_table()
-
-    def _sizes(self) -> dict[str, int]:
-        """The decoded bytes of each column, as the file says."""
-        sizes: dict[str, int] = {}
-        for group in range(self._metadata.num_row_groups):
-            facts = self._metadata.row_group(group)
-            for number in range(facts.num_columns):
-                chunk = facts.column(number)
-                path = chunk.path_in_schema
-                name = path if path in self._schema.names else path.partition(".")[0]
-                sizes[name] = sizes.get(name, 0) + chunk.total_uncompressed_size
-        return sizes
+            for name in names:
+                parts = []
+                size = 0
+                for group in range(self._metadata.num_row_groups):
+                    parts.append(file.read_row_group(group, columns=[name])[name])
+                    size += decoded_bytes(parts[-1])
+                    if size > room:
+                        break
+                else:
+                    room -= size
+                    chunks = [chunk for part in parts for chunk in part.chunks]
+                    columns[name] = pa.chunked_array(chunks, parts[0].type if parts else self._schema.field(name).type)
+        return columns
 
     def _paths(self) -> list[str | None]:
         """The path in the struct of each image."""
-        count = self._starts[-1]
-        if not self._image.has_path or not pa.types.is_string(
-            self._schema.field(self._image.name).type.field("path").type
-        ):
+        count, name = self._starts[-1], self._image.name
+        if not self._image.has_path:
             return [None] * count
         with open_file(self.path) as source, pq.ParquetFile(source, metadata=self._metadata) as file:
-            column = file.read(columns=[f"{self._image.name}.path"])[self._image.name]
-        return [path for chunk in column.chunks for path in chunk.field("path").to_pylist()]
+            column = file.read(columns=[f"{name}.path"])[name]
+        if len(column) != count:
+            raise ValueError(f"it has {len(column):,} paths for {count:,} rows")
+        return paths_of(column)
 
     def _suffixes(self) -> list[str]:
         """The suffix of each image by its first bytes: reads all images once."""
-        return [
-            suffix
-            for group in range(self._metadata.num_row_groups)
-            for column in self.images(group)
-            for suffix in suffixes_of(column)
-        ]
+        suffixes: list[str] = []
+        for group, (start, end) in enumerate(itertools.pairwise(self._starts)):
+            with suppress(*DAMAGED):  # `read` gives the reason for each of these rows
+                suffixes += [suffix for column in self.images(group) for suffix in suffixes_of(column)]
+            suffixes = (suffixes + [""] * (end - start))[:end]
+        return suffixes
 
 
 class _RowGroup:
