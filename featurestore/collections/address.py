@@ -1,10 +1,13 @@
 """Where an image lies: a file, or a member of a file that holds many; reads its bytes from there."""
 
+import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from featurestore.collections.containers import Container, open_container
 from featurestore.collections.limits import MAX_BYTES
-from featurestore.errors import ImageError
+from featurestore.errors import ImageError, InputError
 from featurestore.files import read_file
 
 
@@ -40,8 +43,26 @@ class ImageAddress:
             When it can't be read.
         """
         if self.member:
-            raise ImageError(f"{self} is not a file")
+            return self._container().read(self.member)
         try:
             return read_file(self.path, limit=MAX_BYTES, pipes=pipes)
         except OSError as error:
             raise ImageError(f"the file can't be read: {error.strerror}") from error
+
+    def _container(self) -> Container:
+        try:
+            status = os.stat(self.path)
+            found = _opened(self.path, status.st_size, status.st_mtime_ns)
+        except OSError as error:
+            raise ImageError(f"the file can't be read: {error.strerror}") from error
+        except InputError as error:
+            raise ImageError(str(error)) from error
+        if found is None:
+            raise ImageError(f"{str(self.path)!r} holds no images any more: run `featurestore ingest` again")
+        return found
+
+
+@lru_cache(maxsize=16)
+def _opened(path: Path, size: int, mtime_ns: int) -> Container | None:
+    """The container in ``path``, opened once for all of its images while the file does not change."""
+    return open_container(path)

@@ -16,9 +16,10 @@ from featurestore.catalog.database import Database
 from featurestore.catalog.label_counts import label_counts
 from featurestore.catalog.recipe import BUILT_IN, Collection, Setting, recipe_named
 from featurestore.catalog.writer import Writer, check_room, open_writer
-from featurestore.collections.listing import image_names, list_images
+from featurestore.collections.listing import list_images
 from featurestore.collections.reading import Numbered, Reading, Request, Rows
 from featurestore.collections.scan import Scan, in_order, keep, scan_images
+from featurestore.collections.shards import attached, open_shards
 from featurestore.errors import InputError, StoreNotFound
 from featurestore.progress import Progress
 from featurestore.storage.layout import Layout
@@ -96,10 +97,11 @@ def ingest(
     reading: Reading = _function(kind.reader)(request)
     listing = list_images(folders, nested=reading.nested, follow_links=request.follow_links)
     reading.check(listing)
-    cache = root / CACHE if root.is_dir() else None
-    scan = scan_images(listing, image_names(listing), cache=cache, on_progress=on_progress)
+    shards = open_shards(listing)
+    scan = scan_images(listing, shards, cache=root / CACHE if root.is_dir() else None, on_progress=on_progress)
+    said = attached(scan.table, shards)
     before = IMAGES.empty_table() if known is None else images_of(Layout(root, known))
-    read = _Read.of(kind, reading, scan, before)
+    read = _Read.of(kind, reading, scan, said, before)
     with (
         TemporaryDirectory() if dry_run else nullcontext(root) as place,
         open_writer(Path(place), create=True, wait_seconds=wait_seconds, purpose="ingest") as writer,
@@ -109,7 +111,7 @@ def ingest(
             keep(scan, root / CACHE)
             now = images_of(writer.layout)
             if not now.equals(before):  # another program has written since
-                read = _Read.of(kind, reading, scan, now)
+                read = _Read.of(kind, reading, scan, said, now)
         first = writer.state.id
         with writer.commit() as commit:
             commit.set_collection(kind, _settings(request, read.rows))
@@ -127,11 +129,11 @@ class _Read:
     rows: Rows
 
     @classmethod
-    def of(cls, kind: Collection, reading: Reading, scan: Scan, before: pa.Table) -> "_Read":
+    def of(cls, kind: Collection, reading: Reading, scan: Scan, said: pa.Table | None, before: pa.Table) -> "_Read":
         scanned = pa.concat_tables([scan.table, _without_file(reading.names)])
         numbered: Numbered = _function(kind.numbering)(scanned, before)
         images = in_order(numbered.images)
-        return cls(images, numbered.renamed, reading.rows(images))
+        return cls(images, numbered.renamed, reading.rows(images, said))
 
 
 def sync_images(
@@ -163,7 +165,8 @@ def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progr
     request = Request(folders, settings=state.settings, follow_links=follow, stored=_rows_of(layout, kind))
     reading: Reading = _function(kind.reader)(request)
     listing = list_images(folders, nested=reading.nested, follow_links=follow)
-    scan = scan_images(listing, image_names(listing), cache=root / CACHE, on_progress=on_progress)
+    shards = open_shards(listing)
+    scan = scan_images(listing, shards, cache=root / CACHE, on_progress=on_progress)
     after = in_order(_function(kind.numbering)(scan.table, before).images)
     if scan.seen is None and after.equals(before):
         return True
@@ -175,7 +178,8 @@ def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progr
         keep(scan, root / CACHE)
         if not after.equals(before):
             with writer.commit() as commit:
-                commit.replace(kind.table, reading.rows(after).table)
+                rows = reading.rows(after, attached(scan.table, shards))
+                commit.replace(kind.table, rows.table)
                 commit.replace("images", after)
     return True
 

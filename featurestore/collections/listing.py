@@ -74,9 +74,9 @@ def list_images(sources: Sequence[Path], *, nested: bool, follow_links: bool = F
             listing.containers.append((number, ""))
         elif nested and is_datasets_folder(source):
             for path, split in datasets_files(source):
-                place = (number, path.relative_to(source).as_posix())
-                listing.containers.append(place)
-                listing.splits[place] = split
+                file = path.relative_to(source).as_posix()
+                listing.containers.append((number, file))
+                listing.splits[number, file] = split
         else:
             _list_folder(listing, number, nested=nested, follow_links=follow_links)
     listing.outside = np.zeros(len(listing.entries), bool)

@@ -91,5 +91,8 @@ class Reading(Protocol):
     def check(self, listing: Listing) -> None:
         """Refuse a listing from which no image could be used: raises `InputError`."""
 
-    def rows(self, images: pa.Table) -> Rows:
-        """The rows, for a table `images` with ids."""
+    def rows(self, images: pa.Table, attached: pa.Table | None) -> Rows:
+        """The rows, for a table `images` with ids.
+
+        ``attached`` is what files that hold images say of them: ``ImgName`` and further columns.
+        """

@@ -228,9 +228,7 @@ def _rows(
                 yield [row | {"ImgName": names[numbers[row["member"]]]}]
 
 
-def _file_row(
-    listing: Listing, number: int, sources: Sequence[str], name: str, mark: Sequence[int]
-) -> dict[str, Any]:
+def _file_row(listing: Listing, number: int, sources: Sequence[str], name: str, mark: Sequence[int]) -> dict[str, Any]:
     """Read one file and return its row."""
     place = {"source": sources[listing.numbers[number]], "file": printable(listing.files[number]), "member": ""}
     path = Path(listing.entries[number].path)
@@ -256,7 +254,9 @@ def _member_row(shard: Shard, member: str, content: bytes | ImageError) -> dict[
 
 def _row(place: Mapping[str, str], mark: Sequence[int], read: Callable[[], bytes]) -> dict[str, Any]:
     """The row of the image at ``place``; ``mark`` is that of its file."""
-    row: dict[str, Any] = dict.fromkeys(CACHE_SCHEMA.names) | dict(zip(FINGERPRINT, mark, strict=True)) | place
+    row: dict[str, Any] = {**dict.fromkeys(CACHE_SCHEMA.names), **dict(zip(FINGERPRINT, mark, strict=True)), **place}
+    if place["member"]:
+        row["size_bytes"] = 0
     row |= {"file_bytes": mark[0], "content_hash": "", "status": "ok", "synthetic": False}
     try:
         row |= vars(inspect(read()))

@@ -57,9 +57,8 @@ def open_shards(listing: Listing) -> list[Shard]:
         if container is None:
             raise InputError(f"{str(path)!r} holds no images: name a folder of images, or a file that holds some")
         rows = container.rows()
-        front = before[number] if file else before[number].rstrip("/")
-        stem = str(PurePosixPath(file).with_suffix("")) + "/" if file and len(listing.containers) > 1 else ""
-        names = [front + _after(stem, name) if file else _after(f"{front}/" if front else "", name) for name in rows.name]
+        stem = f"{PurePosixPath(file).with_suffix('')}/" if file and len(listing.containers) > 1 else ""
+        names = [before[number] + _after(stem, name) for name in rows.name]
         status = path.stat()
         mark = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         split = listing.splits.get((number, file)) or split_of(path.name)
@@ -67,8 +66,11 @@ def open_shards(listing: Listing) -> list[Shard]:
     return opened
 
 
-def attached(shards: Sequence[Shard]) -> pa.Table | None:
-    """What the files say of their images beside the bytes, a row for each in order; None if they say nothing."""
+def attached(images: pa.Table, shards: Sequence[Shard]) -> pa.Table | None:
+    """What the files say of their images beside the bytes: ``ImgName`` and their columns; None if they say nothing.
+
+    ``images`` are the scanned images, those of the shards last.
+    """
     tables = []
     for shard in shards:
         table = shard.rows.columns
@@ -83,7 +85,8 @@ def attached(shards: Sequence[Shard]) -> pa.Table | None:
         raise InputError(
             f"the files with images have different columns ({error}): make them equal, or name them one at a time"
         ) from error
-    return rows.drop_columns(["_"]) if "_" in rows.column_names else rows
+    rows = rows.drop_columns(["_"]) if "_" in rows.column_names else rows
+    return rows.add_column(0, "ImgName", images["ImgName"][len(images) - len(rows) :])
 
 
 def read_members(

@@ -13,13 +13,13 @@ from featurestore.collections.general.recipe import LABEL, OWN_COLUMNS
 from featurestore.collections.general.sidecars import find_tables
 from featurestore.collections.listing import Listing
 from featurestore.collections.reading import Request, Rows
-from featurestore.collections.tables import ReadTable, read_table, reserve
+from featurestore.collections.tables import ReadTable, free_name, read_table, reserve
 from featurestore.errors import InputError
 
-# A setting: whether the metadata came from folders or from a table.
-ORIGIN, FOLDERS, TABLE = "origin", "folders", "table"
-# A setting: the level of the folder that is the label, if it was asked for.
-FOLDER = "folder"
+# A setting: whether the metadata came from folders, from a table, or from the files that hold the images.
+ORIGIN, FOLDERS, TABLE, MEMBERS = "origin", "folders", "table", "members"
+# A setting: the labels that were asked for, where they must be found again.
+ASKED = "asked"
 SPLIT = "split"
 # Suffixes of other files that a message lists.
 LISTED = 5
@@ -36,8 +36,9 @@ class GeneralReading:
 
     def check(self, listing: Listing) -> None:
         """See `Reading.check`."""
+        filled = {*listing.numbers, *(number for number, _ in listing.containers)}
         for number, source in enumerate(listing.sources):
-            if number not in set(listing.numbers):
+            if number not in filled:
                 raise InputError(f"{str(source)!r} holds no image ({_others(listing)}): name the folder of the images")
 
     @property
@@ -51,39 +52,72 @@ class GeneralReading:
         keys = table_rows.key_texts(self.table.rows, self.key)
         return list(dict.fromkeys(key for key in keys if key))
 
-    def rows(self, images: pa.Table) -> Rows:
+    def rows(self, images: pa.Table, attached: pa.Table | None) -> Rows:
         """See `Reading.rows`."""
         known = images.filter(pc.not_equal(images["status"], "gone"))
+        asked = self.request.labels
         if self.request.stored is not None:
-            return self._again(known)
-        if self.table is None:
-            rows = _rows_of_folders(known, self.request.labels)
-            asked = {FOLDER: self.request.labels[0]} if self.request.labels else {}
-            return Rows(rows, {**_settings(FOLDERS, LABEL), **asked}, {}, _folder_notes(rows))
-        found = table_rows.join(self.table, known, key=self.key, labels=self.request.labels)
-        table, label, notes = found.rows, found.label, list(found.notes)
-        folders = folder_columns(known["ImgName"].to_pylist())
-        if SPLIT not in table.column_names and folders.splits is not None:
-            table = _with_column(table, SPLIT, known, folders.splits)
-        if label is None:
-            usual = len({name for name in folders.labels if name}) > 1 and LABEL not in table.column_names
-            table = _with_column(table, LABEL, known, folders.labels if usual else [None] * len(known))
-            notes.append(
-                f"the table has no label: the folder of each image is its label, in the column {LABEL!r}"
-                if usual
-                else "there is no label: name its column with --label"
-            )
-            label = LABEL
-        steps = {"rows read": len(self.table.rows)}
-        return Rows(table, _settings(TABLE, label, found.title), steps, notes)
+            return self._again(known, attached)
+        if self.table is not None:
+            found = table_rows.join(self.table, known, key=self.key, labels=asked)
+            return _completed(found, known, attached, origin=TABLE, steps={"rows read": len(self.table.rows)})
+        if attached is not None and asked_level(asked) is None:
+            return _completed(_of_attached(attached, known, asked), known, None, origin=MEMBERS, asked=asked)
+        rows = _rows_of_folders(known, asked)
+        level: dict[str, Setting] = {ASKED: list(asked)} if asked else {}
+        return Rows(rows, {**_settings(FOLDERS, LABEL), **level}, {}, _folder_notes(rows))
 
-    def _again(self, images: pa.Table) -> Rows:
+    def _again(self, images: pa.Table, attached: pa.Table | None) -> Rows:
         """The stored rows, with those of images that came since."""
         assert self.request.stored is not None
         settings = self.request.settings
+        asked = settings.get(ASKED, [])
+        assert not isinstance(asked, int)
         if settings.get(ORIGIN) == FOLDERS:
-            return Rows(_rows_of_folders(images, [str(settings[FOLDER])] if FOLDER in settings else []))
+            return Rows(_rows_of_folders(images, asked))
+        if settings.get(ORIGIN) == MEMBERS and attached is not None:
+            return _completed(_of_attached(attached, images, asked), images, None, origin=MEMBERS, asked=asked)
         return Rows(table_rows.join_again(self.request.stored, images))
+
+
+def _of_attached(attached: pa.Table, images: pa.Table, asked: Sequence[str]) -> table_rows.JoinedRows:
+    """The rows that files of images have beside them: each is of the image with its name."""
+    reserved = reserve(attached.drop_columns(["ImgName"]))
+    keys = attached["ImgName"].to_pylist()
+    return table_rows.join(ReadTable(reserved.rows, reserved.notes), images, key=keys, labels=asked)
+
+
+def _completed(
+    found: table_rows.JoinedRows,
+    images: pa.Table,
+    attached: pa.Table | None,
+    *,
+    origin: str,
+    steps: Mapping[str, int] = {},
+    asked: Sequence[str] = (),
+) -> Rows:
+    """The joined rows, with what the files of images and the folders say where the table does not."""
+    table, label, notes = found.rows, found.label, list(found.notes)
+    if attached is not None:
+        names = attached["ImgName"].combine_chunks()
+        places = pc.index_in(images["ImgName"], value_set=names)
+        for name in (name for name in attached.column_names if name not in ("ImgName", *table.column_names)):
+            table = _with_column(table, name, images, attached[name].take(places.combine_chunks()))
+    folders = folder_columns(images["ImgName"].to_pylist())
+    if SPLIT not in table.column_names and folders.splits is not None:
+        table = _with_column(table, SPLIT, images, pa.array(folders.splits, pa.string()))
+    if label is None:
+        by_folder = len({name for name in folders.labels if name}) > 1 and LABEL not in table.column_names
+        labels = pa.array(folders.labels, pa.string()) if by_folder else pa.nulls(len(images), pa.string())
+        label = free_name(LABEL, table.column_names)
+        table = _with_column(table, label, images, labels)
+        notes.append(
+            f"the table has no label: the folder of each image is its label, in the column {label!r}"
+            if by_folder
+            else "there is no label: name its column with --label"
+        )
+    settings = {**_settings(origin, label, found.title), **({ASKED: list(asked)} if asked else {})}
+    return Rows(table, settings, steps, notes)
 
 
 def read(request: Request) -> GeneralReading:
@@ -129,10 +163,10 @@ def _folder_arrays(columns: FolderColumns) -> dict[str, pa.Array]:
     return arrays if columns.splits is None else arrays | {SPLIT: pa.array(columns.splits, pa.string())}
 
 
-def _with_column(table: pa.Table, name: str, images: pa.Table, values: Sequence[str | None]) -> pa.Table:
-    """``table`` with a column of one of the ``values`` for each image; null for rows without an image."""
+def _with_column(table: pa.Table, name: str, images: pa.Table, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """``table`` with a column of ``values``, one for each of ``images``; null for rows without an image."""
     places = pc.index_in(table["ImgId"], value_set=images["ImgId"].combine_chunks(), skip_nulls=True)
-    return table.append_column(name, pa.array(values, pa.string()).take(places.combine_chunks()))
+    return table.append_column(name, values.take(places.combine_chunks()))
 
 
 def _settings(origin: str, label: str, title: str | None = None) -> Mapping[str, Setting]:

@@ -32,13 +32,13 @@ class JoinedRows:
     notes: Sequence[str]
 
 
-def join(table: ReadTable, images: pa.Table, *, key: str | None, labels: Sequence[str]) -> JoinedRows:
+def join(table: ReadTable, images: pa.Table, *, key: str | Sequence[str] | None, labels: Sequence[str]) -> JoinedRows:
     """Join the rows of ``table`` with ``images``.
 
     Parameters
     ----------
     key
-        The column that names the image; guessed when None.
+        The column that names the image, or the name of each row's image; guessed when None.
     labels
         The columns of the label; guessed if empty.
 
@@ -51,8 +51,8 @@ def join(table: ReadTable, images: pa.Table, *, key: str | None, labels: Sequenc
     names = images["ImgName"].to_pylist()
     if key is None:
         key = _guessed(rows, names, notes)
-    keys = key_texts(rows, key)
-    found = find_label(rows, labels, exclude=[key])
+    column, keys = (key, key_texts(rows, key)) if isinstance(key, str) else (None, list(key))
+    found = find_label(rows, labels, exclude=[] if column is None else [column])
     notes += found.notes
     notes += [
         f"{count:,} rows have the label {word!r}, taken as no label" for word, count in found.no_label_words.items()
@@ -66,9 +66,8 @@ def join(table: ReadTable, images: pa.Table, *, key: str | None, labels: Sequenc
     own = pa.table(dict(zip(OWN_COLUMNS.names, columns, strict=True)), schema=OWN_COLUMNS)
     for name in found.rows.column_names:
         own = own.append_column(name, label if name == found.column and label is not None else found.rows[name])
-    title = next(
-        (name for name in rows.column_names if name.lower() in TITLES and name not in (key, found.column)), None
-    )
+    others = (name for name in rows.column_names if name not in (column, found.column))
+    title = next((name for name in others if name.lower() in TITLES), None)
     return JoinedRows(own, found.column, title, notes)
 
 

@@ -44,7 +44,7 @@ class MoviesReading:
                     f"{names[0]!r}): the name of a poster is its ImgId, as in 114709.jpg"
                 )
 
-    def rows(self, images: pa.Table) -> Rows:
+    def rows(self, images: pa.Table, attached: pa.Table | None) -> Rows:
         """See `Reading.rows`."""
         if self.metadata is None:
             assert self.stored is not None
