@@ -17,7 +17,7 @@ from featurestore.progress import ConsoleProgress
 @click.argument("head")
 @click.option("--backbone", required=True, help="Backbone whose embeddings the head is fitted on; A+B joins two.")
 @click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label.")
-@click.option("--label", default="Genre1", show_default=True, help="The view's label column.")
+@click.option("--label", help="The view's label column.  [default: the collection's]")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of a head that is random.")
 @click.option("--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own.")
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that an own head holds; repeatable.")
@@ -27,7 +27,7 @@ def fit(
     head: str,
     backbone: str,
     view: str,
-    label: str,
+    label: str | None,
     seed: int,
     files: Sequence[Path],
     trust: Sequence[str],

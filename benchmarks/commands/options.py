@@ -14,7 +14,7 @@ from featurestore.errors import InputError
 from featurestore.files import refuse_target
 
 REPORT, PAGE = "report.md", "report.html"
-NAMES = ("cv", "study", "nested", "learning-curve")
+NAMES = ("cv", "study", "given", "nested", "learning-curve")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Data:
 
     backbones: Sequence[str]
     view: str
-    label: str
+    label: str | None
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,7 @@ def data_options(function: Callable[..., None]) -> Callable[..., None]:
         Data,
         click.option("--backbone", "backbones", multiple=True, help="Repeatable; A+B joins two.  [default: each one]"),
         click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label."),
-        click.option(
-            "--label", default="Genre1", show_default=True, help="The view's label column; lists: multi-label."
-        ),
+        click.option("--label", help="The view's label column; lists: multi-label.  [default: the collection's]"),
     )
 
 

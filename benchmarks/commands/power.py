@@ -1,6 +1,7 @@
 """The command `power`."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from featurestore.commands.options import json_option, store_option
 @click.command()
 @store_option
 @click.option("--view", default="labeled", show_default=True, help="A view with ImgId.")
+@click.option("--split", metavar="COLUMN", help="Also the protocol given: the view's column with train and test.")
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Folds of the cross-validation.")
 @click.option("--repeats", type=click.IntRange(1), default=10, show_default=True, help="Repeats of the folds.")
 @click.option(
@@ -32,6 +34,7 @@ from featurestore.commands.options import json_option, store_option
 def power(
     store: Path,
     view: str,
+    split: str | None,
     folds: int,
     repeats: int,
     n_rows: int | None,
@@ -44,6 +47,7 @@ def power(
 
     import_extra("scipy", "bench", needed_by="benchmarks power")
     from benchmarks.heads.registry import find
+    from benchmarks.plan.dataset import test_share
     from benchmarks.scores.difference import detectable
     from featurestore import open as open_store
     from featurestore import quote_name
@@ -53,15 +57,15 @@ def power(
     # The majority head is not one of the compared rows, so Holm's correction does not count it.
     learned = [head for head in find([], protocol="cv") if head.name != "majority"]
     comparisons = comparisons or len(learned) * max(1, len(opened.backbones())) - 1
+    smallest = partial(detectable, discordance=discordance, comparisons=comparisons)
     found = {
-        "study": detectable(n_rows=rows, folds=5, repeats=0, discordance=discordance, comparisons=comparisons),
-        f"cv {folds} × 1": detectable(
-            n_rows=rows, folds=folds, repeats=1, discordance=discordance, comparisons=comparisons
-        ),
-        f"cv {folds} × {repeats}": detectable(
-            n_rows=rows, folds=folds, repeats=repeats, discordance=discordance, comparisons=comparisons
-        ),
+        "study": smallest(n_rows=rows, folds=5, repeats=0),
+        f"cv {folds} × 1": smallest(n_rows=rows, folds=folds, repeats=1),
+        f"cv {folds} × {repeats}": smallest(n_rows=rows, folds=folds, repeats=repeats),
     }
+    if split is not None:
+        share = test_share(opened, view=view, split=split)
+        found["given"] = smallest(n_rows=round(rows * share), folds=1, repeats=0)
     if as_json:
         click.echo(
             json.dumps({"rows": rows, "discordance": discordance, "comparisons": comparisons, "detectable": found})

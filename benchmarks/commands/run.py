@@ -38,7 +38,12 @@ from featurestore.progress import ConsoleProgress
     show_default=True,
     help="Repeatable.",
 )
-@click.option("--folds", type=int, default=5, show_default=True, help="Folds; study has a split of its own.")
+@click.option("--folds", type=int, default=5, show_default=True, help="Folds; study and given have one split.")
+@click.option(
+    "--split",
+    metavar="COLUMN",
+    help="For given: the view's column that says train, test, validation.  [default: split]",
+)
 @click.option("--repeats", type=int, help="Repeats of the folds.  [default: 10, learning-curve 2]")
 @click.option(
     "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds of each random head, on each split."
@@ -61,6 +66,7 @@ def run(
     learning: Learning,
     protocols: Sequence[str],
     folds: int,
+    split: str | None,
     repeats: int | None,
     seeds: int,
     reference: str | None,
@@ -74,17 +80,18 @@ def run(
 
     import_extra("sklearn", "bench", needed_by="benchmarks run")
     from benchmarks.finetune.weights import DEFAULT
+    from benchmarks.plan.given import COLUMN
     from benchmarks.plan.protocols import DEFAULT_REPEATS, Protocol
     from benchmarks.run.runner import run as start
     from featurestore import open as open_store
 
-    opened = open_store(store)
-    plans = [
-        Protocol(name, folds=folds, repeats=1 if quick else repeats or DEFAULT_REPEATS[name], seed=learning.seed)
-        for name in dict.fromkeys(protocols)
-    ]
     if repeats is not None and repeats < 1:
         raise InputError(f"got {repeats} repeats, expected 1 or more")
+    if split is not None and "given" not in protocols:
+        raise InputError(f"got --split {split} without --protocol given: name that protocol, or leave --split out")
+    opened = open_store(store)
+    drawn = partial(Protocol, folds=folds, seed=learning.seed, column=split or COLUMN)
+    plans = [drawn(name, repeats=1 if quick else repeats or DEFAULT_REPEATS[name]) for name in dict.fromkeys(protocols)]
     with ConsoleProgress("bench", "cells") as progress, ConsoleProgress("costs", "heads") as costs:
         reports = start(
             opened,

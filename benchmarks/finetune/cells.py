@@ -53,7 +53,7 @@ def prepare(store: FeatureStore, dataset: EmbeddingDataset, *, recipes: Sequence
     """Fine-tuning over the rows of ``dataset``; weights or images that can't be had are kept as ``failure``."""
     paths, hashes, failure = _images(store, dataset)
     if dataset.y.ndim != 1:
-        failure = "fine-tuning has recipes for one label a poster only, not for several"
+        failure = "fine-tuning has recipes for one label an image only, not for several"
     loaded, revision = None, ""
     try:
         loaded = load(weights)

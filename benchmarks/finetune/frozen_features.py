@@ -30,7 +30,7 @@ FrozenImages = Mapping[str, CachedTensors]
 
 
 def preprocessing() -> dict[str, object]:
-    """What is done to a poster before the network sees it; part of every key."""
+    """What is done to an image before the network sees it; part of every key."""
     return {"height": HEIGHT, "width": WIDTH, "mean": MEAN, "std": STD, "resize": "bilinear", "version": VERSION}
 
 
@@ -68,7 +68,7 @@ class Stage:
     needs_network: bool = True
 
 
-# pooled: (2048,) float32; maps: (2, 1024, 17, 12) float16, poster and mirror image; pixels: (268, 182, 3) uint8.
+# pooled: (2048,) float32; maps: (2, 1024, 17, 12) float16, image and mirror image; pixels: (268, 182, 3) uint8.
 STAGES = {"pooled": Stage(_pooled), "maps": Stage(_maps), "pixels": Stage(_pixels, needs_network=False)}
 
 
@@ -110,7 +110,7 @@ def features(
             with torch.inference_mode():
                 tensors = compute(network, pixels.to(device)).cpu()
             if tensors.is_floating_point() and not torch.isfinite(tensors).all():
-                raise InputError(f"the weights {weights.name!r} give NaN or infinity on posters: they can't be used")
+                raise InputError(f"the weights {weights.name!r} give NaN or infinity on images: they can't be used")
             packs.add(dict(zip(batch, tensors, strict=True)))
             if on_progress:
                 on_progress(start + len(batch), len(names))

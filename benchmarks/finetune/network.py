@@ -92,12 +92,12 @@ def _train(
     schedule = _schedule(optimizer, recipe, steps)
     scaler = torch.amp.GradScaler("cuda", enabled=on_gpu)
     loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    # Pretrained statistics stay as they are: batches of 32 posters say less than ImageNet did.
+    # Pretrained statistics stay as they are: batches of 32 images say less than ImageNet did.
     model.train(recipe.trained == "all")
     for epoch in range(recipe.epochs):
         for rows in torch.randperm(len(train)).split(recipe.batch_size):
             if len(rows) == 1 and recipe.trained == "all":
-                continue  # batch statistics of one poster don't exist
+                continue  # batch statistics of one image don't exist
             batch = _augmented(inputs.take(train[rows.numpy()]).to(device), recipe)
             targets = codes[rows].to(device)
             share, others = _mix(recipe, len(rows))
@@ -157,7 +157,7 @@ def _mix(recipe: Recipe, rows: int) -> tuple[float, torch.Tensor]:
 
 
 def _views(batch: torch.Tensor, recipe: Recipe) -> Iterator[torch.Tensor]:
-    """What is averaged to predict: the poster, and its mirror image where training saw it."""
+    """What is averaged to predict: the image, and its mirror image where training saw it."""
     for flipped in (False, True) if recipe.flip else (False,):
         if recipe.trained == "stage":
             yield _maps(batch[:, int(flipped)])

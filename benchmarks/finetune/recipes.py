@@ -31,7 +31,7 @@ class Recipe:
     learning_rate, body_learning_rate
         Of the last layer, and of what else is trained.
     flip
-        Train on posters and their mirror images, predict with the mean of both.
+        Train on images and their mirror images, predict with the mean of both.
     mixup
         Of the inputs of what is trained: for ``stage`` these are activations (manifold mixup); 0 is none.
     """
@@ -80,7 +80,7 @@ RECIPES: dict[str, Recipe] = {
             trained="head",
             inputs=("pooled",),
         ),
-        # Settings as they are usual for few images; none was chosen by looking at posters.
+        # Settings as they are usual for few images; none was chosen by looking at images.
         Recipe(
             "resnet50_layer4",
             "ResNet50: last layer from logistic regression, then the last stage too; AdamW, cosine, flips, mixup",

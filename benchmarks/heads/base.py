@@ -70,7 +70,7 @@ class HeadSpec:
     path: str | None = None
     members: tuple[str, ...] = ()
     rule: str = "mean"
-    sets: tuple[str, ...] = ("cv", "study", "nested", "learning-curve")
+    sets: tuple[str, ...] = ("cv", "study", "given", "nested", "learning-curve")
 
     @property
     def code_hash(self) -> str:

@@ -189,3 +189,9 @@ class Plan:
     reference_named: bool
     canary: bool
     warnings: Sequence[str]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The rows that are learned from or tested on, ascending; a given split may leave some out."""
+        splits = {id(cell.split): cell.split for cell in self.cells}.values()
+        return np.unique(np.concatenate([part for split in splits for part in (split.train, split.test)]))

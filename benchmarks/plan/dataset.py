@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.plan.given import sides
 from featurestore import Features, FeatureStore, has_label, quote_name
 from featurestore.errors import InputError
 
@@ -37,6 +38,9 @@ class EmbeddingDataset:
         How many rows of the view have no label.
     rare
         How many rows of a multi-label task are left out because none of their labels has `MIN_LABEL_ROWS` rows.
+    split
+        What the view's split column holds in each row, ``""`` where nothing; None where no column was named. No part of
+        `data_hash`: a split has a hash of its own.
     """
 
     X: NDArray[np.float32]
@@ -53,6 +57,7 @@ class EmbeddingDataset:
     missing: int = 0
     unlabelled: int = 0
     rare: int = 0
+    split: tuple[str, ...] | None = None
 
     @property
     def task(self) -> str:
@@ -85,10 +90,30 @@ class EmbeddingDataset:
     def only(self, ids: NDArray[np.int32]) -> "EmbeddingDataset":
         """The rows of these ids, which must all be there."""
         rows = np.searchsorted(self.ids, ids)
-        return replace(self, X=self.X[rows], y=self.y[rows], ids=self.ids[rows], groups=self.groups[rows])
+        split = None if self.split is None else tuple(self.split[row] for row in rows.tolist())
+        return replace(self, X=self.X[rows], y=self.y[rows], ids=self.ids[rows], groups=self.groups[rows], split=split)
 
 
-def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", label: str = "Genre1") -> EmbeddingDataset:
+def default_label(store: FeatureStore) -> str:
+    """The label column of the collection.
+
+    Raises
+    ------
+    InputError
+        When no row of the collection has a label.
+    """
+    label = quote_name(store.label)
+    if not len(store.sql(f"SELECT ImgId FROM collection WHERE {label} IS NOT NULL LIMIT 1")):
+        raise InputError(
+            "the collection has no label: name one with --label (any column of the view `collection`, with --view), or "
+            "ingest again with --label"
+        )
+    return store.label
+
+
+def from_store(
+    store: FeatureStore, backbone: str, *, view: str = "labeled", label: str | None = None, split: str | None = None
+) -> EmbeddingDataset:
     """The rows of ``view`` that have a label and an embedding of ``backbone``.
 
     Parameters
@@ -96,37 +121,33 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
     backbone
         A name, or several joined by ``+``: their vectors side by side, each at unit length.
     label
-        A column of the view; rows without a label (see `featurestore.has_label`) are left out and counted. A
-        column that holds lists makes a multi-label task of it; its labels with fewer than `MIN_LABEL_ROWS` rows are
-        left out.
+        A column of the view, `default_label` when None; rows without a label (see `featurestore.has_label`) are left
+        out and counted. A column that holds lists makes a multi-label task of it; its labels with fewer than
+        `MIN_LABEL_ROWS` rows are left out.
+    split
+        The column of the view that says which rows are training and test rows; not read when None.
 
     Raises
     ------
     InputError
-        When the view lacks the label column, has no embedded row, or the label's values are one or nearly all
+        When the view lacks a named column, has no embedded row, or the label's values are one or nearly all
         different; when a backbone is named twice.
     """
     names = backbone.split("+")
     if len(set(names)) < len(names):
         raise InputError(f"got {backbone!r}, which names a backbone twice: name each once")
     features = store.features(names if len(names) > 1 else backbone, view=view)
-    if label not in features.table.column_names:
-        have = ", ".join(features.table.column_names)
-        raise InputError(f"the view {view!r} has no column {label!r} (it has: {have}): name the label with --label")
-    labels = features.table[label].to_pylist()
+    label = default_label(store) if label is None else label
+    labels = _column(features, label, view=view, hint="name the label with --label")
+    parts = None if split is None else _sides(features, split, view=view)
     labelled = np.array([has_label(value) for value in labels], bool)
     kept, y, classes = _coded(labels, labelled)
     if not kept.any():
-        raise InputError(_nothing_left(view, label, backbone, embedded=len(labels), labelled=int(labelled.sum())))
-    if len(classes) < 2:
+        rows = len(labels) + features.missing
         raise InputError(
-            f"{label} has one class only in the view {view!r} ({classes[0]!r}): name a label with two or more"
+            _nothing_left(view, label, backbone, rows=rows, embedded=len(labels), labelled=bool(labelled.any()))
         )
-    if y.ndim == 1 and 2 * len(classes) > len(y):
-        raise InputError(
-            f"{label} has {len(classes):,} different values over the {len(y):,} rows of the view {view!r}, expected "
-            "classes of many rows each: name another --label"
-        )
+    _refuse_useless(classes, y, view=view, label=label)
     X = features.X if len(names) == 1 else _at_unit_length(features.X, [dim for _, dim in features.dims])
     elsewhere = _unlabelled(store, features, view=view, label=label) if features.missing else 0
     return EmbeddingDataset(
@@ -144,11 +165,56 @@ def from_store(store: FeatureStore, backbone: str, *, view: str = "labeled", lab
         missing=features.missing - elsewhere,
         unlabelled=int((~labelled).sum()) + elsewhere,
         rare=int((labelled & ~kept).sum()),
+        split=None if parts is None else tuple(side for side, on in zip(parts, kept, strict=True) if on),
     )
 
 
-def _nothing_left(view: str, label: str, backbone: str, *, embedded: int, labelled: int) -> str:
+def _refuse_useless(classes: tuple[str, ...], y: NDArray[np.int64], *, view: str, label: str) -> None:
+    """Raise `InputError` where there is one class, or nearly as many as rows."""
+    if len(classes) < 2:
+        raise InputError(
+            f"{label} has one class only in the view {view!r} ({classes[0]!r}): name a label with two or more"
+        )
+    if y.ndim == 1 and 2 * len(classes) > len(y):
+        raise InputError(
+            f"{label} has {len(classes):,} different values over the {len(y):,} rows of the view {view!r}, expected "
+            "classes of many rows each: name another --label"
+        )
+
+
+def _column(features: Features, name: str, *, view: str, hint: str) -> list[Any]:
+    """The values of a column of the view, which must be there."""
+    if name not in features.table.column_names:
+        have = ", ".join(features.table.column_names)
+        raise InputError(f"the view {view!r} has no column {name!r} (it has: {have}): {hint}")
+    return features.table[name].to_pylist()
+
+
+def _sides(features: Features, name: str, *, view: str) -> list[str]:
+    """What the split column holds in each row as text, ``""`` where nothing."""
+    return _as_text(_column(features, name, view=view, hint="name the column that says train or test with --split"))
+
+
+def _as_text(values: Sequence[Any]) -> list[str]:
+    return [str(value) if has_label(value) else "" for value in values]
+
+
+def test_share(store: FeatureStore, *, view: str, split: str) -> float:
+    """The share of the rows of ``view`` that its column ``split`` names as test rows.
+
+    Raises
+    ------
+    InputError
+        As `given.sides`.
+    """
+    found = store.sql(f"SELECT {quote_name(split)} AS side FROM {quote_name(view)}")["side"].to_pylist()
+    return len(sides(_as_text(found), column=split).test) / len(found)
+
+
+def _nothing_left(view: str, label: str, backbone: str, *, rows: int, embedded: int, labelled: bool) -> str:
     """Why no row is left to learn from, and what to do."""
+    if not rows:
+        return f"the view {view!r} has no row: name another --view, such as `collection`, which has every usable image"
     if labelled:
         return (
             f"each {label} of the view {view!r} has fewer than {MIN_LABEL_ROWS} rows with an embedding of "

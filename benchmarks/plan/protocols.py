@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.plan import given
 from benchmarks.plan.dataset import EmbeddingDataset
 from featurestore.errors import InputError
 
 STUDY_TEST_SIZE, STUDY_SEED = 0.2, 42
 # Shares of the training part that a learning curve is drawn over.
 SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)
-DEFAULT_REPEATS = {"study": 1, "cv": 10, "nested": 10, "learning-curve": 2}
+DEFAULT_REPEATS = {"cv": 10, "nested": 10, "learning-curve": 2, "study": 1, "given": 1}
+# Protocols with a single split that is not drawn here. It may part duplicates, which the report then says.
+ONE_SPLIT = frozenset({"study", "given"})
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,26 @@ class Protocol:
     Parameters
     ----------
     name
-        ``study``: the one split of the original study; ``cv``: stratified k-fold, repeated, duplicates of an image
-        always on the same side; ``nested``: the splits of ``cv``, and settings of the heads chosen on folds of the
-        training part; ``learning-curve``: the splits of ``cv``, learned from growing shares of the training part.
+        ``study``: the one split of the original study; ``given``: the one that a column of the view gives; ``cv``:
+        stratified k-fold, repeated, duplicates of an image always on the same side; ``nested``: the splits of ``cv``,
+        and settings of the heads chosen on folds of the training part; ``learning-curve``: the splits of ``cv``,
+        learned from growing shares of the training part.
     folds, repeats, seed
-        Of all but ``study``.
+        Of all but ``study`` and ``given``.
+    column
+        The column of the view that ``given`` reads.
     """
 
     name: str
     folds: int = 5
     repeats: int = 1
     seed: int = 0
+    column: str = given.COLUMN
+
+    @property
+    def one_split(self) -> bool:
+        """Whether there is a single split, which is not drawn by ``seed``."""
+        return self.name in ONE_SPLIT
 
     @property
     def tunes(self) -> bool:
@@ -73,16 +85,17 @@ class Protocol:
         Raises
         ------
         InputError
-            When a class has too few rows, or a duplicate would be on both sides.
+            When a class has too few rows, a duplicate would be on both sides, or the given split can't be used.
         """
         for split in PROTOCOLS[self.name](self, dataset):
-            # The study's own split has such leaks and is flagged in the report; any other split must have none.
-            if self.name != "study" and split.leaks(dataset.groups):
+            if not self.one_split and split.leaks(dataset.groups):
                 raise InputError(f"the protocol {self.name!r} puts duplicates of an image on both sides of a split")
             yield split
 
-    def describe(self) -> str:
-        """The protocol in words."""
+    def describe(self, dataset: EmbeddingDataset) -> str:
+        """The protocol in words, as it splits ``dataset``."""
+        if self.name == "given":
+            return _sides(self, dataset).describe(self.column)
         if self.name == "study":
             return "the study's split: 80 % train, 20 % test, seed 42, over the rows in ascending ImgId"
         times = f", {self.repeats} times" if self.repeats > 1 else ""
@@ -100,6 +113,26 @@ def _study(protocol: Protocol, dataset: EmbeddingDataset) -> Iterator[Split]:
         raise InputError(f"the protocol study needs 10 rows or more, got {len(dataset.y)}")
     train, test = train_test_split(np.arange(len(dataset.y)), test_size=STUDY_TEST_SIZE, random_state=STUDY_SEED)
     yield Split("study", 0, 0, train, test)
+
+
+def _given(protocol: Protocol, dataset: EmbeddingDataset) -> Iterator[Split]:
+    sides = _sides(protocol, dataset)
+    learned = dataset.y[sides.train]
+    counts = learned.sum(axis=0) if learned.ndim == 2 else np.bincount(learned, minlength=len(dataset.classes))
+    absent = [name for name, count in zip(dataset.classes, counts, strict=True) if not count]
+    if absent:
+        names = ", ".join(map(repr, absent[:5])) + (f" and {len(absent) - 5:,} more" if len(absent) > 5 else "")
+        raise InputError(
+            f"no training row of the column {protocol.column!r} has the {dataset.label} {names}: use a view without "
+            "these rows, or --protocol cv"
+        )
+    yield Split("given", 0, 0, sides.train, sides.test)
+
+
+def _sides(protocol: Protocol, dataset: EmbeddingDataset) -> given.Sides:
+    if dataset.split is None:
+        raise InputError(f"the protocol given needs the column {protocol.column!r}, which was not read from the view")
+    return given.sides(dataset.split, column=protocol.column)
 
 
 def _cv(protocol: Protocol, dataset: EmbeddingDataset) -> Iterator[Split]:
@@ -140,4 +173,5 @@ def _spread(strata: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
     return np.argsort(place, kind="stable")
 
 
-PROTOCOLS = {"cv": _cv, "study": _study, "nested": _cv, "learning-curve": _learning_curve}
+# Those with many splits first: their results are better supported.
+PROTOCOLS = {"cv": _cv, "nested": _cv, "learning-curve": _learning_curve, "study": _study, "given": _given}

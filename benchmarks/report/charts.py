@@ -60,7 +60,7 @@ def intervals(rows: Sequence[dict[str, Any]], *, majority: float | None) -> list
         published = own[0]["published"]
         labels = [textwrap.fill(row["head"], 22) for row in own]
         lines = sum(1.4 if "\n" in label else 1.0 for label in labels)
-        figure, axis = _panel(1.0 + 0.22 * lines, title="published, other films" if published else backbone)
+        figure, axis = _panel(1.0 + 0.22 * lines, title="published, other images" if published else backbone)
         for place, row in enumerate(own):
             color = FAINT if published else COLORS[0]
             axis.hlines(place, *row["interval"], color=color, linewidth=1.6)

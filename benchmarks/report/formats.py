@@ -147,7 +147,7 @@ def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None) ->
     mine = [row for row in table["rows"] if not row["published"]]
     published = [row for row in table["rows"] if row["published"]]
     names = lined_up([("backbone", "head", *extent(table), ""), *(_names(table, row) for row in mine)])
-    names += ["published, other films", *(row["head"] for row in published)] if published else []
+    names += ["published, other images", *(row["head"] for row in published)] if published else []
     lines = [name.ljust(max(map(len, names))) for name in names]
     shown = 0
     for column, heading, form in COLUMNS[table["task"]]:

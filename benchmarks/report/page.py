@@ -17,18 +17,19 @@ from featurestore import FeatureStore
 from featurestore._optional import import_extra
 from featurestore.files import write_atomic
 
-# How many rows are looked at in detail, and how many posters are shown of each kind.
+# How many rows are looked at in detail, and how many images are shown of each kind.
 DETAILED, SHOWN = 3, 12
 TITLES = {
     "cv": "Cross-validation",
     "nested": "Nested cross-validation",
     "study": "The study's split",
+    "given": "The given split",
     "learning-curve": "Learning curve",
 }
 
 
 def write_html(store: FeatureStore, tables: Sequence[dict[str, Any]], path: Path, *, run_id: str | None = None) -> None:
-    """Write `report.tables` of ``store``, all or those of one run, with charts and posters as one page."""
+    """Write `report.tables` of ``store``, all or those of one run, with charts and images as one page."""
     jinja = import_extra("jinja2", "bench", needed_by="the HTML report")
     environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(

@@ -38,7 +38,7 @@ def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
         row["published"] = False
         row["synthetic"] = bool(row["synthetic"] or run["synthetic"])
         row.setdefault("tied_with_best", False)
-    # The published rows are of other films: they are shown only beside as many rows in the same classes.
+    # The published rows are of the study's own images: they are shown only beside as many rows in the same classes.
     if run["protocol"] == "study" and run["n_rows"] == STUDY_ROWS and tuple(run["classes"]) == STUDY_CLASSES:
         rows += published_rows()
     described = {name: run[name] for name in ("run_id", "protocol", "protocol_text", "view", "label", "state_id")}
@@ -87,7 +87,7 @@ def notes(table: dict[str, Any]) -> list[str]:
         f"{table['protocol']}: {table['protocol_text']}; {table['n_rows']} rows of {table['view']}, by {table['label']}"
     ]
     if table["synthetic"]:
-        lines.append("SYNTHETIC data or weights: these figures say nothing about real posters")
+        lines.append("SYNTHETIC data or weights: these figures say nothing about real images")
     if table.get("canary"):
         lines.append("the labels are shuffled (canary): no row can be better than chance")
     lines += _left_out(table)

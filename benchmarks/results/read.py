@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.plan.protocols import ONE_SPLIT
 from benchmarks.scores.metrics import TASKS
 from benchmarks.scores.significance import Results, Row, Scores, annotate
 from featurestore import FeatureStore
@@ -135,7 +136,7 @@ def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
     table = table[(table["metric"] == primary(run)) & (table["size"] == 1.0) & table["cell"].isin(whole)]
     wide = table.pivot_table(index=["backbone", "head"], columns=["repeat", "fold"], values="score", aggfunc="mean")
     in_repeat = wide.T.groupby(level="repeat").transform("count").T
-    wide = wide.where(in_repeat.eq(1 if run["protocol"] == "study" else int(run["folds"])))
+    wide = wide.where(in_repeat.eq(1 if run["protocol"] in ONE_SPLIT else int(run["folds"])))
     wide = wide.dropna(how="all").dropna(axis=1, how="all")
     if not wide.size:
         return Scores({}, right={}, test_share=1.0, repeats=1)
@@ -154,7 +155,7 @@ def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
 
 def _whole(store: FeatureStore, run: dict[str, Any]) -> list[str]:
     """The cells of whole repeats: of a run that was cut short only these count."""
-    tried = run_query(store, "whole", [run.get("peers", [run["run_id"]])])["cell"].to_pylist()
+    tried = run_query(store, "whole", [sorted(ONE_SPLIT), run.get("peers", [run["run_id"]])])["cell"].to_pylist()
     return sorted(set(tried).intersection(run["cells"]))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.plan.protocols import ONE_SPLIT, PROTOCOLS
 from benchmarks.results.read import run_query, runs, stored_runs
 from featurestore import FeatureStore
 from featurestore.errors import InputError
@@ -105,7 +106,7 @@ def fold_sets(listed: Sequence[Run], known: dict[str, StoredCell]) -> list[FoldS
     found: list[FoldSet] = []
     for run in listed:
         splits = {known[key].place: known[key].split_hash for key in run["cells"] if key in known}
-        folds = None if run["protocol"] == "study" else run["folds"]
+        folds = None if run["protocol"] in ONE_SPLIT else run["folds"]
         key = (run["protocol"], folds, run["seed"], run["bench_version"], run["canary"], data[run["run_id"]])
         for one in found:
             if one.key == key and all(one.splits.get(place, split) == split for place, split in splits.items()):
@@ -153,8 +154,7 @@ def supporting(store: FeatureStore, row: Row, model: str, *, view: str, label: s
         protocol = one.key[0]
         if protocol not in most or len(one.splits) > len(most[protocol].splits):
             most[protocol] = one
-    order = ("cv", "nested", "learning-curve", "study")
-    return [joined(most[name], known, most[name].runs[0]) for name in order if name in most]
+    return [joined(most[name], known, most[name].runs[0]) for name in PROTOCOLS if name in most]
 
 
 def joined(found: FoldSet, known: dict[str, StoredCell], newest: Run) -> Run:

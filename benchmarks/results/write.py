@@ -97,12 +97,13 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
         return same
     started = datetime.now(UTC)
     run_id = f"{plan.protocol.name}-{started:%Y%m%dT%H%M%S%f}"
-    counts = dataset.y.sum(axis=0) if dataset.y.ndim == 2 else np.bincount(dataset.y, minlength=len(dataset.classes))
+    y = dataset.y[plan.rows]
+    counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=len(dataset.classes))
     row = {
         "run_id": run_id,
         "started_at": started,
         "protocol": plan.protocol.name,
-        "protocol_text": plan.protocol.describe(),
+        "protocol_text": plan.protocol.describe(dataset),
         "folds": plan.protocol.folds,
         "repeats": plan.protocol.repeats,
         "task": dataset.task,
@@ -116,7 +117,7 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
         "reference": plan.reference,
         "state_id": dataset.state_id,
         "synthetic": any(cell.dataset.synthetic for cell in plan.cells),
-        "n_rows": len(dataset.y),
+        "n_rows": len(y),
         "n_missing": dataset.missing,
         "leaks": max(cell.split.leaks(dataset.groups) for cell in plan.cells),
         "warnings": list(plan.warnings),

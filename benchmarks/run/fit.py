@@ -34,12 +34,13 @@ def fit(
     backbone: str,
     *,
     view: str = "labeled",
-    label: str = "Genre1",
+    label: str | None = None,
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Fit ``head`` on every row that has a label and an embedding; the classifier and its card.
 
+    Without a ``label`` it is that of the collection.
     ``on_progress`` is for heads that try many others: it is called with how many were tried, and of how many.
 
     Raises
@@ -49,7 +50,7 @@ def fit(
     """
     dataset = from_store(store, backbone, view=view, label=label)
     if dataset.y.ndim == 2:
-        raise InputError(f"{label} holds several labels a row: fit one that holds one")
+        raise InputError(f"{dataset.label} holds several labels a row: fit one that holds one")
     classifier = _fitted_apart(head, dataset, seed, on_progress)
     parts = [info for info in store.backbones() if info.name in backbone.split("+")]
     card = {
@@ -65,7 +66,7 @@ def fit(
         "sources": [info.source for info in parts],
         "embed_dim": dataset.X.shape[1],
         "view": view,
-        "label": label,
+        "label": dataset.label,
         "n_rows": len(dataset.y),
         "state_id": dataset.state_id,
         "data_hash": dataset.data_hash,

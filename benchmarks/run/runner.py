@@ -48,7 +48,7 @@ def run(
     protocols: Sequence[Protocol],
     backbones: Sequence[str] = (),
     view: str = "labeled",
-    label: str = "Genre1",
+    label: str | None = None,
     seed: int = 0,
     seeds: int = 1,
     reference: str | None = None,
@@ -66,8 +66,12 @@ def run(
     ----------
     heads
         The default ones of each protocol when empty.
+    protocols
+        Of those called ``given`` all read the same column.
     backbones
         Names in the store, or several joined by ``+``; each one in the store when empty.
+    label
+        A column of the view; that of the collection when None.
     seeds
         How many seeds, from ``seed`` on, a head that is random runs with on each split.
     reference
@@ -88,7 +92,7 @@ def run(
         When the store holds no embeddings, or view, label, protocol or reference don't fit.
     """
     recipes = find_recipes(finetune) if finetune else []
-    datasets = _datasets(store, backbones, view, label)
+    datasets = _datasets(store, backbones, view, label, _split_column(protocols))
     if canary:
         datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
     tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
@@ -97,11 +101,21 @@ def run(
     return _carried_out(store, plans, limits or Limits(), tuning, cost, on_progress, on_cost)
 
 
-def _datasets(store: FeatureStore, backbones: Sequence[str], view: str, label: str) -> list[EmbeddingDataset]:
+def _split_column(protocols: Sequence[Protocol]) -> str | None:
+    """The column of the protocol ``given``; None where that is not among ``protocols``."""
+    columns = list(dict.fromkeys(one.column for one in protocols if one.name == "given"))
+    if len(columns) > 1:
+        raise InputError(f"got {len(columns)} split columns ({', '.join(columns)}), expected one: start a run for each")
+    return columns[0] if columns else None
+
+
+def _datasets(
+    store: FeatureStore, backbones: Sequence[str], view: str, label: str | None, split: str | None
+) -> list[EmbeddingDataset]:
     names = list(backbones) or [info.name for info in store.backbones()]
     if not names:
         raise InputError(f"the store {str(store.path)!r} holds no embeddings: run `featurestore embed` first")
-    return aligned([from_store(store, name, view=view, label=label) for name in dict.fromkeys(names)])
+    return aligned([from_store(store, name, view=view, label=label, split=split) for name in dict.fromkeys(names)])
 
 
 def _carried_out(

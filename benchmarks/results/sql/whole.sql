@@ -1,9 +1,9 @@
--- The cells of those repeats of the runs $1 of which every planned cell has been tried.
+-- The cells of those repeats of the runs $2 of which every planned cell has been tried; $1 are the protocols of one split.
 WITH planned AS (
     SELECT
         run_id,
         unnest(cells) AS cell,
-        len(cells) / CASE protocol WHEN 'study' THEN 1 ELSE repeats END AS in_a_repeat
+        len(cells) / CASE WHEN list_contains(?, protocol) THEN 1 ELSE repeats END AS in_a_repeat
     FROM bench_runs
     WHERE run_id IN (SELECT unnest(?))
 ), tried AS (
