@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -68,12 +69,16 @@ def match(keys: Sequence[str | None], names: Sequence[str]) -> Matches:
         left = pool.reaching(search, level)
         if not len(left):
             continue
-        indexes = [_Index.of(pool.name_forms, level, fold=fold) for fold in (False, True)]
-        for folders in (False, True):
-            for index in indexes:
-                left = left[~search.decided[left]]
-                wanted = [index.comparable(pool.text_forms[text][level]) for text in left.tolist()]
-                search.settle(left, _find(index, wanted, folders=folders), _words(level, folders, index.fold))
+        indexes: dict[bool, _Index] = {}
+        for folders, fold in product((False, True), (False, True)):
+            left = left[~search.decided[left]]
+            if not len(left):
+                break
+            if fold not in indexes:
+                indexes[fold] = _Index.of(pool.name_forms, level, fold=fold)
+            index = indexes[fold]
+            wanted = [index.comparable(pool.text_forms[text][level]) for text in left.tolist()]
+            search.settle(left, _find(index, wanted, folders=folders), _words(level, folders, fold))
     return search.result(rows)
 
 
