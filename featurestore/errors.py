@@ -64,6 +64,10 @@ class ImageError(InputError):
     """One image can't be used; the message is the reason kept in its quarantine row."""
 
 
+class ImageNeedsExtra(ImageError):
+    """One image has a format that needs a package that is not installed: it is to be read again, once it may be."""
+
+
 class EmbeddingError(InputError):
     """A vector can't be stored: NaN, wrong length, no such image."""
 

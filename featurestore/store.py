@@ -1,49 +1,26 @@
-"""FeatureStore: every operation on a store; those that write are here, each implemented in its own module."""
+"""FeatureStore: every operation on a store; here those that read images and vectors into it."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from featurestore.catalog import snapshots as records
-from featurestore.errors import StoreError
-from featurestore.explore.explorer import Explorer
-from featurestore.storage.remote import is_remote
-from featurestore.storage.snapshot import SnapshotInfo
+from featurestore.maintained import MaintainedStore
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from featurestore.backbones.base import Backbone
-    from featurestore.catalog.maintenance import GcReport
-    from featurestore.catalog.repair import RepairReport
     from featurestore.collections.ingest import IngestReport
     from featurestore.embedding.embed import EmbedReport
     from featurestore.embedding.importer import ImportReport
     from featurestore.progress import Progress
 
 
-class FeatureStore(Explorer):
+class FeatureStore(MaintainedStore):
     """A store with every operation; the command line has the same operations with the same arguments.
 
     Methods that write raise `StoreError` on an object store and on a snapshot, and `StoreLocked` if another writer does
     not finish within ``wait_seconds``; afterwards this object reads the newest state. ``on_progress`` is called with
     the numbers of items done and in total. Methods raise a `FeatureStoreError` with a message of one sentence.
     """
-
-    @contextmanager
-    def _writing(self) -> Iterator[Path]:
-        """Yield the folder to a block that writes to it, and refresh this object afterwards."""
-        if is_remote(self.location):
-            raise StoreError(f"the store {self.location!r} is on an object store and read-only: write to a folder")
-        if self.snapshot_name is not None:
-            raise StoreError(f"the snapshot {self.snapshot_name!r} never changes: open the store without it to write")
-        try:
-            yield self.path
-        finally:
-            self.refresh()  # also after an error: `embed` may have published some vectors
 
     def ingest(
         self,
@@ -69,15 +46,13 @@ class FeatureStore(Explorer):
         images
             Folders of images, with a folder for each class or without; for movies, of ``<ImgId>.jpg``.
         metadata
-            A table with a row for each image: CSV of any separator, JSON, JSON lines or Parquet, also ``.gz``; for
-            movies ``MovieGenre.csv``, a table like it with at least imdbId and Genre, or ``MasterData.csv``.
+            A table with a row for each image: CSV of any separator, JSON, JSON lines or Parquet, also ``.gz``.
         key, label
             The column of the table that names the image, and that of its label, or several; guessed when None.
         columns
             For movies, the file's names of columns by their names in the store, ``{"imdbId": "Id"}``.
         recipe
-            The collection type, such as ``movies`` or ``general``. When None, that of the store; of a new store
-            ``movies`` if the table has the columns of the study, else ``general``.
+            The collection type; when None ``movies`` if the table has its columns, else ``general``.
         top_genres
             For movies, the number of genres in the view `labeled`; unchanged when None, initially 4.
         follow_links
@@ -104,12 +79,7 @@ class FeatureStore(Explorer):
         )
         with self._writing() as root:
             return ingest(
-                root,
-                request,
-                recipe=recipe,
-                dry_run=dry_run,
-                wait_seconds=wait_seconds,
-                on_progress=on_progress,
+                root, request, recipe=recipe, dry_run=dry_run, wait_seconds=wait_seconds, on_progress=on_progress
             )
 
     def embed(
@@ -203,127 +173,6 @@ class FeatureStore(Explorer):
             return import_embeddings(
                 root, Path(file), backbone=backbone, ids=ids, synthetic=synthetic, wait_seconds=wait_seconds
             )
-
-    def append(self, tables: Mapping[str, pa.Table], *, wait_seconds: float = 60.0) -> None:
-        """Add rows to your own tables, all in one commit; a table is created on first use.
-
-        Raises
-        ------
-        InputError
-            When a name is in use or not a lower-case identifier, or the columns differ from those of earlier rows.
-        """
-        from featurestore.catalog.append import append
-
-        with self._writing() as root:
-            append(root, tables, wait_seconds=wait_seconds)
-
-    def remove_backbone(self, name: str, *, wait_seconds: float = 0.0) -> int:
-        """Remove a backbone with all its revisions, and return the number of vectors removed; snapshots keep theirs.
-
-        Raises `InputError` if one of your views depends on it. `gc` deletes the files that no snapshot refers to.
-        """
-        from featurestore.catalog import backbones
-
-        with self._writing() as root:
-            return backbones.remove(root, name, wait_seconds=wait_seconds)
-
-    def rename_backbone(self, name: str, new_name: str, *, wait_seconds: float = 0.0) -> None:
-        """Rename a backbone: no vector is written or computed again; snapshots keep the old name.
-
-        Raises `InputError` if the new name is in use, or one of your views depends on the backbone.
-        """
-        from featurestore.catalog import backbones
-
-        with self._writing() as root:
-            backbones.rename(root, name, new_name, wait_seconds=wait_seconds)
-
-    def create_view(self, name: str, sql: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
-        """Create the view ``name`` from ``sql``, one SELECT with a column ``ImgId``, and return its number of rows.
-
-        Raises
-        ------
-        InputError
-            When the name is in use or not a lower-case identifier, or the view has no ``ImgId`` or repeats one.
-        QueryError
-            When ``sql`` is refused or fails.
-        """
-        from featurestore.catalog import views
-
-        with self._writing() as root:
-            return views.create(root, name, sql, replace=replace, wait_seconds=wait_seconds)
-
-    def remove_view(self, name: str, *, wait_seconds: float = 0.0) -> None:
-        """Remove one of your views; raises `InputError` if another view depends on it."""
-        from featurestore.catalog import views
-
-        with self._writing() as root:
-            views.remove(root, name, wait_seconds=wait_seconds)
-
-    def create_snapshot(self, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
-        """Save the current state as the snapshot ``name``, which never changes; it takes one small file."""
-        with self._writing() as root:
-            return records.create(root, name, wait_seconds=wait_seconds)
-
-    def remove_snapshot(self, name: str, *, wait_seconds: float = 0.0) -> None:
-        """Remove a snapshot; `gc` then deletes the files that only it referred to."""
-        with self._writing() as root:
-            records.remove(root, name, wait_seconds=wait_seconds)
-
-    def gc(
-        self, *, older_than: "str | timedelta" = "1d", dry_run: bool = False, wait_seconds: float = 0.0
-    ) -> "GcReport":
-        """Remove files that neither the current state nor a snapshot refers to; readers of older states must `refresh`.
-
-        It also rewrites ``store.duckdb``, unless ``dry_run``.
-
-        Parameters
-        ----------
-        older_than
-            Minimum age of the files to remove, since a running command may need younger ones: a timedelta, or text such
-            as ``12h`` or ``0``.
-
-        Raises
-        ------
-        IntegrityError
-            When a record is damaged; nothing is then removed.
-        """
-        from featurestore.catalog.maintenance import gc
-
-        with self._writing() as root:
-            return gc(root, older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)
-
-    def repair(
-        self,
-        *,
-        from_snapshot: str | None = None,
-        wait_seconds: float = 0.0,
-        on_progress: "Progress | None" = None,
-    ) -> "RepairReport":
-        """Remove damaged parts that `embed` or `ingest` can recreate; list what only a copy can restore.
-
-        Parameters
-        ----------
-        from_snapshot
-            First replace a damaged ``state.json`` by the state of this snapshot; later commits are lost.
-
-        Raises
-        ------
-        IntegrityError
-            When the state can't be read; the message names the newest undamaged snapshot.
-        """
-        from featurestore.catalog.repair import repair
-
-        with self._writing() as root:
-            return repair(root, from_snapshot=from_snapshot, wait_seconds=wait_seconds, on_progress=on_progress)
-
-    def compact(
-        self, *, wait_seconds: float = 0.0, on_progress: "Progress | None" = None
-    ) -> dict[str, tuple[int, int]]:
-        """Merge small parts; the rows stay the same. Returns each changed table's number of parts before and after."""
-        from featurestore.catalog.maintenance import compact
-
-        with self._writing() as root:
-            return compact(root, wait_seconds=wait_seconds, on_progress=on_progress)
 
 
 open_store = FeatureStore.open

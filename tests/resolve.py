@@ -25,6 +25,7 @@ WANTED = (
     (("bench",), True),
     (("export",), True),
     (("s3",), True),
+    (("heic",), True),
     (("embed", "bench", "export", "s3"), False),
     (("embed", "bench", "export", "s3", "dev"), True),
 )

@@ -44,6 +44,7 @@ FLOORS = {
         {"collections", "features"},
         {"embedding"},
         {"explore"},
+        {"maintained"},
         {"store"},
         {"commands"},
     ),

@@ -105,6 +105,7 @@ def _of_collection(layout: Layout, option: str) -> dict[Key, Own | TableScan]:
         )
         fails = f"SELECT error({why})::INTEGER AS ImgId WHERE error({why}) IS NULL"
         return {Key("view", name): Own(f"VIEW {name}{option} AS", fails) for name in NEEDED_VIEWS}
+    recipe.complete(layout.state.settings)  # raises if one is invalid
     own: dict[Key, Own | TableScan] = {}
     if recipe.table not in layout.state.tables:
         own[Key("view", recipe.table)] = Own(f"VIEW {quote_name(recipe.table)}{option} AS", empty(recipe.schema))

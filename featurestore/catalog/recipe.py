@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import pyarrow as pa
 
-from featurestore.errors import InputError
+from featurestore.errors import InputError, IntegrityError
 from featurestore.storage.names import alike, core_views, quote_name
 from featurestore.storage.schemas import CORE_TABLES
 
@@ -74,11 +74,27 @@ class Collection:
 
     def filled(self, text: str, settings: Mapping[str, Setting]) -> str:
         """``text`` with the ``settings`` in place; those that a store lacks have their first value."""
-        for name, value in {**self.settings, **settings}.items():
+        for name, value in self.complete(settings).items():
             if not isinstance(value, (int, str)):
                 continue
             text = text.replace(f"{{{name}}}", str(value) if isinstance(value, int) else quote_name(value))
         return text
+
+    def complete(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """The ``settings`` of a store, and the first values of those that it lacks.
+
+        Raises
+        ------
+        IntegrityError
+            When a setting is of another type than its first value.
+        """
+        for name, first in self.settings.items():
+            if type(settings.get(name, first)) is not type(first):
+                raise IntegrityError(
+                    f"the state is damaged: its setting {name} is {str(settings[name])[:80]!r}, expected a "
+                    f"{'number' if isinstance(first, int) else 'text'}; restore it from a copy"
+                )
+        return {**self.settings, **settings}
 
     @property
     def names(self) -> list[str]:

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from featurestore.collections.limits import MAX_BYTES
 from featurestore.errors import ImageError
 from featurestore.files import read_file
-
-# Twice the size of the largest image that is decoded, uncompressed at 64 bits per pixel.
-MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)

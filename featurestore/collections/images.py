@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import io
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,17 +14,16 @@ from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
 from featurestore.collections.address import ImageAddress
-from featurestore.errors import ImageError
+from featurestore.collections.formats import decoding_bytes, open_image, pixel_bytes
+from featurestore.collections.memory import MEMORY, room
+from featurestore.collections.quiet import quiet
+from featurestore.collections.rgb import ORIENTATION, flatten, turn
+from featurestore.errors import FeatureStoreError, ImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-# Only the formats of these suffixes: Pillow would run an external program to render a PostScript file.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 64_000_000
-# The EXIF orientation tag; 1 is upright.
-ORIENTATION = 0x0112
 # Every poster that `featurestore sample` draws carries this JPEG comment, so that its origin is never lost.
 SYNTHETIC_COMMENT = b"synthetic featurestore sample"
 
@@ -44,6 +44,17 @@ class ImageFacts:
     phash: str
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image: ``upright`` in RGB, the size and mode that it has in the file, and whether it is synthetic."""
+
+    upright: "Image"
+    width: int
+    height: int
+    mode: str
+    synthetic: bool
+
+
 def content_hash(content: bytes) -> str:
     """SHA-256 of an image file's bytes, 64 hex digits."""
     return hashlib.sha256(content).hexdigest()
@@ -57,16 +68,16 @@ def inspect(content: bytes) -> ImageFacts:
     ImageError
         When it is empty, not an image, truncated, or too large.
     """
-    image, upright = _open(content)
-    return ImageFacts(
-        content_hash=content_hash(content),
-        size_bytes=len(content),
-        width=image.width,
-        height=image.height,
-        mode=image.mode,
-        synthetic=image.info.get("comment") == SYNTHETIC_COMMENT,
-        phash=difference_hash(upright),
-    )
+    with _picture(content) as picture:
+        return ImageFacts(
+            content_hash=content_hash(content),
+            size_bytes=len(content),
+            width=picture.width,
+            height=picture.height,
+            mode=picture.mode,
+            synthetic=picture.synthetic,
+            phash=difference_hash(picture.upright),
+        )
 
 
 def difference_hash(image: "Image") -> str:
@@ -82,8 +93,8 @@ def difference_hash(image: "Image") -> str:
 def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
     """Decode an image file to ``(height, width, 3)`` uint8 RGB.
 
-    The first frame, rotated by its EXIF orientation, transparency blended with white, 16 bits scaled to 8, then a
-    bilinear antialiased resize that does not keep the aspect ratio.
+    The first frame or page, rotated by its EXIF orientation, transparency blended with white, 16 bits scaled to 8, then
+    a bilinear antialiased resize that does not keep the aspect ratio.
 
     Raises
     ------
@@ -91,10 +102,11 @@ def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
         As `inspect`.
     """
     pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
-    _, image = _open(content)
-    if image.size != (width, height):
-        image = image.resize((width, height), pillow.Resampling.BILINEAR)
-    return np.asarray(image, dtype=np.uint8)
+    with _picture(content) as picture:
+        image = picture.upright
+        if image.size != (width, height):
+            image = image.resize((width, height), pillow.Resampling.BILINEAR)
+        return np.asarray(image, dtype=np.uint8)
 
 
 def load_image(
@@ -130,33 +142,26 @@ def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
     ImageError
         When the file can't be read, or as `inspect`.
     """
-    _, image = _open(_content(path))
-    image.thumbnail((width, height))
+    content = _content(path)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
+    with _picture(content) as picture:
+        picture.upright.thumbnail((width, height))
+        picture.upright.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def to_rgb(image: "Image") -> "Image":
-    """Rotate any image upright and convert it to mode RGB."""
-    ops = import_extra("PIL.ImageOps", "embed", needed_by="decoding images")
-    pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
-    image.load()  # the caller may close its file
-    if image.getexif().get(ORIENTATION, 1) != 1:  # avoids a copy of every image
-        image = ops.exif_transpose(image)
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise ImageError("the image holds NaN or infinity, expected brightness")
-        # 16-bit images have the mode I;16 or I; Pillow would clip them to white.
-        image = pillow.fromarray((values / max(255.0, values.max()) * 255.0).clip(0, 255).astype(np.uint8))
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
-        image = image.convert("RGBA")
-        white = pillow.new("RGBA", image.size, "white")
-        image = pillow.alpha_composite(white, image)
-    return image.convert("RGB")
+@contextmanager
+def _picture(content: bytes) -> Iterator[Picture]:
+    """Decode an image file for the block; waits while the images of other threads take up the memory for it."""
+    with quiet():
+        with _reasons():
+            image = open_image(content)
+            _check_size(image)
+        with room(decoding_bytes(image)):
+            with _reasons():
+                picture = _decoded(image)
+            del image  # frees what its decoder holds
+            yield picture
 
 
 def _content(place: str | Path | ImageAddress, *, pipes: bool = False) -> bytes:
@@ -164,25 +169,36 @@ def _content(place: str | Path | ImageAddress, *, pipes: bool = False) -> bytes:
     return address.read(pipes=pipes)
 
 
-def _open(content: bytes) -> tuple["Image", "Image"]:
-    """The image as it is in the file, and the same upright in RGB."""
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn what is wrong with an image into the `ImageError` that is kept in its row."""
     pillow = import_extra("PIL.Image", "embed", needed_by="reading images")
-    if not content:
-        raise ImageError("the file is empty")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of damaged metadata and of large images; the size limit is checked below.
-            warnings.simplefilter("ignore")
-            image = pillow.open(io.BytesIO(content), formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{image.width} × {image.height} pixels are over the limit of {MAX_PIXELS}")
-            image.load()
-            return image, to_rgb(image)
+        yield
     except pillow.DecompressionBombError as error:
         raise ImageError(f"more pixels than the limit of {MAX_PIXELS}") from error
-    except pillow.UnidentifiedImageError as error:
-        raise ImageError(f"no image format is known that begins with {content[:8]!r}") from error
-    except ImageError:
+    except FeatureStoreError:
         raise
     except Exception as error:  # Pillow's plug-ins may raise any error on damaged files
         raise ImageError(f"the image can't be decoded: {error}") from error
+
+
+def _check_size(image: "Image") -> None:
+    """Refuse an image that would take too much memory, before it is decoded."""
+    size, limit = f"{image.width} × {image.height} pixels", MEMORY // pixel_bytes(image.format)
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{size} are over the limit of {MAX_PIXELS}")
+    if image.width * image.height > limit:
+        raise ImageError(f"{size} are over the limit of {limit} for {image.format}, whose decoder takes more memory")
+    if decoding_bytes(image) > MEMORY:
+        raise ImageError(f"the tiles of the image, of {size}, are over the limit of {limit} pixels")
+
+
+def _decoded(image: "Image") -> Picture:
+    image.load()
+    orientation = image.getexif().get(ORIENTATION, 1)
+    (width, height), mode, flat = image.size, image.mode, flatten(image)
+    if flat is not image:
+        image.close()  # frees its pixels
+    synthetic = image.info.get("comment") == SYNTHETIC_COMMENT
+    return Picture(turn(flat, orientation), width, height, mode, synthetic)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.collections.images import SUFFIXES
+from featurestore.collections.formats import SUFFIXES
 from featurestore.errors import InputError
 
 # Folders that archive programs and notebooks leave behind; so are all whose name starts with a dot.

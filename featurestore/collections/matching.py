@@ -69,13 +69,13 @@ def match(keys: Sequence[str | None], names: Sequence[str]) -> Matches:
         left = pool.reaching(search, level)
         if not len(left):
             continue
-        indexes: dict[bool, _Index] = {}
+        indexes: dict[bool, _SortedForms] = {}
         for folders, fold in product((False, True), (False, True)):
             left = left[~search.decided[left]]
             if not len(left):
                 break
             if fold not in indexes:
-                indexes[fold] = _Index.of(pool.name_forms, level, fold=fold)
+                indexes[fold] = _SortedForms.of(pool.name_forms, level, fold=fold)
             index = indexes[fold]
             wanted = [index.comparable(pool.text_forms[text][level]) for text in left.tolist()]
             search.settle(left, _find(index, wanted, folders=folders), _words(level, folders, fold))
@@ -161,7 +161,7 @@ class _Pool:
         return np.array(left, np.int64)
 
 
-class _Index(NamedTuple):
+class _SortedForms(NamedTuple):
     """The images sorted by one form, written from the file name upwards, so that any common end is a range."""
 
     fold: bool
@@ -169,7 +169,7 @@ class _Index(NamedTuple):
     order: NDArray[np.int64]
 
     @classmethod
-    def of(cls, name_forms: Mapping[int, tuple[str, ...]], level: int, *, fold: bool) -> "_Index":
+    def of(cls, name_forms: Mapping[int, tuple[str, ...]], level: int, *, fold: bool) -> "_SortedForms":
         written = [upwards(folded(form[level]) if fold else form[level]) for form in name_forms.values()]
         order = sorted(range(len(written)), key=written.__getitem__)
         places = np.fromiter(name_forms, np.int64, len(name_forms))
@@ -187,14 +187,14 @@ class _Found:
     ``whole`` is True if nothing else is in front of the shared part in the text or in the first image of the range.
     """
 
-    index: _Index
+    index: _SortedForms
     low: NDArray[np.int64]
     high: NDArray[np.int64]
     shared: NDArray[np.int64]
     whole: NDArray[np.bool_]
 
 
-def _find(index: _Index, wanted: Iterable[str], *, folders: bool) -> _Found:
+def _find(index: _SortedForms, wanted: Iterable[str], *, folders: bool) -> _Found:
     ranges = [_same_end(index.forms, form) if folders else _equal(index.forms, form) for form in wanted]
     low, high, shared, whole = np.array(ranges, np.int64).reshape(-1, 4).T
     return _Found(index, low, high, shared, whole.astype(np.bool_))

@@ -3,7 +3,7 @@
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
-from featurestore.collections.images import SUFFIXES
+from featurestore.collections.formats import SUFFIXES
 
 
 def cleaned(path: str) -> str:

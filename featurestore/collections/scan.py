@@ -20,7 +20,7 @@ from featurestore.arrow import from_numpy, to_numpy
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.images import inspect
 from featurestore.collections.listing import Listing, printable
-from featurestore.errors import ImageError
+from featurestore.errors import ImageError, ImageNeedsExtra
 from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
 from featurestore.storage.parts import HASH_DIGITS
@@ -29,6 +29,8 @@ from featurestore.storage.schemas import IMAGES
 # A file changed within the clock's resolution of its last read could look unchanged: such entries are not used.
 RACY_NS = 2_000_000_000
 FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
+# The time of change that no file has: its entry is not used, since the file is read again at the next scan.
+NEVER = -(1 << 63)
 CACHE_SCHEMA = pa.schema(
     [
         *(field for field in IMAGES),
@@ -215,6 +217,8 @@ def _row(entry: os.DirEntry[str], mark: Sequence[int], *, outside: bool) -> dict
         if outside:
             raise ImageError(LINK_OUT)
         row |= vars(inspect(ImageAddress(Path(entry.path)).read()))
+    except ImageNeedsExtra as error:
+        row |= {"status": "broken", "reason": str(error), "mtime_ns": NEVER}
     except ImageError as error:
         row |= {"status": "broken", "reason": str(error)}
     return row

@@ -18,7 +18,8 @@ from support import Collection, huge_png, jpeg
 from benchmarks.models import folder as models
 from featurestore import FeatureStore, files
 from featurestore.collections import text_files
-from featurestore.collections.images import FORMATS, thumbnail
+from featurestore.collections.formats import FORMATS
+from featurestore.collections.images import thumbnail
 from featurestore.collections.movies.metadata import read_metadata
 from featurestore.errors import ImageError, InputError, MetadataError, StoreError
 from featurestore.features.bundle import MANIFEST, open_bundle

@@ -10,10 +10,10 @@ from support import HEADER, Collection
 from featurestore import FeatureStore
 from featurestore.collections.movies.columns import is_movies
 from featurestore.collections.movies.metadata import Metadata, read_metadata
+from featurestore.collections.movies.recipe import MOVIES_SCHEMA
 from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError, MetadataError
-from featurestore.storage.schemas import MOVIES
 
 
 def read(folder: Path, text: str, columns: Mapping[str, str] = {}) -> Metadata:
@@ -25,7 +25,7 @@ def read(folder: Path, text: str, columns: Mapping[str, str] = {}) -> Metadata:
 def test_columns_that_are_absent_are_null(tmp_path: Path) -> None:
     result = read(tmp_path, "imdbId,Genre\n12,Drama\n11,Comedy\n12,Drama\n")
     nothing = {"ImdbLink": None, "Title": None, "IMDBScore": None, "Poster": None}
-    assert result.movies.schema == MOVIES
+    assert result.movies.schema == MOVIES_SCHEMA
     assert result.movies.to_pylist() == [
         {"imdbId": 11, "Genre": "Comedy"} | nothing,
         {"imdbId": 12, "Genre": "Drama"} | nothing,

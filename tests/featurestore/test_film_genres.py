@@ -12,9 +12,9 @@ from support import Collection, movie, write_metadata
 from featurestore import FeatureStore
 from featurestore.collections.movies.genres import LONGEST_LIST, from_master_data, in_one_form
 from featurestore.collections.movies.metadata import read_metadata
+from featurestore.collections.movies.recipe import MOVIES_SCHEMA
 from featurestore.commands.formats import run_to_bytes
 from featurestore.errors import MetadataError
-from featurestore.storage.schemas import MOVIES
 
 LISTS = "genres that are a list as text, such as \"['Comedy', 'Drama']\", are read as lists"
 COMMAS = "genres are separated by commas"
@@ -128,7 +128,7 @@ def test_a_header_alone_is_an_empty_table(tmp_path: Path) -> None:
     for header in ("imdbId,Genre", "ImgId,Genre1"):
         (tmp_path / "m.csv").write_text(header)
         found = read_metadata(tmp_path / "m.csv")
-        assert (len(found.movies), found.movies.schema) == (0, MOVIES)
+        assert (len(found.movies), found.movies.schema) == (0, MOVIES_SCHEMA)
 
 
 def test_short_as_the_first_genre_is_told(tmp_path: Path) -> None:

@@ -4,18 +4,13 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from image_files import encoded, picture
+from PIL import Image, ImageOps
 from support import jpeg
 
+from featurestore.collections import rgb
 from featurestore.collections.images import content_hash, decode, inspect
 from featurestore.errors import ImageError
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
 
 GRADIENT = np.linspace(0, 255, 32 * 24).reshape(32, 24)
 
@@ -69,3 +64,38 @@ def test_facts_are_those_of_the_file() -> None:
 def test_a_truncated_jpeg_is_no_image(end: int) -> None:
     with pytest.raises(ImageError):
         inspect(jpeg(5, size=(182, 268))[:end])
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_each_orientation_is_that_of_pillow(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(picture(1), "PNG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    width, height = expected.size
+    assert (decode(content, height=height, width=width) == np.asarray(expected)).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "LAB", "YCbCr", "I;16", "I", "F", "F of 0 to 1"])
+def test_strips_are_as_the_whole(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(
+        picture(1, mode), "PNG" if mode == "P" else "TIFF", **({"transparency": 9} if mode == "P" else {})
+    )
+    whole = decode(content, height=48, width=40)
+    monkeypatch.setattr(rgb, "STRIP_PIXELS", 7 * 40)
+    assert (decode(content, height=48, width=40) == whole).all()
+
+
+def test_a_colour_that_is_transparent_is_white() -> None:
+    image = Image.new("RGB", (8, 8), (1, 2, 3))
+    assert (decode(encoded(image, transparency=(1, 2, 3)), height=8, width=8) == 255).all()
+
+
+def test_floats_of_0_to_1_fill_the_range() -> None:
+    image = Image.fromarray((GRADIENT / 255).astype(np.float32))
+    pixels = decode(encoded(image, "TIFF"), height=32, width=24)
+    assert np.abs(pixels[..., 0].astype(float) - GRADIENT).max() <= 1
+
+
+def test_a_black_image_of_floats_stays_black() -> None:
+    assert (decode(encoded(Image.new("F", (8, 8)), "TIFF"), height=8, width=8) == 0).all()

@@ -64,10 +64,8 @@ STATES: list[tuple[str, dict[str, Any]]] = [
     ("collection", {"collection": None}),
     ("state record", {"tables": []}),
     ("state record", {"tables": None}),
-    ("state record", {"settings": {}}),
     ("top_genres", {"settings": {"top_genres": 0}}),
     ("top_genres", {"settings": {"top_genres": HUGE}}),
-    ("top_genres", {"settings": {"top_genres": "4"}}),
     ("revision 'y'", {"revisions": {"x": "y"}}),
     ("revision '../../x'", {"revisions": {"counting": "../../x"}}),
     ("revision '7'", {"revisions": {"counting": 7}}),
@@ -88,6 +86,13 @@ def test_a_state_that_was_edited_is_one_sentence(embedded: FeatureStore, words: 
     """Sealed again by whoever edited it: what is refused is the field, not the checksum."""
     edit_record(embedded.path / "state.json", **change)
     refused(embedded, words)
+
+
+def test_a_setting_of_a_wrong_type_is_one_sentence(embedded: FeatureStore) -> None:
+    """Only the collection type knows which type it must have."""
+    edit_record(embedded.path / "state.json", settings={"top_genres": "4"})
+    with pytest.raises(IntegrityError, match="setting top_genres is '4', expected a number"):
+        FeatureStore(embedded.path).sql("FROM labeled")
 
 
 @pytest.mark.parametrize("change", [{"number": 1}, {"revisions": {}}, {"sha256": "0" * 64}, {"id": "7-x"}])

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore import FeatureStore
-from featurestore.collections.movies.metadata import COLUMNS, Metadata, read_metadata
+from featurestore.collections.movies.columns import COLUMNS
+from featurestore.collections.movies.metadata import Metadata, read_metadata
 from featurestore.collections.movies.recipe import MOVIES_SCHEMA
 from featurestore.commands.formats import FORMS
 from featurestore.embedding.resolve import resolve

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.arrow import from_numpy
-from featurestore.collections import numbering
+from featurestore.collections.numbering import number as number_names
 from featurestore.collections.reading import Numbered
 from featurestore.storage.schemas import IMAGES
 
@@ -14,10 +14,9 @@ def number(scanned: pa.Table, before: pa.Table) -> Numbered:
 
     Images that are known only from metadata or embeddings stay as they are.
     """
-    found = numbering.number(scanned["ImgName"].to_pylist(), scanned["content_hash"].to_pylist(), before)
-    table = scanned.set_column(0, IMAGES.field("ImgId"), from_numpy(found.ids).cast(pa.int32()))
-    gone = found.gone
-    external = pc.equal(gone["status"], "external")
-    status = pc.if_else(external, "external", "gone").cast(pa.string())
-    gone = gone.set_column(IMAGES.get_field_index("status"), IMAGES.field("status"), status)
-    return Numbered(pa.concat_tables([table, gone.cast(IMAGES)]), found.renamed)
+    found = number_names(scanned["ImgName"].to_pylist(), scanned["content_hash"].to_pylist(), before)
+    ids = from_numpy(found.ids).cast(pa.int32())
+    external = before.filter(pc.equal(before["status"], "external"))
+    external = external.filter(pc.invert(pc.is_in(external["ImgId"], value_set=ids)))
+    table = scanned.set_column(0, IMAGES.field("ImgId"), ids)
+    return Numbered(pa.concat_tables([table, found.gone.cast(IMAGES), external]), found.renamed)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from featurestore.backbones import kaggle
 from featurestore.backbones.registry import RECORDS
-from featurestore.collections.images import SUFFIXES
+from featurestore.collections.formats import SUFFIXES
 from featurestore.collections.movies.metadata import read_metadata
 from featurestore.errors import BackboneError, FeatureStoreError, InputError, MetadataError
 from featurestore.files import file_hash, make_folder, write_atomic

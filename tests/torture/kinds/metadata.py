@@ -5,7 +5,7 @@ import gzip
 import io
 from collections.abc import Callable, Sequence
 
-from featurestore.collections.movies.metadata import COLUMNS
+from featurestore.collections.movies.columns import COLUMNS
 from torture.inputs import Accepted, Kind, Refused, Work
 
 HEADER = ",".join(COLUMNS)

@@ -1,0 +1,259 @@
+"""Reads images in a Parquet file, by row groups: of one that is large, only a part is decoded at a time."""
+
+import itertools
+import threading
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from featurestore.collections.containers.base import DAMAGED, MAX_MEMBERS, ContainerRows
+from featurestore.collections.containers.features import features_of
+from featurestore.collections.containers.image_table import (
+    PEEKED,
+    ImageColumn,
+    column_of,
+    content_of,
+    find_image_column,
+    kept_columns,
+    rows_of,
+    suffixes_of,
+)
+from featurestore.errors import ImageError, InputError, reason
+from featurestore.files import MEGABYTE, open_file
+
+# Decoded bytes that one row group holds; two groups are held, since threads ask for rows out of order.
+HELD_BYTES = 128 * MEGABYTE
+HELD_GROUPS = 2
+# Of all columns that are not images: they are kept in memory.
+COLUMN_BYTES = 512 * MEGABYTE
+
+
+class ParquetContainer:
+    """A Parquet file with a column of images; the member of an image is the number of its row. See `Container`."""
+
+    def __init__(self, path: Path, *, metadata: Any, schema: pa.Schema, image: ImageColumn) -> None:
+        self.path = path
+        self._metadata, self._schema, self._image = metadata, schema, image
+        self._starts = [0]
+        for group in range(metadata.num_row_groups):
+            self._starts.append(self._starts[-1] + metadata.row_group(group).num_rows)
+        self._lock = threading.Lock()
+        self._held: dict[int, _RowGroup] = {}
+
+    def rows(self) -> ContainerRows:
+        """See `Container.rows`."""
+        try:
+            return self._rows()
+        except DAMAGED as error:
+            raise InputError(f"the Parquet file {str(self.path)!r} is damaged: {reason(error)}") from error
+
+    def read(self, member: str) -> bytes:
+        """See `Container.read`."""
+        row = int(member) if member.isascii() and member.isdigit() and len(member) < 19 else -1
+        if not 0 <= row < self._starts[-1]:
+            raise ImageError(f"got the row {member!r}, expected one below {self._starts[-1]}: the file has changed")
+        group = bisect_right(self._starts, row) - 1
+        with self._lock:
+            held = self._held.pop(group, None) or _RowGroup(self, group)
+            self._held[group] = held  # the last one used
+            while len(self._held) > HELD_GROUPS:
+                del self._held[next(iter(self._held))]
+            column, place = held.find(row - self._starts[group])
+        return content_of(column, place, self.path.parent)
+
+    def read_all(self) -> Iterator[tuple[str, bytes | ImageError]]:
+        """See `Container.read_all`."""
+        for group, start in enumerate(self._starts[:-1]):
+            held = _RowGroup(self, group)
+            for row in range(self._starts[group + 1] - start):
+                try:
+                    column, place = held.find(row)
+                    yield str(start + row), content_of(column, place, self.path.parent)
+                except ImageError as error:
+                    yield str(start + row), error
+
+    def images(self, group: int) -> Iterator[pa.Array]:
+        """The column of images in one row group, in pieces that are small even if the file lies about its sizes."""
+        facts = self._metadata.row_group(group)
+        chunks = [facts.column(number) for number in range(facts.num_columns)]
+        name = self._image.name
+        mine = [chunk for chunk in chunks if chunk.path_in_schema in (name, f"{name}.bytes")]
+        # One image may take all bytes of its column and stand in every row, as a word of its dictionary.
+        most = max(1, sum(chunk.total_uncompressed_size for chunk in mine))
+        with (
+            open_file(self.path) as source,
+            pq.ParquetFile(source, metadata=self._metadata, buffer_size=MEGABYTE) as file,
+        ):
+            size = max(1, min(facts.num_rows, HELD_BYTES // most))
+            for batch in file.iter_batches(size, row_groups=[group], columns=[name], use_threads=False):
+                yield column_of(batch, name)
+
+    def _rows(self) -> ContainerRows:
+        features = features_of(self._schema)
+        notes = []
+        if self._image.others:
+            others = ", ".join(map(repr, self._image.others))
+            notes.append(f"the images are those of the column {self._image.name!r}; not used: {others}")
+        kept, left = kept_columns(self._schema, self._image)
+        left = [name for name in left if name not in self._image.others]
+        sizes = self._sizes()
+        kept.sort(key=lambda name: sizes.get(name, 0))
+        while sum(sizes.get(name, 0) for name in kept) > COLUMN_BYTES:
+            left.append(kept.pop())
+        if left:
+            notes.append(f"columns left out, since they hold bytes or are too large: {', '.join(map(repr, left))}")
+        kept = [name for name in self._schema.names if name in kept]
+        table = self._table(kept)
+        return rows_of(
+            table.select(kept),
+            features,
+            paths=self._paths(),
+            stem=self.path.stem,
+            suffixes=self._suffixes,
+            notes=notes,
+        )
+
+    def _table(self, names: list[str]) -> pa.Table:
+        """The columns ``names`` of all rows; text is a dictionary, since one word may stand in a million rows."""
+        words = [name for name in names if pa.types.is_string(self._schema.field(name).type)]
+        tables = []
+        size = 0
+        with (
+            open_file(self.path) as source,
+            pq.ParquetFile(source, metadata=self._metadata, read_dictionary=words) as file,
+        ):
+            for group in range(self._metadata.num_row_groups):
+                tables.append(file.read_row_group(group, columns=names))
+                size += sum(decoded_bytes(column) for column in tables[-1].columns)
+                if size > 2 * COLUMN_BYTES:
+                    raise InputError(
+                        f"the columns of {str(self.path)!r} that are not images take more than {2 * COLUMN_BYTES:,} "
+                        "bytes: write the file without them"
+                    )
+        return pa.concat_tables(tables).unify_dictionaries() if tables else self._schema.empty_table()
+
+    def _sizes(self) -> dict[str, int]:
+        """The decoded bytes of each column, as the file says."""
+        sizes: dict[str, int] = {}
+        for group in range(self._metadata.num_row_groups):
+            facts = self._metadata.row_group(group)
+            for number in range(facts.num_columns):
+                chunk = facts.column(number)
+                path = chunk.path_in_schema
+                name = path if path in self._schema.names else path.partition(".")[0]
+                sizes[name] = sizes.get(name, 0) + chunk.total_uncompressed_size
+        return sizes
+
+    def _paths(self) -> list[str | None]:
+        """The path in the struct of each image."""
+        count = self._starts[-1]
+        if not self._image.has_path or not pa.types.is_string(
+            self._schema.field(self._image.name).type.field("path").type
+        ):
+            return [None] * count
+        with open_file(self.path) as source, pq.ParquetFile(source, metadata=self._metadata) as file:
+            column = file.read(columns=[f"{self._image.name}.path"])[self._image.name]
+        return [path for chunk in column.chunks for path in chunk.field("path").to_pylist()]
+
+    def _suffixes(self) -> list[str]:
+        """The suffix of each image by its first bytes: reads all images once."""
+        return [
+            suffix
+            for group in range(self._metadata.num_row_groups)
+            for column in self.images(group)
+            for suffix in suffixes_of(column)
+        ]
+
+
+class _RowGroup:
+    """The images of one row group, decoded as far as they were asked for; the last `HELD_BYTES` of them are held."""
+
+    def __init__(self, container: ParquetContainer, group: int) -> None:
+        self._container, self._group = container, group
+        self._failure: ImageError | None = None
+        self._restart()
+
+    def _restart(self) -> None:
+        self._left = self._container.images(self._group)
+        self._pieces: deque[tuple[int, pa.Array]] = deque()  # each with the number of its first row
+        self._next, self._bytes = 0, 0
+
+    def find(self, row: int) -> tuple[pa.Array, int]:
+        """A piece of the column, and the place of ``row`` in it.
+
+        Raises
+        ------
+        ImageError
+            When the row group is damaged.
+        """
+        if self._failure:
+            raise self._failure
+        if row < self._next - sum(len(column) for _, column in self._pieces):
+            self._restart()
+        while row >= self._next:
+            self._decode()
+        start, column = next(piece for piece in reversed(self._pieces) if piece[0] <= row)
+        return column, row - start
+
+    def _decode(self) -> None:
+        try:
+            column = next(self._left, None)
+            if column is None or not len(column):
+                raise InputError("it has fewer rows than the file says")
+        except (*DAMAGED, InputError) as error:
+            self._failure = ImageError(f"row group {self._group} of the Parquet file is damaged: {reason(error)}")
+            raise self._failure from error
+        self._pieces.append((self._next, column))
+        self._next += len(column)
+        self._bytes += column.nbytes
+        while self._bytes > HELD_BYTES and len(self._pieces) > 1:
+            self._bytes -= self._pieces.popleft()[1].nbytes
+
+
+def decoded_bytes(column: pa.ChunkedArray) -> int:
+    """The bytes that a column takes when its dictionary, if it has one, is decoded."""
+    if not pa.types.is_dictionary(column.type):
+        return column.nbytes
+    return sum(len(chunk) and _decoded(chunk) for chunk in column.chunks)
+
+
+def _decoded(chunk: pa.DictionaryArray) -> int:
+    return pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+
+
+def open_parquet(path: Path) -> ParquetContainer | None:
+    """The container in a Parquet file; None when no column holds images.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged or can't be read, or has more than `MAX_MEMBERS` rows.
+    """
+    try:
+        with open_file(path) as source, pq.ParquetFile(source) as file:
+            metadata, schema = file.metadata, file.schema_arrow
+
+            def first(name: str) -> pa.Array:
+                for batch in itertools.islice(file.iter_batches(PEEKED, columns=[name], use_threads=False), PEEKED):
+                    column = column_of(batch, name)
+                    if column.null_count < len(column):
+                        return column
+                return pa.nulls(0, schema.field(name).type)
+
+            image = find_image_column(schema, features_of(schema), first)
+            counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    except DAMAGED as error:
+        raise InputError(f"{str(path)!r} can't be read as a Parquet file: {reason(error)}") from error
+    if image is None:
+        return None
+    if min(counts, default=0) < 0 or sum(counts) > MAX_MEMBERS:
+        raise InputError(
+            f"{str(path)!r} says that it has {sum(counts):,} rows, expected 0 to {MAX_MEMBERS:,}: split it"
+        )
+    return ParquetContainer(path, metadata=metadata, schema=schema, image=image)
