@@ -60,5 +60,7 @@ def _ids(column: pa.ChunkedArray, name: str, file: Path) -> NDArray[np.int64]:
 def _id_of(name: str, file: Path) -> int:
     number = number_in_key(name)
     if number is None:
-        raise EmbeddingError(f"{file}: got the image name {name[:80]!r}, expected a number to {MAX_ID}, as in 114709.jpg")
+        raise EmbeddingError(
+            f"{file}: got the image name {name[:80]!r}, expected a number to {MAX_ID}, as in 114709.jpg"
+        )
     return number
