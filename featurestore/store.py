@@ -148,12 +148,14 @@ class FeatureStore(MaintainedStore):
         Parameters
         ----------
         file
-            CSV or CSV.gz with ``ImgName`` or ``ImgId`` and the columns ``0 … d-1`` (others are ignored), Parquet with
-            the same or one list column ``embedding``, or ``.npy`` ``(n, d)``.
+            CSV, CSV.gz or Parquet with a column that names the images (``ImgId``, ``ImgName``, ``image_path``, ``id``
+            and the like) and the vectors: columns ``0 … d-1`` or ``f0 …``, or one column of lists (``embedding``,
+            ``vector`` and the like). Or ``.npz`` with ``X`` and ``ids``, ``.npy`` ``(n, d)``, or what clip-retrieval
+            writes: ``img_emb_0.npy`` beside ``metadata_0.parquet``, or the folder of all of them.
         backbone
             Name in the store; the revision depends on the hash of the file.
         ids
-            For ``.npy``: the file of the ids, ``.npy`` or one per line.
+            For ``.npy`` and ``.npz``: the file of the ids or names, ``.npy`` or one per line.
         synthetic
             Whether the vectors are made up; results are then marked as synthetic.
 

@@ -50,6 +50,9 @@ class Collection:
         The default label, and the column with a title: a column of `collection`, or a setting that names it.
     key
         The column of ``table`` that identifies a row.
+    key_number, key_name
+        ``module:function``: where the ImgId is in the name of an image, ``f(key) -> int | None`` finds it in what other
+        tools call the image, and ``f(key, ImgId) -> str`` makes the name. Empty if such keys are matched with names.
     settings
         The settings of a new store.
     """
@@ -64,6 +67,8 @@ class Collection:
     title: str
     key: str
     recognises: str = ""
+    key_number: str = ""
+    key_name: str = ""
     macros: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     settings: Mapping[str, Setting] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ import click
 
 from featurestore.commands.options import PATH, TensorName, json_option, store_option, wait_option
 from featurestore.progress import ConsoleProgress
+from featurestore.terminal import visible
 
 if TYPE_CHECKING:
     from featurestore.embedding.embed import EmbedReport
@@ -82,7 +83,7 @@ def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
 @store_option
 @click.argument("file", type=PATH)
 @click.option("--backbone", required=True, help="Name in the store.")
-@click.option("--ids", type=PATH, help="For .npy: a file of the ids, .npy or one per line.")
+@click.option("--ids", type=PATH, help="For .npy and .npz: a file of ids or names, .npy or one per line.")
 @click.option("--synthetic", is_flag=True, help="The vectors are made up: mark all results as synthetic.")
 @wait_option
 @json_option
@@ -95,7 +96,7 @@ def import_embeddings(
     wait_seconds: float,
     as_json: bool,
 ) -> None:
-    """Store vectors computed elsewhere: csv, csv.gz, parquet, or npy with --ids."""
+    """Store vectors computed elsewhere: csv, csv.gz, parquet, npz, npy with --ids, clip-retrieval's img_emb_*.npy."""
     from featurestore import FeatureStore
 
     report = FeatureStore(store).import_embeddings(
@@ -108,4 +109,6 @@ def import_embeddings(
         f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.rows:,} vectors read, "
         f"{report.added:,} added, {report.external:,} for images that no folder has"
     )
+    for note in report.notes:
+        click.echo(f"note: {visible(note)}")
     _tell_of_revision(report)

@@ -18,10 +18,12 @@ from featurestore.collections.scan import in_order
 from featurestore.embedding.assembly import Shard, write_vectors
 from featurestore.embedding.plan import PLACE, EmbedPlan, present_rows
 from featurestore.embedding.publish import Publisher, shown_before
+from featurestore.embedding.resolve import Resolved, resolve
 from featurestore.embedding.staging import SHORT_WAIT, open_run
-from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
-from featurestore.files import file_hash
+from featurestore.embedding.vector_files.imported import ImportedVectors
+from featurestore.embedding.vector_files.reading import read_vectors_file, vectors_hash
 from featurestore.storage.layout import Layout
+from featurestore.storage.lock import replaced as replaced_store
 from featurestore.storage.names import check_identifier
 from featurestore.storage.schemas import IMAGES
 from featurestore.storage.state import read_state
@@ -33,7 +35,8 @@ class ImportReport:
 
     ``rows`` vectors were in the file, ``added`` are new in the store, ``external`` belong to images without a file.
     ``replaced`` is the revision that the backbone's views showed before, empty if it is the same or there was none;
-    ``failing_views`` has the views of yours that can't be used any more, each with the reason.
+    ``failing_views`` has the views of yours that can't be used any more, each with the reason; ``notes`` says what was
+    guessed, one sentence each.
     """
 
     backbone: str
@@ -44,6 +47,7 @@ class ImportReport:
     external: int
     replaced: str = ""
     failing_views: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def import_embeddings(
@@ -62,8 +66,8 @@ def import_embeddings(
         name=backbone,
         embed_dim=vectors.X.shape[1],
         preprocessing=Preprocessing(),
-        weights=f"imported sha256:{file_hash(file)}",
-        source=f"imported from {file.name}",
+        weights=f"imported sha256:{vectors_hash(file)}",
+        source=f"imported from {file.name or file.resolve().name}",
         synthetic=synthetic,
     )
     return store_vectors(root, spec, vectors, wait_seconds=wait_seconds)
@@ -83,10 +87,10 @@ def store_vectors(
     """
     purpose = f"import {spec.name}"
     with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
-        external = _add_external(root, vectors, wait_seconds=wait_seconds, purpose=purpose)
+        found, external = _add_external(root, vectors, wait_seconds=wait_seconds, purpose=purpose)
         layout = Layout(root, read_state(root))
         replaced = shown_before(layout.state, spec)
-        images, rows = _missing(layout, spec, vectors)
+        images, rows = _missing(layout, spec, found.ids)
         parts = [write_vectors(run, images, vectors.X[rows])] if len(rows) else []
         plan = EmbedPlan(root, layout.state, spec, tuple(layout.revision_parts(spec.name, spec.revision)), images, 0)
         publisher = Publisher(run, purpose, wait_seconds, renew=external > 0)
@@ -95,39 +99,55 @@ def store_vectors(
         backbone=spec.name,
         revision=spec.revision,
         embed_dim=spec.embed_dim,
-        rows=len(vectors.ids),
+        rows=len(found.ids),
         added=len(rows),
         external=external,
         replaced=replaced,
         failing_views=failing_after(root, read_state(root), replaced),
+        notes=(*vectors.notes, *found.notes),
     )
 
 
-def _missing(layout: Layout, spec: BackboneSpec, vectors: ImportedVectors) -> tuple[pa.Table, NDArray[np.int64]]:
+def _missing(layout: Layout, spec: BackboneSpec, ids: NDArray[np.int64]) -> tuple[pa.Table, NDArray[np.int64]]:
     """What the store lacks: ``ImgId`` and ``content_hash`` by id, and the row in the file of each, ``(n,)`` int64."""
     there = to_numpy(present_rows(layout, spec)["ImgId"])
-    order = np.argsort(vectors.ids, kind="stable")
-    rows = order[~np.isin(vectors.ids[order], there)]
+    order = np.argsort(ids, kind="stable")
+    rows = order[~np.isin(ids[order], there)]
     images = images_of(layout)
     images = images.filter(pc.is_in(images["status"], value_set=pa.array(["ok", "external"])))
-    ids = from_numpy(vectors.ids[rows].astype(np.int32))
-    hashes = images["content_hash"].take(pc.index_in(ids, value_set=one_chunk(images["ImgId"])))
-    return pa.table({"ImgId": ids, "content_hash": pc.fill_null(hashes, "")}), rows
+    missing = from_numpy(ids[rows].astype(np.int32))
+    hashes = images["content_hash"].take(pc.index_in(missing, value_set=one_chunk(images["ImgId"])))
+    return pa.table({"ImgId": missing, "content_hash": pc.fill_null(hashes, "")}), rows
 
 
-def _add_external(root: Path, vectors: ImportedVectors, *, wait_seconds: float, purpose: str) -> int:
-    """Add a row to `images` for every id that the store does not know, so that views can join it; return how many.
+def _add_external(root: Path, vectors: ImportedVectors, *, wait_seconds: float, purpose: str) -> tuple[Resolved, int]:
+    """Find the image of each vector, and add a row to `images` for each that the store lacks, so that views join it.
 
-    It leaves ``store.duckdb`` to the publication that follows.
+    Return the images, and how many rows were added. The store is locked only for the commit, which leaves
+    ``store.duckdb`` to the publication that follows.
     """
-    with open_writer(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose, renew=False) as writer:
-        images = images_of(writer.layout)
-        new = np.flatnonzero(~np.isin(vectors.ids, to_numpy(images["ImgId"].drop_null())))
+    while True:
+        layout = Layout(root, read_state(root))
+        images = images_of(layout)
+        found = resolve(images, layout.state.collection, vectors)
+        there = images.filter(pc.and_(pc.is_valid(images["ImgId"]), pc.not_equal(images["status"], "gone")))
+        new = np.flatnonzero(~np.isin(found.ids, to_numpy(there["ImgId"])))
         if not len(new):
-            return 0
-        blank = {"content_hash": "", "size_bytes": 0, "status": "external", "synthetic": False}
-        blank |= dict.fromkeys(PLACE, "")
-        rows = [{**blank, "ImgId": int(vectors.ids[row]), "ImgName": vectors.names[row]} for row in new.tolist()]
-        with writer.commit() as commit:
-            commit.replace("images", in_order(pa.concat_tables([images, pa.Table.from_pylist(rows, schema=IMAGES)])))
-        return len(new)
+            return found, 0
+        with open_writer(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose, renew=False) as writer:
+            if writer.state.store != layout.state.store:
+                raise replaced_store(root)
+            if writer.state.tables.get("images") != layout.state.tables.get("images"):
+                continue  # another program has written since
+            with writer.commit() as commit:
+                commit.replace("images", in_order(_with_external(images, found, new)))
+            return found, len(new)
+
+
+def _with_external(images: pa.Table, found: Resolved, new: NDArray[np.int64]) -> pa.Table:
+    """``images`` with a row for each of the places ``new``; an image that was gone is known from its vector now."""
+    blank = {"content_hash": "", "size_bytes": 0, "status": "external", "synthetic": False} | dict.fromkeys(PLACE, "")
+    rows = [{**blank, "ImgId": int(found.ids[row]), "ImgName": found.names[row]} for row in new.tolist()]
+    added = pa.Table.from_pylist(rows, schema=IMAGES)
+    gone = pc.is_in(images["ImgId"], value_set=one_chunk(added["ImgId"]))
+    return pa.concat_tables([images.filter(pc.invert(gone)), added])

@@ -245,7 +245,7 @@ class Explorer(Reader):
         InputError
             As for `features`; also when ``output`` exists or can't be written, or its suffix is that of another format.
         """
-        from featurestore.embedding.vector_files import read_ids_file
+        from featurestore.embedding.vector_files.id_list import read_ids_file
         from featurestore.features.exporter import export
 
         chosen = read_ids_file(Path(ids)) if isinstance(ids, (str, Path)) else ids

@@ -23,7 +23,7 @@ from featurestore.catalog import views
 from featurestore.commands.cli import cli
 from featurestore.commands.export import FORMS
 from featurestore.commands.options import run_command
-from featurestore.embedding.vector_files import read_vectors_file
+from featurestore.embedding.vector_files.reading import read_vectors_file
 from featurestore.errors import InputError, IntegrityError, QueryError
 from featurestore.features import places, pull
 from featurestore.storage import parts
@@ -380,8 +380,8 @@ def test_export_of_ids_in_a_file(kept: FeatureStore, tmp_path: Path, name: str, 
         ("ids.txt", b"\xff\xfe1", "can't be read"),
         ("ids.csv", b"101\n102\n", "has no column ImgId or ImgName"),
         ("ids.csv", b"ImgId,ImgId\n101,102\n", "the column 'ImgId' occurs more than once"),
-        ("ids.csv", b"ImgId\n101\nx\n", "can't be read"),
-        ("ids.csv", b"", "can't be read"),
+        ("ids.csv", b"ImgId\n101\nx\n", "got the image name 'x', expected a number"),
+        ("ids.csv", b"", "has no column ImgId or ImgName"),
         ("ids.npy", np.array([1.5]), "expected whole numbers or file names"),
         ("ids.npy", b"nothing", "can't be read"),
         ("ids.parquet", pa.table({"x": [1]}), "has no column ImgId or ImgName"),
@@ -426,7 +426,9 @@ def test_every_format_takes_a_part(kept: FeatureStore, tmp_path: Path, form: str
     elif form == "npy":
         assert np.load(out).shape == (2, 16)
     else:
-        assert read_vectors_file(out).ids.tolist() == [123, 110]
+        vectors = read_vectors_file(out)
+        named = [int(key.removesuffix(".jpg")) for key in vectors.keys or ()]
+        assert (named if vectors.numbers is None else vectors.numbers.tolist()) == [123, 110]
 
 
 def test_export_refuses_a_bad_condition_and_limit(kept: FeatureStore, tmp_path: Path) -> None:

@@ -19,8 +19,11 @@ from featurestore.collections.movies.columns import COLUMNS
 from featurestore.collections.movies.metadata import Metadata, read_metadata
 from featurestore.collections.movies.recipe import MOVIES_SCHEMA
 from featurestore.commands.formats import FORMS
-from featurestore.embedding.vector_files import ImportedVectors, read_vectors_file
+from featurestore.embedding.resolve import resolve
+from featurestore.embedding.vector_files.imported import ImportedVectors
+from featurestore.embedding.vector_files.reading import read_vectors_file
 from featurestore.errors import FeatureStoreError, InputError, MetadataError, QueryError
+from featurestore.storage.schemas import IMAGES
 
 HEADER = (",".join(COLUMNS) + "\n").encode()
 # Queries that would not end are as good as ended ones: what counts is what they reached.
@@ -100,10 +103,20 @@ def vectors(file: Path, ids: Path | None = None) -> ImportedVectors | None:
     assert found.X.shape[1] > 0
     assert found.X.flags.c_contiguous
     assert np.isfinite(found.X).all()
-    assert len(found.ids) == len(found.names) == len(found.X) > 0
-    assert len(set(found.ids.tolist())) == len(found.ids)
-    assert found.ids.min() >= 0
-    assert found.ids.max() <= 2**31 - 1
+    assert len(found.X) > 0
+    assert found.keys is not None or found.numbers is not None
+    assert found.keys is None or len(found.keys) == len(found.X)
+    for collection in ("movies", "general"):
+        try:
+            images = resolve(IMAGES.empty_table(), collection, found)
+        except InputError as error:
+            sentence(error)
+            continue
+        assert len(images.ids) == len(images.names) == len(found.X)
+        assert len(set(images.ids.tolist())) == len(images.ids)
+        assert images.ids.min() >= 0
+        assert images.ids.max() <= 2**31 - 1
+        assert all(images.names)
     return found
 
 

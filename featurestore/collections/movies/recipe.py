@@ -29,5 +29,7 @@ MOVIES = Collection(
     label="Genre1",
     title="Title",
     key="imdbId",
+    key_number=f"{PACKAGE}.keys:number_in_key",
+    key_name=f"{PACKAGE}.keys:name_of",
     settings={"top_genres": 4},
 )

@@ -58,7 +58,7 @@ def store(options: Options) -> Callable[[], Any]:
     from featurestore.backbones.base import BackboneSpec, Preprocessing
     from featurestore.catalog.writer import open_writer
     from featurestore.embedding.importer import store_vectors
-    from featurestore.embedding.vector_files import ImportedVectors
+    from featurestore.embedding.vector_files.imported import ImportedVectors
     from featurestore.storage.schemas import IMAGES
 
     def once() -> Any:
@@ -81,7 +81,7 @@ def store(options: Options) -> Callable[[], Any]:
         for start in range(0, n, BLOCK):
             block = np.array(X[start : start + BLOCK])
             ids = np.arange(start + 1, start + len(block) + 1)
-            store_vectors(Path(options["store"]), spec, ImportedVectors(ids, [f"{i}.jpg" for i in ids], block))
+            store_vectors(Path(options["store"]), spec, ImportedVectors(block, None, ids))
 
     return once
 
@@ -206,7 +206,7 @@ def labelled(options: Options) -> Callable[[], Any]:
     from featurestore.catalog.writer import open_writer
     from featurestore.collections.movies.recipe import MOVIES, MOVIES_SCHEMA
     from featurestore.embedding.importer import store_vectors
-    from featurestore.embedding.vector_files import ImportedVectors
+    from featurestore.embedding.vector_files.imported import ImportedVectors
     from featurestore.storage.schemas import IMAGES
 
     counts = {name: count // options["divide"] for name, count in STUDY_CLASSES.items()}
@@ -233,7 +233,7 @@ def labelled(options: Options) -> Callable[[], Any]:
         for number in range(options["backbones"]):
             spec = BackboneSpec(f"made_up_{number}", options["dim"], Preprocessing(), "random", synthetic=True)
             X = _clusters(genres, options["dim"], seed=number)
-            vectors = ImportedVectors(np.array(ids), [f"{i}.jpg" for i in ids], X)
+            vectors = ImportedVectors(X, None, np.array(ids))
             store_vectors(Path(options["store"]), spec, vectors)
         return len(ids)
 
