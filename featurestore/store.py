@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featurestore.errors import InputError
 from featurestore.maintained import MaintainedStore
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class FeatureStore(MaintainedStore):
             metadata=None if metadata is None else Path(metadata),
             key=key,
             columns=columns,
-            labels=[label] if isinstance(label, str) else list(label or ()),
+            labels=_listed(label),
             follow_links=follow_links,
             settings={} if top_genres is None else {"top_genres": top_genres},
         )
@@ -140,10 +141,15 @@ class FeatureStore(MaintainedStore):
         *,
         backbone: str,
         ids: str | Path | None = None,
+        metadata: str | Path | None = None,
+        key: str | None = None,
+        label: str | Sequence[str] | None = None,
         synthetic: bool = False,
         wait_seconds: float = 0.0,
     ) -> "ImportReport":
         """Store vectors that were computed elsewhere as a revision of ``backbone``; all vectors of the file or none.
+
+        If there is no store, one is created: its images are those that the metadata or the vectors name.
 
         Parameters
         ----------
@@ -156,6 +162,8 @@ class FeatureStore(MaintainedStore):
             Name in the store; the revision depends on the hash of the file.
         ids
             For ``.npy`` and ``.npz``: the file of the ids or names, ``.npy`` or one per line.
+        metadata, key, label
+            A table to ingest first, and its columns, as those of `ingest`.
         synthetic
             Whether the vectors are made up; results are then marked as synthetic.
 
@@ -166,13 +174,25 @@ class FeatureStore(MaintainedStore):
         EmbeddingError
             When a vector or an id can't be stored.
         """
+        from featurestore.collections.reading import Request
         from featurestore.embedding.importer import import_embeddings
 
-        ids = None if ids is None else Path(ids)
+        if metadata is None and (key is not None or label is not None):
+            raise InputError("got a key or a label without a table: name the table with --metadata")
         with self._writing() as root:
             return import_embeddings(
-                root, Path(file), backbone=backbone, ids=ids, synthetic=synthetic, wait_seconds=wait_seconds
+                root,
+                Path(file),
+                backbone=backbone,
+                ids=None if ids is None else Path(ids),
+                request=None if metadata is None else Request(metadata=Path(metadata), key=key, labels=_listed(label)),
+                synthetic=synthetic,
+                wait_seconds=wait_seconds,
             )
+
+
+def _listed(label: str | Sequence[str] | None) -> list[str]:
+    return [label] if isinstance(label, str) else list(label or ())
 
 
 open_store = FeatureStore.open

@@ -91,7 +91,8 @@ def ingest(
     kind = _choose(request, recipe, known)
     if known is not None:
         _check_kind(known, kind, root)
-    folders = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in request.images))
+    named = request.images or _sources(known)
+    folders = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in named))
     request = replace(request, images=folders)
     # Everything is read before the store is created: a typo must not leave an empty store behind.
     reading: Reading = _function(kind.reader)(request)
@@ -118,6 +119,16 @@ def ingest(
             commit.replace(kind.table, read.rows.table)
             commit.replace("images", read.images)
         return _report(writer, kind, scan, read, changed=writer.state.id != first and not dry_run)
+
+
+def create_store(root: Path, *, wait_seconds: float = 0.0) -> None:
+    """Create a store without any image, for vectors that were computed elsewhere."""
+    kind = _choose(Request(), None, None)
+    with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="create") as writer:
+        if not writer.state.number:
+            with writer.commit() as commit:
+                commit.set_collection(kind, {})
+                commit.replace("images", IMAGES.empty_table())
 
 
 @dataclass(frozen=True)
@@ -156,7 +167,7 @@ def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progr
     """Scan the folders once; False if the table `images` changed meanwhile, so that nothing was committed."""
     layout = Layout(root, read_state(root))
     state = layout.state
-    folders = [Path(folder) for folder in state.settings.get(SOURCES, ())]  # type: ignore[union-attr]
+    folders = _sources(state)
     if not folders:
         return True
     kind = recipe_named(state.collection)
@@ -219,6 +230,12 @@ def _state_or_none(root: Path) -> State | None:
         return read_state(root)
     except StoreNotFound:
         return None
+
+
+def _sources(state: State | None) -> list[Path]:
+    """The folders and files of images that the last ingest read."""
+    found = () if state is None else state.settings.get(SOURCES, ())
+    return [Path(source) for source in found] if isinstance(found, (list, tuple)) else []
 
 
 def _choose(request: Request, name: str | None, known: State | None) -> Collection:

@@ -1,6 +1,7 @@
 """The commands that write vectors to the store: `embed` and `import-embeddings`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,9 @@ def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
 @click.argument("file", type=PATH)
 @click.option("--backbone", required=True, help="Name in the store.")
 @click.option("--ids", type=PATH, help="For .npy and .npz: a file of ids or names, .npy or one per line.")
+@click.option("--metadata", type=PATH, help="A table to ingest first; without a store, one is created.")
+@click.option("--key", help="The column of the table that names the image.  [default: guessed]")
+@click.option("--label", multiple=True, help="The column of the table with the label; repeatable.  [default: guessed]")
 @click.option("--synthetic", is_flag=True, help="The vectors are made up: mark all results as synthetic.")
 @wait_option
 @json_option
@@ -92,6 +96,9 @@ def import_embeddings(
     file: Path,
     backbone: str,
     ids: Path | None,
+    metadata: Path | None,
+    key: str | None,
+    label: Sequence[str],
     synthetic: bool,
     wait_seconds: float,
     as_json: bool,
@@ -100,7 +107,14 @@ def import_embeddings(
     from featurestore import FeatureStore
 
     report = FeatureStore(store).import_embeddings(
-        file, backbone=backbone, ids=ids, synthetic=synthetic, wait_seconds=wait_seconds
+        file,
+        backbone=backbone,
+        ids=ids,
+        metadata=metadata,
+        key=key,
+        label=label or None,
+        synthetic=synthetic,
+        wait_seconds=wait_seconds,
     )
     if as_json:
         click.echo(json.dumps(asdict(report)))

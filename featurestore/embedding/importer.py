@@ -1,7 +1,7 @@
 """Stores vectors that were computed elsewhere; `vector_files` reads them from files."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from featurestore.arrow import from_numpy, one_chunk, to_numpy
 from featurestore.backbones.base import BackboneSpec, Preprocessing
 from featurestore.catalog.views import failing_after
 from featurestore.catalog.writer import open_writer
-from featurestore.collections.ingest import images_of
+from featurestore.collections.ingest import create_store, images_of, ingest
+from featurestore.collections.reading import Request
 from featurestore.collections.scan import in_order
 from featurestore.embedding.assembly import Shard, write_vectors
 from featurestore.embedding.plan import PLACE, EmbedPlan, present_rows
@@ -26,7 +27,7 @@ from featurestore.storage.layout import Layout
 from featurestore.storage.lock import replaced as replaced_store
 from featurestore.storage.names import check_identifier
 from featurestore.storage.schemas import IMAGES
-from featurestore.storage.state import read_state
+from featurestore.storage.state import STATE_FILE, read_state
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,18 @@ def import_embeddings(
     *,
     backbone: str,
     ids: Path | None = None,
+    request: Request | None = None,
     synthetic: bool = False,
     wait_seconds: float = 0.0,
 ) -> ImportReport:
-    """See `FeatureStore.import_embeddings`."""
+    """See `FeatureStore.import_embeddings`; ``request`` is what to ingest before, None if there is no metadata."""
     check_identifier(backbone, "backbone")
     vectors = read_vectors_file(file, ids)
+    said: Sequence[str] = ()
+    if request is not None:
+        said = ingest(root, request, wait_seconds=wait_seconds).notes
+    elif not (root / STATE_FILE).is_file():
+        create_store(root, wait_seconds=wait_seconds)
     spec = BackboneSpec(
         name=backbone,
         embed_dim=vectors.X.shape[1],
@@ -70,7 +77,8 @@ def import_embeddings(
         source=f"imported from {file.name or file.resolve().name}",
         synthetic=synthetic,
     )
-    return store_vectors(root, spec, vectors, wait_seconds=wait_seconds)
+    report = store_vectors(root, spec, vectors, wait_seconds=wait_seconds)
+    return replace(report, notes=(*said, *report.notes))
 
 
 def store_vectors(
