@@ -144,7 +144,7 @@ def _addresses(listing: Listing, shards: Sequence[Shard]) -> list[pa.Array]:
         files = pa.array(listing.files, pa.string())
     except UnicodeEncodeError:
         files = pa.array([printable(file) for file in listing.files], pa.string())
-    columns = [[folders.take(pa.array(listing.numbers, pa.int64()))], [files], [pa.array([""] * len(files))]]
+    columns = [[folders.take(pa.array(listing.numbers, pa.int64()))], [files], [pa.array([""] * len(files), pa.string())]]
     for shard in shards:
         for column, value in zip(columns, (shard.source, shard.file), strict=False):
             column.append(pa.repeat(pa.scalar(value, pa.string()), len(shard.names)))
@@ -232,7 +232,8 @@ def _file_row(listing: Listing, number: int, sources: Sequence[str], name: str, 
     """Read one file and return its row."""
     place = {"source": sources[listing.numbers[number]], "file": printable(listing.files[number]), "member": ""}
     path = Path(listing.entries[number].path)
-    return {"ImgName": name} | _row(place, mark, lambda: _content(path, outside=bool(listing.outside[number])))
+    row = _row(place, mark, lambda: _content(path, outside=bool(listing.outside[number])))
+    return row | {"ImgName": name}
 
 
 def _content(path: Path, *, outside: bool) -> bytes:
