@@ -1,6 +1,7 @@
 """Vectors from elsewhere: the study's files, Parquet, NumPy; and the ones that can't be stored."""
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,25 @@ def test_the_shells_database_is_written_once(
     assert written[2:] == [store.refresh().state.number]
     store.import_embeddings(file, backbone="there")
     assert len(written) == 3, "nothing changed"
+
+
+@pytest.mark.parametrize("form", ["{}.jpg", "posters/{}.jpg", "/data/{}.jpg", "C:\\posters\\{}.jpg", "tt{:07}", "{}.0"])
+def test_names_of_other_tools(store: FeatureStore, collection: Collection, tmp_path: Path, form: str) -> None:
+    X = matrix(24)
+    names = [form.format(i) for i in collection.ids]
+    pq.write_table(pa.table({"image_path": names, "vector": list(X)}), tmp_path / "f.parquet")
+    report = store.import_embeddings(tmp_path / "f.parquet", backbone="theirs")
+    assert (report.added, report.external) == (24, 0)
+    np.testing.assert_array_equal(store.features("theirs", view="collection").X, X)
+
+
+def test_what_was_guessed_is_said(
+    invoke: Callable[..., tuple[int, str, str]], store: FeatureStore, tmp_path: Path
+) -> None:
+    (tmp_path / "f.csv").write_text("id,f0,f1\na/101.jpg,1,2\n")
+    code, out, _ = invoke("import-embeddings", "--store", str(store.path), str(tmp_path / "f.csv"), "--backbone", "x")
+    assert code == 0
+    assert out.splitlines()[1:] == [
+        "note: the images are named by the column `id`",
+        "note: the vectors are in 2 columns `f0` … `f1`",
+    ]

@@ -51,13 +51,20 @@ def _vectors() -> Iterator[bytes]:
     yield b"i101,1,2,3\n102,4,5,6\n"
     yield b"z101.jpg,1,2,3\n"
     yield b"g" + packed(b'ImgId,ImgName,Title,0,1\n101,101.jpg,"A, ""B""",1,2\n')
+    yield b'l101.jpg,"[1, 2.5]"\n102.jpg,[3. 4.]\n'
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(np.eye(2, 3, dtype=np.float32))
     for table in (
         pa.table({"ImgId": [101, 102], "embedding": [[1.0, 2.0], [3.0, 4.0]]}),
+        pa.table({"image_path": ["a/101.jpg", "a/102.jpg"], "vector": tensors}),
+        pa.table({"id": [101.0], "emb": pa.array([[b"\x80\x3f", b"\0\0"]], pa.list_(pa.binary(2)))}),
         pa.table({"ImgName": ["101.jpg"], "0": [1.0], "1": [2.0]}),
     ):
         sink = io.BytesIO()
         pq.write_table(table, sink)
         yield b"p" + sink.getvalue()
+    sink = io.BytesIO()
+    np.savez(sink, X=np.eye(2, 3), ids=np.array([101, 102]))
+    yield b"a" + sink.getvalue()
     arrays = []
     for array in (np.eye(2, 3, dtype=np.float32), np.array([101, 102]), np.array(["101.jpg", "102.jpg"])):
         sink = io.BytesIO()

@@ -56,6 +56,8 @@ FILES: dict[bytes, Callable[[bytes], tuple[str, bytes]]] = {
     b"z": lambda rest: ("f.csv.gz", packed(b"ImgName,0,1,2\n" + rest)),
     b"p": lambda rest: ("f.parquet", rest),
     b"n": lambda rest: ("f.npy", rest),
+    b"a": lambda rest: ("f.npz", rest),
+    b"l": lambda rest: ("f.csv", b"path,embedding\n" + rest),
 }
 
 

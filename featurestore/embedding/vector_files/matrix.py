@@ -30,13 +30,14 @@ def from_numbered(columns: Sequence[pa.ChunkedArray], names: Sequence[str], file
 
 def from_lists(column: pa.ChunkedArray, name: str, file: Path) -> NDArray[np.float32]:
     """One column of lists, nested lists ``(1, d)``, tensors or lists as text, as ``(n, d)`` float32."""
-    kind, values = column.type, column.combine_chunks()
+    kind = column.type
+    if is_text(kind):
+        return _from_texts(column, name, file)
+    values = column.combine_chunks()
     if isinstance(values, pa.ChunkedArray):  # what combine_chunks makes of no chunks
         values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], kind)
     shape = [len(values)]
     values = _storage(values)
-    if is_text(values.type):
-        return _from_texts(values, name, file)
     if not is_lists(values.type):
         raise EmbeddingError(f"{file}: the column {name} holds {kind}, expected lists of numbers")
     while is_lists(values.type):
@@ -81,7 +82,7 @@ def _storage(values: pa.Array) -> pa.Array:
     return values.storage if isinstance(values, pa.ExtensionArray) else values
 
 
-def _from_texts(values: pa.Array, name: str, file: Path) -> NDArray[np.float32]:
+def _from_texts(values: pa.ChunkedArray, name: str, file: Path) -> NDArray[np.float32]:
     rows: list[NDArray[np.float32]] = []
     for number, text in enumerate(values, 1):
         row = _from_text(text.as_py() or "")
