@@ -3,18 +3,27 @@
 from pathlib import Path
 
 from featurestore.collections.containers.base import Container, ContainerRows
+from featurestore.collections.containers.datasets_folder import datasets_files, is_arrow, is_datasets_folder, open_arrow
 from featurestore.collections.containers.names import split_of
 from featurestore.collections.containers.parquet import open_parquet
 from featurestore.collections.containers.tar import is_tar, open_tar
 from featurestore.errors import InputError
 from featurestore.files import open_file, why
 
-__all__ = ["Container", "ContainerRows", "is_container_name", "open_container", "split_of"]
+__all__ = [
+    "Container",
+    "ContainerRows",
+    "datasets_files",
+    "is_container_name",
+    "is_datasets_folder",
+    "open_container",
+    "split_of",
+]
 
 # What is read to tell what a file is.
 BLOCK = 512
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-SUFFIXES = (".parquet", ".tar", *COMPRESSED)
+SUFFIXES = (".parquet", ".arrow", ".tar", *COMPRESSED)
 
 
 def is_container_name(name: str) -> bool:
@@ -37,6 +46,8 @@ def open_container(path: Path) -> Container | None:
         raise InputError(f"{str(path)!r} can't be read: {why(error)}") from error
     if start.startswith(b"PAR1"):
         return open_parquet(path)
+    if is_arrow(start):
+        return open_arrow(path)
     if is_tar(start):
         return open_tar(path)
     if path.name.lower().endswith(COMPRESSED):

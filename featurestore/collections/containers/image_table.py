@@ -91,6 +91,53 @@ def column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
     return batch.column(place)
 
 
+def checked(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """The column ``name`` of a batch from an Arrow file, where nothing has been checked yet.
+
+    Raises
+    ------
+    ValueError
+        When it is damaged.
+    """
+    column = column_of(batch, name)
+    column.validate(full=True)
+    return column
+
+
+def row_of(member: str, rows: int) -> int:
+    """The number of the row that ``member`` names, of ``rows``.
+
+    Raises
+    ------
+    ImageError
+        When there is no such row.
+    """
+    row = int(member) if member.isascii() and member.isdigit() and len(member) < 19 else -1
+    if not 0 <= row < rows:
+        raise ImageError(f"got the row {member!r}, expected one below {rows}: the file has changed")
+    return row
+
+
+def notes_of(image: ImageColumn, left: Sequence[str]) -> list[str]:
+    """Sentences on the columns that are not used, of which ``left`` are not even kept."""
+    notes = []
+    if image.others:
+        others = ", ".join(map(repr, image.others))
+        notes.append(f"the images are those of the column {image.name!r}; not used: {others}")
+    left = [name for name in left if name not in image.others]
+    if left:
+        notes.append(f"columns left out, since they hold bytes or are too large: {', '.join(map(repr, left))}")
+    return notes
+
+
+def decoded_bytes(column: pa.ChunkedArray) -> int:
+    """The bytes that a column takes when its dictionary, if it has one, is decoded."""
+    if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
+        return column.nbytes
+    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+    return sum(pc.sum(one.cast(pa.int64())).as_py() or 0 for one in lengths)
+
+
 def content_of(column: pa.Array, row: int, folder: Path) -> bytes:
     """The bytes of the image in ``row``: its own, or those of the file that it names, if that is below ``folder``.
 
@@ -125,9 +172,9 @@ def _file_below(path: str, folder: Path) -> bytes:
         raise ImageError(f"the row holds no bytes, and its file {path!r} can't be read: {why(error)}") from error
 
 
-def paths_of(column: pa.ChunkedArray) -> list[str | None]:
+def paths_of(column: pa.Array) -> list[str | None]:
     """The path in the struct of each image."""
-    return [path for chunk in column.chunks for path in chunk.field("path").to_pylist()]
+    return column.field("path").to_pylist()
 
 
 def suffixes_of(column: pa.Array) -> list[str]:

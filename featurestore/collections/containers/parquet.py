@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from featurestore.collections.containers.base import DAMAGED, MAX_MEMBERS, ContainerRows
+from featurestore.collections.containers.base import COLUMN_BYTES, DAMAGED, MAX_MEMBERS, ContainerRows
 from featurestore.collections.containers.features import features_of
 from featurestore.collections.containers.image_table import (
     PEEKED,
     ImageColumn,
     column_of,
     content_of,
+    decoded_bytes,
     find_image_column,
     kept_columns,
+    notes_of,
     paths_of,
+    row_of,
     rows_of,
     suffixes_of,
 )
@@ -32,8 +34,6 @@ from featurestore.files import MEGABYTE, open_file
 # Decoded bytes that one row group holds; two groups are held, since threads ask for rows out of order.
 HELD_BYTES = 128 * MEGABYTE
 HELD_GROUPS = 2
-# Of all columns that are not images: they are kept in memory.
-COLUMN_BYTES = 512 * MEGABYTE
 
 
 class ParquetContainer:
@@ -57,9 +57,7 @@ class ParquetContainer:
 
     def read(self, member: str) -> bytes:
         """See `Container.read`."""
-        row = int(member) if member.isascii() and member.isdigit() and len(member) < 19 else -1
-        if not 0 <= row < self._starts[-1]:
-            raise ImageError(f"got the row {member!r}, expected one below {self._starts[-1]}: the file has changed")
+        row = row_of(member, self._starts[-1])
         group = bisect_right(self._starts, row) - 1
         with self._lock:
             held = self._held.pop(group, None) or _RowGroup(self, group)
@@ -96,23 +94,16 @@ class ParquetContainer:
                 yield column_of(batch, name)
 
     def _rows(self) -> ContainerRows:
-        features = features_of(self._schema)
-        notes = []
-        if self._image.others:
-            others = ", ".join(map(repr, self._image.others))
-            notes.append(f"the images are those of the column {self._image.name!r}; not used: {others}")
         kept, left = kept_columns(self._schema, self._image)
         columns = self._columns(kept)
-        left = [name for name in (*left, *kept) if name not in columns and name not in self._image.others]
-        if left:
-            notes.append(f"columns left out, since they hold bytes or are too large: {', '.join(map(repr, left))}")
+        left += [name for name in kept if name not in columns]
         return rows_of(
             columns,
-            features,
+            features_of(self._schema),
             paths=self._paths(),
             stem=self.path.stem,
             suffixes=self._suffixes,
-            notes=notes,
+            notes=notes_of(self._image, left),
         )
 
     def _columns(self, names: list[str]) -> dict[str, pa.ChunkedArray]:
@@ -150,7 +141,7 @@ class ParquetContainer:
             column = file.read(columns=[f"{name}.path"])[name]
         if len(column) != count:
             raise ValueError(f"it has {len(column):,} paths for {count:,} rows")
-        return paths_of(column)
+        return [path for chunk in column.chunks for path in paths_of(chunk)]
 
     def _suffixes(self) -> list[str]:
         """The suffix of each image by its first bytes: reads all images once."""
@@ -185,7 +176,7 @@ class _RowGroup:
         """
         if self._failure:
             raise self._failure
-        if row < self._next - sum(len(column) for _, column in self._pieces):
+        if self._pieces and row < self._pieces[0][0]:
             self._restart()
         while row >= self._next:
             self._decode()
@@ -205,17 +196,6 @@ class _RowGroup:
         self._bytes += column.nbytes
         while self._bytes > HELD_BYTES and len(self._pieces) > 1:
             self._bytes -= self._pieces.popleft()[1].nbytes
-
-
-def decoded_bytes(column: pa.ChunkedArray) -> int:
-    """The bytes that a column takes when its dictionary, if it has one, is decoded."""
-    if not pa.types.is_dictionary(column.type):
-        return column.nbytes
-    return sum(len(chunk) and _decoded(chunk) for chunk in column.chunks)
-
-
-def _decoded(chunk: pa.DictionaryArray) -> int:
-    return pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
 
 
 def open_parquet(path: Path) -> ParquetContainer | None:
