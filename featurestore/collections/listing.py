@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.collections.containers import is_container_name
+from featurestore.collections.containers import datasets_files, is_container_name, is_datasets_folder
 from featurestore.collections.formats import SUFFIXES
 from featurestore.errors import InputError
 
@@ -72,6 +72,11 @@ def list_images(sources: Sequence[Path], *, nested: bool, follow_links: bool = F
     for number, source in enumerate(sources):
         if nested and source.is_file():
             listing.containers.append((number, ""))
+        elif nested and is_datasets_folder(source):
+            for path, split in datasets_files(source):
+                file = path.relative_to(source).as_posix()
+                listing.containers.append((number, file))
+                listing.splits[number, file] = split
         else:
             _list_folder(listing, number, nested=nested, follow_links=follow_links)
     listing.outside = np.zeros(len(listing.entries), bool)
