@@ -4,10 +4,10 @@ import itertools
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,7 +32,7 @@ from featurestore.errors import ImageError, InputError, reason
 from featurestore.files import MEGABYTE, open_file
 
 # Decoded bytes that one row group holds; two groups are held, since threads ask for rows out of order.
-HELD_BYTES = 128 * MEGABYTE
+HELD_BYTES = 64 * MEGABYTE
 HELD_GROUPS = 2
 
 
@@ -88,7 +88,7 @@ class ParquetContainer:
         name = self._image.name
         with (
             open_file(self.path) as source,
-            pq.ParquetFile(source, metadata=self._metadata, buffer_size=MEGABYTE) as file,
+            _parquet_file(source, self._metadata) as file,
         ):
             for batch in file.iter_batches(size, row_groups=[group], columns=[name], use_threads=False):
                 yield column_of(batch, name)
@@ -116,7 +116,7 @@ class ParquetContainer:
         room = COLUMN_BYTES
         with (
             open_file(self.path) as source,
-            pq.ParquetFile(source, metadata=self._metadata, read_dictionary=words) as file,
+            _parquet_file(source, self._metadata, words=words) as file,
         ):
             for name in names:
                 parts = []
@@ -137,7 +137,10 @@ class ParquetContainer:
         count, name = self._starts[-1], self._image.name
         if not self._image.has_path:
             return [None] * count
-        with open_file(self.path) as source, pq.ParquetFile(source, metadata=self._metadata) as file:
+        with (
+            open_file(self.path) as source,
+            _parquet_file(source, self._metadata) as file,
+        ):
             column = file.read(columns=[f"{name}.path"])[name]
         if len(column) != count:
             raise ValueError(f"it has {len(column):,} paths for {count:,} rows")
@@ -198,6 +201,13 @@ class _RowGroup:
             self._bytes -= self._pieces.popleft()[1].nbytes
 
 
+def _parquet_file(source: IO[bytes], metadata: Any = None, *, words: Sequence[str] = ()) -> pq.ParquetFile:
+    """The Parquet file, read page by page; by default pyarrow reads all bytes of a column at once."""
+    return pq.ParquetFile(
+        source, metadata=metadata, read_dictionary=list(words), buffer_size=MEGABYTE, pre_buffer=False
+    )
+
+
 def open_parquet(path: Path) -> ParquetContainer | None:
     """The container in a Parquet file; None when no column holds images.
 
@@ -207,7 +217,7 @@ def open_parquet(path: Path) -> ParquetContainer | None:
         When the file is damaged or can't be read, or has more than `MAX_MEMBERS` rows.
     """
     try:
-        with open_file(path) as source, pq.ParquetFile(source) as file:
+        with open_file(path) as source, _parquet_file(source) as file:
             metadata, schema = file.metadata, file.schema_arrow
 
             def first(name: str) -> pa.Array:
