@@ -144,7 +144,8 @@ def _addresses(listing: Listing, shards: Sequence[Shard]) -> list[pa.Array]:
         files = pa.array(listing.files, pa.string())
     except UnicodeEncodeError:
         files = pa.array([printable(file) for file in listing.files], pa.string())
-    columns = [[folders.take(pa.array(listing.numbers, pa.int64()))], [files], [pa.array([""] * len(files), pa.string())]]
+    none = pa.array([""] * len(files), pa.string())
+    columns = [[folders.take(pa.array(listing.numbers, pa.int64()))], [files], [none]]
     for shard in shards:
         for column, value in zip(columns, (shard.source, shard.file), strict=False):
             column.append(pa.repeat(pa.scalar(value, pa.string()), len(shard.names)))
