@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from featurestore.catalog.recipe import own_names
 from featurestore.catalog.sql_types import sql_type
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, reason
 from featurestore.storage.names import RESERVED, check_identifier
-from featurestore.storage.schemas import CORE_TABLES
 
 
 def append(root: Path, tables: Mapping[str, pa.Table], *, wait_seconds: float) -> None:
@@ -22,6 +22,9 @@ def append(root: Path, tables: Mapping[str, pa.Table], *, wait_seconds: float) -
         stored[name] = _as_stored(name, rows.schema)
     with open_writer(root, wait_seconds=wait_seconds, purpose="append") as writer:
         layout = writer.layout
+        for name in tables:
+            if name in own_names(writer.state.collection).tables:
+                raise InputError(f"{name!r} is the name of one of the store's own tables: use another name")
         with writer.commit() as commit:
             for name, rows in tables.items():
                 if name in layout.tables and not layout.schema(name).equals(stored[name]):
@@ -72,7 +75,7 @@ def _has_duration(kind: pa.DataType) -> bool:
 def _check(name: str, columns: Sequence[str]) -> None:
     """Refuse an invalid name or invalid columns; whether the name is already in use is checked by the commit."""
     check_identifier(name, "table")
-    if name in CORE_TABLES or name in RESERVED:
+    if name in RESERVED or name == "embeddings":
         raise InputError(f"{name!r} is the name of one of the store's own tables: use another name")
     if not columns or len({column.lower() for column in columns}) < len(columns):
         raise InputError(f"got the columns {list(columns)} for the table {name!r}, expected one or more, no name twice")

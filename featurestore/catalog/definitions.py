@@ -107,8 +107,12 @@ def _of_collection(layout: Layout, option: str) -> dict[Key, Own | TableScan]:
         return {Key("view", name): Own(f"VIEW {name}{option} AS", fails) for name in NEEDED_VIEWS}
     recipe.complete(layout.state.settings)  # raises if one is invalid
     own: dict[Key, Own | TableScan] = {}
-    if recipe.table not in layout.state.tables:
-        own[Key("view", recipe.table)] = Own(f"VIEW {quote_name(recipe.table)}{option} AS", empty(recipe.schema))
+    columns = recipe.columns(layout.state.settings)
+    own[Key("view", recipe.table)] = (
+        TableScan(recipe.table, columns=columns)
+        if recipe.table in layout.state.tables
+        else Own(f"VIEW {quote_name(recipe.table)}{option} AS", empty(columns))
+    )
     for name, text in recipe.views.items():
         own[Key("view", name)] = Own(f"VIEW {quote_name(name)}{option} AS", text)
     for name, (parameters, text) in recipe.macros.items():

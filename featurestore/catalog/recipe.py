@@ -10,7 +10,7 @@ from importlib.resources import files
 import pyarrow as pa
 
 from featurestore.errors import InputError, IntegrityError
-from featurestore.storage.names import alike, core_views, quote_name
+from featurestore.storage.names import OwnNames, alike, core_views, quote_name
 from featurestore.storage.schemas import CORE_TABLES
 
 ENTRY_POINTS = "featurestore.collections"
@@ -99,10 +99,12 @@ class Collection:
                 )
         return {**self.settings, **settings}
 
-    @property
-    def names(self) -> list[str]:
-        """The names of its table and views."""
-        return [self.table, *self.views]
+    def columns(self, settings: Mapping[str, Setting]) -> pa.Schema:
+        """The columns of ``table`` that its views need: those of ``schema``, and a label that the settings name."""
+        label = settings.get("label", self.settings.get("label"))
+        if not isinstance(label, str) or label in self.schema.names:
+            return self.schema
+        return self.schema.append(pa.field(label, pa.string()))
 
 
 @cache
@@ -137,10 +139,12 @@ def recipe_names() -> list[str]:
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))})
 
 
-def own_names(collection: str) -> list[str]:
+def own_names(collection: str) -> OwnNames:
     """The names of the tables and views that every store of this collection type has."""
     recipe = find_recipe(collection)
-    return [*CORE_TABLES, *core_views(), *(NEEDED_VIEWS if recipe is None else recipe.names)]
+    if recipe is None:
+        return OwnNames([*CORE_TABLES], [*core_views(), *NEEDED_VIEWS])
+    return OwnNames([*CORE_TABLES, recipe.table], [*core_views(), *recipe.views])
 
 
 def sql_of(package: str, name: str) -> str:

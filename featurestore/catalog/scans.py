@@ -22,10 +22,14 @@ EMBEDDINGS = "embeddings"
 
 @dataclass(frozen=True)
 class TableScan:
-    """The rows of ``table``; for `embeddings`, those of the current revision of ``backbone``."""
+    """The rows of ``table``; for `embeddings`, those of the current revision of ``backbone``.
+
+    ``columns`` are those that other views need, by name; None if the table has them in any case.
+    """
 
     table: str
     backbone: str = ""
+    columns: pa.Schema | None = None
 
 
 def part_file(root: Path, part: Part) -> Path:
@@ -44,6 +48,7 @@ def create_scan(
         The store's folder. None for relative paths; checksums are then not verified.
     """
     try:
+        _check_columns(scan, layout)
         if root is not None:
             _check(layout, [part for _, parts in _groups(scan, layout) for part in parts])
         select = select_rows(scan, layout, root or Path()) or select_none(scan, layout)
@@ -96,11 +101,18 @@ def _columns_of(scan: TableScan, layout: Layout) -> pa.Schema:
 
 
 def _columns_or_none(scan: TableScan, layout: Layout) -> pa.Schema:
-    """The columns of the view; none if the manifest is damaged."""
+    """The columns of the view; those that others need, or none, if the manifest is damaged."""
     try:
+        _check_columns(scan, layout)
         return _columns_of(scan, layout)
     except IntegrityError:
-        return pa.schema([("damaged", pa.string())])
+        return pa.schema([("damaged", pa.string())]) if scan.columns is None else scan.columns
+
+
+def _check_columns(scan: TableScan, layout: Layout) -> None:
+    missing = {} if scan.columns is None else set(scan.columns.names) - set(layout.schema(scan.table).names)
+    if missing:
+        raise IntegrityError(f"the table {scan.table} has no column {min(missing)!r}: restore its manifest from a copy")
 
 
 def _check(layout: Layout, parts: Sequence[Part]) -> None:

@@ -165,7 +165,7 @@ def check_room(root: Path) -> None:
         raise InputError(f"{str(root)!r} holds {odd[0]!r}, which DuckDB can't have in a path: name another folder")
     if not root.exists() or (root / STATE_FILE).is_file():
         return
-    tables = {name for recipe in BUILT_IN for name in own_names(recipe)}
+    tables = {name for recipe in BUILT_IN for name in own_names(recipe).tables}
     ours = {LOCK_FILE, HOLDER_FILE, *tables, "cache", "manifests", "staging"}
     strangers = sorted(
         entry.name for entry in root.iterdir() if entry.name not in ours and not entry.name.endswith(".tmp")

@@ -21,7 +21,7 @@ from featurestore.arrow import from_numpy, to_numpy
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.images import inspect
 from featurestore.collections.listing import Listing, image_names, printable
-from featurestore.collections.shards import Shard, read_members
+from featurestore.collections.shards import ImageShard, read_members
 from featurestore.errors import ImageError, ImageNeedsExtra
 from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
@@ -62,7 +62,11 @@ class Scan:
 
 
 def scan_images(
-    listing: Listing, shards: Sequence[Shard] = (), *, cache: Path | None = None, on_progress: Progress | None = None
+    listing: Listing,
+    shards: Sequence[ImageShard] = (),
+    *,
+    cache: Path | None = None,
+    on_progress: Progress | None = None,
 ) -> Scan:
     """Look at every image of ``listing``, those in ``shards`` after those in files of their own.
 
@@ -137,14 +141,15 @@ def _fingerprints(entries: Sequence[os.DirEntry[str]]) -> NDArray[np.int64]:
     return np.asarray(marks, np.int64).reshape(-1, len(FINGERPRINT))
 
 
-def _addresses(listing: Listing, shards: Sequence[Shard]) -> list[pa.Array]:
+def _addresses(listing: Listing, shards: Sequence[ImageShard]) -> list[pa.Array]:
     """Where each image lies: the columns in `ADDRESS`."""
     folders = pa.array([printable(str(source)) for source in listing.sources], pa.string())
     try:
         files = pa.array(listing.files, pa.string())
     except UnicodeEncodeError:
         files = pa.array([printable(file) for file in listing.files], pa.string())
-    columns = [[folders.take(pa.array(listing.numbers, pa.int64()))], [files], [pa.array([""] * len(files), pa.string())]]
+    none = pa.array([""] * len(files), pa.string())
+    columns = [[folders.take(pa.array(listing.numbers, pa.int64()))], [files], [none]]
     for shard in shards:
         for column, value in zip(columns, (shard.source, shard.file), strict=False):
             column.append(pa.repeat(pa.scalar(value, pa.string()), len(shard.names)))
@@ -152,7 +157,7 @@ def _addresses(listing: Listing, shards: Sequence[Shard]) -> list[pa.Array]:
     return [pa.concat_arrays(column) for column in columns]
 
 
-def _marks(shard: Shard) -> NDArray[np.int64]:
+def _marks(shard: ImageShard) -> NDArray[np.int64]:
     return np.tile(np.array(shard.mark, np.int64), (len(shard.names), 1))
 
 
@@ -183,7 +188,7 @@ def _is_sequence(order: NDArray[np.int64], rows: int) -> bool:
 
 def _read(
     listing: Listing,
-    shards: Sequence[Shard],
+    shards: Sequence[ImageShard],
     names: Sequence[str],
     marks: NDArray[np.int64],
     wanted: Sequence[int],
@@ -207,7 +212,11 @@ def _read(
 
 
 def _rows(
-    listing: Listing, shards: Sequence[Shard], names: Sequence[str], marks: NDArray[np.int64], wanted: Sequence[int]
+    listing: Listing,
+    shards: Sequence[ImageShard],
+    names: Sequence[str],
+    marks: NDArray[np.int64],
+    wanted: Sequence[int],
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of the images with the indices ``wanted``, some at a time: of files, then of each shard."""
     sources = [printable(str(source)) for source in listing.sources]
@@ -242,7 +251,7 @@ def _content(path: Path, *, outside: bool) -> bytes:
     return ImageAddress(path).read()
 
 
-def _member_row(shard: Shard, member: str, content: bytes | ImageError) -> dict[str, Any]:
+def _member_row(shard: ImageShard, member: str, content: bytes | ImageError) -> dict[str, Any]:
     """The row of one image of a shard, but for its name."""
 
     def read() -> bytes:

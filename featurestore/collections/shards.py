@@ -23,7 +23,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Shard:
+class ImageShard:
     """A file with images: where it is, as in the table `images`, and what is in it.
 
     ``names`` are those of its images in the collection, ``mark`` the size, times and inode of the file.
@@ -38,7 +38,7 @@ class Shard:
     mark: tuple[int, int, int, int]
 
 
-def open_shards(listing: Listing) -> list[Shard]:
+def open_shards(listing: Listing) -> list[ImageShard]:
     """Open the files with images of ``listing``.
 
     The name of an image is the one that it has in its file; with several files, after the path of the file without its
@@ -62,11 +62,11 @@ def open_shards(listing: Listing) -> list[Shard]:
         status = path.stat()
         mark = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         split = listing.splits.get((number, file)) or split_of(path.name)
-        opened.append(Shard(str(listing.sources[number]), file, container, rows, names, split, mark))
+        opened.append(ImageShard(str(listing.sources[number]), file, container, rows, names, split, mark))
     return opened
 
 
-def attached(images: pa.Table, shards: Sequence[Shard]) -> pa.Table | None:
+def attached(images: pa.Table, shards: Sequence[ImageShard]) -> pa.Table | None:
     """What the files say of their images beside the bytes: ``ImgName`` and their columns; None if they say nothing.
 
     ``images`` are the scanned images, those of the shards last.
@@ -90,7 +90,7 @@ def attached(images: pa.Table, shards: Sequence[Shard]) -> pa.Table | None:
 
 
 def read_members(
-    shard: Shard, wanted: Collection[str], make: Callable[[str, bytes | ImageError], Made]
+    shard: ImageShard, wanted: Collection[str], make: Callable[[str, bytes | ImageError], Made]
 ) -> Iterator[Made]:
     """``make`` of each wanted member and its bytes, or why it can't be read, in the order of the file, on all cores."""
     workers = os.cpu_count() or 1
@@ -105,7 +105,7 @@ def read_members(
             yield future.result()
 
 
-def address(shard: Shard) -> Path:
+def address(shard: ImageShard) -> Path:
     """The path of the file."""
     return Path(shard.source, shard.file)
 

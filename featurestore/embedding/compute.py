@@ -23,6 +23,8 @@ from featurestore.storage.parts import check_once, read_groups, read_part
 # so that the number of commits is logarithmic in the number of images. Batches are durable, so waiting loses nothing.
 SHARD_VECTORS = 1024
 SHARD_SHARE = 0.25
+# As many digits as the number of a row can have, so that numbers sort as text.
+MEMBER_DIGITS = 12
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Computation:
         for hashes in self._known(found):
             found[self.plan.numbers(hashes)] = True
             yield from self._due()
-        missing = self.plan.first_rows(np.flatnonzero(~found))
+        missing = in_file_order(self.plan.first_rows(np.flatnonzero(~found)))
         self.reused += len(self.plan.todo) - len(missing)
         pa.default_memory_pool().release_unused()  # memory used for planning
         if on_progress:
@@ -119,6 +121,16 @@ class Computation:
     def _refuse(self, digest: str, name: str, reason: str) -> None:
         self.refused[name] = reason
         self.given_up.add(digest)
+
+
+def in_file_order(rows: pa.Table) -> pa.Table:
+    """``rows`` of a plan in the order in which files that hold many images have them: they are read in blocks."""
+    if pc.all(pc.equal(rows["member"], "")).as_py():
+        return rows
+    member = pc.utf8_lpad(rows["member"], width=MEMBER_DIGITS, padding="0")
+    keys = rows.select(["source", "file"]).append_column("member", member)
+    order = [(name, "ascending") for name in keys.column_names]
+    return rows.take(pc.sort_indices(keys, sort_keys=order))
 
 
 def known_vectors(plan: EmbedPlan, wanted: pa.Array) -> Iterator[pa.Table]:

@@ -1,11 +1,12 @@
 """Names of tables, backbones and views: validation (also of untrusted records), suggestions for typos, SQL quoting."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from featurestore.errors import InputError, IntegrityError
 
@@ -31,6 +32,13 @@ RECORDED = {
 LISTED = 20
 
 
+class OwnNames(NamedTuple):
+    """The names of the tables and views that every store of one collection type has."""
+
+    tables: Sequence[str]
+    views: Sequence[str]
+
+
 def embeddings_key(backbone: str, revision: str) -> str:
     """The table name of the vectors of one ``revision`` of ``backbone``, also the folder of its parts."""
     return f"embeddings/backbone={backbone}/revision={revision}"
@@ -42,24 +50,24 @@ def revision_of(key: str) -> tuple[str, str] | None:
     return (folders[1].partition("=")[2], folders[2].partition("=")[2]) if len(folders) == 3 else None
 
 
-def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str], *, own: Collection[str]) -> None:
+def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable[str], *, own: OwnNames) -> None:
     """Refuse a state whose tables, backbones and users' views would give two views the same name.
 
-    ``own`` are the names of the tables and views of the store itself.
+    ``own`` are the names of the store itself.
 
     Raises
     ------
     InputError
         With the name, and what uses it.
     """
-    taken = dict.fromkeys(own, "a view of the store itself")
+    taken = dict.fromkeys([*own.tables, *own.views], "a view of the store itself")
 
     def take(name: str, owner: str) -> None:
         if name in taken:
             raise InputError(f"the name {name!r} can't be that of {taken[name]} and of {owner} too: use another name")
         taken[name] = owner
 
-    for table in {table for table in tables if revision_of(table) is None}.difference(own):
+    for table in {table for table in tables if revision_of(table) is None}.difference(own.tables):
         take(table, f"the table {table!r}")
     for backbone in set(backbones):
         for what in OF_BACKBONE:
@@ -69,7 +77,7 @@ def check_names(tables: Iterable[str], backbones: Iterable[str], views: Iterable
 
 
 def misnamed(
-    tables: Collection[str], backbones: Collection[str], views: Iterable[str], *, own: Collection[str]
+    tables: Collection[str], backbones: Collection[str], views: Iterable[str], *, own: OwnNames
 ) -> dict[str, str]:
     """The users' ``views`` of a state with invalid names, each with the reason: a record was edited by hand."""
     wrong = {}
@@ -83,7 +91,7 @@ def misnamed(
 
 
 def well_named(
-    tables: Collection[str], backbones: Collection[str], views: Collection[str], *, own: Collection[str]
+    tables: Collection[str], backbones: Collection[str], views: Collection[str], *, own: OwnNames
 ) -> list[str]:
     """``views`` without the `misnamed` ones, which are never created and so can't conflict."""
     wrong = misnamed(tables, backbones, views, own=own)

@@ -407,7 +407,7 @@ def test_several_labels_are_no_task_for_it(store: FeatureStore, dataset: Embeddi
     several = replace(dataset, y=np.zeros((len(dataset.y), 2), np.int64))
     tuning = finetune_cells.prepare(store, several, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
     (_, outcome), *_ = finetune_cells.computed(tuning, tuning.cells(splits(dataset), [0]))
-    assert (outcome.status, outcome.message[:43]) == ("failed", "fine-tuning has recipes for one label a pos")
+    assert (outcome.status, outcome.message[:43]) == ("failed", "fine-tuning has recipes for one label an im")
 
 
 def test_an_unknown_recipe_is_refused() -> None:

@@ -134,7 +134,7 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComment
 @contextmanager
 def replaced(store: FeatureStore, aside: Path, replace: Callable[[Path], object]) -> Iterator[None]:
     """Every poster of ``store`` is what ``replace`` makes in its place."""
-    folder = Path(store.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    folder = Path(store.sql("SELECT any_value(source) AS f FROM images")["f"][0].as_py())
     folder.rename(aside)
     try:
         folder.mkdir()

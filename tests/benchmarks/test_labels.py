@@ -133,7 +133,7 @@ def test_an_image_without_a_label_is_no_labelled_neighbour(store: FeatureStore, 
     spec = SimpleNamespace(revision=card["revision"], preprocessing=how)
     spec.name, spec.embed_dim = "a", card["embed_dim"]
     backbone = SimpleNamespace(spec=spec, embed=lambda images: store.features("a").X[:1])
-    folder = store.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py()
+    folder = store.sql("SELECT any_value(source) AS f FROM images")["f"][0].as_py()
     (one,) = predict_images([Path(folder, "100.jpg")], Model(classifier, card), backbone, store=store, k=60)
     assert len(one.neighbours) == 40
     assert {neighbour["label"] for neighbour in one.neighbours} == set(card["classes"])

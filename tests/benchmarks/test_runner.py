@@ -106,7 +106,7 @@ def test_rows_without_an_embedding_are_counted(bench: FeatureStore) -> None:
 def test_changed_data_reruns_its_cells(bench: FeatureStore) -> None:
     plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(workers=1)}
     runner.run(bench, **plan)
-    images = Path(bench.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    images = Path(bench.sql("SELECT any_value(source) AS f FROM images")["f"][0].as_py())
     (images / "120.jpg").write_bytes(jpeg(9999))
     bench.embed(CountingBackbone())
     (report,) = runner.run(bench, **plan)

@@ -16,6 +16,7 @@ from featurestore import FeatureStore
 from featurestore.catalog import maintenance, snapshots, views
 from featurestore.catalog.writer import open_writer
 from featurestore.collections import scan
+from featurestore.collections.listing import list_images
 from featurestore.errors import FeatureStoreError, IntegrityError, StoreLocked
 from featurestore.storage.manifest import parse_manifest
 from featurestore.storage.snapshot import parse_snapshot
@@ -163,11 +164,11 @@ def test_no_flipped_bit_of_the_cache_gives_an_image_other_facts(
     images = small_once.parent / "posters"
     (cache,) = (small / "cache").iterdir()
     content, counts = cache.read_bytes(), Counter[str]()
-    whole = scan.scan_folders([images], cache=small / "cache")
+    whole = scan.scan_images(list_images([images], nested=False), cache=small / "cache")
     assert whole.read == 0, "all of it comes from the cache"
     for damaged in flips(content, step=step):
         cache.write_bytes(damaged)
-        found = scan.scan_folders([images], cache=small / "cache")
+        found = scan.scan_images(list_images([images], nested=False), cache=small / "cache")
         assert found.table.equals(whole.table)
         counts["read anew" if found.read else "harmless"] += 1
     assert counts == {"read anew": len(range(0, 8 * len(content), step))}
@@ -180,7 +181,7 @@ def test_a_cache_under_an_older_name_is_not_read_and_goes(small: Path, small_onc
     (cache,) = (small / "cache").iterdir()
     shutil.copy(cache, cache.with_name("images-0.parquet"))
     cache.write_bytes(b"")
-    found = scan.scan_folders([images], cache=small / "cache")
+    found = scan.scan_images(list_images([images], nested=False), cache=small / "cache")
     assert found.read == 4
     scan.keep(found, small / "cache")
     assert len(list((small / "cache").iterdir())) == 1

@@ -14,6 +14,7 @@ from featurestore import FeatureStore
 from featurestore.catalog import commit as commits
 from featurestore.catalog import maintenance
 from featurestore.catalog.writer import open_writer
+from featurestore.collections.movies.recipe import MOVIES
 from featurestore.embedding.staging import open_run
 from featurestore.errors import InputError, IntegrityError
 from featurestore.storage.parts import read_part
@@ -92,7 +93,7 @@ def test_a_commit_of_nothing_leaves_the_state(store: FeatureStore) -> None:
     before = (store.path / "state.json").read_bytes()
     with open_writer(store.path) as writer, writer.commit() as commit:
         commit.replace("movies", read_part(Path(store.parts("movies")[0])))
-        commit.set_setting("top_genres", 4)
+        commit.set_collection(MOVIES, {"top_genres": 4})
     assert (store.path / "state.json").read_bytes() == before
 
 

@@ -142,7 +142,7 @@ def test_a_manifest_is_made_anew_of_parts_that_tell_all(two: FeatureStore, kind:
 
 
 def test_a_rebuilt_revision_lacks_only_what_its_damaged_parts_held(two: FeatureStore, tmp_path: Path) -> None:
-    collection = Path(two.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    collection = Path(two.sql("SELECT any_value(source) AS f FROM images")["f"][0].as_py())
     posters = shutil.copytree(collection, tmp_path / "posters")
     (posters / "777.jpg").write_bytes(jpeg(777))
     two.ingest(metadata=collection.parent / "MovieGenre.csv", images=posters)
@@ -192,7 +192,7 @@ def test_a_revision_without_a_whole_part_is_no_longer_shown(two: FeatureStore) -
 @pytest.mark.parametrize("table", ["images", "movies"])
 def test_tables_that_an_ingest_makes_again(two: FeatureStore, table: str) -> None:
     whole = everything(two)
-    images = Path(two.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    images = Path(two.sql("SELECT any_value(source) AS f FROM images")["f"][0].as_py())
     damage(manifest_of(two.path, table), "one bit")
     forget_snapshot(two)
     assert repair(two.path) == RepairReport(rows={table: 0})

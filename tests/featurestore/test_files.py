@@ -207,7 +207,7 @@ BAD_POSTERS: dict[str, Callable[[Path], object]] = {
 def test_a_bad_poster_leaves_its_reason_on_the_sheet(
     kept_store: FeatureStore, tmp_path: Path, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = Path(kept_store.sql("SELECT any_value(folder) AS f FROM images")["f"][0].as_py())
+    folder = Path(kept_store.sql("SELECT any_value(source) AS f FROM images")["f"][0].as_py())
     monkeypatch.chdir(folder)
     poster = folder / "101.jpg"
     poster.rename(tmp_path / "kept")

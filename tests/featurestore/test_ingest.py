@@ -160,10 +160,13 @@ def test_bad_input_leaves_no_empty_store_behind(collection: Collection, tmp_path
         _ = store.state
 
 
-def test_no_folder_at_all_drops_nothing(collection: Collection, store: FeatureStore) -> None:
+def test_no_folder_at_all_means_those_of_the_last_ingest(
+    collection: Collection, store: FeatureStore, tmp_path: Path
+) -> None:
+    report = store.ingest(metadata=collection.metadata, images=[])
+    assert (report.images_found, report.changed) == (24, False)
     with pytest.raises(InputError, match="got no folder of images"):
-        store.ingest(metadata=collection.metadata, images=[])
-    assert len(store.refresh().sql("FROM images")) == 24
+        FeatureStore(tmp_path / "new").ingest(metadata=collection.metadata)
 
 
 def test_a_folder_that_is_named_twice_is_one(collection: Collection, store: FeatureStore) -> None:

@@ -13,6 +13,7 @@ from support import Collection, CountingBackbone
 from featurestore import FeatureStore
 from featurestore.catalog import maintenance
 from featurestore.catalog.writer import open_writer
+from featurestore.collections.movies.recipe import MOVIES
 from featurestore.errors import FeatureStoreError, IntegrityError, StoreError
 
 
@@ -209,7 +210,7 @@ def test_no_command_that_writes_goes_on_in_another_store(
             if when == "before the commit":
                 remade(store, collection)
             with writer.commit() as commit:
-                commit.set_setting("top_genres", 2)
+                commit.set_collection(MOVIES, {"top_genres": 2})
                 remade(store, collection)
 
     with pytest.raises(StoreError, match="removed or replaced"):

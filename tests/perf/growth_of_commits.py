@@ -74,7 +74,7 @@ def undecoded(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, wor
         hashes = some["content_hash"].to_pylist()
         pixels = np.array([int(digest, 16) for digest in hashes], np.uint32).view(np.uint8).reshape(-1, 4)
         images = list(np.repeat(pixels[:, :, None], 3, axis=2).reshape(-1, 2, 2, 3))
-        yield Decoded(hashes, some["path"].to_pylist(), images)
+        yield Decoded(hashes, some["ImgName"].to_pylist(), images)
 
 
 def first_pixels(images: np.ndarray) -> np.ndarray:
