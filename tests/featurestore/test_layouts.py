@@ -26,13 +26,15 @@ def test_sql_and_info(opened: tuple[Layout, FeatureStore]) -> None:
     layout, store = opened
     assert (store.label, store.title) == (layout.label, layout.title)
     rows = store.sql(f'SELECT "{layout.label}", "{layout.title}", embedding FROM labeled_{BACKBONE}')
-    assert len(rows) == COUNT and not rows[layout.label].null_count
+    assert len(rows) == COUNT
+    assert not rows[layout.label].null_count
     if layout.split:
         assert set(store.sql("SELECT DISTINCT split FROM labeled")["split"].to_pylist()) == {"train", "test"}
     info = store.info()
     assert (info["labeled"], info["label"], info["backbones"][0]["rows"]) == (COUNT, layout.label, COUNT)
     record = store.lineage(int(rows_of(store)[0]))
-    assert record["image"]["ImgName"] and record["embeddings"][0]["current"]
+    assert record["image"]["ImgName"]
+    assert record["embeddings"][0]["current"]
 
 
 def rows_of(store: FeatureStore) -> list[int]:
@@ -144,7 +146,7 @@ def test_exports(opened: tuple[Layout, FeatureStore], form: str, tmp_path: Path)
 
 def test_the_layouts_of_the_study_are_those_of_movies(opened: tuple[Layout, FeatureStore], tmp_path: Path) -> None:
     _, store = opened
-    with pytest.raises(InputError, match="the collection type 'general' has no layout 'study-labeled': use csv.gz"):
+    with pytest.raises(InputError, match=r"the collection type 'general' has no layout 'study-labeled': use csv.gz"):
         store.export(BACKBONE, tmp_path / "out.csv.gz", format="study-labeled")
 
 

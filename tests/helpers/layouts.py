@@ -1,4 +1,4 @@
-"""Small collections in every layout that is read: the same 40 images of two classes, each with the words it may carry."""
+"""Small collections in every layout that is read: the same 40 images of two classes, each with its words."""
 
 import io
 import json
