@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from featurestore.explore.inventory import BackboneInfo
     from featurestore.features.bundle import open_bundle
     from featurestore.features.features import Arrays, Features
-    from featurestore.features.labels import has_label
+    from featurestore.features.labels import has_label, label_text
     from featurestore.storage.names import quote_name
     from featurestore.store import FeatureStore
     from featurestore.store import open_store as open
@@ -42,6 +42,7 @@ __all__ = [
     "errors",
     "from_callable",
     "has_label",
+    "label_text",
     "load_backbone",
     "load_image",
     "open",
@@ -65,6 +66,7 @@ _PLACES = {
     "embed_files": ("featurestore.embedding.forward", "embed_files"),
     "from_callable": ("featurestore.backbones.custom", "from_callable"),
     "has_label": ("featurestore.features.labels", "has_label"),
+    "label_text": ("featurestore.features.labels", "label_text"),
     "load_backbone": ("featurestore.backbones.registry", "load"),
     "load_image": ("featurestore.collections.images", "load_image"),
     "open": ("featurestore.store", "open_store"),

@@ -57,7 +57,7 @@ class InputError(FeatureStoreError):
 
 
 class MetadataError(InputError):
-    """The metadata file can't be read as movie metadata."""
+    """The metadata file can't be read as a table with a row for each image."""
 
 
 class ImageError(InputError):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.models import folder as models
-from featurestore import Backbone, FeatureStore, embed_files, has_label, load_backbone, quote_name
+from featurestore import Backbone, FeatureStore, embed_files, has_label, label_text, load_backbone, quote_name
 from featurestore.errors import BackboneError, InputError
 
 
@@ -107,7 +107,7 @@ def _nearest(
     found = store.similar(vectors, backbone=card["backbone"], k=k, where=where)
     return [
         [
-            {"ImgId": int(img_id), "score": float(score), "label": str(labels[int(img_id)])}
+            {"ImgId": int(img_id), "score": float(score), "label": label_text(labels[int(img_id)])}
             for img_id, score in zip(ids, scores, strict=True)
             if img_id >= 0
         ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.results.breakdown import ImageVerdict
-from featurestore import FeatureStore, ImageAddress, quote_name, thumbnail
+from featurestore import FeatureStore, ImageAddress, label_text, quote_name, thumbnail
 from featurestore.errors import ImageError
 
 WIDTH = 110
@@ -31,7 +31,7 @@ def cards(store: FeatureStore, verdicts: Sequence[ImageVerdict], classes: Sequen
     for verdict in verdicts[:most]:
         row = known.get(verdict.img_id)
         image, fault = _thumbnail(row)
-        title = (row or {}).get("title") or str(verdict.img_id)
+        title = str(verdict.img_id) if row is None else label_text(row["title"]) or row["ImgName"]
         truth, predicted = classes[verdict.truth], classes[verdict.predicted]
         found.append(Card(verdict.img_id, title, image, fault, truth, predicted, verdict.right))
     return found
@@ -39,15 +39,15 @@ def cards(store: FeatureStore, verdicts: Sequence[ImageVerdict], classes: Sequen
 
 def _files(store: FeatureStore) -> dict[int, dict[str, Any]]:
     rows = store.sql(
-        f"SELECT i.ImgId, i.source, i.file, i.member, c.{quote_name(store.title)} AS title "
-        "FROM images AS i LEFT JOIN collection AS c ON c.ImgId = i.ImgId WHERE i.status = 'ok'"
+        f"SELECT i.ImgId, i.ImgName, i.source, i.file, i.member, c.{quote_name(store.title)} AS title "
+        "FROM images AS i LEFT JOIN collection AS c ON c.ImgId = i.ImgId WHERE i.status IN ('ok', 'external')"
     )
     return {row["ImgId"]: row for row in rows.to_pylist()}
 
 
 def _thumbnail(row: dict[str, Any] | None) -> tuple[str, str]:
     """A small JPEG as a data URI, or why there is none."""
-    if row is None:
+    if row is None or not row["source"]:
         return "", "no usable image in the store"
     try:
         return thumbnail(ImageAddress.of(row["source"], row["file"], row["member"]), width=WIDTH, height=2 * WIDTH), ""

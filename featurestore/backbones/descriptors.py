@@ -1,4 +1,4 @@
-"""Hand-crafted descriptors of the whole poster, the classical baseline: colour, texture and structure, no weights.
+"""Hand-crafted descriptors of the whole image, the classical baseline: colour, texture and structure, no weights.
 
 Blocks, in this order:
 
@@ -32,7 +32,7 @@ HEIGHT, WIDTH = 268, 182
 ROWS, COLUMNS = 4, 3
 HUES, LEVELS = 12, 6
 JOINT = (8, 3, 3)
-# Points, radius, and the factor by which the poster is downsampled first.
+# Points, radius, and the factor by which the image is downsampled first.
 PATTERNS = ((8, 1, 1), (16, 2, 2))
 BANDS = 3
 SIDE, SCALES, ORIENTATIONS, GIST_GRID = 64, 4, 6, 4
@@ -58,7 +58,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
 
 
 class Descriptors:
-    """Computes the descriptor of each poster independently: a vector does not depend on its batch."""
+    """Computes the descriptor of each image independently: a vector does not depend on its batch."""
 
     def __init__(self, name: str = "descriptors", *, threads: int = 1) -> None:
         blank = describe(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
@@ -95,9 +95,9 @@ class Descriptors:
 def describe(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The descriptor of one ``(268, 182, 3)`` uint8 RGB image, ``(embed_dim,)`` float32, finite for any image."""
     pillow: Any = import_extra("PIL.Image", "embed", needed_by="the backbone descriptors")
-    poster = pillow.fromarray(image)
-    grey = poster.convert("L")
-    hsv = np.asarray(poster.convert("HSV"))
+    picture = pillow.fromarray(image)
+    grey = picture.convert("L")
+    hsv = np.asarray(picture.convert("HSV"))
     blocks = [*_histograms(hsv), _moments(image), *_textures(grey), _gist(grey), _gradients(grey)]
     return np.concatenate(blocks).astype(np.float32)
 

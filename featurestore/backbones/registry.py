@@ -81,7 +81,7 @@ RECORDS: dict[str, BackboneRecord] = {
     "descriptors": BackboneRecord(
         name="descriptors",
         loader="featurestore.backbones.descriptors:load",
-        description="hand-crafted colour, texture and structure of the whole poster; no weights",
+        description="hand-crafted colour, texture and structure of the whole image; no weights",
     ),
     "savedmodel": BackboneRecord(
         name="savedmodel",

@@ -55,6 +55,8 @@ class Collection:
         tools call the image, and ``f(key, ImgId) -> str`` makes the name. Empty if such keys are matched with names.
     settings
         The settings of a new store.
+    layouts
+        Layouts of CSV files that only this type can export: the view of each, and its columns before the vectors.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Collection:
     key_name: str = ""
     macros: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    layouts: Mapping[str, tuple[str, Sequence[str]]] = field(default_factory=dict)
 
     def filled(self, text: str, settings: Mapping[str, Setting]) -> str:
         """``text`` with the ``settings`` in place; those that a store lacks have their first value."""

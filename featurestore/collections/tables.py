@@ -17,7 +17,7 @@ from featurestore.collections.text_tables import MAX_COLUMNS, split_text
 from featurestore.errors import MetadataError, reason
 
 # Names of columns that a store gives its own meaning, in lower case.
-RESERVED_COLUMNS = frozenset({"imgid", "imgname", "embedding", "duplicate_group"})
+RESERVED_COLUMNS = frozenset({"imgid", "imgname", "embedding", "duplicate_group", "rowkey", "rowproblem", "rowdetail"})
 # How pandas calls an index that has no name, once it was written and read.
 INDEX_NAME = re.compile(r"|Unnamed: [0-9]+(\.[0-9]+)?")
 PARQUET_INDEX = "__index_level_0__"

@@ -25,7 +25,7 @@ FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled",
 @click.option(
     "--ids",
     type=PATH,
-    help="Only the ids in this file, in its order: csv or parquet with ImgId, npy, or one per line.",
+    help="Only the ids in this file, in its order: csv or parquet with ImgId or ImgName, npy, or one per line.",
 )
 @click.option("--limit", type=click.IntRange(0), help="Maximum number of rows, the first ones.")
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurestore.commands.options import PATH, json_option, named_columns, store_option, wait_option
-from featurestore.commands.texts import cell_text, counts_text
+from featurestore.commands.texts import counts_text
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
 
@@ -27,7 +27,7 @@ WIDEST = 60
 @click.option(
     "--images", type=PATH, multiple=True, help="A folder of images, or of a folder for each class; repeatable."
 )
-@click.option("--metadata", type=PATH, help="A table with a row for each image, such as MovieGenre.csv.")
+@click.option("--metadata", type=PATH, help="A table with a row for each image.")
 @click.option("--key", help="The column that names the image.  [default: guessed]")
 @click.option(
     "--label", multiple=True, help="The column with the label; several make it multi-label.  [default: guessed]"
@@ -61,7 +61,7 @@ def ingest(
     as_json: bool,
 ) -> None:
     """Update the store to match images and their metadata."""
-    from featurestore import FeatureStore
+    from featurestore import FeatureStore, label_text
 
     with ConsoleProgress("ingest", "images") as progress:
         report = FeatureStore(store).ingest(
@@ -84,7 +84,7 @@ def ingest(
         click.echo(line)
     if dry_run:
         for row in report.first:
-            click.echo("  ".join(f"{name}={visible(cell_text(value))[:WIDEST]}" for name, value in row.items()))
+            click.echo("  ".join(f"{name}={visible(label_text(value))[:WIDEST]}" for name, value in row.items()))
         click.echo("dry run: nothing was written")
         return
     click.echo(f"store {store}: {'written' if report.changed else 'nothing changed'}")

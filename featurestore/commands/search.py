@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from featurestore.commands.options import PATH, TensorName, json_option, location_option, snapshot_option, write_output
-from featurestore.commands.texts import cell_text
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def similar(
     as_json: bool,
 ) -> None:
     """Find the images nearest to an image, exactly."""
-    from featurestore import FeatureStore, quote_name
+    from featurestore import FeatureStore, label_text, quote_name
     from featurestore.files import PAGE, format_of
 
     if html is not None:
@@ -81,7 +80,7 @@ def similar(
         )
         if html is not None:
             write_output(html, opened.contact_sheet(found, image=image).encode())
-        names = dict.fromkeys((opened.title, opened.label))
+        names = dict.fromkeys((opened.title, opened.label, "ImgName"))
         columns = ", ".join(map(quote_name, names))
         titles = opened.query(f"SELECT ImgId, {columns} FROM collection").to_pylist()
     known = {row["ImgId"]: row for row in titles}
@@ -94,7 +93,8 @@ def similar(
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        title, label = (visible(cell_text(row[name])) for name in (opened.title, opened.label))
+        label = visible(label_text(row[opened.label]))
+        title = visible(label_text(row[opened.title]) or label_text(row["ImgName"]))
         click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {label:<12} {title}")
     if html is not None:
         click.echo(f"contact sheet {html}")

@@ -117,11 +117,6 @@ def counts_text(labels: Mapping[str, int]) -> str:
     return ", ".join(f"{visible(name)} {count:,}" for name, count in first) + more
 
 
-def cell_text(value: object) -> str:
-    """A title or a label in one line, empty where there is none."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
-
-
 def _count(found: Sized, what: str) -> str:
     return f"{len(found):,} {what}{'' if len(found) == 1 else 's'}"
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
 import numpy as np
@@ -15,9 +16,13 @@ from featurestore.arrow import to_numpy
 from featurestore.catalog.recipe import recipe_named
 from featurestore.collections import numbering
 from featurestore.collections.matching import EXACTLY, match
+from featurestore.embedding.vector_files.id_list import read_ids_file
 from featurestore.embedding.vector_files.imported import ImportedVectors
 from featurestore.errors import EmbeddingError
 from featurestore.storage.schemas import MAX_ID
+
+if TYPE_CHECKING:
+    from featurestore.catalog.reader import Reader
 
 # Maximum length of the name of an image that is known only from its vector.
 LONGEST_NAME = 4096
@@ -71,21 +76,51 @@ def resolve(images: pa.Table, collection: str, vectors: ImportedVectors) -> Reso
     return found
 
 
+def listed_ids(reader: "Reader", file: Path) -> NDArray[np.int64]:
+    """The ids ``(n,)`` of the images that ``file`` lists by their ids or names, in its order.
+
+    Raises
+    ------
+    InputError
+        When the file can't be read, or a name is not that of one image.
+    """
+    return read_ids_file(file, lambda names: _ids_of_names(reader, names))
+
+
+def _ids_of_names(reader: "Reader", names: Sequence[str]) -> NDArray[np.int64]:
+    if reader.recipe.key_number:
+        return _numbers_in(names, reader.recipe.key_number)
+    images = reader.query("SELECT ImgId, ImgName FROM images_usable ORDER BY ImgId")
+    places = match(names, images["ImgName"].to_pylist()).places
+    if (places < 0).any():
+        row = int((places < 0).argmax())
+        raise EmbeddingError(
+            f"got the image name {names[row][:80]!r} in row {row + 1}, which is not that of one image of this store: "
+            "write the names as in `images`, or their ids"
+        )
+    return to_numpy(images["ImgId"])[places].astype(np.int64)
+
+
 def _numbered(number: str, name: str, vectors: ImportedVectors) -> Resolved:
     """By the number in each key, as the collection type's functions find it."""
-    number_in: Callable[[str], int | None] = _function(number)
     name_of: Callable[[str, int], str] = _function(name)
     if vectors.keys is None:
         assert vectors.numbers is not None
         return Resolved(vectors.numbers, [name_of("", img_id) for img_id in vectors.numbers.tolist()])
-    ids = []
-    for key in vectors.keys:
-        found = number_in(key)
-        if found is None:
+    ids = _numbers_in(vectors.keys, number)
+    names = [name_of(key, img_id) for key, img_id in zip(vectors.keys, ids.tolist(), strict=True)]
+    return Resolved(ids, names)
+
+
+def _numbers_in(keys: Sequence[str], number: str) -> NDArray[np.int64]:
+    number_in: Callable[[str], int | None] = _function(number)
+    found = []
+    for key in keys:
+        number_or_none = number_in(key)
+        if number_or_none is None:
             raise EmbeddingError(f"got the image name {key[:80]!r}, expected a number to {MAX_ID}, as in 114709.jpg")
-        ids.append(found)
-    names = [name_of(key, img_id) for key, img_id in zip(vectors.keys, ids, strict=True)]
-    return Resolved(np.array(ids, np.int64), names)
+        found.append(number_or_none)
+    return np.array(found, np.int64)
 
 
 def _function(name: str) -> Any:

@@ -8,6 +8,7 @@ from featurestore.collections.address import ImageAddress
 from featurestore.errors import ImageError
 from featurestore.explore.inventory import list_backbones
 from featurestore.explore.search import Neighbours
+from featurestore.features.labels import label_text
 from featurestore.storage.names import quote_name
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 1rem auto; max-width: 1300px; padding: 0 1rem; }
 section { border-top: 1px solid var(--line); padding: .8rem 0; }
 .row { display: grid; grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)); gap: .8rem; }
-figure { margin: 0; } img, .none { width: 100%; aspect-ratio: 182 / 268; object-fit: cover; border-radius: 4px; }
+figure { margin: 0; } img, .none { width: 100%; aspect-ratio: 182 / 268; object-fit: contain; border-radius: 4px; }
 .none { display: grid; place-items: center; background: #8882; color: #888; text-align: center; }
 figcaption { font-size: 12px; overflow-wrap: anywhere; } .query img { outline: 3px solid #0072b2; }
 .synthetic { background: #e69f00; color: #000; padding: .4rem .8rem; border-radius: 4px; }
@@ -52,7 +53,7 @@ def _synthetic(reader: "Reader", backbone: str) -> bool:
 
 def _facts(reader: "Reader", ids: list[int]) -> list[dict[str, Any]]:
     return reader.query(
-        f"SELECT i.ImgId, i.source, i.file, i.member, c.{quote_name(reader.title)} AS title, "
+        f"SELECT i.ImgId, i.ImgName, i.source, i.file, i.member, c.{quote_name(reader.title)} AS title, "
         f"c.{quote_name(reader.label)} AS label "
         "FROM images AS i LEFT JOIN collection AS c USING (ImgId) WHERE i.status IN ('ok', 'external') "
         "AND list_contains(?, i.ImgId)",
@@ -71,11 +72,11 @@ def _section(neighbours: Neighbours, place: int, facts: dict[int, dict[str, Any]
 
 
 def _card(fact: dict[str, Any], lead: str, kind: str) -> str:
-    words = [lead, str(fact.get("ImgId", "")), _text(fact.get("title")), _text(fact.get("label"))]
-    caption = "<br>".join(html.escape(word) for word in words if word)
-    title = html.escape(_text(fact.get("title")) or str(fact.get("ImgId", "")), quote=True)
+    number = str(fact.get("ImgId", ""))
+    title = label_text(fact.get("title")) or label_text(fact.get("ImgName"))
+    caption = "<br>".join(html.escape(word) for word in (lead, number, title, label_text(fact.get("label"))) if word)
     place = ImageAddress.of(fact["source"], fact["file"], fact["member"]) if fact.get("source") else None
-    picture = _none("no image file") if place is None else _picture(place, title)
+    picture = _none("no image file") if place is None else _picture(place, html.escape(title or number, quote=True))
     return f'<figure class="{kind}">{picture}<figcaption>{caption}</figcaption></figure>'
 
 
@@ -86,11 +87,6 @@ def _picture(place: ImageAddress, title: str) -> str:
         return f'<img alt="{title}" src="{thumbnail(place, width=THUMBNAIL[0], height=THUMBNAIL[1])}">'
     except ImageError as error:
         return _none(f"no image file ({error})")
-
-
-def _text(value: object) -> str:
-    """A title or a label, empty where there is none."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
 def _none(reason: str) -> str:

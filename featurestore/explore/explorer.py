@@ -236,7 +236,7 @@ class Explorer(Reader):
         view
             ``labeled`` when None.
         ids
-            As for `features`, or a file of ids: csv or parquet with ImgId, npy, or one per line.
+            As for `features`, or a file of ids: csv or parquet with ImgId or ImgName, npy, or one per line.
         force
             Whether to replace an existing file or folder.
 
@@ -245,10 +245,10 @@ class Explorer(Reader):
         InputError
             As for `features`; also when ``output`` exists or can't be written, or its suffix is that of another format.
         """
-        from featurestore.embedding.vector_files.id_list import read_ids_file
+        from featurestore.embedding.resolve import listed_ids
         from featurestore.features.exporter import export
 
-        chosen = read_ids_file(Path(ids)) if isinstance(ids, (str, Path)) else ids
+        chosen = listed_ids(self, Path(ids)) if isinstance(ids, (str, Path)) else ids
         return export(
             self,
             backbone,

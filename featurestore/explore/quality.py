@@ -16,6 +16,7 @@ from featurestore.embedding.vectors import faults
 from featurestore.errors import InputError
 from featurestore.features import rows
 from featurestore.features.features import Features
+from featurestore.features.labels import has_label
 from featurestore.files import MEGABYTE, read_file, why
 from featurestore.storage.names import quote_name
 from featurestore.storage.parts import read_part
@@ -97,14 +98,16 @@ def check(
     sides = read_split(Path(split)) if isinstance(split, (str, Path)) else split
     chosen = [backbone] if isinstance(backbone, str) else backbone
     names = list(reader.state.revisions if chosen is None else chosen)
-    table, key = quote_name(reader.recipe.table), quote_name(reader.recipe.key)
+    joined = f"{quote_name(reader.recipe.table)} AS m ON m.{quote_name(reader.recipe.key)} = i.ImgId"
     exact = _exact(usable)
     groups = {img_id: min(group) for group in exact for img_id in group}
     features = {name: rows.read(reader, name, view="images_usable") for name in names}
     return QualityReport(
         images=len(usable),
-        without_metadata=_ids(reader, f"SELECT ImgId FROM images_usable ANTI JOIN {table} ON {key} = ImgId"),
-        metadata_without_image=len(reader.query(f"SELECT {key} FROM {table} ANTI JOIN images_usable ON ImgId = {key}")),
+        without_metadata=_ids(reader, f"SELECT i.ImgId FROM images_usable AS i ANTI JOIN {joined}"),
+        metadata_without_image=reader.query(
+            f"SELECT count(*) AS n FROM images_usable AS i RIGHT JOIN {joined} WHERE i.ImgId IS NULL"
+        )["n"][0].as_py(),
         without_file=_ids(reader, "SELECT ImgId FROM images WHERE status = 'external'"),
         exact_duplicates=exact,
         near_by_hash=near_by_hash(usable, hash_distance, known=groups),
@@ -258,6 +261,11 @@ def _contradicting(reader: "Reader", groups: Sequence[Sequence[int]]) -> list[li
     """Those of the ``groups`` of equal images whose labels differ; images without a label don't count."""
     if not groups:
         return []
-    rows = reader.query(f"SELECT ImgId, {quote_name(reader.label)} AS label FROM labeled")
-    labels = dict(zip(rows["ImgId"].to_pylist(), map(str, rows["label"].to_pylist()), strict=True))
+    found = reader.query(f"SELECT ImgId, {quote_name(reader.label)} AS label FROM labeled").to_pylist()
+    labels = {row["ImgId"]: _comparable(row["label"]) for row in found if has_label(row["label"])}
     return [list(ids) for ids in groups if len({labels[img_id] for img_id in ids if img_id in labels}) > 1]
+
+
+def _comparable(label: Any) -> frozenset[str]:
+    """A label as text, or several, whose order says nothing."""
+    return frozenset(map(str, filter(has_label, label if isinstance(label, list) else [label])))

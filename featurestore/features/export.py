@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
     from featurestore.progress import Progress
 
-NINE = ("ImgId", "ImgName", "Title", "Genre1", "Genre2", "Genre3", "IMDBScore", "ImdbLink", "Poster")
-# The view of each of the study's layouts, and its columns before the numbered ones.
-LAYOUTS = {"study-embeddings": ("images_usable", ("ImgName",)), "study-labeled": ("labeled", NINE)}
+# Layouts of the study, which only stores have whose collection type says how.
+LAYOUTS = ("study-embeddings", "study-labeled")
 # A bundle and tables of Delta Lake are folders.
 SUFFIXES: Suffixes = {
     "parquet": (".parquet",),
@@ -99,8 +98,15 @@ def layout(
     """The features of one of the study's two CSV layouts, ``study-embeddings`` or ``study-labeled``.
 
     The layout defines view and columns; ``where``, ``ids`` and ``limit`` select rows, see `FeatureStore.features`.
+
+    Raises
+    ------
+    InputError
+        When the collection has no such layout.
     """
-    view, columns = LAYOUTS[name]
+    if name not in reader.recipe.layouts:
+        raise InputError(f"the collection type {reader.recipe.name!r} has no layout {name!r}: use csv.gz")
+    view, columns = reader.recipe.layouts[name]
     chosen = selection(where, ids, limit)
     features = rows.read(reader, backbone, view=view, columns=columns, selection=chosen)
     return replace(features, table=features.table.select(columns))

@@ -15,6 +15,7 @@ MOVIES_SCHEMA = pa.schema(
         pa.field("Poster", pa.string()),
     ]
 )
+NINE = ("ImgId", "ImgName", "Title", "Genre1", "Genre2", "Genre3", "IMDBScore", "ImdbLink", "Poster")
 VIEWS = ("collection", "genre_counts", "labeled", "multilabel", "problems")
 
 MOVIES = Collection(
@@ -32,4 +33,5 @@ MOVIES = Collection(
     key_number=f"{PACKAGE}.keys:number_in_key",
     key_name=f"{PACKAGE}.keys:name_of",
     settings={"top_genres": 4},
+    layouts={"study-embeddings": ("images_usable", ("ImgName",)), "study-labeled": ("labeled", NINE)},
 )
