@@ -6,7 +6,9 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,9 +87,9 @@ def difference_hash(image: "Image") -> str:
 
     After Krawetz, "Kind of Like That" (2013), known as dHash.
     """
-    pillow = import_extra("PIL.Image", "embed", needed_by="hashing images")
-    thumbnail = np.asarray(image.convert("L").resize((9, 8), pillow.Resampling.BOX), np.int16)
-    return np.packbits(thumbnail[:, 1:] > thumbnail[:, :-1]).tobytes().hex()
+    thumbnail = image.convert("L").resize((9, 8), _pillow().Resampling.BOX)
+    grey = np.frombuffer(thumbnail.tobytes(), np.uint8).reshape(8, 9)
+    return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes().hex()
 
 
 def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
@@ -101,11 +103,10 @@ def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
     ImageError
         As `inspect`.
     """
-    pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
     with _picture(content) as picture:
         image = picture.upright
         if image.size != (width, height):
-            image = image.resize((width, height), pillow.Resampling.BILINEAR)
+            image = image.resize((width, height), _pillow().Resampling.BILINEAR)
         return np.asarray(image, dtype=np.uint8)
 
 
@@ -156,8 +157,9 @@ def _picture(content: bytes) -> Iterator[Picture]:
     with quiet():
         with _reasons():
             image = open_image(content)
-            _check_size(image)
-        with room(decoding_bytes(image)):
+            size = decoding_bytes(image)
+            _check_size(image, size)
+        with room(size):
             with _reasons():
                 picture = _decoded(image)
             del image  # frees what its decoder holds
@@ -172,7 +174,7 @@ def _content(place: str | Path | ImageAddress, *, pipes: bool = False) -> bytes:
 @contextmanager
 def _reasons() -> Iterator[None]:
     """Turn what is wrong with an image into the `ImageError` that is kept in its row."""
-    pillow = import_extra("PIL.Image", "embed", needed_by="reading images")
+    pillow = _pillow()
     try:
         yield
     except pillow.DecompressionBombError as error:
@@ -183,14 +185,19 @@ def _reasons() -> Iterator[None]:
         raise ImageError(f"the image can't be decoded: {error}") from error
 
 
-def _check_size(image: "Image") -> None:
-    """Refuse an image that would take too much memory, before it is decoded."""
+@cache
+def _pillow() -> ModuleType:
+    return import_extra("PIL.Image", "embed", needed_by="reading images")
+
+
+def _check_size(image: "Image", needed: int) -> None:
+    """Refuse an image that would take too much memory, before it is decoded; ``needed`` is its `decoding_bytes`."""
     size, limit = f"{image.width} × {image.height} pixels", MEMORY // pixel_bytes(image.format)
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{size} are over the limit of {MAX_PIXELS}")
     if image.width * image.height > limit:
         raise ImageError(f"{size} are over the limit of {limit} for {image.format}, whose decoder takes more memory")
-    if decoding_bytes(image) > MEMORY:
+    if needed > MEMORY:
         raise ImageError(f"the tiles of the image, of {size}, are over the limit of {limit} pixels")
 
 

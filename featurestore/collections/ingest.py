@@ -55,7 +55,7 @@ class IngestReport:
     labels
         How many images have each label, most frequent first.
     first
-        The first rows of the view `collection`.
+        The first rows of the view `collection`, of a dry run.
     changed
         Whether the store has a new state.
     """
@@ -110,15 +110,15 @@ def ingest(
         if not dry_run:
             _check_kind(writer.state, kind, root)
             keep(scan, root / CACHE)
-            now = images_of(writer.layout)
-            if not now.equals(before):  # another program has written since
-                read = _Read.of(kind, reading, scan, said, now)
+            tables = {} if known is None else known.tables
+            if writer.state.tables.get("images") != tables.get("images"):  # another program has written
+                read = _Read.of(kind, reading, scan, said, images_of(writer.layout))
         first = writer.state.id
         with writer.commit() as commit:
             commit.set_collection(kind, _settings(request, read.rows))
             commit.replace(kind.table, read.rows.table)
             commit.replace("images", read.images)
-        return _report(writer, kind, scan, read, changed=writer.state.id != first and not dry_run)
+        return _report(writer, kind, scan, read, changed=writer.state.id != first, dry_run=dry_run)
 
 
 def create_store(root: Path, *, wait_seconds: float = 0.0) -> None:
@@ -271,15 +271,15 @@ def _settings(request: Request, rows: Rows) -> dict[str, Setting]:
     return {**rows.settings, **request.settings, **read, FOLLOW: "yes" if request.follow_links else "no"}
 
 
-def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, changed: bool) -> IngestReport:
+def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, changed: bool, dry_run: bool) -> IngestReport:
     with Database(writer.layout, writer.root) as database:
         counts = database.query(
             "SELECT (SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled, "
             "(SELECT coalesce(bool_or(synthetic), false) FROM images) AS synthetic",
         ).to_pylist()[0]
         labels = label_counts(database.query, str(writer.state.settings.get("label", kind.label)))
+        first = database.query(f"SELECT * FROM collection LIMIT {FIRST_ROWS}").to_pylist() if dry_run else []
         problems = database.query("SELECT kind, count(*) AS n FROM problems GROUP BY kind ORDER BY kind").to_pylist()
-        first = database.query(f"SELECT * FROM collection LIMIT {FIRST_ROWS}").to_pylist()
     broken = read.images.filter(pc.equal(read.images["status"], "broken"))
     return IngestReport(
         collection=kind.name,
@@ -295,5 +295,5 @@ def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, change
         notes=read.rows.notes,
         first=first,
         synthetic=counts["synthetic"],
-        changed=changed,
+        changed=changed and not dry_run,
     )
