@@ -48,7 +48,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image: ``upright`` in RGB, the size and mode that it has in the file, and whether it is synthetic."""
+    """A decoded image: ``upright`` in RGB or grey, its size and mode in the file, and whether it is synthetic."""
 
     upright: "Image"
     width: int
@@ -70,7 +70,7 @@ def inspect(content: bytes) -> ImageFacts:
     ImageError
         When it is empty, not an image, truncated, or too large.
     """
-    with _picture(content) as picture:
+    with _picture(content, grey=True) as picture:
         return ImageFacts(
             content_hash=content_hash(content),
             size_bytes=len(content),
@@ -152,16 +152,24 @@ def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
 
 
 @contextmanager
-def _picture(content: bytes) -> Iterator[Picture]:
-    """Decode an image file for the block; waits while the images of other threads take up the memory for it."""
+def _picture(content: bytes, *, grey: bool = False) -> Iterator[Picture]:
+    """Decode an image file for the block; waits while the images of other threads take up the memory for it.
+
+    ``grey`` tells that its brightness is enough: of a JPEG all is read, but its colours are not converted, which takes
+    as long as the hash of it.
+    """
     with quiet():
         with _reasons():
             image = open_image(content)
             size = decoding_bytes(image)
             _check_size(image, size)
+            mode = image.mode
+            if grey:
+                image.draft("L", None)
+            drafted = image.mode != mode
         with room(size):
             with _reasons():
-                picture = _decoded(image)
+                picture = _decoded(image, mode if drafted else None)
             del image  # frees what its decoder holds
             yield picture
 
@@ -201,10 +209,12 @@ def _check_size(image: "Image", needed: int) -> None:
         raise ImageError(f"the tiles of the image, of {size}, are over the limit of {limit} pixels")
 
 
-def _decoded(image: "Image") -> Picture:
+def _decoded(image: "Image", mode: str | None) -> Picture:
+    """``mode`` is that of the file where it is decoded to grey."""
     image.load()
     orientation = image.getexif().get(ORIENTATION, 1)
-    (width, height), mode, flat = image.size, image.mode, flatten(image)
+    (width, height), flat = image.size, flatten(image) if mode is None else image
+    mode = mode or image.mode
     if flat is not image:
         image.close()  # frees its pixels
     synthetic = image.info.get("comment") == SYNTHETIC_COMMENT
