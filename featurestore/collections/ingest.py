@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.catalog.database import Database
-from featurestore.catalog.label_counts import label_counts
+from featurestore.catalog.label_counts import labelled
 from featurestore.catalog.recipe import BUILT_IN, Collection, Setting, recipe_named
 from featurestore.catalog.writer import Writer, check_room, open_writer
 from featurestore.collections.listing import list_images
@@ -274,10 +274,10 @@ def _settings(request: Request, rows: Rows) -> dict[str, Setting]:
 def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, changed: bool, dry_run: bool) -> IngestReport:
     with Database(writer.layout, writer.root) as database:
         counts = database.query(
-            "SELECT (SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled, "
+            "SELECT (SELECT count(*) FROM collection) AS joined, "
             "(SELECT coalesce(bool_or(synthetic), false) FROM images) AS synthetic",
         ).to_pylist()[0]
-        labels = label_counts(database.query, str(writer.state.settings.get("label", kind.label)))
+        labels = labelled(database.query, str(writer.state.settings.get("label", kind.label)))
         first = database.query(f"SELECT * FROM collection LIMIT {FIRST_ROWS}").to_pylist() if dry_run else []
         problems = database.query("SELECT kind, count(*) AS n FROM problems GROUP BY kind ORDER BY kind").to_pylist()
     broken = read.images.filter(pc.equal(read.images["status"], "broken"))
@@ -287,11 +287,11 @@ def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, change
         images_found=len(scan.table),
         files_ignored=scan.ignored,
         joined=counts["joined"],
-        labeled=counts["labeled"],
+        labeled=labels.rows,
         broken=dict(zip(broken["ImgName"].to_pylist(), broken["reason"].to_pylist(), strict=True)),
         problems={row["kind"]: row["n"] for row in problems},
         renamed=read.renamed,
-        labels=labels,
+        labels=labels.labels,
         notes=read.rows.notes,
         first=first,
         synthetic=counts["synthetic"],

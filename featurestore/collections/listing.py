@@ -113,9 +113,11 @@ def image_names(listing: Listing) -> list[str]:
     A file whose name in this form is taken keeps the form that it has; names that are not UTF-8 are escaped.
     """
     before = fronts(listing.sources)
+    paths = [before[number] + file for number, file in zip(listing.numbers, listing.files, strict=True)]
+    if all(map(str.isascii, paths)):
+        return paths
     names, taken = [], set()
-    for number, file in zip(listing.numbers, listing.files, strict=True):
-        path = before[number] + file
+    for path in paths:
         name = path if path.isascii() else unicodedata.normalize("NFC", printable(path))
         if name in taken:
             name = printable(path)
