@@ -34,7 +34,8 @@ def run(*arguments: str | Path) -> str:
 def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """The table and the JSON of one quick run without rivals."""
     out = tmp_path_factory.mktemp("perf")
-    printed = run("--quick", "--no-rivals", "--repeats", "1", "--out", out, "--only", "pairs", "--only", "start")
+    jobs = [part for name in ("pairs", "start", "collection") for part in ("--only", name)]
+    printed = run("--quick", "--no-rivals", "--repeats", "1", "--out", out, *jobs)
     (kept,) = out.glob("*.json")
     return printed, kept
 
@@ -57,9 +58,15 @@ def test_each_measured_row_has_seconds_a_ratio_and_a_verdict(quick: tuple[str, P
     measured = [row for row in json.loads(quick[1].read_text("utf-8"))["rows"] if row["ratio"] is not None]
     assert measured
     for row in measured:
-        assert min(row["ours"] + row["theirs"]) > 0
+        assert all(seconds > 0 for seconds in row["ours"] + row["theirs"])  # a row of memory has none
         most = row["goal"]["most"] if row["goal"] else None
         assert row["verdict"] == ("" if most is None else "hit" if row["ratio"][1] <= most else "MISS")
+
+
+def test_any_collection_is_read_measured_and_read_again(quick: tuple[str, Path]) -> None:
+    rows = [row for row in json.loads(quick[1].read_text("utf-8"))["rows"] if row["job"] == "collection"]
+    assert {row["other"] for row in rows if row["ratio"]} == {other for job, other, _ in ASKED if job == "collection"}
+    assert "[400, 400, 20]" in rows[0]["note"]
 
 
 def test_a_rival_that_is_not_installed_is_a_row_that_says_so(quick: tuple[str, Path]) -> None:
