@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from featurestore.collections.general.recipe import OWN_COLUMNS
 from featurestore.collections.labels import find_label
-from featurestore.collections.matching import Matches, guess_key, match
+from featurestore.collections.matching import EXACTLY, Matches, guess_key, match
 from featurestore.collections.tables import ReadTable
 from featurestore.errors import InputError
 from featurestore.storage.names import nearest
 
 NO_IMAGE, AMBIGUOUS = "row without an image", "row that fits several images"
 AGAIN, CONTRADICTING = "second row for one image", "contradicting labels"
+# What a column holds that marks a label.
+MARKS = {"0", "1", "True", "False", None}
 # Names of a column with a title, in lower case.
 TITLES = ("title", "caption", "name")
 
@@ -58,7 +60,11 @@ def join(table: ReadTable, images: pa.Table, *, key: str | Sequence[str] | None,
         f"{count:,} rows have the label {word!r}, taken as no label" for word, count in found.no_label_words.items()
     ]
     matches = match(keys, names)
-    notes += [f"{count:,} keys were matched {how}" for how, count in matches.levels.items() if how != "exactly"]
+    notes += [
+        f"{count:,} {'key was' if count == 1 else 'keys were'} matched {how}"
+        for how, count in matches.levels.items()
+        if how != EXACTLY
+    ]
     union = len(labels) > 1
     owned, problems, details, label = _resolve(matches, found.rows, found.column, union=union)
     ids = images["ImgId"].combine_chunks().take(pa.array(owned, pa.int64(), mask=owned < 0))
@@ -105,7 +111,9 @@ def _texts(column: pa.ChunkedArray) -> list[str | None]:
 
 
 def _guessed(rows: pa.Table, names: Sequence[str], notes: list[str]) -> str:
-    found = guess_key({name: _texts(rows[name]) for name in rows.column_names}, names)
+    texts = {name: _texts(rows[name]) for name in rows.column_names}
+    # A column of 0 and 1 marks a label; as keys they would name the images 0.jpg and 1.jpg.
+    found = guess_key({name: values for name, values in texts.items() if not {*values} <= MARKS}, names)
     if found is None:
         first = f"such as {names[0]!r}" if names else "none"
         raise InputError(
