@@ -3,7 +3,6 @@
 import hashlib
 import os
 import time
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,9 +18,12 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.collections.address import ImageAddress
+from featurestore.collections.containers.names import unique_names
+from featurestore.collections.fingerprints import FINGERPRINT, NEVER, fingerprints
 from featurestore.collections.images import inspect
-from featurestore.collections.listing import Listing, image_names, printable
+from featurestore.collections.listing import LINK_OUT, Listing, image_names
 from featurestore.collections.shards import ImageShard, read_members
+from featurestore.collections.stored_paths import to_stored
 from featurestore.errors import ImageError, ImageNeedsExtra
 from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
@@ -31,9 +33,6 @@ from featurestore.storage.schemas import IMAGES
 # A file changed within the clock's resolution of its last read could look unchanged: such entries are not used.
 RACY_NS = 2_000_000_000
 ADDRESS = ("source", "file", "member")
-FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
-# The time of change that no file has: its entry is not used, since the file is read again at the next scan.
-NEVER = -(1 << 63)
 CACHE_SCHEMA = pa.schema(
     [
         *(field for field in IMAGES),
@@ -41,7 +40,6 @@ CACHE_SCHEMA = pa.schema(
     ]
 )
 
-LINK_OUT = "a symbolic link that leads out of the folder: allow such links with --follow-links"
 # Files per task of the pool: the overhead of a task is that of reading a small file.
 TASK_FILES = 16
 # Rows held as dicts, which take ten times the memory of a table.
@@ -79,8 +77,9 @@ def scan_images(
     """
     known = _read_cache(cache)
     started_ns = time.time_ns()
-    names = image_names(listing) + [name for shard in shards for name in shard.names]
-    marks = np.concatenate([_fingerprints(listing.entries), *(_marks(shard) for shard in shards)])
+    # Unique, as a file may be called like the escaped name of another, or like an image in another file.
+    names, _ = unique_names(image_names(listing) + [name for shard in shards for name in shard.names])
+    marks = np.concatenate([fingerprints(listing.entries), *(_marks(shard) for shard in shards)])
     places = _unchanged(_addresses(listing, shards), marks, known)
     outside = np.append(listing.outside, np.zeros(len(names) - len(listing.entries), bool))
     places[_link_out(known)[places] != outside] = -1  # whether links are followed has changed
@@ -128,26 +127,13 @@ def in_order(table: pa.Table) -> pa.Table:
     return table.take(order).combine_chunks()
 
 
-def _fingerprints(entries: Sequence[os.DirEntry[str]]) -> NDArray[np.int64]:
-    """The fields in `FINGERPRINT`, one row for each of ``entries``: ``(n, fields)`` int64."""
-    marks = array("q")
-    for entry in entries:
-        try:
-            status = os.stat(entry.path)  # of a link's target, which may change while the link does not
-        except OSError:
-            status = os.lstat(entry.path)
-        # Not `entry.stat`: the entry would cache the result, 0.8 kB per file
-        marks.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
-    return np.asarray(marks, np.int64).reshape(-1, len(FINGERPRINT))
-
-
 def _addresses(listing: Listing, shards: Sequence[ImageShard]) -> list[pa.Array]:
     """Where each image lies: the columns in `ADDRESS`."""
-    folders = pa.array([printable(str(source)) for source in listing.sources], pa.string())
+    folders = pa.array([to_stored(str(source)) for source in listing.sources], pa.string())
     try:
         files = pa.array(listing.files, pa.string())
     except UnicodeEncodeError:
-        files = pa.array([printable(file) for file in listing.files], pa.string())
+        files = pa.array([to_stored(file) for file in listing.files], pa.string())
     none = pa.array([""] * len(files), pa.string())
     columns = [[folders.take(pa.array(listing.numbers, pa.int64()))], [files], [none]]
     for shard in shards:
@@ -219,7 +205,7 @@ def _rows(
     wanted: Sequence[int],
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of the images with the indices ``wanted``, some at a time: of files, then of each shard."""
-    sources = [printable(str(source)) for source in listing.sources]
+    sources = [to_stored(str(source)) for source in listing.sources]
 
     def read_some(numbers: Sequence[int]) -> list[dict[str, Any]]:
         return [_file_row(listing, number, sources, names[number], marks[number].tolist()) for number in numbers]
@@ -239,7 +225,7 @@ def _rows(
 
 def _file_row(listing: Listing, number: int, sources: Sequence[str], name: str, mark: Sequence[int]) -> dict[str, Any]:
     """Read one file and return its row."""
-    place = {"source": sources[listing.numbers[number]], "file": printable(listing.files[number]), "member": ""}
+    place = {"source": sources[listing.numbers[number]], "file": to_stored(listing.files[number]), "member": ""}
     path = Path(listing.entries[number].path)
     row = _row(place, mark, lambda: _content(path, outside=bool(listing.outside[number])))
     return row | {"ImgName": name}

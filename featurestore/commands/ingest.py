@@ -1,24 +1,24 @@
 """The command `ingest`: images and their metadata become rows of the store."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from featurestore.commands.options import PATH, json_option, named_columns, store_option, wait_option
-from featurestore.commands.texts import counts_text
+from featurestore.commands.texts import counts_text, json_text, short
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
     from featurestore.collections.ingest import IngestReport
 
-# How many quarantined files, renamed images and notes are listed.
-LISTED = 10
-# How many characters of a value are shown.
+# How many quarantined files and renamed images are listed, how many notes, and how many columns of a row.
+LISTED, MOST_NOTES, MOST_COLUMNS = 10, 15, 12
+PROBLEMS = "featurestore info --problems"
+# How many characters of a name or a value are shown.
 WIDEST = 60
 
 
@@ -61,7 +61,7 @@ def ingest(
     as_json: bool,
 ) -> None:
     """Update the store to match images and their metadata."""
-    from featurestore import FeatureStore, label_text
+    from featurestore import FeatureStore
 
     with ConsoleProgress("ingest", "images") as progress:
         report = FeatureStore(store).ingest(
@@ -78,13 +78,13 @@ def ingest(
             on_progress=progress,
         )
     if as_json:
-        click.echo(json.dumps(asdict(report), default=str))
+        click.echo(json_text(asdict(report)))
         return
     for line in report_lines(report):
         click.echo(line)
     if dry_run:
         for row in report.first:
-            click.echo("  ".join(f"{name}={visible(label_text(value))[:WIDEST]}" for name, value in row.items()))
+            click.echo(_row_text(row))
         click.echo("dry run: nothing was written")
         return
     click.echo(f"store {store}: {'written' if report.changed else 'nothing changed'}")
@@ -92,7 +92,9 @@ def ingest(
 
 def report_lines(report: "IngestReport") -> list[str]:
     """The result of an ingest: what was guessed, the rows after each step, and the first of what did not fit."""
-    lines = [f"note: {visible(note)}" for note in report.notes]
+    lines = [f"note: {short(note)}" for note in report.notes[:MOST_NOTES]]
+    if len(report.notes) > MOST_NOTES:
+        lines.append(f"… and {len(report.notes) - MOST_NOTES:,} more notes: use --json to see all")
     steps = {
         **report.steps,
         "images found": report.images_found,
@@ -106,13 +108,22 @@ def report_lines(report: "IngestReport") -> list[str]:
         lines.append(f"{name:<24}{count:>8,}  {note}".rstrip())
     if report.labels:
         lines.append(f"labels                  {counts_text(report.labels)}")
-    lines += _first([f"quarantined {name!r}: {reason}" for name, reason in report.broken.items()])
-    lines += _first([f"renamed {old!r} to {new!r}, by its bytes" for old, new in report.renamed.items()])
+    lines += _first([f"quarantined {name!r}: {reason}" for name, reason in report.broken.items()], PROBLEMS)
+    lines += _first([f"renamed {old!r} to {new!r}, by its bytes" for old, new in report.renamed.items()], "use --json")
     if report.synthetic:
         lines.append("SYNTHETIC: these images were drawn by `featurestore sample`")
     return lines
 
 
-def _first(lines: Sequence[str]) -> list[str]:
-    more = [f"… and {len(lines) - LISTED} more: featurestore info --problems"] if len(lines) > LISTED else []
-    return [*lines[:LISTED], *more]
+def _first(lines: Sequence[str], where: str) -> list[str]:
+    more = [f"… and {len(lines) - LISTED:,} more: {where}"] if len(lines) > LISTED else []
+    return [*map(short, lines[:LISTED]), *more]
+
+
+def _row_text(row: Mapping[str, Any]) -> str:
+    """The first columns of a row in one line."""
+    from featurestore import label_text
+
+    cells = [f"{visible(name)[:WIDEST]}={visible(label_text(row[name])[:WIDEST])}" for name in list(row)[:MOST_COLUMNS]]
+    more = [f"… and {len(row) - MOST_COLUMNS:,} more columns"] if len(row) > MOST_COLUMNS else []
+    return "  ".join(cells + more)

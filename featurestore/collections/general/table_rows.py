@@ -22,6 +22,8 @@ AGAIN, CONTRADICTING = "second row for one image", "contradicting labels"
 MARKS = {"0", "1", "True", "False", None}
 # Names of a column with a title, in lower case.
 TITLES = ("title", "caption", "name")
+# How many labels the detail of a row lists, and how many characters of each.
+LISTED, WIDEST = 5, 80
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def join(table: ReadTable, images: pa.Table, *, key: str | Sequence[str] | None,
     Raises
     ------
     InputError
-        When there is no such column, or none that names images.
+        When there is no such column, or none that names images, or its values name none.
     """
     rows, notes = table.rows, list(table.notes)
     names = images["ImgName"].to_pylist()
@@ -60,6 +62,8 @@ def join(table: ReadTable, images: pa.Table, *, key: str | Sequence[str] | None,
         f"{count:,} rows have the label {word!r}, taken as no label" for word, count in found.no_label_words.items()
     ]
     matches = match(keys, names)
+    if len(names) and not matches.levels and not matches.ambiguous:
+        _refuse_unmatched(keys, names, column)
     notes += [
         f"{count:,} {'key was' if count == 1 else 'keys were'} matched {how}"
         for how, count in matches.levels.items()
@@ -124,6 +128,14 @@ def _guessed(rows: pa.Table, names: Sequence[str], notes: list[str]) -> str:
     return found[0]
 
 
+def _refuse_unmatched(keys: Sequence[str | None], names: Sequence[str], column: str | None) -> None:
+    first = next((repr(key[:WIDEST]) for key in keys if key), "empty")
+    raise InputError(
+        f"none of the {len(keys):,} rows names an image: the first {f'in {column!r} ' if column else ''}is {first}, an "
+        f"image is called {names[0]!r}; name the right column with --key, or the right folder with --images"
+    )
+
+
 def _resolve(
     matches: Matches, rows: pa.Table, label: str | None, *, union: bool
 ) -> tuple[NDArray[np.int64], list[str | None], list[str | None], pa.Array | None]:
@@ -165,4 +177,7 @@ def _rows_of_one_image(places: NDArray[np.int64]) -> list[list[int]]:
 
 
 def _detail(labels: Sequence[object]) -> str:
-    return ", ".join(dict.fromkeys(str(label) for label in labels))
+    """The first of the labels: each row of an image keeps this text, and there can be many of both."""
+    distinct = list(dict.fromkeys(str(label) for label in labels))
+    more = [f"and {len(distinct) - LISTED:,} more"] if len(distinct) > LISTED else []
+    return ", ".join([label[:WIDEST] for label in distinct[:LISTED]] + more)
