@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 # How many quarantined files and renamed images are listed, how many notes, and how many columns of a row.
 LISTED, MOST_NOTES, MOST_COLUMNS = 10, 15, 12
+# An ingest prints at most 60 lines: these, the line of what is left out, and what follows the report.
+MOST_LINES = 54
+# The width of the names of steps.
+WIDTH = 24
 PROBLEMS = "featurestore info --problems"
 # How many characters of a name or a value are shown.
 WIDEST = 60
@@ -25,7 +29,7 @@ WIDEST = 60
 @click.command()
 @store_option
 @click.option(
-    "--images", type=PATH, multiple=True, help="A folder of images, or of a folder for each class; repeatable."
+    "--images", type=PATH, multiple=True, help="A folder of images or class folders, or a file with images; repeatable."
 )
 @click.option("--metadata", type=PATH, help="A table with a row for each image.")
 @click.option("--key", help="The column that names the image.  [default: guessed]")
@@ -103,21 +107,24 @@ def report_lines(report: "IngestReport") -> list[str]:
         "joined": report.joined,
         "labelled": report.labeled,
     }
+    width = max(WIDTH, *(len(name) + 2 for name in steps))
     for name, count in steps.items():
         note = f"({report.files_ignored} other files)" if name == "images found" and report.files_ignored else ""
-        lines.append(f"{name:<24}{count:>8,}  {note}".rstrip())
+        lines.append(f"{name:<{width}}{count:>8,}  {note}".rstrip())
     if report.labels:
-        lines.append(f"labels                  {counts_text(report.labels)}")
-    lines += _first([f"quarantined {name!r}: {reason}" for name, reason in report.broken.items()], PROBLEMS)
-    lines += _first([f"renamed {old!r} to {new!r}, by its bytes" for old, new in report.renamed.items()], "use --json")
+        lines.append(f"{'labels':<{width}}{counts_text(report.labels)}")
+    renamed = [f"renamed {old!r} to {new!r}, by its bytes" for old, new in report.renamed.items()]
+    renamed = _first(renamed, "use --json", most=LISTED)
+    broken = [f"quarantined {name!r}: {reason}" for name, reason in report.broken.items()]
+    lines += _first(broken, PROBLEMS, most=max(LISTED, MOST_LINES - len(lines) - len(renamed))) + renamed
     if report.synthetic:
         lines.append("SYNTHETIC: these images were drawn by `featurestore sample`")
     return lines
 
 
-def _first(lines: Sequence[str], where: str) -> list[str]:
-    more = [f"… and {len(lines) - LISTED:,} more: {where}"] if len(lines) > LISTED else []
-    return [*map(short, lines[:LISTED]), *more]
+def _first(lines: Sequence[str], where: str, *, most: int) -> list[str]:
+    more = [f"… and {len(lines) - most:,} more: {where}"] if len(lines) > most else []
+    return [*map(short, lines[:most]), *more]
 
 
 def _row_text(row: Mapping[str, Any]) -> str:

@@ -59,7 +59,8 @@ def join(table: ReadTable, images: pa.Table, *, key: str | Sequence[str] | None,
     found = find_label(rows, labels, exclude=[] if column is None else [column])
     notes += found.notes
     notes += [
-        f"{count:,} rows have the label {word!r}, taken as no label" for word, count in found.no_label_words.items()
+        f"{count:,} {'row has' if count == 1 else 'rows have'} the label {word!r}, taken as no label"
+        for word, count in found.no_label_words.items()
     ]
     matches = match(keys, names)
     if len(names) and not matches.levels and not matches.ambiguous:
