@@ -6,7 +6,9 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +48,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image: ``upright`` in RGB, the size and mode that it has in the file, and whether it is synthetic."""
+    """A decoded image: ``upright`` in RGB or grey, its size and mode in the file, and whether it is synthetic."""
 
     upright: "Image"
     width: int
@@ -68,7 +70,7 @@ def inspect(content: bytes) -> ImageFacts:
     ImageError
         When it is empty, not an image, truncated, or too large.
     """
-    with _picture(content) as picture:
+    with _picture(content, grey=True) as picture:
         return ImageFacts(
             content_hash=content_hash(content),
             size_bytes=len(content),
@@ -85,9 +87,9 @@ def difference_hash(image: "Image") -> str:
 
     After Krawetz, "Kind of Like That" (2013), known as dHash.
     """
-    pillow = import_extra("PIL.Image", "embed", needed_by="hashing images")
-    thumbnail = np.asarray(image.convert("L").resize((9, 8), pillow.Resampling.BOX), np.int16)
-    return np.packbits(thumbnail[:, 1:] > thumbnail[:, :-1]).tobytes().hex()
+    thumbnail = image.convert("L").resize((9, 8), _pillow().Resampling.BOX)
+    grey = np.frombuffer(thumbnail.tobytes(), np.uint8).reshape(8, 9)
+    return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes().hex()
 
 
 def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
@@ -101,11 +103,10 @@ def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
     ImageError
         As `inspect`.
     """
-    pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
     with _picture(content) as picture:
         image = picture.upright
         if image.size != (width, height):
-            image = image.resize((width, height), pillow.Resampling.BILINEAR)
+            image = image.resize((width, height), _pillow().Resampling.BILINEAR)
         return np.asarray(image, dtype=np.uint8)
 
 
@@ -151,15 +152,24 @@ def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
 
 
 @contextmanager
-def _picture(content: bytes) -> Iterator[Picture]:
-    """Decode an image file for the block; waits while the images of other threads take up the memory for it."""
+def _picture(content: bytes, *, grey: bool = False) -> Iterator[Picture]:
+    """Decode an image file for the block; waits while the images of other threads take up the memory for it.
+
+    ``grey`` tells that its brightness is enough: of a JPEG all is read, but its colours are not converted, which takes
+    as long as the hash of it.
+    """
     with quiet():
         with _reasons():
             image = open_image(content)
-            _check_size(image)
-        with room(decoding_bytes(image)):
+            size = decoding_bytes(image)
+            _check_size(image, size)
+            mode = image.mode
+            if grey:
+                image.draft("L", None)
+            drafted = image.mode != mode
+        with room(size):
             with _reasons():
-                picture = _decoded(image)
+                picture = _decoded(image, mode if drafted else None)
             del image  # frees what its decoder holds
             yield picture
 
@@ -172,7 +182,7 @@ def _content(place: str | Path | ImageAddress, *, pipes: bool = False) -> bytes:
 @contextmanager
 def _reasons() -> Iterator[None]:
     """Turn what is wrong with an image into the `ImageError` that is kept in its row."""
-    pillow = import_extra("PIL.Image", "embed", needed_by="reading images")
+    pillow = _pillow()
     try:
         yield
     except pillow.DecompressionBombError as error:
@@ -183,21 +193,28 @@ def _reasons() -> Iterator[None]:
         raise ImageError(f"the image can't be decoded: {error}") from error
 
 
-def _check_size(image: "Image") -> None:
-    """Refuse an image that would take too much memory, before it is decoded."""
+@cache
+def _pillow() -> ModuleType:
+    return import_extra("PIL.Image", "embed", needed_by="reading images")
+
+
+def _check_size(image: "Image", needed: int) -> None:
+    """Refuse an image that would take too much memory, before it is decoded; ``needed`` is its `decoding_bytes`."""
     size, limit = f"{image.width} × {image.height} pixels", MEMORY // pixel_bytes(image.format)
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{size} are over the limit of {MAX_PIXELS}")
     if image.width * image.height > limit:
         raise ImageError(f"{size} are over the limit of {limit} for {image.format}, whose decoder takes more memory")
-    if decoding_bytes(image) > MEMORY:
+    if needed > MEMORY:
         raise ImageError(f"the tiles of the image, of {size}, are over the limit of {limit} pixels")
 
 
-def _decoded(image: "Image") -> Picture:
+def _decoded(image: "Image", mode: str | None) -> Picture:
+    """``mode`` is that of the file where it is decoded to grey."""
     image.load()
     orientation = image.getexif().get(ORIENTATION, 1)
-    (width, height), mode, flat = image.size, image.mode, flatten(image)
+    (width, height), flat = image.size, flatten(image) if mode is None else image
+    mode = mode or image.mode
     if flat is not image:
         image.close()  # frees its pixels
     synthetic = image.info.get("comment") == SYNTHETIC_COMMENT

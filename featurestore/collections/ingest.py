@@ -57,7 +57,7 @@ class IngestReport:
     labels
         How many images have each label, most frequent first.
     first
-        The first rows of the view `collection`.
+        The first rows of the view `collection`, of a dry run.
     changed
         Whether the store has a new state.
     """
@@ -116,16 +116,16 @@ def ingest(
             if request.kept is not None and known is not None:
                 _check_kept(writer.state, known, kind)
             keep(scan, root / CACHE)
-            now = images_of(writer.layout)
-            if not now.equals(before):  # another program has written since
-                read = _Read.of(kind, reading, scan, said, now)
+            tables = {} if known is None else known.tables
+            if writer.state.tables.get("images") != tables.get("images"):  # another program has written
+                read = _Read.of(kind, reading, scan, said, images_of(writer.layout))
         first = writer.state.id
         with writer.commit() as commit:
             commit.set_collection(kind, _settings(request, read.rows))
             commit.replace(kind.table, read.rows.table)
             commit.replace("images", read.images)
-        changed = writer.state.id != first and not dry_run
-        return _report(writer, kind, scan, read, links=listing.links, changed=changed)
+        changed = writer.state.id != first
+        return _report(writer, kind, scan, read, links=listing.links, changed=changed, dry_run=dry_run)
 
 
 def create_store(root: Path, *, wait_seconds: float = 0.0) -> None:
@@ -261,7 +261,7 @@ def _settings(request: Request, rows: Rows) -> dict[str, Setting]:
 
 
 def _report(
-    writer: Writer, kind: Collection, scan: Scan, read: _Read, *, links: Sequence[str], changed: bool
+    writer: Writer, kind: Collection, scan: Scan, read: _Read, *, links: Sequence[str], changed: bool, dry_run: bool
 ) -> IngestReport:
     with Database(writer.layout, writer.root) as database:
         counts = database.query(
@@ -269,8 +269,8 @@ def _report(
             "(SELECT coalesce(bool_or(synthetic), false) FROM images) AS synthetic",
         ).to_pylist()[0]
         labels = label_counts(database.query, str(writer.state.settings.get("label", kind.label)))
+        first = database.query(f"SELECT * FROM collection LIMIT {FIRST_ROWS}").to_pylist() if dry_run else []
         problems = database.query("SELECT kind, count(*) AS n FROM problems GROUP BY kind ORDER BY kind").to_pylist()
-        first = database.query(f"SELECT * FROM collection LIMIT {FIRST_ROWS}").to_pylist()
         failing = [failure.sentence(name) for name, failure in database.failing_views().items()]
     broken = read.images.filter(pc.equal(read.images["status"], "broken"))
     return IngestReport(
@@ -287,7 +287,7 @@ def _report(
         notes=[*_link_notes(links), *read.rows.notes, *failing],
         first=first,
         synthetic=counts["synthetic"],
-        changed=changed,
+        changed=changed and not dry_run,
     )
 
 

@@ -54,9 +54,11 @@ def flatten(image: "Image") -> "Image":
 
 def turn(image: "Image", orientation: int) -> "Image":
     """``image`` turned upright from an EXIF orientation; unknown ones are upright."""
-    pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
     method = UPRIGHT.get(orientation)
-    return image if method is None else image.transpose(pillow.Transpose[method])
+    if method is None:
+        return image
+    pillow = import_extra("PIL.Image", "embed", needed_by="decoding images")
+    return image.transpose(pillow.Transpose[method])
 
 
 def _strips(image: "Image") -> list[tuple[int, int]]:

@@ -1,14 +1,10 @@
 """Reads the images of a listing into rows of the table `images`; unchanged files come from a disposable cache."""
 
 import hashlib
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +13,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
-from featurestore.collections.address import ImageAddress
 from featurestore.collections.containers.names import unique_names
 from featurestore.collections.fingerprints import FINGERPRINT, NEVER, fingerprints
-from featurestore.collections.images import inspect
+from featurestore.collections.inspection import inspect_images
 from featurestore.collections.listing import LINK_OUT, Listing, image_names
-from featurestore.collections.shards import ImageShard, read_members
+from featurestore.collections.shards import ImageShard
 from featurestore.collections.stored_paths import to_stored
-from featurestore.errors import ImageError, ImageNeedsExtra
 from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
 from featurestore.storage.parts import HASH_DIGITS
@@ -39,11 +33,6 @@ CACHE_SCHEMA = pa.schema(
         *(pa.field(name, pa.int64()) for name in ("file_bytes", "mtime_ns", "ctime_ns", "inode")),
     ]
 )
-
-# Files per task of the pool: the overhead of a task is that of reading a small file.
-TASK_FILES = 16
-# Rows held as dicts, which take ten times the memory of a table.
-TABLE_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -80,11 +69,13 @@ def scan_images(
     # Unique, as a file may be called like the escaped name of another, or like an image in another file.
     names, _ = unique_names(image_names(listing) + [name for shard in shards for name in shard.names])
     marks = np.concatenate([fingerprints(listing.entries), *(_marks(shard) for shard in shards)])
-    places = _unchanged(_addresses(listing, shards), marks, known)
+    addresses = _addresses(listing, shards)
+    places = _unchanged(addresses, marks, known)
     outside = np.append(listing.outside, np.zeros(len(names) - len(listing.entries), bool))
     places[_link_out(known)[places] != outside] = -1  # whether links are followed has changed
     changed = np.flatnonzero(places < 0)
-    rows = _read(listing, shards, names, marks, changed.tolist(), on_progress)
+    found = inspect_images(listing, shards, changed.tolist(), on_progress=on_progress)
+    rows = _new_rows(found, changed, names=names, addresses=addresses, marks=marks)
     # The rows of the cache, then the new ones; `order` sorts them as the entries.
     order = places.copy()
     order[changed] = known.num_rows + np.arange(len(changed))
@@ -172,95 +163,30 @@ def _is_sequence(order: NDArray[np.int64], rows: int) -> bool:
     return len(order) == rows and bool((order == np.arange(rows)).all())
 
 
-def _read(
-    listing: Listing,
-    shards: Sequence[ImageShard],
+def _new_rows(
+    found: pa.Table,
+    changed: NDArray[np.int64],
+    *,
     names: Sequence[str],
+    addresses: Sequence[pa.Array],
     marks: NDArray[np.int64],
-    wanted: Sequence[int],
-    on_progress: Progress | None,
 ) -> pa.Table:
-    """Read the images with the indices ``wanted`` on all cores, and return their rows."""
-    done = len(names) - len(wanted)
-    if on_progress:
-        on_progress(done, len(names))
-    rows: list[dict[str, Any]] = []
-    tables = [CACHE_SCHEMA.empty_table()]
-    for some in _rows(listing, shards, names, marks, wanted):
-        rows += some
-        done += len(some)
-        if len(rows) >= TABLE_ROWS:
-            tables.append(pa.Table.from_pylist(rows, schema=CACHE_SCHEMA))
-            rows.clear()
-        if on_progress:
-            on_progress(done, len(names))
-    return pa.concat_tables([*tables, pa.Table.from_pylist(rows, schema=CACHE_SCHEMA)])
-
-
-def _rows(
-    listing: Listing,
-    shards: Sequence[ImageShard],
-    names: Sequence[str],
-    marks: NDArray[np.int64],
-    wanted: Sequence[int],
-) -> Iterator[list[dict[str, Any]]]:
-    """The rows of the images with the indices ``wanted``, some at a time: of files, then of each shard."""
-    sources = [to_stored(str(source)) for source in listing.sources]
-
-    def read_some(numbers: Sequence[int]) -> list[dict[str, Any]]:
-        return [_file_row(listing, number, sources, names[number], marks[number].tolist()) for number in numbers]
-
-    files = [number for number in wanted if number < len(listing.entries)]
-    tasks = [files[start : start + TASK_FILES] for start in range(0, len(files), TASK_FILES)]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        yield from pool.map(read_some, tasks)
-    first = len(listing.entries)
-    for shard in shards:
-        numbers = {shard.rows.member[n - first]: n for n in wanted if first <= n < first + len(shard.names)}
-        first += len(shard.names)
-        if numbers:
-            for row in read_members(shard, numbers, partial(_member_row, shard)):
-                yield [row | {"ImgName": names[numbers[row["member"]]]}]
-
-
-def _file_row(listing: Listing, number: int, sources: Sequence[str], name: str, mark: Sequence[int]) -> dict[str, Any]:
-    """Read one file and return its row."""
-    place = {"source": sources[listing.numbers[number]], "file": to_stored(listing.files[number]), "member": ""}
-    path = Path(listing.entries[number].path)
-    row = _row(place, mark, lambda: _content(path, outside=bool(listing.outside[number])))
-    return row | {"ImgName": name}
-
-
-def _content(path: Path, *, outside: bool) -> bytes:
-    if outside:
-        raise ImageError(LINK_OUT)
-    return ImageAddress(path).read()
-
-
-def _member_row(shard: ImageShard, member: str, content: bytes | ImageError) -> dict[str, Any]:
-    """The row of one image of a shard, but for its name."""
-
-    def read() -> bytes:
-        if isinstance(content, ImageError):
-            raise content
-        return content
-
-    return _row({"source": shard.source, "file": shard.file, "member": member}, shard.mark, read)
-
-
-def _row(place: Mapping[str, str], mark: Sequence[int], read: Callable[[], bytes]) -> dict[str, Any]:
-    """The row of the image at ``place``; ``mark`` is that of its file."""
-    row: dict[str, Any] = {**dict.fromkeys(CACHE_SCHEMA.names), **dict(zip(FINGERPRINT, mark, strict=True)), **place}
-    if place["member"]:
-        row["size_bytes"] = 0
-    row |= {"file_bytes": mark[0], "content_hash": "", "status": "ok", "synthetic": False}
-    try:
-        row |= vars(inspect(read()))
-    except ImageNeedsExtra as error:
-        row |= {"status": "broken", "reason": str(error), "mtime_ns": NEVER}
-    except ImageError as error:
-        row |= {"status": "broken", "reason": str(error)}
-    return row
+    """The rows of the cache for the images with the indices ``changed``, of which ``found`` has what they hold."""
+    source, file, member = (column.take(from_numpy(changed)) for column in addresses)
+    file_bytes, mtime_ns, ctime_ns, inode = (from_numpy(column) for column in marks[changed].T)
+    columns = dict(zip(found.column_names, found.columns, strict=True)) | {
+        "ImgId": pa.nulls(len(changed), pa.int32()),
+        "ImgName": pa.array([names[place] for place in changed.tolist()], pa.string()),
+        "source": source,
+        "file": file,
+        "member": member,
+        "size_bytes": pc.coalesce(found["size_bytes"], pc.if_else(pc.equal(member, ""), file_bytes, 0)),
+        "file_bytes": file_bytes,
+        "mtime_ns": pc.if_else(found["again"], NEVER, mtime_ns),
+        "ctime_ns": ctime_ns,
+        "inode": inode,
+    }
+    return pa.Table.from_arrays([columns[name] for name in CACHE_SCHEMA.names], schema=CACHE_SCHEMA)
 
 
 def _cache_name(sha256: str) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from support import Collection, needs
 
 from featurestore import FeatureStore
-from featurestore.collections import formats, images, scan
+from featurestore.collections import formats, images, inspection, scan
 from featurestore.collections.formats import FORMATS, SUFFIXES
 from featurestore.collections.images import decode, inspect, thumbnail
 from featurestore.commands.cli import cli
@@ -131,7 +131,7 @@ def test_heic_is_read_again_since_its_extra_may_be_there(
         read.append(content)
         return inspect(content)
 
-    monkeypatch.setattr(scan, "inspect", noted)
+    monkeypatch.setattr(inspection, "inspect", noted)
     monkeypatch.setattr(scan, "RACY_NS", 0)
     for _ in range(2):
         report = store.ingest(metadata=collection.metadata, images=collection.images)

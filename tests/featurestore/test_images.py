@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from support import jpeg
 
 from featurestore.collections import rgb
-from featurestore.collections.images import content_hash, decode, inspect
+from featurestore.collections.images import content_hash, decode, difference_hash, inspect
 from featurestore.errors import ImageError
 
 GRADIENT = np.linspace(0, 255, 32 * 24).reshape(32, 24)
@@ -99,3 +99,32 @@ def test_floats_of_0_to_1_fill_the_range() -> None:
 
 def test_a_black_image_of_floats_stays_black() -> None:
     assert (decode(encoded(Image.new("F", (8, 8)), "TIFF"), height=8, width=8) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {}),
+        ("RGB", {"progressive": True}),
+        ("RGB", {"subsampling": 0}),
+        ("RGB", {"keep_rgb": True}),
+        ("L", {}),
+        ("CMYK", {}),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_hash_of_a_jpeg_without_its_colours_is_that_of_its_pixels(
+    mode: str, options: dict[str, bool], orientation: int
+) -> None:
+    colours = np.random.default_rng(5).integers(0, 255, (8, 6, 3), np.uint8)
+    image = Image.fromarray(colours).resize((182, 268), Image.Resampling.BICUBIC).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(image, "JPEG", exif=exif, **options)
+    facts = inspect(content)
+    assert (facts.width, facts.height, facts.mode) == (182, 268, mode)
+    width, height = (182, 268) if orientation == 1 else (268, 182)
+    pixels = difference_hash(Image.fromarray(decode(content, height=height, width=width)))
+    assert (int(facts.phash, 16) ^ int(pixels, 16)).bit_count() <= 1
+    with pytest.raises(ImageError, match="truncated"):
+        inspect(content[: len(content) // 2])

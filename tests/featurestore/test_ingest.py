@@ -203,10 +203,10 @@ def test_a_changed_file_is_noticed_and_an_unchanged_one_not_read_again(
     stat = (collection.images / "105.jpg").stat()
     os.utime(collection.images / "105.jpg", ns=(stat.st_atime_ns, 1))
     read: list[int] = []
-    from featurestore.collections import scan
+    from featurestore.collections import inspection
 
-    inspect = scan.inspect
-    monkeypatch.setattr(scan, "inspect", lambda content: read.append(len(content)) or inspect(content))
+    inspect = inspection.inspect
+    monkeypatch.setattr(inspection, "inspect", lambda content: read.append(len(content)) or inspect(content))
     report = store.ingest(metadata=collection.metadata, images=collection.images)
     assert report.changed
     assert len(read) == 1
@@ -240,8 +240,8 @@ def test_many_files_are_read_in_pieces_and_stored_in_order(
     """Of a text order (10.jpg before 9.jpg), in more than one table of rows, with one file that comes late."""
     whole = FeatureStore(tmp_path / "whole")
     whole.ingest(metadata=collection.metadata, images=collection.images)
-    monkeypatch.setattr("featurestore.collections.scan.TABLE_ROWS", 2)
-    monkeypatch.setattr("featurestore.collections.scan.TASK_FILES", 1)
+    monkeypatch.setattr("featurestore.collections.inspection.TABLE_ROWS", 2)
+    monkeypatch.setattr("featurestore.collections.inspection.TASK_FILES", 1)
     pieces = FeatureStore(tmp_path / "pieces")
     pieces.ingest(metadata=collection.metadata, images=collection.images)
     query = "SELECT * FROM images"

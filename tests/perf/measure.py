@@ -55,12 +55,16 @@ class Contender:
 
 @dataclass
 class Runs:
-    """What was measured of one contender, one value a round; ``error`` when it could not run."""
+    """What was measured of one contender, one value a round; ``error`` when it could not run.
+
+    ``memory_mb`` is by how much its process grew, ``peak_mb`` the most that the whole process took.
+    """
 
     seconds: list[float] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)
     answer: Any = None
     error: str = ""
+    peak_mb: list[float] = field(default_factory=list)
 
 
 class Failed(Exception):
@@ -158,6 +162,7 @@ def _turn(contender: Contender, runs: Runs, waiting: dict[str, Process]) -> None
         return
     runs.seconds.append(result["seconds"])
     runs.memory_mb.append(result["memory_mb"])
+    runs.peak_mb.append(result["peak_mb"])
     runs.answer = result["answer"]
 
 

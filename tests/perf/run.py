@@ -30,6 +30,7 @@ JOBS = {
     "search": "perf.jobs.search:run",
     "pairs": "perf.jobs.search:pairs",
     "ingest": "perf.jobs.ingest:run",
+    "collection": "perf.jobs.collection:run",
     "nothing-new": "perf.jobs.embed:nothing_new",
     "embed": "perf.jobs.embed:run",
     "finetune": "perf.jobs.finetune:run",

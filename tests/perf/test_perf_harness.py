@@ -135,6 +135,9 @@ ASKED = {
     ("top 10", "faiss flat", "≤ 1.20 ×"),
     ("near pairs", "faiss range search", "≤ 1.20 ×"),
     ("ingest", "pandas, the study's steps", "≤ 1.50 ×"),
+    ("collection", "reading, hashing, decoding each", "≤ 1.40 ×"),
+    ("collection", "listing with sizes and times", "≤ 4.00 ×"),
+    ("collection", "the whole process", "≤ 500 MB in all"),
     ("embed", "listing with sizes and times", "≤ 3.00 ×"),
     ("embed", "one predict a poster, csv.gz", "≤ 0.25 ×"),
     ("embed", "bare batched forward pass", "≤ 1.11 ×"),
@@ -151,7 +154,7 @@ def made_up(contenders: Sequence[Contender], repeats: int) -> dict[str, Runs]:
     """A race that nobody ran: each contender takes 4 s for 40 posters."""
     answer = {"images": 40, "epochs": 100, "fit_seconds": 1.0, "models": 30}
     answer |= {"busy_seconds": 7.0, "run_seconds": 4.0, "computed": 165, "failed": 0}
-    return {one.name: Runs([4.0] * repeats, [100.0] * repeats, answer) for one in contenders}
+    return {one.name: Runs([4.0] * repeats, [100.0] * repeats, answer, "", [200.0] * repeats) for one in contenders}
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -49,18 +49,19 @@ def forget_peak() -> None:
 
 
 def measured(once: Callable[[], Any]) -> dict[str, Any]:
-    """Run once: seconds, growth of memory in MB, and the answer."""
+    """Run once: seconds, growth of memory and its peak with all that was there before in MB, and the answer."""
     forget_peak()
     before = memory_mb("VmRSS")
     start = time.perf_counter()
     answer = once()
     seconds = time.perf_counter() - start
-    grown = max(0.0, memory_mb("VmHWM") - before)
+    peak = memory_mb("VmHWM")
+    grown = max(0.0, peak - before)
     if callable(answer):  # what must stay alive until memory is measured, and costs time that is not counted
         answer = answer()
     if isinstance(answer, dict) and "seconds" in answer:
         seconds = answer.pop("seconds")
-    return {"seconds": seconds, "memory_mb": grown, "answer": answer}
+    return {"seconds": seconds, "memory_mb": grown, "peak_mb": peak, "answer": answer}
 
 
 def touch(mb: int) -> None:

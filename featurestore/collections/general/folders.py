@@ -28,10 +28,14 @@ def folder_columns(names: Sequence[str], *, level: int = -1) -> FolderColumns:
         Which folder is the label: 1 is the first one, -1 the one that holds the image. A folder of a split counts as
         the first, and is the label only if it was asked for by a positive number.
     """
-    tops = {name.partition("/")[0] for name in names if "/" in name}
-    is_split = len(tops) > 0 and all("/" in name for name in names) and {top.lower() for top in tops} <= SPLITS
-    labels = [_label(name, level, skip=int(is_split)) for name in names]
-    return FolderColumns(labels, [name.partition("/")[0].lower() for name in names] if is_split else None)
+    folders = [name.rpartition("/")[0] for name in names]
+    different = set(folders)  # few, so that each is taken apart once
+    tops = {folder: folder.partition("/")[0].lower() for folder in different}
+    is_split = len(tops) > 0 and SPLITS.issuperset(tops.values())
+    labels = {folder: _label(folder, level, skip=int(is_split)) for folder in different}
+    return FolderColumns(
+        [labels[folder] for folder in folders], [tops[folder] for folder in folders] if is_split else None
+    )
 
 
 def asked_level(labels: Sequence[str]) -> int | None:
@@ -53,7 +57,7 @@ def asked_level(labels: Sequence[str]) -> int | None:
     return int(text)
 
 
-def _label(name: str, level: int, *, skip: int) -> str | None:
-    folders = name.split("/")[:-1]
+def _label(path: str, level: int, *, skip: int) -> str | None:
+    folders = path.split("/") if path else []
     place = level - 1 if level > 0 else len(folders) + level
     return folders[place] if (0 if level > 0 else skip) <= place < len(folders) else None

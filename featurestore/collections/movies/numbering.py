@@ -1,7 +1,5 @@
 """The ids of the study: the number in the name of a file, as in 114709.jpg."""
 
-import os
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,9 +17,8 @@ def number(scanned: pa.Table, before: pa.Table) -> Numbered:
 
     A name without a number, and all but the first file of each number, are quarantined.
     """
-    ids = pa.array(
-        [movie_number(os.path.splitext(file.rpartition("/")[2])[0]) for file in scanned["file"].to_pylist()], pa.int32()
-    )
+    files = scanned["file"].to_pylist()  # the name of an image always has a suffix
+    ids = pa.array([movie_number(file.rpartition("/")[2].rpartition(".")[0]) for file in files], pa.int32())
     table = scanned.set_column(0, IMAGES.field("ImgId"), ids)
     unnamed = np.array(pc.is_null(ids))
     if unnamed.any():

@@ -124,3 +124,41 @@ def decoding(options: Options) -> Callable[[], Any]:
             return sum(1 for _ in pool.map(read, Path(options["folder"]).iterdir()))
 
     return once
+
+
+def walking(options: Options) -> Callable[[], Any]:
+    """The names in a folder and all below it, with size and times of each file."""
+
+    def count(folder: str) -> int:
+        found = 0
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                found += count(entry.path) if entry.is_dir() else entry.stat().st_mtime_ns > 0
+        return found
+
+    return lambda: count(options["folder"])
+
+
+def checking(options: Options) -> Callable[[], Any]:
+    """Every file below a folder read, hashed and decoded to RGB once on all cores, some files a task."""
+    import hashlib
+    import io
+
+    from PIL import Image
+
+    def read(paths: list[str]) -> int:
+        for path in paths:
+            with open(path, "rb") as file:
+                content = file.read()
+            hashlib.sha256(content).hexdigest()
+            with Image.open(io.BytesIO(content)) as image:
+                image.convert("RGB")
+        return len(paths)
+
+    def once() -> Any:
+        files = [os.path.join(folder, name) for folder, _, names in os.walk(options["folder"]) for name in names]
+        tasks = [files[start : start + 16] for start in range(0, len(files), 16)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return sum(pool.map(read, tasks))
+
+    return once

@@ -102,6 +102,30 @@ def small_images(options: Options) -> Callable[[], Any]:
     return once
 
 
+def class_folders(options: Options) -> Callable[[], Any]:
+    """``count`` JPEGs of 182 × 268 pixels in 10 × 20 nested folders: copies of ``posters``, no two with equal bytes.
+
+    A number after the end of the image makes the difference: decoders stop before it.
+    """
+    from PIL import Image
+
+    def once() -> Any:
+        pool = []
+        for poster in options["posters"]:
+            buffer = io.BytesIO()
+            with Image.open(poster) as image:
+                image.convert("RGB").resize((182, 268)).save(buffer, "JPEG", quality=90)
+            pool.append(buffer.getvalue())
+        for place in range(options["count"]):
+            folder = Path(options["folder"], f"group_{place % 10}", f"class_{place // 10 % 20:02}")
+            folder.mkdir(parents=True, exist_ok=True)
+            content = pool[place % len(pool)] + place.to_bytes(4)
+            (folder / f"{place:06}.jpg").write_bytes(content)
+        time.sleep(3)  # as in `posters_by_id`
+
+    return once
+
+
 def blank_metadata(path: Path) -> Path:
     """A metadata file with one movie: for jobs that are about images alone."""
     path.write_text("imdbId,Imdb Link,Title,IMDB Score,Genre,Poster\n1,,One,5.0,Drama,\n", "utf-8")

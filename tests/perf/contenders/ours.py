@@ -190,6 +190,28 @@ def ingest(options: Options) -> Callable[[], Any]:
     return once
 
 
+def ingest_folders(options: Options) -> Callable[[], Any]:
+    """A folder of class folders becomes a store; with ``again`` the store is there and nothing has changed."""
+    import shutil
+
+    from featurestore import FeatureStore
+
+    store = Path(options["store"])
+
+    def once() -> Any:
+        report = FeatureStore(store).ingest(images=options["folder"])
+        return lambda: _counts(report)
+
+    def _counts(report: Any) -> Any:
+        if not options.get("again"):
+            shutil.rmtree(store)
+        return [report.images_found, report.labeled, len(report.labels)]
+
+    if options.get("again"):
+        once()
+    return once
+
+
 def command(options: Options) -> Callable[[], Any]:
     """A command line in a process of its own; what it prints is thrown away."""
     return lambda: subprocess.run(options["argv"], check=True, stdout=subprocess.DEVNULL).returncode
