@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
     from featurestore.backbones.custom import from_callable
     from featurestore.backbones.registry import load as load_backbone
+    from featurestore.catalog.recipe import Collection
     from featurestore.collections.address import ImageAddress
     from featurestore.collections.images import load_image, thumbnail
     from featurestore.embedding.forward import embed_files
@@ -34,6 +35,7 @@ __all__ = [
     "Backbone",
     "BackboneInfo",
     "BackboneSpec",
+    "Collection",
     "FeatureStore",
     "Features",
     "ImageAddress",
@@ -59,6 +61,7 @@ _PLACES = {
     "Backbone": ("featurestore.backbones.base", "Backbone"),
     "BackboneInfo": ("featurestore.explore.inventory", "BackboneInfo"),
     "BackboneSpec": ("featurestore.backbones.base", "BackboneSpec"),
+    "Collection": ("featurestore.catalog.recipe", "Collection"),
     "FeatureStore": ("featurestore.store", "FeatureStore"),
     "Features": ("featurestore.features.features", "Features"),
     "ImageAddress": ("featurestore.collections.address", "ImageAddress"),

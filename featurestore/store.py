@@ -45,7 +45,8 @@ class FeatureStore(MaintainedStore):
         Parameters
         ----------
         images
-            Folders of images, with a folder for each class or without; for movies, of ``<ImgId>.jpg``.
+            Folders of images, with a folder for each class or without, or Parquet, Arrow or tar files with images in
+            them; for movies, folders of ``<ImgId>.jpg``. When empty, those of the last ingest.
         metadata
             A table with a row for each image: CSV of any separator, JSON, JSON lines or Parquet, also ``.gz``.
         key, label

@@ -7,8 +7,9 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from featurestore.catalog.guard import Readable
-from featurestore.catalog.recipe import NEEDED_VIEWS, find_recipe, own_names
+from featurestore.catalog.recipe import NEEDED_VIEWS, fill, find_recipe, own_names, recipe_named
 from featurestore.catalog.scans import EMBEDDINGS, TableScan, empty
+from featurestore.errors import InputError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import core_views, quote_name, quote_text, well_named
 
@@ -55,18 +56,18 @@ class Definitions:
 
     def statement(self, own: Own) -> str:
         """The SQL statement that creates ``own``."""
-        text = self._with_settings(own.text).replace("{backbone}", own.backbone)
-        if "{embed_dim}" in text:  # needs the manifest: read it only where the text uses it
-            text = text.replace("{embed_dim}", str(self.layout.dim(own.backbone)))
-        return f"CREATE OR REPLACE {own.head} {text}"
+        values = {"backbone": own.backbone}
+        if own.backbone and "{embed_dim}" in own.text:  # needs the manifest: read it only where the text uses it
+            values["embed_dim"] = str(self.layout.dim(own.backbone))
+        return f"CREATE OR REPLACE {own.head} {fill(own.text, self._settings() | values)}"
 
     def shape(self, text: str) -> str:
         """The ``text`` for `parse`; the backbone is left as a placeholder, so that it is parsed once for all."""
-        return self._with_settings(text).replace("{embed_dim}", "1")
+        return fill(text, self._settings() | {"backbone": "{backbone}", "embed_dim": "1"})
 
-    def _with_settings(self, text: str) -> str:
-        recipe, settings = find_recipe(self.layout.state.collection), self.layout.state.settings
-        return text if recipe is None else recipe.filled(text, settings)
+    def _settings(self) -> dict[str, str]:
+        recipe = find_recipe(self.layout.state.collection)
+        return {} if recipe is None else recipe.texts(self.layout.state.settings)
 
 
 def define(layout: Layout, *, users: bool = True, deferred: bool = False) -> Definitions:
@@ -97,12 +98,10 @@ def define(layout: Layout, *, users: bool = True, deferred: bool = False) -> Def
 
 def _of_collection(layout: Layout, option: str) -> dict[Key, Own | TableScan]:
     """The views and macros of the collection type; if it is not installed, views that say so."""
-    recipe = find_recipe(layout.state.collection)
-    if recipe is None:
-        why = quote_text(
-            f"the collection type {layout.state.collection!r} of this store is not installed: install the package that "
-            "brings it; tables and embeddings can be read without it"
-        )
+    try:
+        recipe = recipe_named(layout.state.collection)
+    except InputError as error:
+        why = quote_text(f"{error}; tables and embeddings can be read without it")
         fails = f"SELECT error({why})::INTEGER AS ImgId WHERE error({why}) IS NULL"
         return {Key("view", name): Own(f"VIEW {name}{option} AS", fails) for name in NEEDED_VIEWS}
     recipe.complete(layout.state.settings)  # raises if one is invalid

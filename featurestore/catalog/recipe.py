@@ -1,5 +1,6 @@
 """Collection: how images and metadata become rows, as a record with SQL text; finds the record by its name."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,7 +10,7 @@ from importlib.resources import files
 
 import pyarrow as pa
 
-from featurestore.errors import InputError, IntegrityError
+from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.storage.names import OwnNames, alike, core_views, quote_name
 from featurestore.storage.schemas import CORE_TABLES
 
@@ -75,13 +76,13 @@ class Collection:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     layouts: Mapping[str, tuple[str, Sequence[str]]] = field(default_factory=dict)
 
-    def filled(self, text: str, settings: Mapping[str, Setting]) -> str:
-        """``text`` with the ``settings`` in place; those that a store lacks have their first value."""
-        for name, value in self.complete(settings).items():
-            if not isinstance(value, (int, str)):
-                continue
-            text = text.replace(f"{{{name}}}", str(value) if isinstance(value, int) else quote_name(value))
-        return text
+    def texts(self, settings: Mapping[str, Setting]) -> dict[str, str]:
+        """What stands for each setting in SQL; those that a store lacks have their first value."""
+        return {
+            name: str(value) if isinstance(value, int) else quote_name(value)
+            for name, value in self.complete(settings).items()
+            if isinstance(value, (int, str))
+        }
 
     def complete(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
         """The ``settings`` of a store, and the first values of those that it lacks.
@@ -93,9 +94,10 @@ class Collection:
         """
         for name, first in self.settings.items():
             if type(settings.get(name, first)) is not type(first):
+                expected = {int: "number", str: "text"}.get(type(first), "list of texts")
                 raise IntegrityError(
-                    f"the state is damaged: its setting {name} is {str(settings[name])[:80]!r}, expected a "
-                    f"{'number' if isinstance(first, int) else 'text'}; restore it from a copy"
+                    f"the state is damaged: its setting {name} is {str(settings[name])[:80]!r}, expected a {expected}; "
+                    "restore it from a copy"
                 )
         return {**self.settings, **settings}
 
@@ -109,34 +111,48 @@ class Collection:
 
 @cache
 def find_recipe(name: str) -> Collection | None:
-    """The collection type ``name``; None if the package that brings it is not installed."""
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        return _checked(getattr(import_module(module), attribute), name)
-    for point in entry_points(group=ENTRY_POINTS, name=name):
-        return _checked(point.load(), name)
-    return None
+    """The collection type ``name``; None if the package that brings it is not installed, or is not usable."""
+    try:
+        return recipe_named(name)
+    except InputError:
+        return None
 
 
+@cache
 def recipe_named(name: str) -> Collection:
     """The collection type ``name``.
 
     Raises
     ------
     InputError
-        When there is none.
+        When there is none, or it can't be used.
     """
-    found = find_recipe(name)
-    if found is None:
-        known = recipe_names()
-        hint = alike(name, known) or f"known are {', '.join(known)}"
-        raise InputError(f"there is no collection type {name!r} ({hint}): install the package that brings it")
-    return found
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return _checked(getattr(import_module(module), attribute), name)
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        try:
+            found = point.load()
+        except Exception as error:  # the package may raise anything
+            raise InputError(
+                f"the collection type {name!r} can't be imported ({type(error).__name__}: {reason(error)}): upgrade or "
+                "remove the package that brings it"
+            ) from error
+        return _checked(found, name)
+    known = recipe_names()
+    hint = alike(name, known) or f"known are {', '.join(known)}"
+    raise InputError(f"there is no collection type {name!r} ({hint}): install the package that brings it")
 
 
 def recipe_names() -> list[str]:
     """The names of all installed collection types."""
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """``text`` with each of ``values`` in place of its ``{name}``; a value that looks like a name stays as it is."""
+    names = "|".join(map(re.escape, values))
+    return re.sub(f"{{({names})}}", lambda found: values[found[1]], text) if names else text
 
 
 def own_names(collection: str) -> OwnNames:

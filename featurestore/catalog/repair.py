@@ -11,6 +11,7 @@ from featurestore.catalog.commit import Commit
 from featurestore.catalog.maintenance import verify
 from featurestore.catalog.recipe import find_recipe
 from featurestore.catalog.records import read_records
+from featurestore.catalog.repair_images import recovered_images
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import InputError, IntegrityError, StoreError, StoreNotFound
 from featurestore.files import write_atomic
@@ -43,7 +44,8 @@ class RepairReport:
         of images without a file. 0 where the number is unknown.
     rebuilt
         For each backbone, and for `backbones` and `extractions`, with a damaged manifest: how many vectors or rows were
-        recovered from the parts.
+        recovered from the parts. For `images` of a collection whose numbers are not in the names: how many numbers
+        are known still.
     left
         Files that are still damaged, by path relative to the store, each with the reason: they belong to other tables
         or to snapshots.
@@ -144,7 +146,7 @@ def _repairable(writer: Writer) -> list[str]:
 def _drop(commit: Commit, table: str, damaged: dict[str, str], report: RepairReport) -> None:
     """Remove the damaged parts of ``table`` if their rows can be recreated."""
     parts = [part for part in commit.parts(table) if part.path in damaged]
-    if not parts or table in APPEND_ONLY:
+    if not parts or table in APPEND_ONLY or _recover_images(commit, table, report):
         return
     commit.drop(table, parts)
     key = revision_of(table)
@@ -165,6 +167,8 @@ def _rebuild(commit: Commit, table: str, report: RepairReport) -> None:
         report.rebuilt[table] = len(rows)
         return
     if key is None:
+        if _recover_images(commit, table, report):
+            return
         recipe = find_recipe(commit.state.collection)
         schema = recipe.schema if recipe is not None and recipe.table == table else CORE_TABLES[table]
         commit.replace(table, schema.empty_table())
@@ -180,6 +184,17 @@ def _rebuild(commit: Commit, table: str, report: RepairReport) -> None:
     commit.remove_table(table)
     commit.add(table, parts)
     report.rebuilt[key[0]] = report.rebuilt.get(key[0], 0) + sum(part.rows for part in parts)
+
+
+def _recover_images(commit: Commit, table: str, report: RepairReport) -> bool:
+    """Rebuild `images`, if numbers are not in the names of images: an ingest would give them to other ones."""
+    recipe = find_recipe(commit.state.collection)
+    if table != "images" or (recipe is not None and recipe.key_number):
+        return False
+    rows = recovered_images(commit)
+    commit.replace(table, rows)
+    report.rebuilt[table] = len(rows)
+    return True
 
 
 def _rows_once(commit: Commit, table: str) -> pa.Table:

@@ -125,7 +125,8 @@ def _keyed_rows(objects: LocalObjects, state: State) -> dict[str, pa.Table]:
     for backbone in state.revisions:
         view = f"embeddings_{backbone}"
         queries[view] = f"SELECT ImgId AS key, hash(embedding) AS value FROM {quote_name(view)}"
-    once = "SELECT key, bit_xor(value) AS value FROM ({}) GROUP BY key"  # a name may be in several folders
+    # A name may be in several folders, and rows of metadata without an image have no key.
+    once = "SELECT coalesce(key::VARCHAR, '') AS key, bit_xor(value) AS value FROM ({}) GROUP BY 1"
     with Database(Layout(objects, state), objects.root) as database:
         return {name: database.query(once.format(query)) for name, query in queries.items()}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from featurestore.collections.containers import Container, open_container
 from featurestore.collections.limits import MAX_BYTES
+from featurestore.collections.stored_paths import from_stored
 from featurestore.errors import ImageError, InputError
 from featurestore.files import read_file
 
@@ -29,7 +30,7 @@ class ImageAddress:
     @classmethod
     def of(cls, source: str, file: str, member: str = "") -> "ImageAddress":
         """The address from the columns ``source``, ``file`` and ``member`` of the table `images`."""
-        return cls(Path(source, file), member)
+        return cls(Path(from_stored(source), from_stored(file)), member)
 
     def __str__(self) -> str:
         return f"{self.path}#{self.member}" if self.member else str(self.path)

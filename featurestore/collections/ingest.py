@@ -16,11 +16,13 @@ from featurestore.catalog.database import Database
 from featurestore.catalog.label_counts import labelled
 from featurestore.catalog.recipe import BUILT_IN, Collection, Setting, recipe_named
 from featurestore.catalog.writer import Writer, check_room, open_writer
+from featurestore.collections.known import SOURCES, kept, rows_of, sources_of, state_or_none
 from featurestore.collections.listing import list_images
 from featurestore.collections.reading import Numbered, Reading, Request, Rows
 from featurestore.collections.scan import Scan, in_order, keep, scan_images
 from featurestore.collections.shards import attached, open_shards
-from featurestore.errors import InputError, StoreNotFound
+from featurestore.collections.stored_paths import to_stored
+from featurestore.errors import InputError, StoreError
 from featurestore.progress import Progress
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import replaced
@@ -29,8 +31,8 @@ from featurestore.storage.schemas import IMAGES
 from featurestore.storage.state import State, read_state
 
 CACHE = "cache"
-# Settings of every collection type: what the last ingest read, so that `embed` can scan it again.
-SOURCES, FOLLOW = "sources", "follow_links"
+# A setting of every collection type, beside `SOURCES`: whether links were followed.
+FOLLOW = "follow_links"
 FIRST_ROWS = 3
 
 
@@ -87,13 +89,15 @@ def ingest(
 ) -> IngestReport:
     """See `FeatureStore.ingest`."""
     check_room(root)
-    known = _state_or_none(root)
+    known = state_or_none(root)
     kind = _choose(request, recipe, known)
     if known is not None:
         _check_kind(known, kind, root)
-    named = request.images or _sources(known)
+    named = request.images or sources_of(known)
     folders = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in named))
     request = replace(request, images=folders)
+    if known is not None and request.metadata is None:
+        request = replace(request, kept=kept(Layout(root, known), kind))
     # Everything is read before the store is created: a typo must not leave an empty store behind.
     reading: Reading = _function(kind.reader)(request)
     listing = list_images(folders, nested=reading.nested, follow_links=request.follow_links)
@@ -109,6 +113,8 @@ def ingest(
     ):
         if not dry_run:
             _check_kind(writer.state, kind, root)
+            if request.kept is not None and known is not None:
+                _check_kept(writer.state, known, kind)
             keep(scan, root / CACHE)
             tables = {} if known is None else known.tables
             if writer.state.tables.get("images") != tables.get("images"):  # another program has written
@@ -118,7 +124,8 @@ def ingest(
             commit.set_collection(kind, _settings(request, read.rows))
             commit.replace(kind.table, read.rows.table)
             commit.replace("images", read.images)
-        return _report(writer, kind, scan, read, changed=writer.state.id != first, dry_run=dry_run)
+        changed = writer.state.id != first
+        return _report(writer, kind, scan, read, links=listing.links, changed=changed, dry_run=dry_run)
 
 
 def create_store(root: Path, *, wait_seconds: float = 0.0) -> None:
@@ -167,13 +174,13 @@ def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progr
     """Scan the folders once; False if the table `images` changed meanwhile, so that nothing was committed."""
     layout = Layout(root, read_state(root))
     state = layout.state
-    folders = _sources(state)
+    folders = sources_of(state)
     if not folders:
         return True
     kind = recipe_named(state.collection)
     before = images_of(layout)
     follow = state.settings.get(FOLLOW) == "yes"
-    request = Request(folders, settings=state.settings, follow_links=follow, stored=_rows_of(layout, kind))
+    request = Request(folders, settings=state.settings, follow_links=follow, stored=rows_of(layout, kind))
     reading: Reading = _function(kind.reader)(request)
     listing = list_images(folders, nested=reading.nested, follow_links=follow)
     shards = open_shards(listing)
@@ -195,17 +202,6 @@ def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progr
     return True
 
 
-def _rows_of(layout: Layout, kind: Collection) -> pa.Table:
-    """The table of the metadata of a state, in the order in which it was stored."""
-    if kind.table not in layout.state.tables:
-        return kind.schema.empty_table()
-    parts = layout.parts(kind.table)
-    for part in parts:
-        check_once(part, layout.root)
-    empty = layout.schema(kind.table).empty_table()
-    return pa.concat_tables([empty, *(read_part(layout.root / part.path) for part in parts)])
-
-
 def images_of(layout: Layout) -> pa.Table:
     """The table `images` of a state, ordered by id, then name."""
     parts = layout.parts("images")
@@ -223,19 +219,6 @@ def _without_file(names: Sequence[str]) -> pa.Table:
     blank = dict.fromkeys(("content_hash", "source", "file", "member"), "") | {"size_bytes": 0, "synthetic": False}
     rows = [{**blank, "ImgName": name, "status": "external"} for name in names]
     return pa.Table.from_pylist(rows, schema=IMAGES)
-
-
-def _state_or_none(root: Path) -> State | None:
-    try:
-        return read_state(root)
-    except StoreNotFound:
-        return None
-
-
-def _sources(state: State | None) -> list[Path]:
-    """The folders and files of images that the last ingest read."""
-    found = () if state is None else state.settings.get(SOURCES, ())
-    return [Path(source) for source in found] if isinstance(found, (list, tuple)) else []
 
 
 def _choose(request: Request, name: str | None, known: State | None) -> Collection:
@@ -260,6 +243,12 @@ def _check_kind(state: State, kind: Collection, root: Path) -> None:
         )
 
 
+def _check_kept(now: State, known: State, kind: Collection) -> None:
+    """Refuse to write metadata that was taken from a state which another program has replaced since."""
+    if now.tables.get(kind.table) != known.tables.get(kind.table):
+        raise StoreError("another program has changed the metadata meanwhile: run the command again")
+
+
 def _function(reference: str) -> Any:
     """The function ``module:name``."""
     module, _, name = reference.partition(":")
@@ -267,11 +256,13 @@ def _function(reference: str) -> Any:
 
 
 def _settings(request: Request, rows: Rows) -> dict[str, Setting]:
-    read: dict[str, Setting] = {SOURCES: [str(folder) for folder in request.images]}
+    read: dict[str, Setting] = {SOURCES: [to_stored(str(folder)) for folder in request.images]}
     return {**rows.settings, **request.settings, **read, FOLLOW: "yes" if request.follow_links else "no"}
 
 
-def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, changed: bool, dry_run: bool) -> IngestReport:
+def _report(
+    writer: Writer, kind: Collection, scan: Scan, read: _Read, *, links: Sequence[str], changed: bool, dry_run: bool
+) -> IngestReport:
     with Database(writer.layout, writer.root) as database:
         counts = database.query(
             "SELECT (SELECT count(*) FROM collection) AS joined, "
@@ -280,6 +271,7 @@ def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, change
         labels = labelled(database.query, str(writer.state.settings.get("label", kind.label)))
         first = database.query(f"SELECT * FROM collection LIMIT {FIRST_ROWS}").to_pylist() if dry_run else []
         problems = database.query("SELECT kind, count(*) AS n FROM problems GROUP BY kind ORDER BY kind").to_pylist()
+        failing = [failure.sentence(name) for name, failure in database.failing_views().items()]
     broken = read.images.filter(pc.equal(read.images["status"], "broken"))
     return IngestReport(
         collection=kind.name,
@@ -292,8 +284,16 @@ def _report(writer: Writer, kind: Collection, scan: Scan, read: _Read, *, change
         problems={row["kind"]: row["n"] for row in problems},
         renamed=read.renamed,
         labels=labels.labels,
-        notes=read.rows.notes,
+        notes=[*_link_notes(links), *read.rows.notes, *failing],
         first=first,
         synthetic=counts["synthetic"],
         changed=changed and not dry_run,
     )
+
+
+def _link_notes(links: Sequence[str]) -> list[str]:
+    """What is said of folders that are symbolic links, which are not entered unless that is allowed."""
+    if not links:
+        return []
+    first = f"the first is {links[0]!r}"
+    return [f"{len(links):,} folders are symbolic links and were not entered ({first}): allow it with --follow-links"]

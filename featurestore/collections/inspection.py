@@ -10,14 +10,13 @@ import pyarrow as pa
 
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.images import ImageFacts, inspect
-from featurestore.collections.listing import Listing
+from featurestore.collections.listing import LINK_OUT, Listing
 from featurestore.collections.quiet import quiet
 from featurestore.collections.shards import ImageShard, read_members
 from featurestore.errors import ImageError, ImageNeedsExtra
 from featurestore.progress import Progress
 from featurestore.storage.schemas import IMAGES
 
-LINK_OUT = "a symbolic link that leads out of the folder: allow such links with --follow-links"
 # What is known of an image after it was read; ``again`` says that the next scan must read it too.
 FOUND = pa.schema(
     [

@@ -76,7 +76,7 @@ def find_label(
     if not asked:
         guessed = _guess(rows, left)
         if guessed is None:
-            return FoundLabel(None, rows, ("no label: name one with --label",), {})
+            return FoundLabel(None, rows, (), {})
         note = f"the label is the column {guessed!r} (guessed): name another with --label"
         return _of_one(rows, guessed, separator, (note,))
     columns, several = _resolve(rows.column_names, asked, left)

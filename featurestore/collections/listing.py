@@ -17,6 +17,7 @@ from featurestore.errors import InputError
 
 # Folders that archive programs and notebooks leave behind; so are all whose name starts with a dot.
 IGNORED_FOLDERS = frozenset({"__MACOSX"})
+LINK_OUT = "a symbolic link that leads out of the folder: allow such links with --follow-links"
 
 
 @dataclass
@@ -66,9 +67,11 @@ def list_images(sources: Sequence[Path], *, nested: bool, follow_links: bool = F
     Raises
     ------
     InputError
-        When a folder does not exist or can't be read.
+        When a folder does not exist or can't be read, or lies in another one that is entered too.
     """
     listing = Listing(sources)
+    if nested:
+        _refuse_twice(sources)
     for number, source in enumerate(sources):
         if nested and source.is_file():
             listing.containers.append((number, ""))
@@ -82,9 +85,22 @@ def list_images(sources: Sequence[Path], *, nested: bool, follow_links: bool = F
     listing.outside = np.zeros(len(listing.entries), bool)
     for place, entry in enumerate(listing.entries if not follow_links else ()):
         if entry.is_symlink():
-            real = os.path.realpath(sources[listing.numbers[place]])
-            listing.outside[place] = not os.path.realpath(entry.path).startswith(real.rstrip(os.sep) + os.sep)
+            listing.outside[place] = _leads_out(entry, sources[listing.numbers[place]])
     return listing
+
+
+def _leads_out(entry: "os.DirEntry[str]", folder: Path) -> bool:
+    """Whether a symbolic link leads out of ``folder``."""
+    real = os.path.realpath(folder).rstrip(os.sep) + os.sep
+    return not os.path.realpath(entry.path).startswith(real)
+
+
+def _refuse_twice(sources: Sequence[Path]) -> None:
+    """Refuse sources of which one lies in another: its images would be in the collection twice."""
+    for source in sources:
+        outer = next((other for other in sources if other in source.parents), None)
+        if outer is not None:
+            raise InputError(f"{str(source)!r} lies in {str(outer)!r}, which is named too: name one of them")
 
 
 def _list_folder(listing: Listing, number: int, *, nested: bool, follow_links: bool) -> None:
@@ -103,7 +119,9 @@ def _list_folder(listing: Listing, number: int, *, nested: bool, follow_links: b
                 containers.append(entry)
     if len(listing.entries) == before:
         for entry in containers:
-            listing.containers.append((number, printable(entry.path[skip:])))
+            if not follow_links and entry.is_symlink() and _leads_out(entry, listing.sources[number]):
+                raise InputError(f"{entry.path!r} is {LINK_OUT}")
+            listing.containers.append((number, entry.path[skip:]))
             listing.ignored[suffix(entry.name)] -= 1
 
 
@@ -165,8 +183,8 @@ def _walk(
         entry = next(stack[-1], None)
         if entry is None:
             stack.pop()
-        elif not entry.is_dir(follow_symlinks=follow_links):
-            if entry.is_symlink() and nested and entry.is_dir():
+        elif not _is_folder(entry, follow_links=follow_links):
+            if entry.is_symlink() and nested and _is_folder(entry, follow_links=True):
                 listing.links.append(printable(entry.path))
             else:
                 yield entry
@@ -175,6 +193,14 @@ def _walk(
             if real not in seen:
                 seen.add(real)
                 stack.append(iter(_entries(entry.path)))
+
+
+def _is_folder(entry: "os.DirEntry[str]", *, follow_links: bool) -> bool:
+    """Whether it is a folder; a link that leads nowhere or in a circle is none."""
+    try:
+        return entry.is_dir(follow_symlinks=follow_links)
+    except OSError:
+        return False
 
 
 def _entries(folder: str) -> list["os.DirEntry[str]"]:
@@ -187,3 +213,7 @@ def _entries(folder: str) -> list["os.DirEntry[str]"]:
         raise InputError(f"{folder!r} is a file: name the folder of the images") from None
     except PermissionError:
         raise InputError(f"the folder {folder!r} can't be read (permission denied): make it readable") from None
+    except OSError as error:  # such as a path of more than 4,096 bytes, or a link that leads in a circle
+        raise InputError(
+            f"the folder {folder!r} can't be read ({error.strerror}): move it, or name another folder"
+        ) from error

@@ -12,6 +12,14 @@ from featurestore.collections.listing import Listing
 
 
 @dataclass(frozen=True)
+class KeptMetadata:
+    """The rows of the metadata that a store has, and its settings."""
+
+    rows: pa.Table
+    settings: Mapping[str, Setting]
+
+
+@dataclass(frozen=True)
 class Request:
     """The arguments of an ingest.
 
@@ -29,6 +37,8 @@ class Request:
         Settings of the collection type that are to be changed.
     stored
         The table of the metadata that the store has, when only the images are scanned again; then there is no file.
+    kept
+        What the store has, for an ingest that names no metadata.
     """
 
     images: Sequence[Path] = ()
@@ -39,6 +49,7 @@ class Request:
     follow_links: bool = False
     settings: Mapping[str, Setting] = field(default_factory=dict)
     stored: pa.Table | None = None
+    kept: KeptMetadata | None = None
 
 
 @dataclass(frozen=True)

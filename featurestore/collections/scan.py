@@ -1,9 +1,7 @@
 """Reads the images of a listing into rows of the table `images`; unchanged files come from a disposable cache."""
 
 import hashlib
-import os
 import time
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +13,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
-from featurestore.collections.inspection import LINK_OUT, inspect_images
-from featurestore.collections.listing import Listing, image_names, printable
+from featurestore.collections.containers.names import unique_names
+from featurestore.collections.fingerprints import FINGERPRINT, NEVER, fingerprints
+from featurestore.collections.inspection import inspect_images
+from featurestore.collections.listing import LINK_OUT, Listing, image_names
 from featurestore.collections.shards import ImageShard
+from featurestore.collections.stored_paths import to_stored
 from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
 from featurestore.storage.parts import HASH_DIGITS
@@ -26,9 +27,6 @@ from featurestore.storage.schemas import IMAGES
 # A file changed within the clock's resolution of its last read could look unchanged: such entries are not used.
 RACY_NS = 2_000_000_000
 ADDRESS = ("source", "file", "member")
-FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
-# The time of change that no file has: its entry is not used, since the file is read again at the next scan.
-NEVER = -(1 << 63)
 CACHE_SCHEMA = pa.schema(
     [
         *(field for field in IMAGES),
@@ -68,8 +66,9 @@ def scan_images(
     """
     known = _read_cache(cache)
     started_ns = time.time_ns()
-    names = image_names(listing) + [name for shard in shards for name in shard.names]
-    marks = np.concatenate([_fingerprints(listing.entries), *(_marks(shard) for shard in shards)])
+    # Unique, as a file may be called like the escaped name of another, or like an image in another file.
+    names, _ = unique_names(image_names(listing) + [name for shard in shards for name in shard.names])
+    marks = np.concatenate([fingerprints(listing.entries), *(_marks(shard) for shard in shards)])
     addresses = _addresses(listing, shards)
     places = _unchanged(addresses, marks, known)
     outside = np.append(listing.outside, np.zeros(len(names) - len(listing.entries), bool))
@@ -119,26 +118,13 @@ def in_order(table: pa.Table) -> pa.Table:
     return table.take(order).combine_chunks()
 
 
-def _fingerprints(entries: Sequence[os.DirEntry[str]]) -> NDArray[np.int64]:
-    """The fields in `FINGERPRINT`, one row for each of ``entries``: ``(n, fields)`` int64."""
-    marks = array("q")
-    for entry in entries:
-        try:
-            status = os.stat(entry.path)  # of a link's target, which may change while the link does not
-        except OSError:
-            status = os.lstat(entry.path)
-        # Not `entry.stat`: the entry would cache the result, 0.8 kB per file
-        marks.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
-    return np.asarray(marks, np.int64).reshape(-1, len(FINGERPRINT))
-
-
 def _addresses(listing: Listing, shards: Sequence[ImageShard]) -> list[pa.Array]:
     """Where each image lies: the columns in `ADDRESS`."""
-    folders = pa.array([printable(str(source)) for source in listing.sources], pa.string())
+    folders = pa.array([to_stored(str(source)) for source in listing.sources], pa.string())
     try:
         files = pa.array(listing.files, pa.string())
     except UnicodeEncodeError:
-        files = pa.array([printable(file) for file in listing.files], pa.string())
+        files = pa.array([to_stored(file) for file in listing.files], pa.string())
     none = pa.array([""] * len(files), pa.string())
     columns = [[folders.take(pa.array(listing.numbers, pa.int64()))], [files], [none]]
     for shard in shards:

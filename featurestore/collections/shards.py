@@ -11,7 +11,9 @@ from typing import TypeVar
 import pyarrow as pa
 
 from featurestore.collections.containers import Container, ContainerRows, open_container, split_of
-from featurestore.collections.listing import Listing, fronts
+from featurestore.collections.listing import Listing, fronts, printable, suffix
+from featurestore.collections.stored_paths import from_stored, to_stored
+from featurestore.collections.tables import has_column
 from featurestore.errors import ImageError, InputError
 
 # The column with the part of a split, as the name of a shard says it.
@@ -49,21 +51,40 @@ def open_shards(listing: Listing) -> list[ImageShard]:
     InputError
         When one is damaged, or holds no image.
     """
-    before = fronts(listing.sources)
-    opened = []
-    for number, file in listing.containers:
+    before = [printable(front) for front in fronts(listing.sources)]
+    found = _containers(listing)
+    shards = []
+    for number, file, container in found:
         path = listing.sources[number] / file
-        container = open_container(path)
-        if container is None:
-            raise InputError(f"{str(path)!r} holds no images: name a folder of images, or a file that holds some")
         rows = container.rows()
-        stem = f"{PurePosixPath(file).with_suffix('')}/" if file and len(listing.containers) > 1 else ""
+        stem = f"{PurePosixPath(printable(file)).with_suffix('')}/" if file and len(found) > 1 else ""
         names = [before[number] + _after(stem, name) for name in rows.name]
         status = path.stat()
         mark = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         split = listing.splits.get((number, file)) or split_of(path.name)
-        opened.append(ImageShard(str(listing.sources[number]), file, container, rows, names, split, mark))
-    return opened
+        place = to_stored(str(listing.sources[number])), to_stored(file)
+        shards.append(ImageShard(*place, container, rows, names, split, mark))
+    return shards
+
+
+def _containers(listing: Listing) -> list[tuple[int, str, Container]]:
+    """The files that hold images; others in a folder, such as a table or the parts of a store, are ignored ones."""
+    found: list[tuple[int, str, Container]] = []
+    without: dict[int, Path] = {}
+    for number, file in listing.containers:
+        path = listing.sources[number] / file
+        container = open_container(path)
+        if container is not None:
+            found.append((number, file, container))
+        else:
+            without.setdefault(number, path)
+            listing.ignored[suffix(path.name)] += 1
+    for number in without.keys() - {number for number, _, _ in found}:
+        raise InputError(
+            f"{str(without[number])!r} is no tar, Parquet or Arrow file that holds images: name such a file, or the "
+            "folder of the images"
+        )
+    return found
 
 
 def attached(images: pa.Table, shards: Sequence[ImageShard]) -> pa.Table | None:
@@ -74,7 +95,7 @@ def attached(images: pa.Table, shards: Sequence[ImageShard]) -> pa.Table | None:
     tables = []
     for shard in shards:
         table = shard.rows.columns
-        if SPLIT not in table.column_names and shard.split is not None:
+        if not has_column(table, SPLIT) and shard.split is not None:
             table = table.append_column(SPLIT, pa.array([shard.split] * len(shard.names), pa.string()))
         tables.append(table if table.num_columns else pa.table({"_": pa.nulls(len(shard.names))}))
     if not any(table.column_names != ["_"] for table in tables):
@@ -107,7 +128,7 @@ def read_members(
 
 def address(shard: ImageShard) -> Path:
     """The path of the file."""
-    return Path(shard.source, shard.file)
+    return Path(from_stored(shard.source), from_stored(shard.file))
 
 
 def _after(stem: str, name: str) -> str:

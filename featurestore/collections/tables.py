@@ -155,6 +155,11 @@ def _distinct(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return distinct, notes
 
 
+def has_column(table: pa.Table, name: str) -> bool:
+    """Whether ``table`` has the column ``name``, without regard to case, as in SQL."""
+    return name.lower() in (other.lower() for other in table.column_names)
+
+
 def free_name(name: str, taken: Sequence[str]) -> str:
     """``name``, or the first of ``name_2``, ``name_3``, … that is not in ``taken``, without regard to case."""
     lower = {one.lower() for one in taken}

@@ -27,7 +27,7 @@ from featurestore.commands.parts import parts
 from featurestore.commands.quality import quality
 from featurestore.commands.search import similar
 from featurestore.commands.state import compact, gc, lineage, repair, snapshot, verify, view
-from featurestore.commands.texts import summary_text
+from featurestore.commands.texts import json_text, summary_text
 from featurestore.progress import ConsoleProgress
 
 
@@ -78,7 +78,7 @@ def info(store: str, snapshot: str | None, problems: bool, as_json: bool) -> Non
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         summary = opened.info(problems=problems)
-    click.echo(json.dumps(summary) if as_json else summary_text(summary))
+    click.echo(json_text(summary) if as_json else summary_text(summary))
 
 
 @cli.command()

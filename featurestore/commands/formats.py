@@ -1,14 +1,13 @@
 """Formats the result of a user's query: table, csv, json, parquet or arrow; it opens no store."""
 
 import io
-import math
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore import FeatureStore
+from featurestore.commands.texts import json_text
 from featurestore.errors import QueryError, in_one_line
 from featurestore.files import Suffixes
 
@@ -55,28 +54,11 @@ def _csv(table: pa.Table) -> bytes:
 
 
 def _json(table: pa.Table) -> bytes:
-    import json
-
     try:
         rows = table.to_pylist()
     except (ValueError, OverflowError) as error:  # a date that Python can't represent
         raise QueryError(f"JSON can't hold this result ({error}): {CAST}") from error
-    try:
-        text = json.dumps(rows, default=str, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(rows), default=str, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with None for NaN and infinities, which JSON can't represent."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return value
+    return f"{json_text(rows)}\n".encode()
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -1,31 +1,35 @@
 """The command `ingest`: images and their metadata become rows of the store."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from featurestore.commands.options import PATH, json_option, named_columns, store_option, wait_option
-from featurestore.commands.texts import counts_text
+from featurestore.commands.texts import counts_text, json_text, short
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
     from featurestore.collections.ingest import IngestReport
 
-# How many quarantined files, renamed images and notes are listed.
-LISTED = 10
-# How many characters of a value are shown.
+# How many quarantined files and renamed images are listed, how many notes, and how many columns of a row.
+LISTED, MOST_NOTES, MOST_COLUMNS = 10, 15, 12
+# An ingest prints at most 60 lines: these, the line of what is left out, and what follows the report.
+MOST_LINES = 54
+# The width of the names of steps.
+WIDTH = 24
+PROBLEMS = "featurestore info --problems"
+# How many characters of a name or a value are shown.
 WIDEST = 60
 
 
 @click.command()
 @store_option
 @click.option(
-    "--images", type=PATH, multiple=True, help="A folder of images, or of a folder for each class; repeatable."
+    "--images", type=PATH, multiple=True, help="A folder of images or class folders, or a file with images; repeatable."
 )
 @click.option("--metadata", type=PATH, help="A table with a row for each image.")
 @click.option("--key", help="The column that names the image.  [default: guessed]")
@@ -61,7 +65,7 @@ def ingest(
     as_json: bool,
 ) -> None:
     """Update the store to match images and their metadata."""
-    from featurestore import FeatureStore, label_text
+    from featurestore import FeatureStore
 
     with ConsoleProgress("ingest", "images") as progress:
         report = FeatureStore(store).ingest(
@@ -78,13 +82,13 @@ def ingest(
             on_progress=progress,
         )
     if as_json:
-        click.echo(json.dumps(asdict(report), default=str))
+        click.echo(json_text(asdict(report)))
         return
     for line in report_lines(report):
         click.echo(line)
     if dry_run:
         for row in report.first:
-            click.echo("  ".join(f"{name}={visible(label_text(value))[:WIDEST]}" for name, value in row.items()))
+            click.echo(_row_text(row))
         click.echo("dry run: nothing was written")
         return
     click.echo(f"store {store}: {'written' if report.changed else 'nothing changed'}")
@@ -92,7 +96,9 @@ def ingest(
 
 def report_lines(report: "IngestReport") -> list[str]:
     """The result of an ingest: what was guessed, the rows after each step, and the first of what did not fit."""
-    lines = [f"note: {visible(note)}" for note in report.notes]
+    lines = [f"note: {short(note)}" for note in report.notes[:MOST_NOTES]]
+    if len(report.notes) > MOST_NOTES:
+        lines.append(f"… and {len(report.notes) - MOST_NOTES:,} more notes: use --json to see all")
     steps = {
         **report.steps,
         "images found": report.images_found,
@@ -101,18 +107,30 @@ def report_lines(report: "IngestReport") -> list[str]:
         "joined": report.joined,
         "labelled": report.labeled,
     }
+    width = max(WIDTH, *(len(name) + 2 for name in steps))
     for name, count in steps.items():
         note = f"({report.files_ignored} other files)" if name == "images found" and report.files_ignored else ""
-        lines.append(f"{name:<24}{count:>8,}  {note}".rstrip())
+        lines.append(f"{name:<{width}}{count:>8,}  {note}".rstrip())
     if report.labels:
-        lines.append(f"labels                  {counts_text(report.labels)}")
-    lines += _first([f"quarantined {name!r}: {reason}" for name, reason in report.broken.items()])
-    lines += _first([f"renamed {old!r} to {new!r}, by its bytes" for old, new in report.renamed.items()])
+        lines.append(f"{'labels':<{width}}{counts_text(report.labels)}")
+    renamed = [f"renamed {old!r} to {new!r}, by its bytes" for old, new in report.renamed.items()]
+    renamed = _first(renamed, "use --json", most=LISTED)
+    broken = [f"quarantined {name!r}: {reason}" for name, reason in report.broken.items()]
+    lines += _first(broken, PROBLEMS, most=max(LISTED, MOST_LINES - len(lines) - len(renamed))) + renamed
     if report.synthetic:
         lines.append("SYNTHETIC: these images were drawn by `featurestore sample`")
     return lines
 
 
-def _first(lines: Sequence[str]) -> list[str]:
-    more = [f"… and {len(lines) - LISTED} more: featurestore info --problems"] if len(lines) > LISTED else []
-    return [*lines[:LISTED], *more]
+def _first(lines: Sequence[str], where: str, *, most: int) -> list[str]:
+    more = [f"… and {len(lines) - most:,} more: {where}"] if len(lines) > most else []
+    return [*map(short, lines[:most]), *more]
+
+
+def _row_text(row: Mapping[str, Any]) -> str:
+    """The first columns of a row in one line."""
+    from featurestore import label_text
+
+    cells = [f"{visible(name)[:WIDEST]}={visible(label_text(row[name])[:WIDEST])}" for name in list(row)[:MOST_COLUMNS]]
+    more = [f"… and {len(row) - MOST_COLUMNS:,} more columns"] if len(row) > MOST_COLUMNS else []
+    return "  ".join(cells + more)

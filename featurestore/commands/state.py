@@ -227,7 +227,8 @@ def repair(store: Path, from_snapshot: str | None, wait_seconds: float, as_json:
             known = ", and import again those without a file" if table == "images" else ""
             click.echo(f"{count:,} rows of {table} removed: run `featurestore ingest`{known}")
         for name, count in report.rebuilt.items():
-            click.echo(f"{count:,} rows of {name} recovered, their manifest was rebuilt")
+            then = ": run `featurestore ingest`" if name == "images" else ", their manifest was rebuilt"
+            click.echo(f"{count:,} rows of {name} recovered{then}")
         for reason in report.left.values():
             click.echo(f"still damaged: {reason}")
         if not (report.vectors or report.rows or report.rebuilt or report.left):

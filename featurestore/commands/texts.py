@@ -1,5 +1,8 @@
 """Formats reports as text for people; it computes nothing."""
 
+import json
+import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,10 @@ if TYPE_CHECKING:
 MOST_LABELS = 20
 # How many quarantined files a summary lists.
 MOST_FILES = 20
+# How many problems of a kind are listed.
+MOST_PROBLEMS = 5
+# How many characters of a file name, a label or a message a line shows.
+WIDEST = 200
 
 
 def summary_text(summary: dict[str, Any]) -> str:
@@ -42,13 +49,27 @@ def summary_text(summary: dict[str, Any]) -> str:
     if not summary["backbones"]:
         lines.append("backbone    none yet: featurestore embed --backbone descriptors")
     lines += [f"view fails  {sentence}" for sentence in summary["failing_views"].values()]
-    lines += [f"quarantined {row['name']!r}: {row['reason']}" for row in summary["quarantined"][:MOST_FILES]]
+    if "problems" in summary:  # among them the quarantined files
+        return "\n".join(lines + _problem_lines(summary["problems"]))
+    lines += [short(f"quarantined {row['name']!r}: {row['reason']}") for row in summary["quarantined"][:MOST_FILES]]
     if len(summary["quarantined"]) > MOST_FILES:
         lines.append(f"… and {len(summary['quarantined']) - MOST_FILES} more: featurestore info --problems")
-    for row in summary.get("problems", ()):
-        detail = "" if row["detail"] is None else f": {row['detail']}"
-        lines.append(f"{row['kind']}  {row['name']!r}{detail}")
     return "\n".join(lines)
+
+
+def _problem_lines(problems: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The first rows of each kind in the view `problems`, and how many more there are."""
+    kinds: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in problems:
+        kinds[row["kind"]].append(row)
+    lines = []
+    for kind, rows in kinds.items():
+        for row in rows[:MOST_PROBLEMS]:
+            detail = "" if row["detail"] is None else f": {row['detail']}"
+            lines.append(short(f"{kind}  {row['name']!r}{detail}"))
+        if len(rows) > MOST_PROBLEMS:
+            lines.append(f"… and {len(rows) - MOST_PROBLEMS:,} more of this kind: featurestore sql 'FROM problems'")
+    return lines
 
 
 def lineage_text(record: dict[str, Any]) -> str:
@@ -110,11 +131,36 @@ def quality_text(report: "QualityReport") -> str:
     return "\n".join(lines)
 
 
+def short(text: str) -> str:
+    """``text`` in one line without control characters; the middle of a long one is left out."""
+    half = WIDEST // 2
+    return visible(text if len(text) <= WIDEST else f"{text[:half]} … {text[-half:]}")
+
+
+def json_text(value: Any) -> str:
+    """``value`` as JSON: NaN and infinities as null, values of types that JSON lacks as text."""
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), default=str, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with None for NaN and infinities."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
+
+
 def counts_text(labels: Mapping[str, int]) -> str:
     """Labels with their numbers of rows; of many labels the first."""
     first = list(labels.items())[:MOST_LABELS]
     more = f", … ({len(labels):,} in all)" if len(labels) > MOST_LABELS else ""
-    return ", ".join(f"{visible(name)} {count:,}" for name, count in first) + more
+    return ", ".join(f"{short(name)} {count:,}" for name, count in first) + more
 
 
 def _count(found: Sized, what: str) -> str:

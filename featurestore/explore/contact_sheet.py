@@ -38,7 +38,8 @@ def sheet_html(
     mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if _synthetic(reader, neighbours.backbone) else ""
     asked = None if file is None else {"ImgId": file.name, "source": str(file.parent), "file": file.name, "member": ""}
     sections = "".join(_section(neighbours, place, facts, asked) for place in range(len(neighbours.ids)))
-    lead = f"{len(neighbours.ids)} queries, {neighbours.backbone}, {neighbours.metric}, state {reader.state.id}"
+    count = f"{len(neighbours.ids)} {'query' if len(neighbours.ids) == 1 else 'queries'}"
+    lead = f"{count}, {neighbours.backbone}, {neighbours.metric}, state {reader.state.id}"
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -262,3 +262,27 @@ def test_a_store_keeps_its_collection_type(images: Path, fresh: FeatureStore) ->
     fresh.ingest(images=images)
     with pytest.raises(InputError, match="holds a collection of the type 'general', got 'movies'"):
         fresh.ingest(images=images, recipe="movies")
+
+
+def test_movies_are_recognised_by_their_columns(tmp_path: Path) -> None:
+    """And nothing else is: another table with an id and a genre is a table of labels."""
+    write(tmp_path / "images", "0000001.jpg", "tt0000002.jpg", "3.jpg")
+    tables = {
+        "imdbId,Genre\n1,Drama\n2,Comedy\n": "movies",
+        "Id,Genre,Comedy,Drama\ntt0000001,\"['Comedy', 'Drama']\",1,1\ntt0000002,['Drama'],0,1\n": "movies",
+        "ImgId,ImgName,Title,Genre1\n1,1.jpg,A,Drama\n": "movies",
+        "Id,Genre\n0000001,Drama\ntt0000002,Comedy\n": "general",
+        "image,genre\n3.jpg,Drama\n": "general",
+    }
+    for number, (text, expected) in enumerate(tables.items()):
+        (tmp_path / "t.csv").write_text(text)
+        report = FeatureStore(tmp_path / f"s{number}").ingest(images=tmp_path / "images", metadata=tmp_path / "t.csv")
+        assert report.collection == expected, text
+        assert report.labeled > 0, text
+
+
+def test_columns_that_mark_labels_name_no_image(tmp_path: Path, fresh: FeatureStore) -> None:
+    write(tmp_path / "images", "0.jpg", "1.jpg", "7.jpg")
+    (tmp_path / "t.csv").write_text("red,number,label\n1,7,a\n0,1,b\n")
+    report = fresh.ingest(images=tmp_path / "images", metadata=tmp_path / "t.csv")
+    assert any("'number' names the images" in note for note in report.notes)

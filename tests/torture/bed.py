@@ -88,7 +88,17 @@ class Bed:
         self.vectors, self.vector_ids = self.folder / "vectors.npy", self.folder / "ids.npy"
         np.save(self.vectors, rng.normal(size=(30, 8)).astype(np.float32))
         np.save(self.vector_ids, np.arange(110, 140))
+        self.classes, self.classes_later = self.folder / "classes", self.folder / "classes-later"
+        for img_id in self.ids:
+            self._classify(self.classes, f"{'abc'[img_id % 3]}/{img_id}", img_id)
+            # Of those that come later some are new, some are renamed, and some are gone.
+            self._classify(self.classes_later, f"{'abc'[img_id % 3]}/{img_id + img_id % 2}x", img_id + img_id % 5 // 4)
         (self.folder / "tmp").mkdir()
+
+    def _classify(self, folder: Path, name: str, seed: int) -> None:
+        path = folder / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(seed))
 
     def store(self, name: str, make: Callable[[FeatureStore], object] | None = None) -> Path:
         """A fresh copy of the master ``name``, which ``make`` builds on first use; without it, an empty folder."""
@@ -153,6 +163,11 @@ class Bed:
         store.embed(CountingBackbone(name="other", weights="blocks-2"))
         store.append({"notes": pa.table({"step": [0]})})
 
+    def general(self, store: FeatureStore) -> None:
+        """Builds a store of a folder for each class, with embeddings."""
+        store.ingest(images=self.classes)
+        store.embed(CountingBackbone())
+
     def many_parts(self, store: FeatureStore) -> None:
         """Builds a store with small parts, a snapshot, a later state, and garbage."""
         self.embedded(store)
@@ -188,7 +203,7 @@ def faults_of(root: Path) -> list[str]:
     """What is wrong with a store that something happened to: it must open, be sound, and answer."""
     found = [f"damaged: {reason}" for reason in maintenance.verify(root).damaged.values()]
     with open_store(root) as store:
-        store.query("SELECT count(*) FROM movies, images").to_pylist()
+        store.query(f"SELECT count(*) FROM {store.recipe.table}, images").to_pylist()
         for name in store.state.revisions:
             features = store.features(name, view="collection")
             if len(features) + features.missing != len(store.query("SELECT ImgId FROM collection")):

@@ -50,6 +50,14 @@ def _ingest_again(bed: Bed, root: Path) -> list[str | Path]:
     return ["featurestore", "ingest", "--store", root, "--metadata", bed.later, "--images", bed.images]
 
 
+def _ingest_classes(bed: Bed, root: Path) -> list[str | Path]:
+    return ["featurestore", "ingest", "--store", root, "--images", bed.classes]
+
+
+def _ingest_later_classes(bed: Bed, root: Path) -> list[str | Path]:
+    return ["featurestore", "ingest", "--store", root, "--images", bed.classes_later]
+
+
 def _embed(bed: Bed, root: Path) -> list[str | Path]:
     return ["featurestore", "embed", "--store", root, "--backbone", "counting", "--batch-size", str(BATCH)]
 
@@ -68,6 +76,8 @@ def _bench(bed: Bed, root: Path) -> list[str | Path]:
 JOBS = [
     Job("ingest, first", "", _ingest),
     Job("ingest, other metadata", "embedded", _ingest_again, replaces=True),
+    Job("ingest, first of classes", "", _ingest_classes),
+    Job("ingest, other classes", "general", _ingest_later_classes, replaces=True),
     Job("embed", "ingested", _embed),
     Job("import-embeddings", "embedded", _import),
     Job(

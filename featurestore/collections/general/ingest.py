@@ -1,25 +1,24 @@
 """Reads the metadata of any collection: a table of any kind, the tables of an imagefolder, or the names of folders."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.catalog.recipe import Setting
 from featurestore.collections.general import table_rows
-from featurestore.collections.general.folders import FolderColumns, asked_level, folder_columns
-from featurestore.collections.general.recipe import LABEL, OWN_COLUMNS
+from featurestore.collections.general.folders import LEVEL, FolderColumns, asked_level, folder_columns
+from featurestore.collections.general.recipe import ASKED, GENERAL, LABEL, OWN_COLUMNS
 from featurestore.collections.general.sidecars import find_tables
 from featurestore.collections.listing import Listing
-from featurestore.collections.reading import Request, Rows
-from featurestore.collections.tables import ReadTable, free_name, read_table, reserve
-from featurestore.errors import InputError
+from featurestore.collections.reading import KeptMetadata, Request, Rows
+from featurestore.collections.tables import ReadTable, free_name, has_column, read_table, reserve
+from featurestore.errors import InputError, MetadataError
 
 # A setting: whether the metadata came from folders, from a table, or from the files that hold the images.
 ORIGIN, FOLDERS, TABLE, MEMBERS = "origin", "folders", "table", "members"
-# A setting: the labels that were asked for, where they must be found again.
-ASKED = "asked"
+TITLE = "title"
 SPLIT = "split"
 # Suffixes of other files that a message lists.
 LISTED = 5
@@ -61,23 +60,39 @@ class GeneralReading:
         if self.table is not None:
             found = table_rows.join(self.table, known, key=self.key, labels=asked)
             return _completed(found, known, attached, origin=TABLE, steps={"rows read": len(self.table.rows)})
+        if self.request.kept is not None and self._keeps():
+            return _kept(self.request.kept, known)
         if attached is not None and asked_level(asked) is None:
             return _completed(_of_attached(attached, known, asked), known, None, origin=MEMBERS, asked=asked)
         rows = _rows_of_folders(known, asked)
-        level: dict[str, Setting] = {ASKED: list(asked)} if asked else {}
-        return Rows(rows, {**_settings(FOLDERS, LABEL), **level}, {}, _folder_notes(rows))
+        return Rows(rows, _settings(FOLDERS, LABEL, asked=asked), {}, _folder_notes(rows))
+
+    def _keeps(self) -> bool:
+        """Whether the rows of an earlier ingest's table stay: this one names no table, and asks for no label."""
+        assert self.request.kept is not None
+        return self.request.kept.settings.get(ORIGIN) == TABLE and not self.request.labels
 
     def _again(self, images: pa.Table, attached: pa.Table | None) -> Rows:
         """The stored rows, with those of images that came since."""
         assert self.request.stored is not None
         settings = self.request.settings
-        asked = settings.get(ASKED, [])
-        assert not isinstance(asked, int)
+        asked = GENERAL.complete(settings)[ASKED]
+        assert not isinstance(asked, (int, str))  # `complete` has checked it
         if settings.get(ORIGIN) == FOLDERS:
             return Rows(_rows_of_folders(images, asked))
         if settings.get(ORIGIN) == MEMBERS and attached is not None:
             return _completed(_of_attached(attached, images, asked), images, None, origin=MEMBERS, asked=asked)
         return Rows(table_rows.join_again(self.request.stored, images))
+
+
+def _kept(kept: KeptMetadata, images: pa.Table) -> Rows:
+    """The rows of the table that an earlier ingest has read, with the images that came since."""
+    note = (
+        f"the table of the last ingest is kept, {len(kept.rows):,} rows: name one with --metadata to replace it, or "
+        f"use --label {LEVEL}-1 to take the folders as labels"
+    )
+    settings = {name: kept.settings[name] for name in (ORIGIN, LABEL, TITLE, ASKED) if name in kept.settings}
+    return Rows(table_rows.join_again(kept.rows, images), settings, notes=[note])
 
 
 def _of_attached(attached: pa.Table, images: pa.Table, asked: Sequence[str]) -> table_rows.JoinedRows:
@@ -101,13 +116,14 @@ def _completed(
     if attached is not None:
         names = attached["ImgName"].combine_chunks()
         places = pc.index_in(images["ImgName"], value_set=names)
-        for name in (name for name in attached.column_names if name not in ("ImgName", *table.column_names)):
-            table = _with_column(table, name, images, attached[name].take(places.combine_chunks()))
+        said = reserve(attached.drop_columns(["ImgName"])).rows
+        for name in (name for name in said.column_names if not has_column(table, name)):
+            table = _with_column(table, name, images, said[name].take(places.combine_chunks()))
     folders = folder_columns(images["ImgName"].to_pylist())
-    if SPLIT not in table.column_names and folders.splits is not None:
+    if not has_column(table, SPLIT) and folders.splits is not None:
         table = _with_column(table, SPLIT, images, pa.array(folders.splits, pa.string()))
     if label is None:
-        by_folder = len({name for name in folders.labels if name}) > 1 and LABEL not in table.column_names
+        by_folder = len({name for name in folders.labels if name}) > 1 and not has_column(table, LABEL)
         labels = pa.array(folders.labels, pa.string()) if by_folder else pa.nulls(len(images), pa.string())
         label = free_name(LABEL, table.column_names)
         table = _with_column(table, label, images, labels)
@@ -116,8 +132,7 @@ def _completed(
             if by_folder
             else "there is no label: name its column with --label"
         )
-    settings = {**_settings(origin, label, found.title), **({ASKED: list(asked)} if asked else {})}
-    return Rows(table, settings, steps, notes)
+    return Rows(table, _settings(origin, label, found.title, asked=asked), steps, notes)
 
 
 def read(request: Request) -> GeneralReading:
@@ -132,8 +147,13 @@ def read(request: Request) -> GeneralReading:
         raise InputError("got neither images nor a table: name a folder with --images, or a table with --metadata")
     if request.metadata is not None:
         read = read_table(request.metadata)
+        if not len(read.rows):
+            raise MetadataError(f"{str(request.metadata)!r} has no rows: expected one for each image")
         reserved = reserve(read.rows)
-        return GeneralReading(request, ReadTable(reserved.rows, (*read.notes, *reserved.notes)), request.key)
+        names = dict(zip(read.rows.column_names, reserved.rows.column_names, strict=True))
+        request = replace(request, labels=[names.get(label, label) for label in request.labels])
+        key = request.key if request.key is None else names.get(request.key, request.key)
+        return GeneralReading(request, ReadTable(reserved.rows, (*read.notes, *reserved.notes)), key)
     found = find_tables(request.images)
     if found is None:
         if request.key is not None:
@@ -169,8 +189,9 @@ def _with_column(table: pa.Table, name: str, images: pa.Table, values: pa.Array 
     return table.append_column(name, values.take(places.combine_chunks()))
 
 
-def _settings(origin: str, label: str, title: str | None = None) -> Mapping[str, Setting]:
-    return {ORIGIN: origin, LABEL: label, **({} if title is None else {"title": title})}
+def _settings(origin: str, label: str, title: str | None = None, *, asked: Sequence[str] = ()) -> Mapping[str, Setting]:
+    """All settings, so that none of an earlier ingest stays."""
+    return {ORIGIN: origin, LABEL: label, TITLE: title or GENERAL.title, ASKED: list(asked)}
 
 
 def _folder_notes(rows: pa.Table) -> list[str]:

@@ -16,6 +16,8 @@ OWN_COLUMNS = pa.schema(
     ]
 )
 LABEL = "label"
+# A setting: the labels that were asked for, where they must be found again.
+ASKED = "asked"
 
 GENERAL = Collection(
     name="general",
@@ -27,5 +29,5 @@ GENERAL = Collection(
     label=LABEL,
     title="ImgName",
     key="ImgId",
-    settings={LABEL: LABEL},
+    settings={LABEL: LABEL, ASKED: []},
 )

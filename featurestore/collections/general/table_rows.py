@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 
 from featurestore.collections.general.recipe import OWN_COLUMNS
 from featurestore.collections.labels import find_label
-from featurestore.collections.matching import Matches, guess_key, match
+from featurestore.collections.matching import EXACTLY, Matches, guess_key, match
 from featurestore.collections.tables import ReadTable
 from featurestore.errors import InputError
 from featurestore.storage.names import nearest
 
 NO_IMAGE, AMBIGUOUS = "row without an image", "row that fits several images"
 AGAIN, CONTRADICTING = "second row for one image", "contradicting labels"
+# What a column holds that marks a label.
+MARKS = {"0", "1", "True", "False", None}
 # Names of a column with a title, in lower case.
 TITLES = ("title", "caption", "name")
+# How many labels the detail of a row lists, and how many characters of each.
+LISTED, WIDEST = 5, 80
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def join(table: ReadTable, images: pa.Table, *, key: str | Sequence[str] | None,
     Raises
     ------
     InputError
-        When there is no such column, or none that names images.
+        When there is no such column, or none that names images, or its values name none.
     """
     rows, notes = table.rows, list(table.notes)
     names = images["ImgName"].to_pylist()
@@ -55,10 +59,17 @@ def join(table: ReadTable, images: pa.Table, *, key: str | Sequence[str] | None,
     found = find_label(rows, labels, exclude=[] if column is None else [column])
     notes += found.notes
     notes += [
-        f"{count:,} rows have the label {word!r}, taken as no label" for word, count in found.no_label_words.items()
+        f"{count:,} {'row has' if count == 1 else 'rows have'} the label {word!r}, taken as no label"
+        for word, count in found.no_label_words.items()
     ]
     matches = match(keys, names)
-    notes += [f"{count:,} keys were matched {how}" for how, count in matches.levels.items() if how != "exactly"]
+    if len(names) and not matches.levels and not matches.ambiguous:
+        _refuse_unmatched(keys, names, column)
+    notes += [
+        f"{count:,} {'key was' if count == 1 else 'keys were'} matched {how}"
+        for how, count in matches.levels.items()
+        if how != EXACTLY
+    ]
     union = len(labels) > 1
     owned, problems, details, label = _resolve(matches, found.rows, found.column, union=union)
     ids = images["ImgId"].combine_chunks().take(pa.array(owned, pa.int64(), mask=owned < 0))
@@ -105,7 +116,9 @@ def _texts(column: pa.ChunkedArray) -> list[str | None]:
 
 
 def _guessed(rows: pa.Table, names: Sequence[str], notes: list[str]) -> str:
-    found = guess_key({name: _texts(rows[name]) for name in rows.column_names}, names)
+    texts = {name: _texts(rows[name]) for name in rows.column_names}
+    # A column of 0 and 1 marks a label; as keys they would name the images 0.jpg and 1.jpg.
+    found = guess_key({name: values for name, values in texts.items() if not {*values} <= MARKS}, names)
     if found is None:
         first = f"such as {names[0]!r}" if names else "none"
         raise InputError(
@@ -114,6 +127,14 @@ def _guessed(rows: pa.Table, names: Sequence[str], notes: list[str]) -> str:
         )
     notes.append(f"the column {found[0]!r} names the images ({found[1]:,} of {len(names):,})")
     return found[0]
+
+
+def _refuse_unmatched(keys: Sequence[str | None], names: Sequence[str], column: str | None) -> None:
+    first = next((repr(key[:WIDEST]) for key in keys if key), "empty")
+    raise InputError(
+        f"none of the {len(keys):,} rows names an image: the first {f'in {column!r} ' if column else ''}is {first}, an "
+        f"image is called {names[0]!r}; name the right column with --key, or the right folder with --images"
+    )
 
 
 def _resolve(
@@ -157,4 +178,7 @@ def _rows_of_one_image(places: NDArray[np.int64]) -> list[list[int]]:
 
 
 def _detail(labels: Sequence[object]) -> str:
-    return ", ".join(dict.fromkeys(str(label) for label in labels))
+    """The first of the labels: each row of an image keeps this text, and there can be many of both."""
+    distinct = list(dict.fromkeys(str(label) for label in labels))
+    more = [f"and {len(distinct) - LISTED:,} more"] if len(distinct) > LISTED else []
+    return ", ".join([label[:WIDEST] for label in distinct[:LISTED]] + more)

@@ -1,6 +1,8 @@
 """Reads the metadata file of the study into the table `movies`."""
 
+import csv
 import os
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from featurestore.storage.state import MAX_SETTING
 
 # How much of a file is read to find its header.
 HEADER_BYTES = 1 << 16
+IMDB_ID = re.compile(r"tt\d{7,8}")
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,10 @@ def read(request: Request) -> MoviesReading:
 
 
 def recognises(path: Path, columns: Mapping[str, str]) -> bool:
-    """Whether the header of a metadata file has the columns of this collection type; a pipe is taken to have them.
+    """Whether a metadata file has the columns of this collection type; a pipe is taken to have them.
 
-    Columns that were named are columns of this type: no other has any.
+    Columns that were named are columns of this type: no other has any. A file with the columns Id and Genre is of this
+    type if its first row has an id such as ``tt0084058``.
     """
     if columns:
         return True
@@ -90,6 +94,8 @@ def recognises(path: Path, columns: Mapping[str, str]) -> bool:
             start = zlib.decompressobj(wbits=31).decompress(start, HEADER_BYTES)
     except (OSError, zlib.error):
         return False
-    header = start.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n")[0].split(b"\r")[0].decode("latin-1")
-    names = [name.strip().strip('"') for name in header.split(",")]
-    return is_movies(names)
+    lines = start.removeprefix(b"\xef\xbb\xbf").decode("latin-1").splitlines()
+    header, *rows = csv.reader([line for line in lines if line][:2]) if any(lines) else [[]]
+    return is_movies(header) or (
+        {"Id", "Genre"} <= set(header) and any(map(IMDB_ID.fullmatch, rows[0] if rows else ()))
+    )

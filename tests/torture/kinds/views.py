@@ -186,7 +186,7 @@ def _meeting() -> list[Kind]:
 
 
 def _learned() -> list[Kind]:
-    missing = Refused("no row of the view 'mine' has both")
+    missing = Refused("the view 'mine' has no row")
     kinds = [
         _used(
             "learned from, without the label",
