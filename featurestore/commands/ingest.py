@@ -107,7 +107,7 @@ def report_lines(report: "IngestReport") -> list[str]:
         "joined": report.joined,
         "labelled": report.labeled,
     }
-    width = max(WIDTH, *(len(name) + 2 for name in steps))
+    width = max(WIDTH, *(len(name) + 1 for name in steps))
     for name, count in steps.items():
         note = f"({report.files_ignored} other files)" if name == "images found" and report.files_ignored else ""
         lines.append(f"{name:<{width}}{count:>8,}  {note}".rstrip())

@@ -85,7 +85,7 @@ def test_a_collection_comes_back_from_its_csv(collection: Collection, tmp_path: 
     store.ingest(metadata=write_metadata(tmp_path / "m.csv", rows), images=collection.images)
     again = FeatureStore(tmp_path / "again")
     report = again.ingest(metadata=exported(store, tmp_path / "MasterData.csv"), images=collection.images)
-    assert report.notes == (
+    assert tuple(report.notes) == (
         "the column 'ImgId' is taken as imdbId",
         "the genres are those of Genre1, Genre2, Genre3, as in the study's MasterData.csv",
     )
