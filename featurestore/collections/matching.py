@@ -88,8 +88,11 @@ def guess_key(columns: Mapping[str, Sequence[str | None]], names: Sequence[str])
     Columns that match equally many are chosen by their names in the order of `USUAL_KEYS`, then by their order.
     """
     known = {loosest_name(forms(name)[-1]) for name in names}
+    ranks = {name: rank for rank, name in enumerate(USUAL_KEYS)}
     hits = {column: _hits(values, known) for column, values in columns.items()}
-    preferred = sorted((column for column in hits if hits[column]), key=_preference)
+    preferred = sorted(
+        (column for column in hits if hits[column]), key=lambda column: ranks.get(column.casefold(), len(ranks))
+    )
     finalists = sorted(preferred, key=lambda column: -hits[column])[:FINALISTS]
     best: tuple[str, int] | None = None
     for column in (column for column in preferred if column in finalists):
@@ -105,11 +108,6 @@ def _hits(values: Sequence[str | None], known: set[str]) -> int:
     """How many different images a sample of ``values`` could name, at most."""
     some = {value for value in values[:: -(-len(values) // SAMPLE) or 1] if value}
     return len({loosest_name(forms(value)[-1]) for value in some} & known)
-
-
-def _preference(column: str) -> int:
-    name = column.casefold()
-    return USUAL_KEYS.index(name) if name in USUAL_KEYS else len(USUAL_KEYS)
 
 
 def _words(level: int, folders: bool, fold: bool) -> tuple[str, str]:
@@ -135,14 +133,16 @@ class _Pool:
         text_forms = {text: forms(search.texts[text]) for text in left}
         if not text_forms:
             return cls({}, {})
-        ends = {loosest_name(form[-1]) for form in text_forms.values()}
+        text_ends = {text: loosest_name(form[-1]) for text, form in text_forms.items()}
+        wanted, ends = set(text_ends.values()), set()
         name_forms = {}
         for place, name in enumerate(search.names):
             form = forms(name)
-            if loosest_name(form[-1]) in ends:
+            end = loosest_name(form[-1])
+            if end and end in wanted:
                 name_forms[place] = form
-        ends = {loosest_name(form[-1]) for form in name_forms.values()} - {""}
-        return cls({text: form for text, form in text_forms.items() if loosest_name(form[-1]) in ends}, name_forms)
+                ends.add(end)
+        return cls({text: form for text, form in text_forms.items() if text_ends[text] in ends}, name_forms)
 
     def reaching(self, search: "_Search", level: int) -> NDArray[np.int64]:
         """The texts not decided yet that may reach an image by the form ``level``, and not by the one before."""
