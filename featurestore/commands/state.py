@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,9 @@ from featurestore.commands.options import (
 )
 from featurestore.commands.texts import lineage_text
 from featurestore.progress import ConsoleProgress
+
+if TYPE_CHECKING:
+    from featurestore import FeatureStore
 
 
 @click.command()
@@ -122,8 +126,23 @@ def view_create(store: Path, name: str, sql: Path, replace: bool, wait_seconds: 
         raise InputError(
             f"{str(sql)!r} can't be read as SQL ({why(error)}): name a text file with one SELECT"
         ) from error
-    rows = FeatureStore(store).create_view(name, query, replace=replace, wait_seconds=wait_seconds)
-    click.echo(json.dumps({"name": name, "rows": rows}) if as_json else f"view {name}: {rows:,} rows")
+    opened = FeatureStore(store)
+    rows = opened.create_view(name, query, replace=replace, wait_seconds=wait_seconds)
+    missing = _unlabelled(opened, name)
+    if as_json:
+        click.echo(json.dumps({"name": name, "rows": rows, "unlabelled": missing}))
+        return
+    click.echo(f"view {name}: {rows:,} rows" + (f", {missing:,} of them without a label" if missing else ""))
+
+
+def _unlabelled(store: "FeatureStore", view: str) -> int | None:
+    """How many rows of ``view`` have no label of the collection; None if it lacks the label's column."""
+    from featurestore import has_label, quote_name
+
+    if store.label not in store.columns(view):
+        return None
+    column = store.query(f"SELECT {quote_name(store.label)} AS label FROM {quote_name(view)}")["label"]
+    return sum(not has_label(value) for value in column.to_pylist())
 
 
 @view.command("list")

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from support import CountingBackbone, jpeg
 
 from featurestore import FeatureStore
+from featurestore.commands.cli import cli
 from featurestore.errors import InputError, MetadataError
 
 
@@ -286,3 +288,23 @@ def test_columns_that_mark_labels_name_no_image(tmp_path: Path, fresh: FeatureSt
     (tmp_path / "t.csv").write_text("red,number,label\n1,7,a\n0,1,b\n")
     report = fresh.ingest(images=tmp_path / "images", metadata=tmp_path / "t.csv")
     assert any("'number' names the images" in note for note in report.notes)
+
+
+def test_a_view_says_how_many_rows_have_no_label(images: Path, fresh: FeatureStore, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file,label\ncat/1.jpg,a\ncat/2.jpg,\ndog/1.jpg,b\n")
+    fresh.ingest(images=images, metadata=tmp_path / "t.csv")
+    queries = {
+        "mine": "SELECT ImgId, label FROM collection",
+        "blank": "SELECT ImgId, CASE WHEN ImgId = 0 THEN ' ' ELSE label END AS label FROM collection",
+        "other": "SELECT ImgId, ImgName FROM collection",
+    }
+    said = []
+    for name, query in queries.items():
+        (tmp_path / "view.sql").write_text(query)
+        arguments = ["view", "create", "--store", str(fresh.path), name, "--sql", str(tmp_path / "view.sql")]
+        said.append(CliRunner().invoke(cli, arguments).stdout)
+    assert said == [
+        "view mine: 5 rows, 3 of them without a label\n",
+        "view blank: 5 rows, 4 of them without a label\n",
+        "view other: 5 rows\n",
+    ]
