@@ -15,10 +15,12 @@ from featurestore.storage.names import OwnNames, alike, core_views, quote_name
 from featurestore.storage.schemas import CORE_TABLES
 
 ENTRY_POINTS = "featurestore.collections"
+# The type of everything that no other recognises.
+GENERAL = "general"
 # The records of this package; those of other packages come from entry points. Named as text: imports go one way.
 BUILT_IN = {
     "movies": "featurestore.collections.movies.recipe:MOVIES",
-    "general": "featurestore.collections.general.recipe:GENERAL",
+    GENERAL: "featurestore.collections.general.recipe:GENERAL",
 }
 # Every collection has these views: its images with their metadata, those with a label, and what did not fit.
 NEEDED_VIEWS = ("collection", "labeled", "problems")

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from featurestore.catalog.database import Database
 from featurestore.catalog.label_counts import labelled
-from featurestore.catalog.recipe import BUILT_IN, Collection, Setting, recipe_named
+from featurestore.catalog.recipe import GENERAL, Collection, Setting, find_recipe, recipe_named, recipe_names
 from featurestore.catalog.writer import Writer, check_room, open_writer
 from featurestore.collections.known import SOURCES, kept, rows_of, sources_of, state_or_none
 from featurestore.collections.listing import list_images
@@ -227,12 +227,11 @@ def _choose(request: Request, name: str | None, known: State | None) -> Collecti
         return recipe_named(name)
     if known is not None:
         return recipe_named(known.collection)
-    kinds = [recipe_named(other) for other in BUILT_IN]
     if request.metadata is not None:
-        for kind in kinds:
+        for kind in filter(None, map(find_recipe, recipe_names())):
             if kind.recognises and _function(kind.recognises)(request.metadata, request.columns):
                 return kind
-    return next(kind for kind in kinds if not kind.recognises)
+    return recipe_named(GENERAL)
 
 
 def _check_kind(state: State, kind: Collection, root: Path) -> None:

@@ -74,9 +74,10 @@ def join(table: ReadTable, images: pa.Table, *, key: str | Sequence[str] | None,
     owned, problems, details, label = _resolve(matches, found.rows, found.column, union=union)
     ids = images["ImgId"].combine_chunks().take(pa.array(owned, pa.int64(), mask=owned < 0))
     columns = [ids, pa.array(keys, pa.string()), pa.array(problems, pa.string()), pa.array(details, pa.string())]
-    own = pa.table(dict(zip(OWN_COLUMNS.names, columns, strict=True)), schema=OWN_COLUMNS)
-    for name in found.rows.column_names:
-        own = own.append_column(name, label if name == found.column and label is not None else found.rows[name])
+    table_columns = {name: found.rows[name] for name in found.rows.column_names}
+    if found.column is not None and label is not None:
+        table_columns[found.column] = label
+    own = pa.table(dict(zip(OWN_COLUMNS.names, columns, strict=True)) | table_columns)
     others = (name for name in rows.column_names if name not in (column, found.column))
     title = next((name for name in others if name.lower() in TITLES), None)
     return JoinedRows(own, found.column, title, notes)
