@@ -82,7 +82,7 @@ def split_text(content: bytes, path: Path) -> SplitText:
 
 
 def _try(sample: str, separator: str, *, whole: bool) -> _Dialect | None:
-    """The header and the first row as split at ``separator``; None if they can't be told."""
+    """The header and the first row as split at ``separator``; None if there is none."""
     rows: list[list[str]] = []
     try:
         # One more than is used, so that a row that the sample cuts off is never the last one used.

@@ -60,7 +60,7 @@ def resolve(images: pa.Table, collection: str, vectors: ImportedVectors) -> Reso
     Raises
     ------
     EmbeddingError
-        When a vector's image can't be told, or an image has several vectors.
+        When the image of a vector is ambiguous, or an image has several vectors.
     """
     recipe = recipe_named(collection)
     found = _numbered(recipe.key_number, recipe.key_name, vectors) if recipe.key_number else _matched(images, vectors)
