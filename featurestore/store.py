@@ -9,7 +9,7 @@ from featurestore.maintained import MaintainedStore
 
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone
-    from featurestore.collections.ingest import IngestReport
+    from featurestore.collections.report import IngestReport
     from featurestore.embedding.embed import EmbedReport
     from featurestore.embedding.importer import ImportReport
     from featurestore.progress import Progress

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,13 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.catalog.database import Database
-from featurestore.catalog.label_counts import labelled
 from featurestore.catalog.recipe import GENERAL, Collection, Setting, find_recipe, recipe_named, recipe_names
-from featurestore.catalog.writer import Writer, check_room, open_writer
+from featurestore.catalog.writer import check_room, open_writer
 from featurestore.collections.known import SOURCES, kept, rows_of, sources_of, state_or_none
 from featurestore.collections.listing import list_images
 from featurestore.collections.reading import Numbered, Reading, Request, Rows
+from featurestore.collections.report import FoundImages, IngestReport, report_of
 from featurestore.collections.scan import Scan, in_order, keep, scan_images
 from featurestore.collections.shards import attached, open_shards
 from featurestore.collections.stored_paths import to_stored
@@ -33,49 +32,6 @@ from featurestore.storage.state import State, read_state
 CACHE = "cache"
 # A setting of every collection type, beside `SOURCES`: whether links were followed.
 FOLLOW = "follow_links"
-FIRST_ROWS = 3
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What an ingest read and kept.
-
-    Parameters
-    ----------
-    collection
-        The collection type.
-    steps
-        The number of rows or images after each step, in the order of the steps.
-    notes
-        What was guessed or is missing, a sentence each.
-    broken
-        Each quarantined file, with the reason.
-    problems
-        How many rows of the view `problems` there are of each kind.
-    renamed
-        The new name of each image that was recognised by its bytes.
-    labels
-        How many images have each label, most frequent first.
-    first
-        The first rows of the view `collection`, of a dry run.
-    changed
-        Whether the store has a new state.
-    """
-
-    collection: str
-    steps: Mapping[str, int]
-    images_found: int
-    files_ignored: int
-    joined: int
-    labeled: int
-    broken: Mapping[str, str] = field(default_factory=dict)
-    problems: Mapping[str, int] = field(default_factory=dict)
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, int] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    first: Sequence[Mapping[str, Any]] = ()
-    synthetic: bool = False
-    changed: bool = False
 
 
 def ingest(
@@ -125,7 +81,8 @@ def ingest(
             commit.replace(kind.table, read.rows.table)
             commit.replace("images", read.images)
         changed = writer.state.id != first
-        return _report(writer, kind, scan, read, links=listing.links, changed=changed, dry_run=dry_run)
+        found = FoundImages(scan, read.images, read.renamed, listing.links)
+        return report_of(writer, kind, found, read.rows, changed=changed, dry_run=dry_run)
 
 
 def create_store(root: Path, *, wait_seconds: float = 0.0) -> None:
@@ -150,8 +107,19 @@ class _Read:
     def of(cls, kind: Collection, reading: Reading, scan: Scan, said: pa.Table | None, before: pa.Table) -> "_Read":
         scanned = pa.concat_tables([scan.table, _without_file(reading.names)])
         numbered: Numbered = _function(kind.numbering)(scanned, before)
+        _check_usable(numbered.images, len(scan.table))
         images = in_order(numbered.images)
         return cls(images, numbered.renamed, reading.rows(images, said))
+
+
+def _check_usable(images: pa.Table, found: int) -> None:
+    """Refuse a collection whose images were all refused: it is another folder than was meant, or a rule in the way."""
+    status = images["status"]
+    if found and not pc.any(pc.equal(status, "ok")).as_py():
+        first = images.filter(pc.equal(status, "broken")).slice(0, 1).to_pylist()[0]
+        raise InputError(
+            f"none of the {found:,} images can be used, the first is {first['ImgName']!r}: {first['reason']}"
+        )
 
 
 def sync_images(
@@ -257,42 +225,3 @@ def _function(reference: str) -> Any:
 def _settings(request: Request, rows: Rows) -> dict[str, Setting]:
     read: dict[str, Setting] = {SOURCES: [to_stored(str(folder)) for folder in request.images]}
     return {**rows.settings, **request.settings, **read, FOLLOW: "yes" if request.follow_links else "no"}
-
-
-def _report(
-    writer: Writer, kind: Collection, scan: Scan, read: _Read, *, links: Sequence[str], changed: bool, dry_run: bool
-) -> IngestReport:
-    with Database(writer.layout, writer.root) as database:
-        counts = database.query(
-            "SELECT (SELECT count(*) FROM collection) AS joined, "
-            "(SELECT coalesce(bool_or(synthetic), false) FROM images) AS synthetic",
-        ).to_pylist()[0]
-        labels = labelled(database.query, str(writer.state.settings.get("label", kind.label)))
-        first = database.query(f"SELECT * FROM collection LIMIT {FIRST_ROWS}").to_pylist() if dry_run else []
-        problems = database.query("SELECT kind, count(*) AS n FROM problems GROUP BY kind ORDER BY kind").to_pylist()
-        failing = [failure.sentence(name) for name, failure in database.failing_views().items()]
-    broken = read.images.filter(pc.equal(read.images["status"], "broken"))
-    return IngestReport(
-        collection=kind.name,
-        steps=read.rows.steps,
-        images_found=len(scan.table),
-        files_ignored=scan.ignored,
-        joined=counts["joined"],
-        labeled=labels.rows,
-        broken=dict(zip(broken["ImgName"].to_pylist(), broken["reason"].to_pylist(), strict=True)),
-        problems={row["kind"]: row["n"] for row in problems},
-        renamed=read.renamed,
-        labels=labels.labels,
-        notes=[*_link_notes(links), *read.rows.notes, *failing],
-        first=first,
-        synthetic=counts["synthetic"],
-        changed=changed and not dry_run,
-    )
-
-
-def _link_notes(links: Sequence[str]) -> list[str]:
-    """What is said of folders that are symbolic links, which are not entered unless that is allowed."""
-    if not links:
-        return []
-    first = f"the first is {links[0]!r}"
-    return [f"{len(links):,} folders are symbolic links and were not entered ({first}): allow it with --follow-links"]

@@ -13,7 +13,7 @@ from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
-    from featurestore.collections.ingest import IngestReport
+    from featurestore.collections.report import IngestReport
 
 # How many quarantined files and renamed images are listed, how many notes, and how many columns of a row.
 LISTED, MOST_NOTES, MOST_COLUMNS = 10, 15, 12

@@ -213,13 +213,14 @@ def test_links_that_leave_the_folder_need_leave(tmp_path: Path, fresh: FeatureSt
     (folder / "cat").mkdir(parents=True)
     (folder / "cat/1.jpg").symlink_to(blobs / "x.jpg")
     (folder / "dog").symlink_to(blobs)
-    report = fresh.ingest(images=folder)
-    assert "--follow-links" in report.broken["cat/1.jpg"]
+    with pytest.raises(InputError, match="--follow-links"):
+        fresh.ingest(images=folder)
     report = fresh.ingest(images=folder, follow_links=True)
     assert report.broken == {}
     assert report.labels == {"dog": 2, "cat": 1}
     fresh.embed(CountingBackbone())
     assert rows(fresh, "SELECT count(*) FROM embeddings_counting") == [(3,)]
+    write(folder, "cat/2.jpg")
     assert "--follow-links" in fresh.ingest(images=folder).broken["cat/1.jpg"], "each ingest says it again"
 
 
@@ -308,3 +309,15 @@ def test_a_view_says_how_many_rows_have_no_label(images: Path, fresh: FeatureSto
         "view blank: 5 rows, 4 of them without a label\n",
         "view other: 5 rows\n",
     ]
+
+
+def test_a_collection_without_a_usable_image_is_refused(tmp_path: Path, fresh: FeatureStore) -> None:
+    blobs = write(tmp_path / "blobs", "x.jpg")
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    (folder / "1.jpg").symlink_to(blobs / "x.jpg")
+    (folder / "2.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"none of the 2 images can be used, the first is '1\.jpg': .*--follow-links"):
+        fresh.ingest(images=folder)
+    assert not fresh.path.exists()
+    assert fresh.ingest(images=folder, follow_links=True).joined == 1

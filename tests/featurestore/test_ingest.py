@@ -115,9 +115,10 @@ def test_unusable_images_are_quarantined_with_the_reason(collection: Collection,
 
 
 def test_a_bomb_is_refused(collection: Collection, store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featurestore.collections.images.MAX_PIXELS", 40 * 60)
-    (collection.images / "777.jpg").write_bytes(jpeg(1, size=(41, 60)))
+    monkeypatch.setattr("featurestore.collections.images.MAX_PIXELS", 300 * 300)
+    (collection.images / "777.jpg").write_bytes(jpeg(1, size=(301, 300)))
     report = store.ingest(metadata=collection.metadata, images=collection.images)
+    assert list(report.broken) == ["777.jpg"]
     assert "over the limit" in report.broken["777.jpg"]
 
 
