@@ -8,6 +8,9 @@ import click
 
 from featurestore.commands.options import json_option, store_option
 
+# What is assumed of two heads where no run is stored: heads over one backbone disagree less, over two backbones more.
+ASSUMED = 0.15
+
 
 @click.command()
 @store_option
@@ -21,14 +24,12 @@ from featurestore.commands.options import json_option, store_option
 @click.option(
     "--discordance",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.25,
-    show_default=True,
-    help="Share of rows that exactly one of two heads predicts correctly.",
+    help="Share of rows that exactly one of two heads has right.  [default: that of stored runs, else 0.15]",
 )
 @click.option(
-    "--comparisons",
-    type=click.IntRange(1),
-    help="Rows tested against the reference.  [default: as many as a run of all heads over each backbone has]",
+    "--candidates",
+    type=click.IntRange(2),
+    help="Rows of the table, all compared with each other.  [default: as many as a run of all heads has]",
 )
 @json_option
 def power(
@@ -38,26 +39,29 @@ def power(
     folds: int,
     repeats: int,
     n_rows: int | None,
-    discordance: float,
-    comparisons: int | None,
+    discordance: float | None,
+    candidates: int | None,
     as_json: bool,
 ) -> None:
-    """Print the smallest difference of accuracy that a run can detect, before it is run."""
+    """Print the smallest difference of accuracy that a run can see, before it is run."""
     from featurestore._optional import import_extra
 
     import_extra("scipy", "bench", needed_by="benchmarks power")
     from benchmarks.heads.registry import find
     from benchmarks.plan.dataset import test_share
-    from benchmarks.scores.difference import detectable
+    from benchmarks.results.disagreement import disagreement
+    from benchmarks.scores.power import detectable
     from featurestore import open as open_store
     from featurestore import quote_name
 
     opened = open_store(store)
     rows = n_rows or len(opened.sql(f"SELECT ImgId FROM {quote_name(view)}"))
-    # The majority head is not one of the compared rows, so Holm's correction does not count it.
+    # The majority head is no candidate, so that no comparison is corrected for it.
     learned = [head for head in find([], protocol="cv") if head.name != "majority"]
-    comparisons = comparisons or len(learned) * max(1, len(opened.backbones())) - 1
-    smallest = partial(detectable, discordance=discordance, comparisons=comparisons)
+    candidates = candidates or max(2, len(learned) * max(1, len(opened.backbones())))
+    stored = disagreement(opened, view=view) if discordance is None else None
+    assumed = discordance or stored or ASSUMED
+    smallest = partial(detectable, discordance=assumed, candidates=candidates)
     found = {
         "study": smallest(n_rows=rows, folds=5, repeats=0),
         f"cv {folds} × 1": smallest(n_rows=rows, folds=folds, repeats=1),
@@ -67,16 +71,16 @@ def power(
         share = test_share(opened, view=view, split=split)
         found["given"] = smallest(n_rows=round(rows * share), folds=1, repeats=0)
     if as_json:
-        click.echo(
-            json.dumps({"rows": rows, "discordance": discordance, "comparisons": comparisons, "detectable": found})
-        )
+        named = {"rows": rows, "discordance": assumed, "from_stored_runs": stored is not None, "candidates": candidates}
+        click.echo(json.dumps(named | {"detectable": found}))
         return
+    source = " (as in the stored runs)" if stored is not None else ""
     click.echo(
-        f"{rows:,} rows, heads that disagree on {discordance:.0%} of them, {comparisons} comparisons (Holm), "
-        "two-sided 5 %, power 80 %"
+        f"{rows:,} rows; heads that disagree on {assumed:.0%} of them{source}; {candidates} rows in the table, all "
+        "compared; 5 % error for all claims together, power 80 %"
     )
     for name, difference in found.items():
         text = (
             "any difference of accuracy" if difference is None else f"a difference of accuracy below {difference:.3f}"
         )
-        click.echo(f"{name:<12}{text} will probably not be detected")
+        click.echo(f"{name:<12}{text} will probably not be seen")

@@ -52,7 +52,7 @@ def _padded(low: float, high: float) -> tuple[float, float]:
 
 
 def intervals(rows: Sequence[dict[str, Any]], *, majority: float | None) -> list[str]:
-    """Accuracy with its 95 % interval, a panel a backbone: filled where not significantly different."""
+    """Accuracy with its 95 % interval, a panel a backbone: filled in the set of best rows."""
     shown = [row for row in rows if row.get("interval")]
     ends = [end for row in shown for end in row["interval"]] + ([] if majority is None else [majority])
     panels = []
@@ -64,7 +64,7 @@ def intervals(rows: Sequence[dict[str, Any]], *, majority: float | None) -> list
         for place, row in enumerate(own):
             color = FAINT if published else COLORS[0]
             axis.hlines(place, *row["interval"], color=color, linewidth=1.6)
-            filled = color if row["tied_with_best"] else "white"
+            filled = color if row["in_best_set"] else "white"
             axis.plot(row["accuracy"], place, "o", color=color, markerfacecolor=filled, markersize=5)
         if majority is not None:
             axis.axvline(majority, color=COLORS[1], linewidth=1, linestyle="--")

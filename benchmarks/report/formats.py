@@ -10,7 +10,17 @@ from typing import Any
 # Column, heading, digits; a plus shows the sign, p is a probability that is never printed as zero.
 Column = tuple[str, str, str]
 SPEED: tuple[Column, ...] = (("fit_seconds", "fit s", ".2f"), ("predict_ms", "predict ms", ".3f"))
-TESTED: tuple[Column, ...] = (("difference", "vs ref.", "+z.3f"), ("p_holm", "p (Holm)", "p"))
+TESTED: tuple[Column, ...] = (
+    ("rank", "rank", "rank"),
+    ("difference", "vs ref.", "+z.3f"),
+    ("verdict", "verdict", ""),
+    ("difference_interval", "95 % of it", "+z.3f"),
+)
+LOSS: tuple[Column, ...] = (
+    ("log_loss_rank", "rank by log loss", "rank"),
+    ("log_loss_difference", "log loss vs ref.", "+z.3f"),
+    ("log_loss_verdict", "verdict", ""),
+)
 # The most telling first: a terminal shows as many as it is wide.
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "multiclass": (
@@ -19,6 +29,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *TESTED,
         ("f1_macro", "macro-F1", ".3f"),
         ("log_loss", "log loss", ".3f"),
+        *LOSS,
         ("balanced_accuracy", "balanced", ".3f"),
         ("precision_weighted", "precision", ".3f"),
         ("f1_weighted", "F1", ".3f"),
@@ -44,9 +55,7 @@ MORE = (
     "precision_macro",
     "recall_macro",
     "p_value",
-    "p_better",
-    "p_equal",
-    "p_worse",
+    "log_loss_p_value",
     "cost_fit_seconds",
     "predict_ms_p50",
     "predict_ms_p95",
@@ -55,14 +64,37 @@ MORE = (
 )
 
 
+# Columns of two numbers, which CSV has as two columns.
+PAIRS = ("rank", "difference_interval", "log_loss_rank")
+
+
+def _split(column: str) -> list[str]:
+    """The names of a column in CSV; the interval of the score is there as ``low`` and ``high``."""
+    if column == "interval":
+        return []
+    return [f"{column}_low", f"{column}_high"] if column in PAIRS else [column]
+
+
 def spelled(metric: str) -> str:
     """A metric as a sentence or an axis names it."""
     return "mAP" if metric == "map" else metric.replace("_", " ")
 
 
+def columns(table: dict[str, Any]) -> list[Column]:
+    """The columns of a table, in order: the metric that it is ranked by first; by log loss what is said of it once."""
+    shown = list(COLUMNS[table["task"]])
+    ranked = table.get("rank_by")
+    if ranked == "log_loss":
+        shown = [column for column in shown if column not in LOSS]
+    first = next((column for column in shown if column[0] == ranked), None)
+    if first is None and ranked is not None:
+        first = (ranked, spelled(ranked), ".3f")
+    return shown if first is None else [first, *(column for column in shown if column != first)]
+
+
 def headings(table: dict[str, Any]) -> list[str]:
     """The headings of a table, in order."""
-    return ["backbone", "head", *extent(table), "", *(heading for _, heading, _ in COLUMNS[table["task"]])]
+    return ["backbone", "head", *extent(table), "", *(heading for _, heading, _ in columns(table))]
 
 
 def extent(table: dict[str, Any], row: dict[str, Any] | None = None) -> dict[str, str]:
@@ -82,7 +114,7 @@ def cells(table: dict[str, Any], row: dict[str, Any]) -> list[str]:
         row["head"],
         *extent(table, row).values(),
         mark(row),
-        *(value(row, c, form) for c, _, form in COLUMNS[table["task"]]),
+        *(value(row, c, form) for c, _, form in columns(table)),
     ]
 
 
@@ -91,6 +123,9 @@ def value(row: dict[str, Any], column: str, form: str) -> str:
     found = row.get(column)
     if found is None:
         return ""
+    if form == "rank":
+        first, last = found
+        return str(first) if first == last else f"{first} – {last}"
     if isinstance(found, list | tuple):
         return (" – " if len(found) == 2 else "/").join(f"{one:{form}}" for one in found)
     if form == "p":
@@ -104,13 +139,10 @@ def p_value(p: float) -> str:
 
 
 def signs(row: dict[str, Any]) -> str:
-    """What a row is besides its figures: failed; or ≈, one of several that are not significantly different from the
-    best, and R, the reference.
-    """
+    """What a row is besides its figures: failed; or ≈, one of the set of best rows, and R, the reference."""
     if row["failed"] and row["failed"] == row["cells"]:
         return "failed"
-    tied = row["tied_with_best"] and not row.get("alone")
-    return "".join(sign for sign, on in (("≈", tied), ("R", row.get("reference"))) if on)
+    return "".join(sign for sign, on in (("≈", row.get("in_best_set")), ("R", row.get("reference"))) if on)
 
 
 def mark(row: dict[str, Any]) -> str:
@@ -150,7 +182,7 @@ def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None) ->
     names += ["published, other images", *(row["head"] for row in published)] if published else []
     lines = [name.ljust(max(map(len, names))) for name in names]
     shown = 0
-    for column, heading, form in COLUMNS[table["task"]]:
+    for column, heading, form in columns(table):
         texts = [value(row, column, form) for row in mine]
         texts = [heading, *texts, *(["", *(value(row, column, form) for row in published)] if published else [])]
         wide = max(map(len, texts))
@@ -159,7 +191,7 @@ def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None) ->
         lines = [f"{line}  {text.rjust(wide)}" for line, text in zip(lines, texts, strict=True)]
         shown += 1
     below = [f"S: {note}" if note.startswith("SYNTHETIC") else note for note in notes[1:]]
-    hidden = [heading for _, heading, _ in COLUMNS[table["task"]][shown:]]
+    hidden = [heading for _, heading, _ in columns(table)[shown:]]
     if hidden:
         below.append(f"not shown for want of width: {', '.join(hidden)} (`benchmarks table --wide`, or --format csv)")
     texts = [_folded(note, width) for note in (notes[0], *below)]
@@ -239,17 +271,19 @@ def _csv(tables: Sequence[dict[str, Any]]) -> str:
         "cells",
         "failed",
     ]
-    names += ["reference", "different", "tied_with_best", "low", "high"]
+    names += ["rank_by", "reference", "in_best_set", "low", "high"]
     left_out = ["n_rows", "n_missing", "n_unlabelled", "n_rare"]
-    scores = [column for task in COLUMNS.values() for column, _, _ in task if column != "interval"]
+    scores = [name for task in COLUMNS.values() for column, _, _ in task for name in _split(column)]
     writer = csv.writer(sink, lineterminator="\n")
-    columns = list(dict.fromkeys([*names, *scores, *MORE, *left_out]))
-    writer.writerow(columns)
+    header = list(dict.fromkeys([*names, *scores, *MORE, *left_out]))
+    writer.writerow(header)
     for table in tables:
         for row in table["rows"]:
             low, high = row["interval"] or (None, None)
-            full = row | {name: table.get(name) for name in ("protocol", "view", "label", "task", *left_out)}
+            full = row | {name: table.get(name) for name in ("protocol", "view", "label", "task", "rank_by", *left_out)}
             full |= {"low": low, "high": high}
+            for pair in PAIRS:
+                full |= dict(zip(_split(pair), row.get(pair) or (None, None), strict=True))
             full["synthetic"] = bool(table["synthetic"] or row.get("synthetic"))
-            writer.writerow([full.get(name) for name in columns])
+            writer.writerow([full.get(name) for name in header])
     return sink.getvalue().rstrip()

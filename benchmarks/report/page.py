@@ -11,7 +11,6 @@ from benchmarks.report.claims import answer, floor_score
 from benchmarks.report.gallery import cards
 from benchmarks.report.tables import notes
 from benchmarks.results.breakdown import Row, RowPredictions, rows_of, verdicts
-from benchmarks.results.read import primary
 from benchmarks.results.selection import selected
 from featurestore import FeatureStore
 from featurestore._optional import import_extra
@@ -46,7 +45,7 @@ def write_html(store: FeatureStore, tables: Sequence[dict[str, Any]], path: Path
 
 def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
     """Everything that the template shows of one run, ready to print."""
-    metric = primary(run)
+    metric = table["rank_by"]
     whole = [row for row in table["rows"] if row.get("size", 1.0) == 1.0 and row.get(metric) is not None]
     mine = [row for row in whole if not row["published"]]
     floor = floor_score(table, mine, metric)
@@ -67,6 +66,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
         "charts": _charts(run, table, predicted, whole, mine, floor, metric),
         "galleries": _galleries(store, run, predicted) if predicted else [],
         "protocol": table["protocol_text"],
+        "margin": table["margin"],
         "lineage": _lineage(store, table, run),
     }
 
@@ -84,11 +84,9 @@ COST: tuple[formats.Column, ...] = (
 
 
 def scored(table: dict[str, Any]) -> tuple[formats.Column, ...]:
-    """The columns of the first table: all scores, and what is believed of the difference from the reference."""
-    shown = [column for column in formats.COLUMNS[table["task"]] if column not in formats.SPEED]
-    beliefs = ("beliefs", "P better/equal/worse", ".2f")
-    place = shown.index(formats.TESTED[-1]) + 1
-    return (*shown[:place], beliefs, *shown[place:])
+    """The columns of the first table: all scores, and the verdicts."""
+    shown = [column for column in formats.columns(table) if column not in formats.SPEED]
+    return tuple(shown)
 
 
 def _grid(table: dict[str, Any], columns: Sequence[formats.Column], *, title: str) -> dict[str, Any]:
@@ -109,7 +107,7 @@ def _grid(table: dict[str, Any], columns: Sequence[formats.Column], *, title: st
                 "under": f"{row['backbone']}{share}{mark}",
                 "cells": cells,
                 "published": row["published"],
-                "tied": row["tied_with_best"],
+                "tied": row["in_best_set"],
             }
         )
     return {"title": title, "headings": [heading for _, heading, _ in columns], "rows": rows}
@@ -117,10 +115,8 @@ def _grid(table: dict[str, Any], columns: Sequence[formats.Column], *, title: st
 
 def _with_derived(row: dict[str, Any]) -> dict[str, Any]:
     """The row with what several of its figures make together, or in another unit."""
-    beliefs = [row.get(name) for name in ("p_better", "p_equal", "p_worse")]
     size = row.get("model_bytes")
     return row | {
-        "beliefs": None if None in beliefs else beliefs,
         "model_mb": None if size is None else size / 1e6,
     }
 
@@ -143,9 +139,7 @@ def _charts(
         return [_chart("Score by number of training rows", caption, plots.learning_curves(rows, metric=metric))]
     found = []
     if run["task"] == "multiclass":
-        compared = (
-            "Filled: not significantly different from the highest row. Hollow: significantly different, or not tested. "
-        )
+        compared = "Filled: in the set of best rows. "
         caption = f"{compared if len(mine) > 1 else ''}Dashed: the most frequent class alone."
         found.append(_chart("Accuracy with intervals", caption, plots.intervals(whole, majority=floor)))
     caption = "Up and to the left is better. Fits measured one at a time where the cost pass ran, else during the run."

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import formats
-from benchmarks.report.claims import floor_note, floor_score, tie_note
-from benchmarks.results.read import compared, primary
+from benchmarks.report.claims import best_note, floor_note, floor_score, seen_note
+from benchmarks.results.compared import compared
+from benchmarks.results.read import primary
 from benchmarks.results.selection import selected
-from benchmarks.scores.difference import ROPE
-from benchmarks.scores.metrics import TASKS, wilson
+from benchmarks.scores.inference import MARGIN
+from benchmarks.scores.metrics import wilson
 from featurestore import FeatureStore
 from featurestore.files import write_atomic
 
@@ -21,23 +22,31 @@ STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
 FORMATS = ("terminal", "markdown", "csv", "latex", "json")
 
 
-def tables(store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str | None = None) -> list[dict[str, Any]]:
+def tables(
+    store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str | None = None, rank_by: str | None = None
+) -> list[dict[str, Any]]:
     """The comparison rows of each protocol, view and label, or of one run; see `selection.selected`. Ready for JSON.
+
+    Parameters
+    ----------
+    rank_by
+        The metric that rows are ranked and compared by; the first one of each run's task when None.
 
     Raises
     ------
     InputError
-        When the store holds no such run.
+        When the store holds no such run, or ``rank_by`` is no metric of its task.
     """
-    return [_table(store, run) for run in selected(store, protocols=protocols, run_id=run_id)]
+    return [_table(store, run, rank_by) for run in selected(store, protocols=protocols, run_id=run_id)]
 
 
-def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
-    rows = [_with_interval(row, primary(run)) for row in compared(store, run)]
+def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dict[str, Any]:
+    found = compared(store, run, rank_by=rank_by)
+    rows = [_with_interval(row, primary(run)) for row in found.rows]
     for row in rows:
         row["published"] = False
         row["synthetic"] = bool(row["synthetic"] or run["synthetic"])
-        row.setdefault("tied_with_best", False)
+        row.setdefault("in_best_set", False)
     # The published rows are of the study's own images: they are shown only beside as many rows in the same classes.
     if run["protocol"] == "study" and run["n_rows"] == STUDY_ROWS and tuple(run["classes"]) == STUDY_CLASSES:
         rows += published_rows()
@@ -47,7 +56,8 @@ def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
         for name in ("classes", "class_counts", "task", "seed", "seeds", "synthetic", "n_rows", "n_missing", "leaks")
     }
     described |= {name: run[name] for name in ("runs", "canary", "n_unlabelled", "n_rare")}
-    described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"], "rope": ROPE}
+    described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"]}
+    described |= {"rank_by": found.metric, "margin": MARGIN, "smallest_seen": found.smallest}
     return {**described, "libraries": json.loads(run["libraries"]), "cells": len(run["cells"]), "rows": rows}
 
 
@@ -75,7 +85,7 @@ def published_rows() -> list[dict[str, Any]]:
                 "published": True,
                 "interval": interval,
             }
-            | {"tied_with_best": False, "cells": 1, "failed": 0, "failure": None}
+            | {"in_best_set": False, "cells": 1, "failed": 0, "failure": None}
             | scores
         )
     return rows
@@ -91,17 +101,17 @@ def notes(table: dict[str, Any]) -> list[str]:
     if table.get("canary"):
         lines.append("the labels are shuffled (canary): no row can be better than chance")
     lines += _left_out(table)
-    metric = next(iter(TASKS[table["task"]]))
+    metric = table["rank_by"]
     whole = [row for row in table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
     whole = [row for row in whole if row.get(metric) is not None]
     floor = floor_score(table, whole, metric)
     lines += [] if floor is None else [floor_note(table, whole, floor=floor)]
-    tied = tie_note(whole)
-    lines += [tied] if tied else []
+    lines += best_note(whole, metric)
     lines += [*_joined(table), *table["warnings"]]
     named = next((row for row in whole if row.get("reference")), None)
     if named and any(row.get("difference") is not None for row in whole):
-        lines.append(_reference_note(whole, named))
+        lines.append(f"vs ref.: {formats.spelled(metric)} against {named['backbone']} {named['head']} (R)")
+    lines += seen_note(table)
     lines += [
         f"LEAK: what {row['head']} over {row['backbone']} predicts for a row depends on the other rows of its batch"
         for row in table["rows"]
@@ -145,14 +155,6 @@ def _joined(table: dict[str, Any]) -> list[str]:
             "both have"
         )
     return lines
-
-
-def _reference_note(rows: Sequence[dict[str, Any]], named: dict[str, Any]) -> str:
-    against = f"against {named['backbone']} {named['head']} (R)"
-    if all(row.get("p_holm") is None for row in rows):
-        return f"vs ref.: {against}"
-    aside = ", majority by itself" if any(row["head"] == "majority" for row in rows) else ""
-    return f"vs ref., p: {against}, corrected for the number of rows (Holm){aside}"
 
 
 def tables_as_text(tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None) -> str:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from benchmarks.results.breakdown import Row
 from benchmarks.results.read import comparison, predictions, primary, runs
-from benchmarks.scores.difference import ALPHA, holm
+from benchmarks.scores.correction import holm
+from benchmarks.scores.inference import ALPHA
 from featurestore import FeatureStore
 
 # Enough that one row can be significant after Holm's correction over a hundred rows.

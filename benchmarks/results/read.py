@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from benchmarks.plan.protocols import ONE_SPLIT
 from benchmarks.scores.metrics import TASKS
-from benchmarks.scores.significance import Results, Row, Scores, annotate
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 
@@ -62,14 +59,17 @@ def primary(run: dict[str, Any]) -> str:
     return next(iter(TASKS[run["task"]]))
 
 
-def comparison(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]:
+def comparison(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None = None) -> list[dict[str, Any]]:
     """A row per backbone, head and training size: best first, whole training part before shares, failed rows last.
+
+    The best by ``rank_by``, a metric of the task; by its first one when None.
 
     Each holds every metric of the task (means over the cells), ``<primary>_sd``, ``<primary>_pooled``, ``fit_seconds``
     and ``predict_ms`` of the run, and from the uncontended pass ``cost_fit_seconds``, ``predict_ms_p50``,
     ``predict_ms_p95``, ``memory_mb``, ``model_bytes`` (None where not measured).
     """
-    main = primary(run)
+    main, rank_by = primary(run), rank_by or primary(run)
+    higher = TASKS[run["task"]][rank_by].better == "higher"
     rows = []
     costs = _costs(store)
     for row in run_query(store, "comparison", [run["cells"]]).to_pylist(maps_as_pydicts="strict"):
@@ -81,13 +81,20 @@ def comparison(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]
         row["cost_fit_seconds"] = cost.get("fit_seconds")
         rows.append(row | {name: cost.get(name) for name in COSTS})
     return sorted(
-        rows, key=lambda row: (row[main] is None, -row["size"], _rank(row[main]), row["backbone"], row["head"])
+        rows,
+        key=lambda row: (
+            row[rank_by] is None,
+            -row["size"],
+            _rank(row[rank_by], higher=higher),
+            row["backbone"],
+            row["head"],
+        ),
     )
 
 
-def _rank(score: float | None) -> float:
+def _rank(score: float | None, *, higher: bool) -> float:
     """Ascending, best first; scores that differ by rounding errors alone are equal."""
-    return -round(score or 0.0, 9)
+    return round(score or 0.0, 9) * (-1 if higher else 1)
 
 
 def _part(triple: Any, place: int) -> float | None:
@@ -113,77 +120,3 @@ def predictions(store: FeatureStore, run: dict[str, Any]) -> pa.Table:
 def scores(store: FeatureStore, run: dict[str, Any]) -> pa.Table:
     """Every score of a run in long form: backbone, head, repeat, fold, size, seed, n_train, n_test, metric, score."""
     return run_query(store, "scores", [run["cells"]])
-
-
-def compared(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """`comparison` with the tests of `significance.annotate` on the rows of the whole training part."""
-    rows = comparison(store, run)
-    backbone, _, head = (run["reference"] or "").rpartition("/")
-    whole = [row for row in rows if row["size"] == 1.0 and row[primary(run)] is not None]
-    annotate(whole, split_scores(store, run), reference=(backbone, head) if head else None)
-    return rows
-
-
-def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
-    """The primary scores of a run, by row and split, means over the seeds; NaN where a row lacks a split.
-
-    Only whole repeats count: those of which every cell has been tried, and of a row those without a failure.
-    """
-    import pandas as pd
-
-    whole = _whole(store, run)
-    table = scores(store, run).to_pandas()
-    table = table[(table["metric"] == primary(run)) & (table["size"] == 1.0) & table["cell"].isin(whole)]
-    wide = table.pivot_table(index=["backbone", "head"], columns=["repeat", "fold"], values="score", aggfunc="mean")
-    in_repeat = wide.T.groupby(level="repeat").transform("count").T
-    wide = wide.where(in_repeat.eq(1 if run["protocol"] in ONE_SPLIT else int(run["folds"])))
-    wide = wide.dropna(how="all").dropna(axis=1, how="all")
-    if not wide.size:
-        return Scores({}, right={}, test_share=1.0, repeats=1)
-    repeats, folds = (wide.columns.unique(level) for level in ("repeat", "fold"))
-    wide = wide.reindex(columns=pd.MultiIndex.from_product([repeats, folds]))
-    shares = (table["n_test"] / table["n_train"]).groupby([table["repeat"], table["fold"]]).mean()
-    right, floor = _right(store, run, whole, wide) if run["task"] == "multiclass" else ({}, None)
-    return Scores(
-        dict(zip(wide.index, wide.to_numpy(float), strict=True)),
-        right=right,
-        test_share=shares.reindex(wide.columns).to_numpy(float),
-        repeats=len(repeats),
-        floor=floor,
-    )
-
-
-def _whole(store: FeatureStore, run: dict[str, Any]) -> list[str]:
-    """The cells of whole repeats: of a run that was cut short only these count."""
-    tried = run_query(store, "whole", [sorted(ONE_SPLIT), run.get("peers", [run["run_id"]])])["cell"].to_pylist()
-    return sorted(set(tried).intersection(run["cells"]))
-
-
-def _right(
-    store: FeatureStore, run: dict[str, Any], cells: Sequence[str], wide: Any
-) -> tuple[dict[Row, NDArray[np.float64]], Results]:
-    """What each row of ``wide`` had right on its splits, and what the most frequent class has, as `Scores` takes them.
-
-    Means over the seeds; of a single split the first seed alone, since McNemar's test takes no shares.
-    """
-    import pandas as pd
-
-    table = run_query(store, "right", [cells]).to_pandas()
-    repeats = wide.columns.unique("repeat")
-    table = table[table["repeat"].isin(repeats)]
-    if wide.shape[1] == 1:
-        table = table.drop_duplicates(["backbone", "head", "ImgId"])
-    floor = table.drop_duplicates(["repeat", "ImgId"]).assign(backbone="", head="majority")
-    floor["correct"] = floor["y"] == int(np.argmax(run["class_counts"]))
-    both = pd.concat([table, floor]).astype({"correct": float})
-    columns = pd.MultiIndex.from_product([repeats, np.unique(table["ImgId"])], names=["repeat", "ImgId"])
-    grid = both.pivot_table(index=["backbone", "head"], columns=["repeat", "ImgId"], values="correct", aggfunc="mean")
-    grid = grid.reindex(columns=columns)
-    named = floor.astype({"correct": float}).groupby(["repeat", "fold"])["correct"].mean()
-    most_frequent = grid.loc[("", "majority")].to_numpy(float).reshape(len(repeats), -1)
-    right = {}
-    for row, scored in wide.iterrows():
-        # A repeat in which a fold failed has no score, so that its other folds must not count either.
-        counts = scored.notna().to_numpy().reshape(len(repeats), -1).all(axis=1, keepdims=True)
-        right[row] = np.where(counts, grid.loc[row].to_numpy(float).reshape(len(repeats), -1), np.nan)
-    return right, (named.reindex(wide.columns).to_numpy(float), most_frequent)

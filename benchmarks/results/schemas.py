@@ -43,6 +43,8 @@ RUN_DETAILS = pa.schema(
         ("reference_named", pa.bool_()),
     ]
 )
+# The images of a run that are copies of others: those of one group are judged together.
+GROUPS = pa.schema([("run_id", pa.string()), ("ImgId", pa.int32()), ("copies", pa.int64())])
 CELLS = pa.schema(
     [
         ("cell", pa.string()),

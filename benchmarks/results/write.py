@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome, Plan
 from benchmarks.results.pending import Batch
-from benchmarks.results.schemas import CELLS, COSTS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
+from benchmarks.results.schemas import CELLS, COSTS, GROUPS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
 from benchmarks.scores.metrics import TASKS
 from featurestore import FeatureStore
 
@@ -129,9 +129,20 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
         {
             "bench_runs": pa.Table.from_pylist([row], schema=RUNS),
             "bench_run_details": pa.Table.from_pylist([{"run_id": run_id, **details}], schema=RUN_DETAILS),
+            "bench_groups": _copies(run_id, plan),
         }
     )
     return run_id
+
+
+def _copies(run_id: str, plan: Plan) -> pa.Table:
+    """The images that are copies of others in the run, each with the number of its group."""
+    dataset = plan.cells[0].dataset
+    ids, groups = dataset.ids[plan.rows], dataset.groups[plan.rows]
+    _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    several = counts[group] > 1
+    columns = [[run_id] * int(several.sum()), ids[several], group[several]]
+    return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, GROUPS, strict=True)], schema=GROUPS)
 
 
 def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], details: Mapping[str, Any]) -> str | None:

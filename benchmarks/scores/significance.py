@@ -1,23 +1,13 @@
-"""Which rows of a table differ: from the reference, from the best row, from the most frequent class."""
+"""What is known of the differences between the rows of a table, written into the rows for tables and sentences."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import combinations
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.scores.difference import ALPHA, corrected_t_test, holm, mcnemar, practical
+from benchmarks.scores.inference import ALPHA, Inference, Row
 
-Row = tuple[str, str]
-# Scores on each split, and which images were right.
-Results = tuple[NDArray[np.float64], NDArray[Any] | None]
-MODERATED, PLAIN, EXACT = (
-    "corrected resampled t-test with moderated variance",
-    "corrected resampled t-test",
-    "McNemar's exact test",
-)
+TableRow = dict[str, Any]
 
 
 def is_majority(row: Row) -> bool:
@@ -25,179 +15,86 @@ def is_majority(row: Row) -> bool:
     return row[1] == "majority"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One row against another over the same splits; ``difference`` is the mean of the first minus the second."""
-
-    difference: float
-    p_value: float
-    p_better: float = float("nan")
-    p_equal: float = float("nan")
-    p_worse: float = float("nan")
+def name_of(row: TableRow) -> Row:
+    """Backbone and head."""
+    return row["backbone"], row["head"]
 
 
-FIELDS = tuple(field.name for field in fields(Comparison))
-
-
-class Scores:
-    """The scores of a table's rows on the same splits, and what each had right: what all comparisons are made of.
-
-    Two rows are compared over the splits that both have. Rows of the head ``majority`` are no candidates: however many
-    there are, no other comparison is corrected for them.
-
-    Parameters
-    ----------
-    splits
-        For each row (backbone, head) its score on each split, ``(repeats * folds,)``, one repeat after the other; NaN
-        where it has none.
-    right
-        For each row what it had right, ``(repeats, n)`` or, of one split, ``(n,)``, the same images for every row:
-        0, 1, or the share of its seeds; NaN where it was not tested. Empty where a score is no mean over images.
-    test_share
-        ``n_test / n_train``, one number or one of each split.
-    floor
-        Scores and right images of always naming the most frequent class, for when no row of the table does that.
-    """
-
-    def __init__(
-        self,
-        splits: Mapping[Row, NDArray[np.float64]],
-        *,
-        right: Mapping[Row, NDArray[Any]],
-        test_share: float | NDArray[np.float64],
-        repeats: int,
-        floor: Results | None = None,
-    ) -> None:
-        self.splits = dict(splits)
-        self.right = right
-        self.test_share = test_share
-        self.repeats = repeats
-        self.floor = floor
-
-    @property
-    def test(self) -> str | None:
-        """The name of the test; None where one split of scores that are no means over images leaves none."""
-        if all(len(scores) == 1 for scores in self.splits.values()):
-            return EXACT if self.right else None
-        return MODERATED if self.right else PLAIN
-
-    def compare(self, first: Row, second: Row) -> Comparison:
-        """One row against another; NaN where they have no split in common."""
-        return self._compared(self._results(first), self._results(second))
-
-    def against(self, reference: Row) -> dict[Row, tuple[Comparison, float]]:
-        """Every other row against ``reference``: the comparison, and its p value after Holm's correction."""
-        found = {row: self.compare(row, reference) for row in self.splits if row != reference}
-        family = [row for row in found if not is_majority(row)]
-        adjusted = dict(zip(family, holm([found[row].p_value for row in family]), strict=True))
-        return {row: (one, adjusted.get(row, one.p_value)) for row, one in found.items()}
-
-    def from_best(self, best: Row) -> dict[Row, float]:
-        """The p value of every other row's difference from ``best``.
-
-        The best of many is picked by the data, so its comparisons are corrected as all pairs are, not as those with one
-        row named beforehand; that with the most frequent class, as one of each candidate with it.
-        """
-        pairs = list(combinations(self._candidates, 2))
-        adjusted = holm([self._p_value(self._results(first), self._results(second)) for first, second in pairs])
-        family = {frozenset(pair): p for pair, p in zip(pairs, adjusted, strict=True)}
-        found = {}
-        for row in self.splits:
-            if row != best:
-                pair = frozenset((row, best))
-                alone = self._picked(self._p_value(self._results(best), self._results(row)))
-                found[row] = family.get(pair, alone)
-        return found
-
-    def over_majority(self, best: Row) -> Comparison | None:
-        """The best row against always naming the most frequent class; None where it is not known what that scores."""
-        own = self._results(best)
-        floors = [self._results(other) for other in self.splits if is_majority(other)]
-        floors += [self.floor] if self.floor and not floors else []
-        if not floors:
-            return None
-        # All of them name the same class; the one that was run on the most of the row's splits tells the most.
-        found = self._compared(own, max(floors, key=lambda floor: int(_both(own, floor).sum())))
-        return replace(found, p_value=self._picked(found.p_value))
-
-    @property
-    def _candidates(self) -> list[Row]:
-        return [row for row in self.splits if not is_majority(row)]
-
-    def _picked(self, p_value: float) -> float:
-        """A p value of the best candidate, corrected for how many it was picked from (Bonferroni)."""
-        return float(np.minimum(1.0, p_value * max(1, len(self._candidates))))
-
-    def _results(self, row: Row) -> Results:
-        return self.splits[row], self.right.get(row)
-
-    def _compared(self, first: Results, second: Results) -> Comparison:
-        both = _both(first, second)
-        if not both.any():
-            return Comparison(float("nan"), float("nan"))
-        difference = float((first[0] - second[0])[both].mean())
-        p_value = self._p_value(first, second)
-        if len(both) == 1:
-            return Comparison(difference, p_value)
-        # The Bayesian test takes whole repeats only.
-        whole = np.repeat(both.reshape(self.repeats, -1).all(axis=1), len(both) // self.repeats)
-        if not whole.any():
-            return Comparison(difference, p_value)
-        repeats = int(whole.sum()) * self.repeats // len(both)
-        return Comparison(difference, p_value, *practical(first[0][whole], second[0][whole], repeats=repeats))
-
-    def _p_value(self, first: Results, second: Results) -> float:
-        both = _both(first, second)
-        differences = _right_apart(first, second)
-        if not both.any():
-            return float("nan")
-        if len(both) == 1:
-            return float("nan") if differences is None else mcnemar(differences > 0, differences < 0)
-        expected = None if differences is None else float(differences.var() / (len(differences) / both.sum()))
-        share = float(np.broadcast_to(self.test_share, both.shape)[both].mean())
-        return corrected_t_test(first[0][both], second[0][both], test_share=share, expected=expected)
-
-
-def _both(first: Results, second: Results) -> NDArray[np.bool_]:
-    """The splits on which both have a score."""
-    return ~np.isnan(first[0] - second[0])
-
-
-def _right_apart(first: Results, second: Results) -> NDArray[np.float64] | None:
-    """First right minus second right, over every image that both were tested on; None where that is not known."""
-    if first[1] is None or second[1] is None:
-        return None
-    differences = (np.asarray(first[1], float) - np.asarray(second[1], float)).ravel()
-    differences = differences[~np.isnan(differences)]
-    return differences if len(differences) else None
-
-
-def annotate(rows: Sequence[dict[str, Any]], scores: Scores, *, reference: Row | None) -> None:
+def annotate(
+    rows: Sequence[TableRow], main: Inference | None, *, reference: Row | None, loss: Inference | None = None
+) -> None:
     """Add the answers to the rows of a comparison table, best first, in place.
 
-    Every row gets ``reference``, ``difference``, ``p_value``, ``p_holm``, ``different``, ``p_better``, ``p_equal``,
-    ``p_worse`` and ``p_best``, the p value of its difference from the best row that is a candidate (None where they
-    don't apply), ``tied_with_best`` (the best itself included), ``alone`` (where it is the only one), ``test``, and
-    the best one ``over_majority`` and ``p_majority``, its difference from always naming the most frequent class.
+    Every row gets ``reference``, ``in_best_set``, ``rank`` (the best and the worst place that it may have),
+    ``difference`` from the reference with ``difference_interval``, ``p_value`` and ``verdict``; the same without the
+    first two under ``log_loss_`` names; and the best one ``over_majority`` and ``p_majority``, its difference from
+    always naming the most frequent class. None where they don't apply.
     """
-    names = [(row["backbone"], row["head"]) for row in rows]
-    best = next((name for name in names if name in scores.splits and not is_majority(name)), None)
-    from_best = scores.from_best(best) if best else {}
-    tied = {best} | {name for name, p in from_best.items() if p >= ALPHA}
-    against = scores.against(reference) if reference in names and reference in scores.splits and reference else {}
-    for name, row in zip(names, rows, strict=True):
-        comparison, p_holm = against.get(name, (None, None))
-        floor = scores.over_majority(name) if name == best else None
+    best = next((name_of(row) for row in rows if main and name_of(row) in main.family), None)
+    for row in rows:
+        name = name_of(row)
         row["reference"] = name == reference
-        row["test"] = scores.test
-        row["tied_with_best"] = name in tied
-        row["alone"] = tied == {name}
-        row |= {field: _known(getattr(comparison, field, None)) for field in FIELDS}
-        row["p_holm"], row["p_best"] = _known(p_holm), _known(from_best.get(name))
-        row["different"] = row["p_holm"] is not None and row["p_holm"] < ALPHA
-        row["over_majority"] = _known(floor.difference) if floor else None
-        row["p_majority"] = _known(floor.p_value) if floor else None
+        row["in_best_set"] = bool(main and len(main.family) > 1 and name in main.best)
+        row["rank"] = list(main.ranks[name]) if main and name in main.ranks else None
+        row |= _against(main, name, reference)
+        row["log_loss_in_best_set"] = bool(loss and len(loss.family) > 1 and name in loss.best)
+        row["log_loss_rank"] = list(loss.ranks[name]) if loss and name in loss.ranks else None
+        row |= {f"log_loss_{field}": value for field, value in _against(loss, name, reference).items()}
+        row["over_majority"] = row["p_majority"] = None
+        if main and name == best:
+            row["over_majority"], row["p_majority"] = _over_floor(main, name)
+
+
+def _against(inference: Inference | None, row: Row, reference: Row | None) -> TableRow:
+    """How a row differs from the reference."""
+    nothing: TableRow = dict.fromkeys(("difference", "difference_interval", "p_value", "verdict"))
+    if inference is None or reference is None or row == reference or not {row, reference} <= set(inference.rows):
+        return nothing
+    difference, low, high = inference.interval(row, reference)
+    nothing["difference"] = _known(difference)
+    if {row, reference} <= set(inference.family) and not np.isnan(low):
+        nothing["difference_interval"] = [low, high]
+        nothing["p_value"] = _known(inference.p_value(row, reference))
+        nothing["verdict"] = inference.verdict(row, reference)
+    return nothing
+
+
+def _over_floor(inference: Inference, best: Row) -> tuple[float | None, float | None]:
+    """The best row against always naming the most frequent class; None where it is not known what that scores.
+
+    All rows of that kind name the same class; the one with the most splits in common tells the most.
+    """
+    floors = [row for row in inference.rows if row not in inference.family]
+    if not floors:
+        return None, None
+    errors = {row: inference.error[inference.place[best], inference.place[row]] for row in floors}
+    known = [row for row in floors if not np.isnan(errors[row])]
+    if not known:
+        return None, None
+    floor = min(known, key=lambda row: (errors[row], row))
+    return _known(inference.interval(best, floor)[0]), _known(inference.p_value(best, floor))
+
+
+def smallest_seen(inference: Inference, reference: Row | None, *, power: float = 0.8) -> float | None:
+    """The smallest difference from the reference that the table would have called one with probability ``power``.
+
+    By the median standard error of its differences; None where nothing is compared.
+    """
+    from scipy import stats
+
+    others = [row for row in inference.family if row != reference]
+    if reference not in inference.family or not others or np.isnan(inference.critical):
+        return None
+    errors = [inference.error[inference.place[row], inference.place[reference]] for row in others]
+    if np.isnan(errors).all():
+        return None
+    return float((inference.critical + stats.norm.ppf(power)) * np.nanmedian(errors))
+
+
+def is_significant(p_value: float | None) -> bool:
+    """Whether a p value is below the promised error rate."""
+    return p_value is not None and p_value < ALPHA
 
 
 def _known(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else value
+    return None if value is None or np.isnan(value) else float(value)

@@ -9,7 +9,8 @@ import pytest
 from benchmarks.report.claims import answer, floor_score
 from benchmarks.report.formats import signs
 from benchmarks.report.tables import notes
-from benchmarks.scores.significance import Scores, annotate
+from benchmarks.scores.inference import Results, infer
+from benchmarks.scores.significance import annotate, smallest_seen
 
 N, FOLDS, NAMED = 1000, 5, 440
 CLAIMS = ("better", "worse", "different", "winner", "≈")
@@ -21,29 +22,35 @@ def right(*, share: float, seed: int) -> np.ndarray:
     return np.concatenate([rng.permutation(N // FOLDS) < round(share * N / FOLDS) for _ in range(FOLDS)])
 
 
-def table(rows: Mapping[tuple[str, str], np.ndarray], *, with_floor: bool = True, task: str = "multiclass") -> Any:
+def table(
+    rows: Mapping[tuple[str, str], np.ndarray],
+    *,
+    with_floor: bool = True,
+    task: str = "multiclass",
+    reference: tuple[str, str] | None = None,
+) -> Any:
     """A table as `report.tables` makes it, of what each row had right."""
-    splits = {row: values.reshape(FOLDS, -1).mean(axis=1) for row, values in rows.items()}
-    named = right(share=NAMED / N, seed=99)
-    floor = (named.reshape(FOLDS, -1).mean(axis=1), named[None])
-    found = Scores(
-        splits,
-        right={row: values[None] for row, values in rows.items()} if task == "multiclass" else {},
-        test_share=0.25,
-        repeats=1,
-        floor=floor if with_floor and task == "multiclass" else None,
-    )
+    folds = np.repeat(np.arange(FOLDS), N // FOLDS)[None]
+    values = {row: one[None].astype(float) for row, one in rows.items()}
+    if with_floor and task == "multiclass" and not any(head == "majority" for _, head in rows):
+        values["", "majority"] = right(share=NAMED / N, seed=99)[None].astype(float)
+    if task == "multilabel":
+        values = {row: one.reshape(1, FOLDS, -1).mean(axis=2) for row, one in values.items()}
+    made = Results(values, folds, np.arange(N), 0.25, binary=task == "multiclass", by_split=task == "multilabel")
+    found = infer(made, left_out=[row for row in values if row[1] == "majority"])
     metric = {"multiclass": "accuracy", "multilabel": "map"}[task]
-    made: list[dict[str, Any]] = [
-        {"backbone": backbone, "head": head, metric: float(values.mean()), "size": 1.0, "cells": 5, "failed": 0}
+    shown: list[dict[str, Any]] = [
+        {"backbone": backbone, "head": head, metric: float(one.mean()), "size": 1.0, "cells": 5, "failed": 0}
         | {"interval": [0.1, 0.9], "published": False}
-        for (backbone, head), values in rows.items()
+        for (backbone, head), one in rows.items()
     ]
-    made.sort(key=lambda row: -row[metric])
-    annotate(made, found, reference=next(iter(rows), None))
+    shown.sort(key=lambda row: -row[metric])
+    named = reference or next(iter(rows), None)
+    annotate(shown, found, reference=named)
     described = {"protocol": "cv", "protocol_text": "five folds", "n_rows": N, "view": "labeled", "label": "Genre1"}
-    described |= {"synthetic": False, "n_missing": 0, "task": task, "warnings": []}
-    return described | {"class_counts": [NAMED, 400, 160], "rows": made}
+    described |= {"synthetic": False, "n_missing": 0, "task": task, "warnings": [], "rank_by": metric}
+    described |= {"smallest_seen": smallest_seen(found, named)}
+    return described | {"class_counts": [NAMED, 400, 160], "rows": shown}
 
 
 def said(made: dict[str, Any], metric: str = "accuracy") -> str:
@@ -73,10 +80,6 @@ def test_a_row_that_is_no_better_than_the_most_frequent_class(share: float, diff
     assert "gains" not in text
     assert "better" not in text
     assert f"knn over b is not significantly different from it ({difference}, p = " in text
-    majority = next((row for row in made["rows"] if row["head"] == "majority"), None)
-    if majority:
-        assert signs(majority) == "≈", "not excluded by its own test"
-        assert any("2 rows (≈) are not significantly different" in note for note in notes(made))
 
 
 @pytest.mark.parametrize("with_row", [True, False])
@@ -91,32 +94,32 @@ def test_a_row_that_is_worse_than_the_most_frequent_class(with_row: bool) -> Non
 def test_rows_that_are_all_equal_have_no_winner(copies: int) -> None:
     same = right(share=0.6, seed=1)
     made = table({("b", f"head_{number}"): same for number in range(copies)})
-    assert said(made).startswith(f"All {copies} rows have the same accuracy 0.600 (95 % interval")
-    assert [signs(row).strip("R") for row in made["rows"]] == ["≈"] * copies
-    assert "every other" not in said(made)
-    assert said(table({("b", "knn"): same, ("c", "knn"): same} | dict([FLOOR]))).startswith("All 2 rows that learn ")
-
-
-def test_a_clear_winner_is_called_one() -> None:
-    rows = {("b", "knn"): right(share=0.8, seed=1), ("b", "ridge"): right(share=0.6, seed=2)}
-    made = table(rows | dict([FLOOR]))
     assert said(made).startswith(
-        "knn over b is significantly better than every other row on 1,000 images: accuracy 0.8"
+        f"None of the {copies} rows is significantly better than any other on 1,000 images; head_0 over b: "
     )
-    assert [signs(row) for row in made["rows"]] == ["R", "", ""], "≈ stands for an equal"
-    assert any(note.startswith("the best row is significantly better than every other (") for note in notes(made))
+    assert [signs(row).strip("R") for row in made["rows"]] == ["≈"] * copies
+    assert f"≈: the set of best rows by accuracy, {copies} of {copies}, at 95 % confidence" in notes(made)
+
+
+@pytest.mark.parametrize("with_row", [True, False])
+def test_a_clear_winner_is_called_one(with_row: bool) -> None:
+    rows = {("b", "knn"): right(share=0.8, seed=1), ("b", "ridge"): right(share=0.6, seed=2)}
+    made = table(rows | dict([FLOOR]) if with_row else rows)
+    which = "every other row that learns" if with_row else "every other row"
+    assert said(made).startswith(f"knn over b is significantly better than {which} on 1,000 images: accuracy 0.8")
+    assert [signs(row) for row in made["rows"][:2]] == ["≈R", ""]
+    assert "≈: knn over b is significantly better than every other row" in notes(made)
 
 
 def test_no_single_winner_is_called_one() -> None:
     rows = {("b", "knn"): right(share=0.62, seed=1), ("b", "ridge"): right(share=0.6, seed=2)}
     rows[("b", "lda")] = right(share=0.3, seed=3)
     made = table(rows | dict([FLOOR]))
-    text = (
-        "There is no single winner: 2 of 4 rows are not significantly different from the highest, knn over b, accuracy"
+    assert said(made).startswith(
+        "There is no single winner on 1,000 images: the set of best rows, at 95 % confidence, holds 2 of 3; the first "
+        "is knn over b, accuracy 0.620"
     )
-    assert said(made).startswith(text)
-    test = "corrected resampled t-test with moderated variance, Holm over all pairs"
-    assert f"2 rows (≈) are not significantly different from the best ({test})" in notes(made)
+    assert "≈: the set of best rows by accuracy, 2 of 3, at 95 % confidence" in notes(made)
 
 
 def test_a_winner_that_does_not_beat_the_most_frequent_class() -> None:
@@ -126,19 +129,31 @@ def test_a_winner_that_does_not_beat_the_most_frequent_class() -> None:
     assert "not significantly different from it (+0.020" in text
 
 
-def test_a_row_that_is_not_compared_makes_no_winner() -> None:
+def test_what_is_not_compared_makes_no_winner() -> None:
     made = table({("b", "knn"): right(share=0.8, seed=1), ("b", "ridge"): right(share=0.3, seed=2)})
-    made["rows"][1]["p_best"] = None
+    for row in made["rows"]:
+        row |= {"rank": None, "in_best_set": False}
     assert "better than" not in said(made)
     assert "no difference from it could be tested" in said(made)
+    assert "differences are not tested: one split, and accuracy is no mean over images" in notes(made)
 
 
-@pytest.mark.parametrize(("field", "note"), [("p_holm", "vs ref.: against b knn (R)"), ("difference", None)])
-def test_the_reference_is_explained_as_far_as_it_was_compared(field: str, note: str | None) -> None:
+def test_the_reference_is_named() -> None:
     made = table({("b", "knn"): right(share=0.8, seed=1), ("b", "ridge"): right(share=0.3, seed=2)})
-    assert any(line.startswith("vs ref., p: against b knn (R), corrected") for line in notes(made))
-    made["rows"][1]["p_holm"] = made["rows"][1][field] = None
-    assert next((line for line in notes(made) if line.startswith("vs ref.")), None) == note
+    assert "vs ref.: accuracy against b knn (R)" in notes(made)
+    made["rows"][1]["difference"] = None
+    assert not any(line.startswith("vs ref.") for line in notes(made))
+
+
+def test_the_smallest_difference_that_could_have_been_seen_is_said_with_the_images_that_a_point_needs() -> None:
+    made = table({("b", "knn"): right(share=0.6, seed=1), ("b", "ridge"): right(share=0.6, seed=2)})
+    smallest = made["smallest_seen"]
+    (note,) = [line for line in notes(made) if "would probably not have been seen" in line]
+    assert f"a difference of accuracy from R below {smallest:.3f}" in note
+    needed = int(note.rpartition("about ")[2].split()[0].replace(",", ""))
+    assert needed == pytest.approx(N * (smallest / 0.01) ** 2, rel=0.06)
+    made["smallest_seen"] = 0.005
+    assert "needs" not in "".join(notes(made))
 
 
 def test_the_most_frequent_class_alone_is_no_head() -> None:
@@ -157,7 +172,7 @@ def test_without_a_test_the_most_frequent_class_has_its_score_from_the_class_cou
 def test_several_labels_are_tested_by_their_splits() -> None:
     rows = {("b", "knn"): right(share=0.8, seed=1), ("b", "ridge"): right(share=0.6, seed=2)}
     made = table(rows, task="multilabel")
-    assert "(corrected resampled t-test, Holm over all pairs)" in notes(made)[1]
+    assert "≈: knn over b is significantly better than every other row" in notes(made)
     assert "most frequent class" not in said(made, "map")
 
 

@@ -10,10 +10,10 @@ from benchmarks.report.tables import published_rows, tables_as_text
 def shaped(**changes: object) -> dict[str, object]:
     """A table of one row over the backbone ``a_b``, with three published rows."""
     row = {"backbone": "a_b", "head": "100%_{x}&#$~^", "failed": 0, "cells": 50, "published": False}
-    row |= {"tied_with_best": True, "reference": True, "synthetic": True, "accuracy": 0.6, "interval": [0.5, 0.7]}
-    row |= {"difference": -0.1, "p_holm": 0.0, "f1_macro": 0.4, "log_loss": 1.0, "fit_seconds": 3.0} | changes
+    row |= {"in_best_set": True, "reference": True, "synthetic": True, "accuracy": 0.6, "interval": [0.5, 0.7]}
+    row |= {"difference": -0.1, "verdict": "worse", "rank": [1, 3], "log_loss": 1.0, "fit_seconds": 3.0} | changes
     table = {"protocol": "study", "protocol_text": "one split", "n_rows": 811, "view": "labeled", "label": "Genre1"}
-    table |= {"synthetic": True, "n_missing": 0, "task": "multiclass", "warnings": []}
+    table |= {"synthetic": True, "n_missing": 0, "task": "multiclass", "warnings": [], "rank_by": "accuracy"}
     return {**table, "rows": [row, *published_rows()[:3]]}
 
 
@@ -42,7 +42,7 @@ def test_a_terminal_gets_as_many_columns_as_it_is_wide(width: int | None) -> Non
     assert "0.482 – 0.632" in text, "of a published row"
     assert ("not shown for want of width" in text) == (width is not None)
     if width != 60:
-        assert "<0.001" in row
+        assert "1 – 3" in row
     if width is None:
         assert heading.endswith("predict ms")
 

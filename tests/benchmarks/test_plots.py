@@ -17,7 +17,7 @@ def rows(count: int, *, backbones: int = 1) -> list[dict[str, Any]]:
             "backbone": f"mobilenet_v{place % backbones}+descriptors of the whole poster",
             "head": f"a_head_with_a_long_name_{place}",
             "published": False,
-            "tied_with_best": place < 3,
+            "in_best_set": place < 3,
             "accuracy": 0.6 - 0.001 * (place // 3),
             "interval": [0.5, 0.7],
             "fit_seconds": 1.0 + 0.01 * (place // 3),

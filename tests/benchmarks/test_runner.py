@@ -27,7 +27,8 @@ from benchmarks.plan.dataset import from_store
 from benchmarks.plan.protocols import Protocol
 from benchmarks.report.tables import notes, published_rows, tables, tables_as_text
 from benchmarks.results.canary import canary_results
-from benchmarks.results.read import comparison, predictions, runs, split_scores
+from benchmarks.results.images import image_results, whole_cells
+from benchmarks.results.read import comparison, predictions, runs
 from benchmarks.run import pool, runner
 from benchmarks.run.cost import measure
 from benchmarks.run.execution import as_task
@@ -184,8 +185,11 @@ def test_a_run_that_is_cut_short_has_whole_repeats_of_every_backbone(bench: Feat
     cells = bench.sql("SELECT backbone, repeat, fold FROM bench_cells").to_pylist()
     first = {(cell["backbone"], cell["fold"]) for cell in cells if cell["repeat"] == 0}
     assert (len(cells), len(first)) == (6, 4)
-    found = split_scores(bench, runs(bench)[0])
-    assert (len(found.splits), found.repeats) == (2, 1), "both rows, over the repeat that both have"
+    run = runs(bench)[0]
+    images = image_results(bench, run, whole_cells(bench, run))
+    assert images is not None
+    assert {one.shape[0] for one in images.correct.values()} == {1}, "both rows, over the repeat that both have"
+    assert len(images.correct) == 2
 
 
 def test_an_interrupt_keeps_what_was_finished(bench: FeatureStore) -> None:
@@ -217,7 +221,7 @@ def test_the_table_in_every_format(bench: FeatureStore) -> None:
     assert not any(row["published"] for row in study["rows"]), "the published rows are of other classes"
     assert json.loads(tables_as_text(found, "json"))[0]["rows"]
     assert "| counting | knn |" in tables_as_text(found, "markdown")
-    assert any("not significantly different from the best" in note for note in notes(found[0]))
+    assert any("the set of best rows by accuracy" in note for note in notes(found[0]))
     frame = pd.read_csv(io.StringIO(tables_as_text(found, "csv")))
     assert len(frame) == sum(len(table["rows"]) for table in found)
     assert frame.columns[:6].tolist() == ["protocol", "view", "label", "task", "backbone", "head"]
@@ -518,8 +522,9 @@ def test_the_reference_is_named_or_refused(bench: FeatureStore) -> None:
     rows = {row["head"]: row for row in tables(bench)[0]["rows"]}
     assert rows["knn"]["reference"]
     assert rows["knn"]["p_value"] is None
-    assert 0 <= rows["majority"]["p_holm"] <= 1
-    assert rows["majority"]["p_better"] + rows["majority"]["p_equal"] + rows["majority"]["p_worse"] == pytest.approx(1)
+    assert rows["majority"]["difference"] == pytest.approx(rows["majority"]["accuracy"] - rows["knn"]["accuracy"])
+    assert rows["majority"]["p_value"] is None, "no candidate"
+    assert 0 <= rows["logistic_regression"]["p_value"] <= 1
     with pytest.raises(InputError, match="got 'xgboost' as the reference"):
         runner.run(bench, **plan, reference="xgboost")
 
@@ -530,11 +535,13 @@ def test_power_of_few_rows_is_a_sentence_too(bench: FeatureStore, capfd, monkeyp
         assert run_command(cli, "benchmarks") == 0
         return capfd.readouterr().out
 
-    assert "any difference of accuracy will probably not be detected" in asked("--rows", "10", "--folds", "10")
-    # Twelve heads over the one backbone of the store, one of them the reference, one the most frequent class.
+    assert "any difference of accuracy will probably not be seen" in asked("--rows", "10", "--folds", "10")
+    # Twelve heads over the one backbone of the store, one of them the most frequent class.
     found = json.loads(asked("--rows", "811", "--json"))
-    assert found["comparisons"] == 10
-    assert 0.07 < found["detectable"]["cv 5 × 10"] < 0.09
+    assert (found["candidates"], found["from_stored_runs"]) == (11, False)
+    assert 0.05 < found["detectable"]["cv 5 × 10"] < 0.07
+    wide = json.loads(asked("--rows", "811", "--json", "--discordance", "0.25"))
+    assert wide["detectable"]["cv 5 × 10"] > found["detectable"]["cv 5 × 10"]
 
 
 def test_several_labels_a_row(bench: FeatureStore) -> None:

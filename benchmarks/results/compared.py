@@ -1,0 +1,82 @@
+"""The comparison table of a run with what its rows are told of their differences."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.results.images import ImageResults, image_results, split_results, whole_cells
+from benchmarks.results.read import comparison, primary
+from benchmarks.scores.inference import Inference, Results, infer
+from benchmarks.scores.metrics import TASKS
+from benchmarks.scores.significance import annotate, is_majority, name_of, smallest_seen
+from featurestore import FeatureStore
+from featurestore.errors import InputError
+
+LOSS = "log_loss"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The rows of a table, best first, and the inference by the metric that they are ranked by.
+
+    ``smallest`` is the smallest difference from the reference that the table would probably have seen.
+    """
+
+    rows: list[dict[str, Any]]
+    metric: str
+    inference: Inference | None
+    smallest: float | None
+
+
+def compared(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None = None) -> Compared:
+    """`comparison` with `significance.annotate` on the rows of the whole training part.
+
+    Raises
+    ------
+    InputError
+        When ``rank_by`` is no metric of the run's task.
+    """
+    metric = ranked_by(run, rank_by)
+    rows = comparison(store, run, rank_by=metric)
+    backbone, _, head = (run["reference"] or "").rpartition("/")
+    reference = (backbone, head) if head else None
+    whole = [row for row in rows if row["size"] == 1.0 and row[metric] is not None]
+    cells = whole_cells(store, run)
+    images = image_results(store, run, cells)
+    main = _inference(store, run, cells, images, metric)
+    loss = main if metric == LOSS else None
+    if LOSS in TASKS[run["task"]] and loss is None:
+        loss = _inference(store, run, cells, images, LOSS)
+    known = reference if reference in [name_of(row) for row in whole] else None
+    annotate(whole, main, reference=known, loss=loss)
+    return Compared(rows, metric, main, smallest_seen(main, known) if main else None)
+
+
+def ranked_by(run: dict[str, Any], rank_by: str | None) -> str:
+    """The metric that the rows of a run are ranked and compared by: ``rank_by``, or the task's first one."""
+    metrics = TASKS[run["task"]]
+    if rank_by is not None and rank_by not in metrics:
+        raise InputError(f"got {rank_by!r} to rank by, expected a metric of {run['task']} runs: {', '.join(metrics)}")
+    return rank_by or primary(run)
+
+
+def _inference(
+    store: FeatureStore, run: dict[str, Any], cells: list[str], images: ImageResults | None, metric: str
+) -> Inference | None:
+    results = _results(store, run, cells, images, metric)
+    if results is None:
+        return None
+    floors = [row for row in results.values if is_majority(row)]
+    return infer(results, left_out=floors)
+
+
+def _results(
+    store: FeatureStore, run: dict[str, Any], cells: list[str], images: ImageResults | None, metric: str
+) -> Results | None:
+    if images is None:
+        return None
+    has_floor = any(is_majority(row) for row in images.correct)
+    floor = None if has_floor or run["task"] != "multiclass" else int(np.argmax(run["class_counts"]))
+    found = images.results(metric, floor=floor)
+    return found if found is not None else split_results(store, run, cells, metric)
