@@ -22,7 +22,11 @@ class Classifier(Protocol):
     classes_: Any
 
     def fit(self, X: Any, y: Any) -> Any:
-        """Learn from ``X`` ``(n, d)`` float32 and ``y`` ``(n,)`` int64."""
+        """Learn from ``X`` ``(n, d)`` float32 and ``y`` ``(n,)`` int64.
+
+        One that splits these rows has a third argument, ``groups=None`` ``(n,)``: rows of one group are copies of an
+        image, which must stay together. `benchmarks.heads.groups.fit_with_groups` gives it to those that have it.
+        """
         ...
 
     def predict_proba(self, X: Any) -> Any:
@@ -116,10 +120,9 @@ def with_probabilities(model: Any, *, seed: int) -> Classifier:
     """``model`` itself, or calibrated on inner folds where it has no probabilities of its own."""
     if hasattr(model, "predict_proba"):
         return model
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.model_selection import StratifiedKFold
+    from benchmarks.heads.calibration import Calibrated
 
-    return CalibratedClassifierCV(model, cv=StratifiedKFold(3, shuffle=True, random_state=seed), ensemble=False)
+    return Calibrated(model, random_state=seed)
 
 
 def load_file(path: Path) -> ModuleType:

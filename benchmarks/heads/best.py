@@ -1,4 +1,4 @@
-"""The head that is best on inner folds, chosen and refitted: what one gets by trying many and keeping the best."""
+"""The head that is best on inner folds, chosen and refitted: the procedure of the same name in a nested comparison."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +8,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from benchmarks.heads.base import Classifier, HeadSpec
-from benchmarks.heads.folds import inner_folds
+from benchmarks.heads.groups import fit_with_groups
+from benchmarks.heads.tuning import Choice, choose
 from featurestore.progress import Progress
 
 
 class BestByInnerCV(ClassifierMixin, BaseEstimator):
-    """Fits every head on inner folds, keeps the one with the most right answers, and refits it on all rows.
+    """Chooses each head's settings on inner folds, keeps the head with the least log loss, and refits it on all rows.
 
     Parameters
     ----------
@@ -32,27 +33,19 @@ class BestByInnerCV(ClassifierMixin, BaseEstimator):
         self.specs = specs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> "BestByInnerCV":
-        """Choose, then learn from all of ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
+    def fit(self, X: Any, y: Any, groups: Any = None) -> "BestByInnerCV":
+        """Choose, then learn from all of ``X`` ``(n, d)`` and ``y`` ``(n,)``; ``groups`` are held out whole."""
         self.classes_, codes = np.unique(y, return_inverse=True)
-        folds = list(inner_folds(codes, seed=self.random_state))
-        right: list[int] = []
+        choices: list[Choice] = []
         for spec in self.specs:
-            right.append(self._right(spec, X, codes, folds))
+            choices.append(choose(spec, X, codes, groups, seed=self.random_state))
             if self.on_progress is not None:
-                self.on_progress(len(right), len(self.specs))
-        best = self.specs[int(np.argmax(right))]
-        self.chosen_ = {"head": best.name}
-        self.model_ = best.build(seed=self.random_state).fit(X, codes)
+                self.on_progress(len(choices), len(self.specs))
+        place = int(np.argmin([choice.inner_score for choice in choices]))
+        best, settings = self.specs[place], choices[place].settings
+        self.model_ = fit_with_groups(best.build(seed=self.random_state, **settings), X, codes, groups)
+        self.chosen_ = {"head": best.name, **settings, **getattr(self.model_, "chosen_", {})}
         return self
-
-    def _right(self, spec: HeadSpec, X: Any, codes: Any, folds: Sequence[tuple[Any, Any]]) -> int:
-        right = 0
-        for train, held in folds:
-            model = spec.build(seed=self.random_state).fit(X[train], codes[train])
-            answers = model.classes_[np.asarray(model.predict_proba(X[held])).argmax(axis=1)]
-            right += int((answers == codes[held]).sum())
-        return right
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the candidates, which a fitted model no longer needs, and without whoever watched."""

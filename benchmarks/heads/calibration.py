@@ -3,7 +3,12 @@
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils.validation import check_is_fitted
+
+from benchmarks.heads.folds import inner_folds
 
 
 def columns(scores: Any) -> Any:
@@ -18,3 +23,34 @@ def calibrator(scores: Any, codes: Any) -> LogisticRegression:
     """
     spread = float(np.std(scores)) or 1.0
     return LogisticRegression(C=10.0 / spread**2, max_iter=2000).fit(scores, codes)
+
+
+class Calibrated(ClassifierMixin, BaseEstimator):
+    """A classifier without probabilities, with scikit-learn's calibration on inner folds that keep copies together.
+
+    Parameters
+    ----------
+    model
+        Unfitted; a clone of it is fitted.
+    """
+
+    def __init__(self, model: Any = None, random_state: int = 0) -> None:
+        self.model = model
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> "Calibrated":
+        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``; rows of one of ``groups`` ``(n,)`` stay together."""
+        folds = list(inner_folds(y, groups, seed=self.random_state))
+        self.model_ = CalibratedClassifierCV(clone(self.model), cv=folds, ensemble=False).fit(X, y)
+        self.model_.cv = None  # row numbers are no part of a model that is saved
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict_proba(self, X: Any) -> Any:
+        """``(n, d)`` → ``(n, n_classes)``, columns in the order of ``classes_``."""
+        check_is_fitted(self)
+        return self.model_.predict_proba(X)
+
+    def predict(self, X: Any) -> Any:
+        """The most probable class."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from benchmarks.heads.base import Classifier
+from benchmarks.heads.groups import fit_with_groups
 
 
 class SoftVoting(ClassifierMixin, BaseEstimator):
@@ -22,10 +23,10 @@ class SoftVoting(ClassifierMixin, BaseEstimator):
     def __init__(self, models: Sequence[Any] = ()) -> None:
         self.models = models
 
-    def fit(self, X: Any, y: Any) -> "SoftVoting":
-        """Fit all models on ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
+    def fit(self, X: Any, y: Any, groups: Any = None) -> "SoftVoting":
+        """Fit all models on ``X`` ``(n, d)`` and ``y`` ``(n,)``, with ``groups`` ``(n,)`` those that take them."""
         self.classes_ = np.unique(y)
-        self.models_ = [model.fit(X, y) for model in self.models]
+        self.models_ = [fit_with_groups(model, X, y, groups) for model in self.models]
         return self
 
     def predict_proba(self, X: Any) -> Any:

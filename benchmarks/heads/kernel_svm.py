@@ -42,14 +42,14 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
         self.tol = tol
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> "KernelSVM":
-        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
+    def fit(self, X: Any, y: Any, groups: Any = None) -> "KernelSVM":
+        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``; rows of one of ``groups`` ``(n,)`` are held out together."""
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.scale_ = UnitScaler(self.scaling)
         rows = self.scale_.fit_transform(X)
         self.gamma_ = 1.0 / (float(np.median(_distances(rows, rows)[np.triu_indices(len(rows), 1)])) or 1.0)
         products = self._products(rows, rows)
-        folds = list(inner_folds(codes, seed=self.random_state))
+        folds = list(inner_folds(codes, groups, seed=self.random_state))
         tried = [self._held_out(products, codes, folds, C) for C in self.Cs]
         best = int(np.argmin([log_loss_of(calibrator(s, codes).predict_proba(s), codes) for s in tried]))
         self.chosen_ = {"C": self.Cs[best], "gamma": self.gamma_} if self.kernel == "rbf" else {"C": self.Cs[best]}

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from benchmarks.heads.base import Classifier
 from benchmarks.heads.folds import log_loss_of
+from benchmarks.heads.groups import copies
 
 
 class CosineNeighbors(ClassifierMixin, BaseEstimator):
@@ -26,14 +27,18 @@ class CosineNeighbors(ClassifierMixin, BaseEstimator):
     def __init__(self, *, ks: Sequence[int] = (15,)) -> None:
         self.ks = ks
 
-    def fit(self, X: Any, y: Any) -> "CosineNeighbors":
-        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
+    def fit(self, X: Any, y: Any, groups: Any = None) -> "CosineNeighbors":
+        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``; rows of one of ``groups`` ``(n,)`` are held out together."""
         self.classes_, self.codes_ = np.unique(y, return_inverse=True)
         self.rows_ = normalize(check_array(X, dtype=np.float32))
         self.rates_ = np.bincount(self.codes_) / len(self.codes_)
         cosines = self.rows_ @ self.rows_.T
-        np.fill_diagonal(cosines, -np.inf)  # a row is no neighbour of its own
-        possible = [k for k in self.ks if k < len(self.codes_)] or [1]
+        np.fill_diagonal(cosines, -np.inf)  # a row is no neighbour of its own, nor is a copy of it
+        largest = 1
+        for members in copies(groups):
+            cosines[members[:, :, None], members[:, None, :]] = -np.inf
+            largest = members.shape[1]
+        possible = [k for k in self.ks if k <= len(self.codes_) - largest] or [1]
         votes = self._votes(cosines, possible)
         self.chosen_ = {"k": possible[int(np.argmin([log_loss_of(proba, self.codes_) for proba in votes]))]}
         return self

@@ -43,10 +43,10 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         self.tol = tol
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> "TunedLogisticRegression":
-        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``."""
+    def fit(self, X: Any, y: Any, groups: Any = None) -> "TunedLogisticRegression":
+        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``; rows of one of ``groups`` ``(n,)`` are held out together."""
         self.classes_, codes = np.unique(y, return_inverse=True)
-        folds = list(inner_folds(codes, seed=self.random_state))
+        folds = list(inner_folds(codes, groups, seed=self.random_state))
         best = (np.inf, 0.0)
         for scaling in self.scalings:
             space = PrincipalCoordinates(scaling)

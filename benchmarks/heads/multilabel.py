@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.heads.base import Classifier
+from benchmarks.heads.groups import fit_with_groups
 from benchmarks.heads.probabilities import on_all_classes
 
 
@@ -22,19 +23,15 @@ class OneVsRest:
     def __init__(self, build: Callable[[], Classifier]) -> None:
         self.build = build
 
-    def fit(self, X: NDArray[np.float32], y: NDArray[np.int64]) -> "OneVsRest":
-        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n, n_labels)`` of 0 and 1."""
+    def fit(self, X: NDArray[np.float32], y: NDArray[np.int64], groups: Any = None) -> "OneVsRest":
+        """Learn from ``X`` ``(n, d)`` and ``y`` ``(n, n_labels)`` of 0 and 1; ``groups`` ``(n,)`` as for any head."""
         self.classes_ = np.arange(y.shape[1])
         self.rates_ = y.mean(axis=0)
         self.models_ = [
-            self._fitted(X, column) if 0 < rate < 1 else None for column, rate in zip(y.T, self.rates_, strict=True)
+            fit_with_groups(self.build(), X, column, groups) if 0 < rate < 1 else None
+            for column, rate in zip(y.T, self.rates_, strict=True)
         ]
         return self
-
-    def _fitted(self, X: NDArray[np.float32], column: NDArray[np.int64]) -> Classifier:
-        model = self.build()
-        model.fit(X, column)
-        return model
 
     def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """``(n, d)`` → ``(n, n_labels)``, each in [0, 1]."""

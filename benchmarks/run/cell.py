@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.heads.base import Classifier
+from benchmarks.heads.groups import fit_with_groups
 from benchmarks.heads.probabilities import on_all_classes
+from benchmarks.heads.tuning import choose
 from benchmarks.plan.cells import Cell, Outcome, Task, named_reason, shortened
-from benchmarks.run.tuning import choose
 from featurestore.errors import reason
 
 
@@ -23,8 +24,9 @@ def derive(cell: Cell, outcomes: list[Outcome]) -> Outcome:
     if failed:
         return Outcome("failed", f"a member failed: {failed[0]}")
     if cell.head.rule == "best":
-        best = int(np.argmax([outcome.inner_score for outcome in outcomes]))
-        chosen = json.dumps({"head": cell.members[best].head.name})
+        best = int(np.argmin([outcome.inner_score for outcome in outcomes]))
+        settings = json.loads(outcomes[best].chosen or "{}")
+        chosen = json.dumps({"head": cell.members[best].head.name, **settings})
         return Outcome(
             "ok",
             "",
@@ -75,7 +77,7 @@ def _fit_and_predict(task: Task) -> Outcome:
     started = time.perf_counter()
     settings: dict[str, Any] = {}
     inner_score = float("nan")
-    if task.tune and y.ndim == 1:
+    if task.tune and y.ndim == 1 and task.head.rule != "best":  # that one chooses by itself
         choice = choose(task.head, X, y, task.groups[task.train], seed=task.seed)
         settings, inner_score = dict(choice.settings), choice.inner_score
     model = fitted(task, settings)
@@ -101,7 +103,7 @@ def fitted(task: Task, settings: dict[str, Any] | None = None) -> Classifier:
         from benchmarks.heads.multilabel import OneVsRest
 
         model = OneVsRest(lambda: task.head.build(seed=task.seed))
-    model.fit(rows_of(task, task.train), y)
+    fit_with_groups(model, rows_of(task, task.train), y, task.groups[task.train])
     return model
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.heads.base import Classifier, HeadSpec
+from benchmarks.heads.groups import fit_with_groups
 from benchmarks.heads.probabilities import on_all_classes
 from benchmarks.plan.cells import Task, model_key, named_reason
 from benchmarks.plan.dataset import EmbeddingDataset, from_store
@@ -108,7 +109,7 @@ def _fit(task: Task) -> tuple[str, bytes]:
         watched = hasattr(classifier, "on_progress")
         if watched:
             classifier.on_progress = worker.report
-        classifier.fit(rows_of(task, task.train), task.y)
+        fit_with_groups(classifier, rows_of(task, task.train), task.y, task.groups)
         if watched:
             classifier.on_progress = None
         asked = classifier.predict_proba(rows_of(task, task.test))

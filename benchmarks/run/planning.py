@@ -35,7 +35,8 @@ def plan_run(
                 for one in range(seed, seed + seeds) if head.random else [seed]:
                     members = [made.get((name, one)) or made.get((name, seed)) for name in head.members]
                     whole = tuple(member for member in members if member is not None)
-                    usable = whole if len(whole) == len(members) and (head.rule != "best" or protocol.tunes) else ()
+                    scored = head.rule != "best" or (protocol.tunes and dataset.y.ndim == 1)
+                    usable = whole if len(whole) == len(members) and scored else ()
                     cell = Cell(head, dataset, split, one, protocol.tunes, usable)
                     made[head.name, one] = cell
                     cells.append(cell)

@@ -9,47 +9,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.heads.base import Classifier, HeadSpec
+from benchmarks.heads.folds import inner_folds, log_loss_of
+from benchmarks.heads.groups import fit_with_groups
 from benchmarks.heads.probabilities import on_all_classes
-from benchmarks.scores.metrics import METRICS
-
-INNER_FOLDS = 3
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Settings, and their accuracy on inner folds."""
+    """Settings, and their log loss on inner folds."""
 
     settings: Mapping[str, Any]
     inner_score: float
 
 
-def choose(
-    head: HeadSpec, X: NDArray[np.float32], y: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int
-) -> Choice:
+def choose(head: HeadSpec, X: NDArray[np.float32], y: NDArray[np.int64], groups: Any, *, seed: int) -> Choice:
     """The settings of ``head.search`` with the least log loss on inner folds; duplicates stay on one side.
+
+    The folds are the same for every head and ``seed``, so that the scores of heads can be compared.
 
     Parameters
     ----------
     X, y, groups
-        Of the training part: ``(n, d)``, ``(n,)``, ``(n,)``.
+        Of the training part: ``(n, d)``, ``(n,)``, ``(n,)`` or None.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     classes = int(y.max()) + 1
-    folds = list(StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=seed).split(X, y, groups))
-    tried: list[tuple[float, float, Mapping[str, Any]]] = []
+    folds = list(inner_folds(y, groups, seed=0))
+    tried: list[tuple[float, Mapping[str, Any]]] = []
     for fixed in _combinations(head):
-        values = list(head.search[head.path]) if head.path else [None]
+        values: list[Any] = list(head.search[head.path]) if head.path else [None]
         proba = np.zeros((len(values), len(y), classes))
         for train, held in folds:
-            model = _fitted(head, fixed, values, X[train], y[train], seed)
+            longest = {head.path: max(values)} if head.path else {}
+            inner = None if groups is None else groups[train]
+            model = fit_with_groups(head.build(seed=seed, **fixed, **longest), X[train], y[train], inner)
             for place, found in enumerate(_predictions(head, model, X[held], values)):
                 proba[place][held] = on_all_classes(model, found, n_rows=len(held), n_classes=classes)
         for value, found in zip(values, proba, strict=True):
             settings: dict[str, Any] = {**fixed, head.path: value} if head.path else dict(fixed)
-            tried.append((METRICS["log_loss"].function(y, found), METRICS["accuracy"].function(y, found), settings))
-    _, accuracy, chosen = min(tried, key=lambda one: one[0])
-    return Choice(chosen, accuracy)
+            tried.append((log_loss_of(found, y), settings))
+    loss, chosen = min(tried, key=lambda one: one[0])
+    return Choice(chosen, loss)
 
 
 def _combinations(head: HeadSpec) -> Iterator[dict[str, Any]]:
@@ -57,15 +56,6 @@ def _combinations(head: HeadSpec) -> Iterator[dict[str, Any]]:
     names = [name for name in head.search if name != head.path]
     for values in product(*(head.search[name] for name in names)):
         yield dict(zip(names, values, strict=True))
-
-
-def _fitted(
-    head: HeadSpec, fixed: Mapping[str, Any], values: list[Any], X: Any, y: NDArray[np.int64], seed: int
-) -> Classifier:
-    longest = {head.path: max(values)} if head.path else {}
-    model = head.build(seed=seed, **fixed, **longest)
-    model.fit(X, y)
-    return model
 
 
 def _predictions(head: HeadSpec, model: Classifier, X: Any, values: list[Any]) -> list[Any]:
