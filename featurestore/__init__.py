@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featurestore.collections.images import load_image, thumbnail
     from featurestore.embedding.forward import embed_files
     from featurestore.explore.inventory import BackboneInfo
+    from featurestore.explore.near import NearPairs, near_by_cosine, near_by_hash
     from featurestore.features.bundle import open_bundle
     from featurestore.features.features import Arrays, Features
     from featurestore.features.labels import has_label, label_text
@@ -39,6 +40,7 @@ __all__ = [
     "FeatureStore",
     "Features",
     "ImageAddress",
+    "NearPairs",
     "Preprocessing",
     "embed_files",
     "errors",
@@ -47,6 +49,8 @@ __all__ = [
     "label_text",
     "load_backbone",
     "load_image",
+    "near_by_cosine",
+    "near_by_hash",
     "open",
     "open_bundle",
     "quote_name",
@@ -65,6 +69,7 @@ _PLACES = {
     "FeatureStore": ("featurestore.store", "FeatureStore"),
     "Features": ("featurestore.features.features", "Features"),
     "ImageAddress": ("featurestore.collections.address", "ImageAddress"),
+    "NearPairs": ("featurestore.explore.near", "NearPairs"),
     "Preprocessing": ("featurestore.backbones.base", "Preprocessing"),
     "embed_files": ("featurestore.embedding.forward", "embed_files"),
     "from_callable": ("featurestore.backbones.custom", "from_callable"),
@@ -72,6 +77,8 @@ _PLACES = {
     "label_text": ("featurestore.features.labels", "label_text"),
     "load_backbone": ("featurestore.backbones.registry", "load"),
     "load_image": ("featurestore.collections.images", "load_image"),
+    "near_by_cosine": ("featurestore.explore.near", "near_by_cosine"),
+    "near_by_hash": ("featurestore.explore.near", "near_by_hash"),
     "open": ("featurestore.store", "open_store"),
     "open_bundle": ("featurestore.features.bundle", "open_bundle"),
     "quote_name": ("featurestore.storage.names", "quote_name"),

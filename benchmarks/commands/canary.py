@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import Data, Learning, data_options, head_options
+from benchmarks.commands.options import Data, Kept, Learning, data_options, group_options, head_options
 from featurestore.commands.options import json_option, store_option
 from featurestore.progress import ConsoleProgress
 
@@ -14,12 +14,14 @@ from featurestore.progress import ConsoleProgress
 @store_option
 @data_options
 @head_options
+@group_options
 @click.option("--folds", type=int, default=5, show_default=True, help="Folds of the cross-validation.")
 @json_option
 def canary(
     store: Path,
     data: Data,
     learning: Learning,
+    kept: Kept,
     folds: int,
     as_json: bool,
 ) -> None:
@@ -43,6 +45,7 @@ def canary(
             label=data.label,
             seed=learning.seed,
             canary=True,
+            grouping=kept.grouping(),
             limits=learning.limits(),
             on_progress=progress,
         )

@@ -52,6 +52,51 @@ class Learning:
         return Limits(self.workers, self.time_limit, self.memory_limit)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is kept on one side of a split."""
+
+    group: str
+    hash_distance: int
+    cosine: float
+
+    def grouping(self) -> Any:
+        """The same as `benchmarks.plan.groups.Grouping`."""
+        from benchmarks.plan.groups import Grouping
+
+        return Grouping(self.group == "near", self.hash_distance, self.cosine)
+
+
+def group_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Options that reach the command as ``kept``, a `Kept`."""
+    return _gathered(
+        function,
+        "kept",
+        Kept,
+        click.option(
+            "--group",
+            type=click.Choice(["exact", "near"]),
+            default="exact",
+            show_default=True,
+            help="Keep duplicates on one side of a split, or also near-duplicates.",
+        ),
+        click.option(
+            "--hash-distance",
+            type=click.IntRange(0, 64),
+            default=4,
+            show_default=True,
+            help="Maximum number of differing bits of near-duplicates.",
+        ),
+        click.option(
+            "--cosine",
+            type=click.FloatRange(-1, 1),
+            default=0.98,
+            show_default=True,
+            help="Minimum cosine of near-duplicates.",
+        ),
+    )
+
+
 def data_options(function: Callable[..., None]) -> Callable[..., None]:
     """Options that reach the command as ``data``, a `Data`."""
     return _gathered(

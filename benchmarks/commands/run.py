@@ -14,8 +14,10 @@ from benchmarks.commands.options import (
     PAGE,
     REPORT,
     Data,
+    Kept,
     Learning,
     data_options,
+    group_options,
     head_options,
     terminal_width,
     written,
@@ -29,6 +31,7 @@ from featurestore.progress import ConsoleProgress
 @store_option
 @data_options
 @head_options
+@group_options
 @click.option(
     "--protocol",
     "protocols",
@@ -64,6 +67,7 @@ def run(
     store: Path,
     data: Data,
     learning: Learning,
+    kept: Kept,
     protocols: Sequence[str],
     folds: int,
     split: str | None,
@@ -103,6 +107,7 @@ def run(
             seed=learning.seed,
             seeds=seeds,
             reference=reference,
+            grouping=kept.grouping(),
             finetune=finetune,
             weights=weights or DEFAULT,
             cost=not quick,

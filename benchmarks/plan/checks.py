@@ -1,24 +1,93 @@
 """Signs of leaks in the data, looked for before a run; each is a sentence for the report."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.plan.dataset import EmbeddingDataset
-from benchmarks.plan.protocols import Split
+from benchmarks.plan.groups import NearGroups, together_in
+from benchmarks.plan.protocols import ONE_SPLIT, Split
 
 # The share of one column's variance that lies between classes. Real embeddings stay far below a half.
 LABEL_SHARE = 0.8
+# A group with a larger share of the rows, and more rows than this, is told.
+LARGE_SHARE, LARGE_ROWS = 0.1, 10
+STRICTER = "lower --hash-distance or raise --cosine"
+# How many measures, and failures, are listed.
+LISTED = 3
 
 
 def warnings_of(dataset: EmbeddingDataset, splits: Sequence[Split]) -> list[str]:
     """Every sign found in one dataset and its splits."""
-    found = [sign for sign in (label_columns(dataset), fitted_outside(dataset)) if sign]
+    return [*signs_in_vectors(dataset), *signs_in_splits(dataset, splits)]
+
+
+def signs_in_vectors(dataset: EmbeddingDataset) -> list[str]:
+    """What the vectors of one backbone tell."""
+    return [sign for sign in (label_columns(dataset), fitted_outside(dataset)) if sign]
+
+
+def signs_in_splits(dataset: EmbeddingDataset, splits: Sequence[Split]) -> list[str]:
+    """What the groups tell, which are the same over all backbones: copies on both sides, groups larger than a fold."""
+    found = []
     leaks = max(split.leaks(dataset.groups) for split in splits)
     if leaks:
         rows = "row has" if leaks == 1 else "rows have"
-        found.append(f"{leaks} test {rows} a byte-identical image in the training part of this split")
-    return found
+        what = "near-duplicate" if dataset.grouping.near else "duplicate (an equal file, or equal vectors)"
+        found.append(f"{leaks} test {rows} a {what} in the training part of this split")
+    found += [sign for sign in (near_across(dataset, splits), large_group(dataset, splits)) if sign]
+    failures = [one.failure for one in dataset.near if one.failure]
+    return found + [f"not all near-duplicates could be counted: {failure}" for failure in failures[:LISTED]]
+
+
+def near_across(dataset: EmbeddingDataset, splits: Sequence[Split]) -> str | None:
+    """A sentence when test rows have a near-duplicate in the training part; the split with most of them counts."""
+    measures = [one for one in dataset.near if len(one.first)]
+    if not measures:
+        return None
+    most, counts, tested = 0, [0] * len(measures), 0
+    for split in splits:
+        marks = [_near_training(one, dataset.groups, split) for one in measures]
+        together = int(np.logical_or.reduce(marks).sum())
+        if together > most:
+            most, counts, tested = together, [int(mark.sum()) for mark in marks], len(split.test)
+    if not most:
+        return None
+    by = [f"{count} by {one.measure}" for count, one in zip(counts, measures, strict=True) if count]
+    listed = "; ".join(by[:LISTED]) + (f"; and {len(by) - LISTED} more" if len(by) > LISTED else "")
+    drawn = "" if splits[0].protocol not in ONE_SPLIT else "--protocol cv "
+    remedy = f"`{drawn}--group near` keeps near-duplicates on one side"
+    groups = reduce(lambda groups, one: together_in(groups, dataset.groups, one), measures, dataset.groups)
+    largest = int(np.unique(groups, return_counts=True)[1].max())
+    if _is_large(largest, groups):
+        remedy += f", but these thresholds put {largest} of {len(groups)} rows into one group: {STRICTER} first"
+    return (
+        f"{most} of {tested} test rows {'has' if most == 1 else 'have'} a near-duplicate in the training part of "
+        f"{'the' if len(splits) == 1 else 'a'} split ({listed}), so that scores may be too high: {remedy}"
+    )
+
+
+def large_group(dataset: EmbeddingDataset, splits: Sequence[Split]) -> str | None:
+    """A sentence when one group holds so many rows that folds become uneven."""
+    largest = int(np.unique(dataset.groups, return_counts=True)[1].max())
+    if splits[0].protocol in ONE_SPLIT or not _is_large(largest, dataset.groups):
+        return None
+    why = f": {STRICTER}" if dataset.grouping.near else ", such as an image that stands for missing ones"
+    what = "near-duplicates" if dataset.grouping.near else "duplicates"
+    return f"{largest} of {len(dataset.groups)} rows are {what} of each other, always on one side of a split{why}"
+
+
+def _is_large(largest: int, groups: NDArray[np.int64]) -> bool:
+    return largest > max(LARGE_SHARE * len(groups), LARGE_ROWS)
+
+
+def _near_training(pairs: NearGroups, groups: NDArray[np.int64], split: Split) -> NDArray[np.bool_]:
+    """``(n_test,)``: which test rows have a near-duplicate in the training part."""
+    trained = groups[split.train]
+    alike = (pairs.second[np.isin(pairs.first, trained)], pairs.first[np.isin(pairs.second, trained)])
+    return np.isin(groups[split.test], np.concatenate(alike))
 
 
 def label_columns(dataset: EmbeddingDataset) -> str | None:

@@ -1,21 +1,19 @@
 """What heads learn from: a matrix, coded labels and duplicate groups, taken from a feature view."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.plan.coding import MIN_LABEL_ROWS, coded
 from benchmarks.plan.given import sides
+from benchmarks.plan.groups import Grouping, NearGroups, union, with_equal_vectors
 from featurestore import Features, FeatureStore, has_label, quote_name
 from featurestore.errors import InputError
-
-# Labels of a multi-label task with fewer rows are left out: their scores would be mostly chance.
-MIN_LABEL_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class EmbeddingDataset:
     ids
         ``(n,)`` int32.
     groups
-        ``(n,)`` int64; rows of one group must never be on both sides of a split.
+        ``(n,)`` int64; rows of one group must never be on both sides of a split: byte-identical images, and rows whose
+        vectors of a backbone are equal.
     missing
         How many labelled rows of the view are left out because a backbone has no embedding of them.
     unlabelled
@@ -41,6 +40,8 @@ class EmbeddingDataset:
     split
         What the view's split column holds in each row, ``""`` where nothing; None where no column was named. No part of
         `data_hash`: a split has a hash of its own.
+    near, grouping
+        Near-duplicates that are not in one group, and how rows were grouped: see `near.grouped`.
     """
 
     X: NDArray[np.float32]
@@ -58,6 +59,8 @@ class EmbeddingDataset:
     unlabelled: int = 0
     rare: int = 0
     split: tuple[str, ...] | None = None
+    near: tuple[NearGroups, ...] = ()
+    grouping: Grouping = field(default_factory=Grouping)
 
     @property
     def task(self) -> str:
@@ -141,20 +144,22 @@ def from_store(
     labels = _column(features, label, view=view, hint="name the label with --label")
     parts = None if split is None else _sides(features, split, view=view)
     labelled = np.array([has_label(value) for value in labels], bool)
-    kept, y, classes = _coded(labels, labelled)
+    kept, y, classes = coded(labels, labelled)
     if not kept.any():
         rows = len(labels) + features.missing
         raise InputError(
             _nothing_left(view, label, backbone, rows=rows, embedded=len(labels), labelled=bool(labelled.any()))
         )
     _refuse_useless(classes, y, view=view, label=label)
-    X = features.X if len(names) == 1 else _at_unit_length(features.X, [dim for _, dim in features.dims])
+    dims = [dim for _, dim in features.dims]
+    X = features.X if len(names) == 1 else _at_unit_length(features.X, dims)
+    X = X if kept.all() else X[kept]
     elsewhere = _unlabelled(store, features, view=view, label=label) if features.missing else 0
     return EmbeddingDataset(
-        X=X if kept.all() else X[kept],
+        X=X,
         y=y,
         ids=features.ids[kept],
-        groups=features.groups[kept],
+        groups=with_equal_vectors(features.groups[kept], X, dims),
         classes=classes,
         backbone=backbone,
         revision=features.revision,
@@ -238,30 +243,6 @@ def _unlabelled(store: FeatureStore, features: Features, *, view: str, label: st
     return sum(row["ImgId"] not in embedded and not has_label(row["label"]) for row in rows.to_pylist())
 
 
-def _coded(
-    labels: list[Any], labelled: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
-    """Which rows are kept, their codes, the classes in ascending order."""
-    if any(isinstance(value, list) for value in labels):
-        return _coded_lists(labels)
-    classes, y = np.unique(
-        np.array([str(value) for value, on in zip(labels, labelled, strict=True) if on]), return_inverse=True
-    )
-    return labelled, y.astype(np.int64), tuple(classes.tolist())
-
-
-def _coded_lists(labels: list[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
-    rows = [{str(name) for name in row or () if has_label(name)} for row in labels]
-    counts = Counter(name for row in rows for name in row)
-    classes = tuple(sorted(name for name, count in counts.items() if count >= MIN_LABEL_ROWS))
-    place = {name: code for code, name in enumerate(classes)}
-    y = np.zeros((len(rows), len(classes)), np.int64)
-    for number, names in enumerate(rows):
-        y[number, [place[name] for name in names if name in place]] = 1
-    kept = np.asarray(y.any(axis=1), bool)
-    return kept, y[kept], classes
-
-
 def _at_unit_length(X: NDArray[np.float32], dims: Sequence[int]) -> NDArray[np.float32]:
     """Each backbone's part of each row scaled to length 1, so that no backbone dominates by its scale."""
     parts = np.split(X, np.cumsum(dims)[:-1], axis=1)
@@ -275,7 +256,9 @@ def shuffled(dataset: EmbeddingDataset, *, seed: int) -> EmbeddingDataset:
 
 
 def aligned(datasets: Sequence[EmbeddingDataset]) -> list[EmbeddingDataset]:
-    """The same rows in every dataset, those that all have, so that all heads get the same splits.
+    """The same rows and groups in every dataset, so that all heads get the same splits.
+
+    The rows are those that all have; a group holds the rows that are in one group of any of them.
 
     Raises
     ------
@@ -291,4 +274,5 @@ def aligned(datasets: Sequence[EmbeddingDataset]) -> list[EmbeddingDataset]:
     if not len(common) or any(one.classes != cut[0].classes for one in cut):
         names = ", ".join(dataset.backbone for dataset in datasets)
         raise InputError(f"the backbones {names} share no complete set of rows: embed the same images with each")
-    return cut
+    groups = union([dataset.groups for dataset in cut])
+    return [replace(dataset, groups=groups) for dataset in cut]

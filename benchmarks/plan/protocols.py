@@ -103,7 +103,8 @@ class Protocol:
             "nested": "; settings chosen on 3 inner folds",
             "learning-curve": f"; learned from {', '.join(f'{size:.0%}' for size in SIZES)} of the training part",
         }.get(self.name, "")
-        return f"stratified {self.folds}-fold cross-validation{times}, duplicates on one side, seed {self.seed}{more}"
+        kept = f"{dataset.grouping.describe()} on one side"
+        return f"stratified {self.folds}-fold cross-validation{times}, {kept}, seed {self.seed}{more}"
 
 
 def _study(protocol: Protocol, dataset: EmbeddingDataset) -> Iterator[Split]:

@@ -156,6 +156,9 @@ def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], detail
         "label": dataset.label,
         "reference": plan.reference,
         "n_missing": dataset.missing,
+        # What it says of groups and of leaks: equal cells may be told more of now.
+        "protocol_text": plan.protocol.describe(dataset),
+        "warnings": list(plan.warnings),
         **details,
     }
     newest = store.sql(

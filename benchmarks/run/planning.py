@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchmarks.finetune.cells import FineTuning
 from benchmarks.heads.base import HeadSpec
 from benchmarks.plan.cells import Cell, Plan
-from benchmarks.plan.checks import warnings_of
+from benchmarks.plan.checks import signs_in_splits, signs_in_vectors
 from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.protocols import Protocol
 from featurestore.errors import InputError
@@ -44,7 +44,8 @@ def plan_run(
         cells += tuning.cells(splits, range(seed, seed + seeds))
     # Repeat by repeat, so that a run that is cut short has complete repeats of every backbone.
     cells.sort(key=lambda cell: cell.split.repeat)
-    signs = [sign for dataset in datasets for sign in warnings_of(dataset, splits)]
+    signs = [sign for dataset in datasets for sign in signs_in_vectors(dataset)]
+    signs += signs_in_splits(datasets[0], splits)
     return Plan(
         protocol,
         cells,

@@ -14,6 +14,8 @@ from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
 from benchmarks.plan.cells import Cell, Cost, Plan
 from benchmarks.plan.dataset import EmbeddingDataset, aligned, from_store, shuffled
+from benchmarks.plan.groups import Grouping
+from benchmarks.plan.near import grouped
 from benchmarks.plan.protocols import Protocol
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
@@ -53,6 +55,7 @@ def run(
     seeds: int = 1,
     reference: str | None = None,
     canary: bool = False,
+    grouping: Grouping | None = None,
     finetune: Sequence[str] = (),
     weights: str = DEFAULT,
     cost: bool = False,
@@ -78,9 +81,10 @@ def run(
         The row that the others are tested against: ``head`` or ``backbone/head``.
     canary
         Shuffle the labels first: then no head can be better than chance.
+    grouping
+        What is kept on one side of a drawn split; duplicates when None.
     finetune, weights
-        Recipes of fine-tuning to run behind the heads, on the same splits, and what they start from: a name, a folder
-        or ``none``.
+        Recipes of fine-tuning to run on the same splits, and what they start from: a name, a folder or ``none``.
     cost
         Measure time, memory and size of each head in a separate pass, one at a time.
     on_progress, on_cost
@@ -92,7 +96,7 @@ def run(
         When the store holds no embeddings, or view, label, protocol or reference don't fit.
     """
     recipes = find_recipes(finetune) if finetune else []
-    datasets = _datasets(store, backbones, view, label, _split_column(protocols))
+    datasets = _datasets(store, backbones, view, label, _split_column(protocols), grouping or Grouping())
     if canary:
         datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
     tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
@@ -110,12 +114,18 @@ def _split_column(protocols: Sequence[Protocol]) -> str | None:
 
 
 def _datasets(
-    store: FeatureStore, backbones: Sequence[str], view: str, label: str | None, split: str | None
+    store: FeatureStore,
+    backbones: Sequence[str],
+    view: str,
+    label: str | None,
+    split: str | None,
+    grouping: Grouping,
 ) -> list[EmbeddingDataset]:
     names = list(backbones) or [info.name for info in store.backbones()]
     if not names:
         raise InputError(f"the store {str(store.path)!r} holds no embeddings: run `featurestore embed` first")
-    return aligned([from_store(store, name, view=view, label=label, split=split) for name in dict.fromkeys(names)])
+    datasets = [from_store(store, name, view=view, label=label, split=split) for name in dict.fromkeys(names)]
+    return grouped(store, aligned(datasets), grouping)
 
 
 def _carried_out(

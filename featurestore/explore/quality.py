@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from featurestore.catalog.label_counts import label_counts
 from featurestore.embedding.staging import to_matrix
 from featurestore.embedding.vectors import faults
 from featurestore.errors import InputError
+from featurestore.explore.near import COSINE, HASH_DISTANCE, NearPairs, near_by_cosine, near_by_hash
 from featurestore.features import rows
 from featurestore.features.features import Features
 from featurestore.features.labels import has_label
@@ -24,8 +25,6 @@ from featurestore.storage.parts import read_part
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
     from featurestore.progress import Progress
-
-BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,8 @@ class QualityReport:
     exact_duplicates
         Groups of ids whose files are byte-identical.
     near_by_hash
-        Pairs of ids, with the number of differing bits of their difference hashes.
+        Pairs of ids, with the number of differing bits of their difference hashes; of exact duplicates only the first
+        stands in pairs.
     near_by_cosine
         For each backbone, pairs of ids with their cosine.
     quarantined
@@ -86,8 +86,8 @@ def check(
     reader: "Reader",
     *,
     backbone: str | Sequence[str] | None = None,
-    hash_distance: int = 4,
-    cosine: float = 0.98,
+    hash_distance: int = HASH_DISTANCE,
+    cosine: float = COSINE,
     split: Mapping[int, str] | str | Path | None = None,
     on_progress: "Progress | None" = None,
 ) -> QualityReport:
@@ -110,7 +110,7 @@ def check(
         )["n"][0].as_py(),
         without_file=_ids(reader, "SELECT ImgId FROM images WHERE status = 'external'"),
         exact_duplicates=exact,
-        near_by_hash=near_by_hash(usable, hash_distance, known=groups),
+        near_by_hash=_near_by_hash(usable, hash_distance, groups),
         near_by_cosine=_near_by_cosine(features, cosine, groups, on_progress),
         quarantined={
             row["ImgName"]: row["reason"]
@@ -141,25 +141,8 @@ def read_split(path: Path) -> dict[int, str]:
         ) from error
 
 
-def near_by_hash(
-    rows: Sequence[Mapping[str, Any]], bits: int, *, known: Mapping[int, int]
-) -> list[tuple[int, int, int]]:
-    """Pairs whose difference hashes differ in at most ``bits`` bits, without exact duplicates."""
-    hashed = [row for row in rows if row["phash"]]
-    ids = np.array([row["ImgId"] for row in hashed], np.int64)
-    codes = np.array([int(row["phash"], 16) for row in hashed], np.uint64)
-    pairs = []
-    for start in range(0, len(ids), BLOCK):
-        distance = np.bitwise_count(codes[start : start + BLOCK, None] ^ codes[None, :])
-        for a, b in np.argwhere(distance <= bits):
-            first, second = int(ids[start + a]), int(ids[b])
-            if start + a < b and not _same(known, first, second):
-                pairs.append((first, second, int(distance[a, b])))
-    return pairs
-
-
 def _near_by_cosine(
-    features: Mapping[str, Features], cosine: float, known: Mapping[int, int], on_progress: "Progress | None"
+    features: Mapping[str, Features], cosine: float, groups: Mapping[int, int], on_progress: "Progress | None"
 ) -> dict[str, list[tuple[int, int, float]]]:
     """The near duplicates by cosine of each backbone."""
     total, before, found = sum(map(len, features.values())), 0, {}
@@ -169,34 +152,33 @@ def _near_by_cosine(
             if on_progress:
                 on_progress(before + done, total)
 
-        found[name] = near_by_cosine(*_sound(some), cosine, known=known, on_block=report)
+        ids, X = _sound(some)
+        once = _once(ids, groups)
+        pairs = near_by_cosine(X if len(once) == len(X) else X[once], cosine, on_block=report)
+        found[name] = [(a, b, round(value, 4)) for a, b, value in _named(pairs, ids[once])]
         before += len(some)
         report(0, before)
     return found
 
 
-def near_by_cosine(
-    ids: NDArray[np.int32],
-    X: NDArray[np.float32],
-    cosine: float,
-    *,
-    known: Mapping[int, int],
-    on_block: Callable[[int], None] = lambda done: None,
-) -> list[tuple[int, int, float]]:
-    """Pairs with at least this cosine, computed in blocks, so that memory is not quadratic in the number of vectors."""
-    norms = np.linalg.norm(X, axis=1, keepdims=True)
-    unit = X / np.where(norms > 0, norms, np.float32(1))
-    pairs = []
-    for start in range(0, len(ids), BLOCK):
-        # Only blocks on and above the diagonal, so that each pair is found once.
-        likeness = unit[start : start + BLOCK] @ unit[start:].T
-        for a, b in np.argwhere(likeness >= cosine):
-            if a < b:
-                first, second = int(ids[start + a]), int(ids[start + b])
-                if not _same(known, first, second):
-                    pairs.append((first, second, round(float(likeness[a, b]), 4)))
-        on_block(min(start + BLOCK, len(ids)))
-    return pairs
+def _near_by_hash(
+    usable: Sequence[Mapping[str, Any]], bits: int, groups: Mapping[int, int]
+) -> list[tuple[int, int, int]]:
+    """The near duplicates by the hashes of the images."""
+    ids = np.array([row["ImgId"] for row in usable], np.int64)
+    once = _once(ids, groups)
+    return _named(near_by_hash([usable[row]["phash"] or "" for row in once.tolist()], bits), ids[once])
+
+
+def _once(ids: NDArray[np.integer], groups: Mapping[int, int]) -> NDArray[np.intp]:
+    """The first row of each group of exact duplicates, and all rows in none: many copies would be very many pairs."""
+    _, first = np.unique([groups.get(img_id, img_id) for img_id in ids.tolist()], return_index=True)
+    return np.sort(first)
+
+
+def _named(pairs: NearPairs, ids: NDArray[np.integer]) -> list[tuple[int, int, Any]]:
+    """The pairs by the ids of their rows."""
+    return list(zip(ids[pairs.first].tolist(), ids[pairs.second].tolist(), pairs.value.tolist(), strict=True))
 
 
 def _sound(features: Features) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -247,10 +229,6 @@ def _exact(rows: Sequence[Mapping[str, Any]]) -> list[list[int]]:
         if row["content_hash"]:
             by_hash.setdefault(row["content_hash"], []).append(row["ImgId"])
     return sorted(ids for ids in by_hash.values() if len(ids) > 1)
-
-
-def _same(known: Mapping[int, int], first: int, second: int) -> bool:
-    return first in known and known[first] == known.get(second)
 
 
 def _ids(reader: "Reader", query: str) -> list[int]:

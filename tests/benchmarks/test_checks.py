@@ -48,7 +48,9 @@ def test_a_duplicate_across_the_study_split_is_counted() -> None:
     data = plain_dataset(40, 5)
     data.groups[30] = data.groups[3]
     split = Split("study", 0, 0, np.arange(20), np.arange(20, 40))
-    assert warnings_of(data, [split]) == ["1 test row has a byte-identical image in the training part of this split"]
+    assert warnings_of(data, [split]) == [
+        "1 test row has a duplicate (an equal file, or equal vectors) in the training part of this split"
+    ]
 
 
 def test_constant_vectors_are_no_leak() -> None:

@@ -17,7 +17,9 @@ from featurestore.commands.options import run_command
 from featurestore.commands.texts import quality_text
 from featurestore.embedding.staging import to_arrow
 from featurestore.errors import InputError
-from featurestore.explore.quality import check, leakage, near_by_cosine
+from featurestore.explore import near
+from featurestore.explore.near import near_by_cosine, near_by_hash
+from featurestore.explore.quality import check, leakage
 from featurestore.storage.names import embeddings_key
 from featurestore.storage.schemas import embeddings_schema
 
@@ -96,14 +98,36 @@ def test_bad_vectors_that_got_in_are_found(store: FeatureStore, value: float, re
     assert reason in found[105]
 
 
-def test_cosine_pairs_are_those_of_brute_force() -> None:
+def test_pairs_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near, "BLOCK_SIZE", 100_000)  # many blocks
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(5000, 8)).astype(np.float32)
-    ids = np.arange(5000, dtype=np.int32)
+    X = rng.normal(size=(2000, 8)).astype(np.float32)
     U = X / np.linalg.norm(X, axis=1, keepdims=True)
-    expected = {(int(a), int(b)) for a, b in np.argwhere(np.triu(U @ U.T, 1) >= 0.98)}
-    assert {(a, b) for a, b, _ in near_by_cosine(ids, X, 0.98, known={})} == expected
-    assert expected
+    expected = {(int(a), int(b)) for a, b in np.argwhere(np.triu(U @ U.T, 1) >= 0.96)}
+    first, second, value = near_by_cosine(X, 0.96)
+    assert set(zip(first.tolist(), second.tolist(), strict=True)) == expected
+    assert len(first) == len(expected) > 0
+    np.testing.assert_allclose(value, (U[first] * U[second]).sum(axis=1), atol=1e-5)
+    codes = [format(code, "016x") for code in rng.integers(0, 2**12, 2000)]
+    codes[5] = codes[6] = ""
+    found = near_by_hash(codes, 1)
+    alike = {
+        (a, b)
+        for a in range(2000)
+        for b in range(a + 1, 2000)
+        if codes[a] and codes[b] and (int(codes[a], 16) ^ int(codes[b], 16)).bit_count() <= 1
+    }
+    assert set(zip(found.first.tolist(), found.second.tolist(), strict=True)) == alike
+    assert {5, 6}.isdisjoint(found.first.tolist() + found.second.tolist())
+
+
+def test_too_many_pairs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near, "MOST_PAIRS", 100)
+    assert len(near_by_hash([]).first) == 0
+    with pytest.raises(InputError, match="more than 100 pairs of hashes that differ in at most 4 bits: lower"):
+        near_by_hash(["00ff00ff00ff00ff"] * 20)
+    with pytest.raises(InputError, match=r"more than 100 pairs of vectors with a cosine of 0.98 or more: raise"):
+        near_by_cosine(np.ones((20, 3), np.float32))
 
 
 def test_leakage_counts_test_rows() -> None:

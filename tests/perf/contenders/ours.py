@@ -89,11 +89,10 @@ def similar(options: Options) -> Callable[[], Any]:
 
 def near_pairs(options: Options) -> Callable[[], Any]:
     """All pairs of at least this cosine, vectors in memory."""
-    from featurestore.explore.quality import near_by_cosine
+    from featurestore import near_by_cosine
 
     X = np.load(options["matrix"])
-    ids = np.arange(1, len(X) + 1, dtype=np.int32)
-    return lambda: len(near_by_cosine(ids, X, options["cosine"], known={}))
+    return lambda: len(near_by_cosine(X, options["cosine"]).first)
 
 
 def backbone(options: Options) -> Any:
