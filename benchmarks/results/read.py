@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.plan.protocols import ONE_SPLIT
+from benchmarks.scores.calibration import Calibration, calibration
 from benchmarks.scores.metrics import TASKS
 from benchmarks.scores.significance import Results, Row, Scores, annotate
 from featurestore import FeatureStore
@@ -116,12 +117,35 @@ def scores(store: FeatureStore, run: dict[str, Any]) -> pa.Table:
 
 
 def compared(store: FeatureStore, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """`comparison` with the tests of `significance.annotate` on the rows of the whole training part."""
+    """`comparison` with the tests of `significance.annotate` on the rows of the whole training part.
+
+    In a multiclass task also with ``calibration``, ``calibration_limit`` and ``calibration_p``, see `calibrations`.
+    """
     rows = comparison(store, run)
+    found = calibrations(store, run)
+    for row in rows:
+        if one := found.get((row["backbone"], row["head"], row["size"])):
+            row |= {"calibration": one.error, "calibration_limit": one.limit, "calibration_p": one.p_value}
     backbone, _, head = (run["reference"] or "").rpartition("/")
     whole = [row for row in rows if row["size"] == 1.0 and row[primary(run)] is not None]
     annotate(whole, split_scores(store, run), reference=(backbone, head) if head else None)
     return rows
+
+
+def calibrations(store: FeatureStore, run: dict[str, Any]) -> dict[tuple[str, str, float], Calibration]:
+    """The calibration by backbone, head and training size, from all out-of-fold rows of each repeat and seed.
+
+    Empty for several labels a row, whose probabilities have no one confidence.
+    """
+    if run["task"] != "multiclass":
+        return {}
+    table = run_query(store, "confidence", [run["cells"]])
+    columns = [table[name].combine_chunks() for name in ("confidence", "correct")]
+    repeats: dict[tuple[str, str, float], list[tuple[NDArray[np.float32], NDArray[np.bool_]]]] = {}
+    for place, name in enumerate(zip(*(table[key].to_pylist() for key in ("backbone", "head", "size")), strict=True)):
+        confidence, correct = (column[place].values.to_numpy(zero_copy_only=False) for column in columns)
+        repeats.setdefault(name, []).append((confidence, correct))
+    return {name: calibration(found) for name, found in repeats.items()}
 
 
 def split_scores(store: FeatureStore, run: dict[str, Any]) -> Scores:
