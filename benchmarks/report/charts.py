@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report.formats import spelled
+from benchmarks.scores.calibration import Reliability
 from featurestore._optional import import_extra
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow, which is too light on white.
@@ -168,16 +169,16 @@ def confusions(found: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -
     return panels
 
 
-def calibration(found: Mapping[str, NDArray[np.float64]]) -> list[str]:
-    """Accuracy against confidence, a panel a row; the area of a point is the number of predictions."""
+def calibration(found: Mapping[str, Reliability]) -> list[str]:
+    """Accuracy with its 95 % interval against confidence, a panel a row; a point is a bin of about as many rows."""
     panels = []
-    for name, bins in found.items():
+    for name, curve in found.items():
         figure, axis = _panel(3.2, title=name)
-        count, confidence, accuracy = bins[bins[:, 0] > 0].T
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
-        axis.plot(confidence, accuracy, color=COLORS[0], linewidth=1)
+        axis.plot(curve.confidence, curve.accuracy, color=COLORS[0], linewidth=1)
+        axis.vlines(curve.confidence, curve.low, curve.high, color=COLORS[0], linewidth=1)
         # The points of the margins are shown whole.
-        axis.scatter(confidence, accuracy, s=10 + 90 * count / count.max(), color=COLORS[0], clip_on=False)
+        axis.scatter(curve.confidence, curve.accuracy, s=18, color=COLORS[0], clip_on=False)
         axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
         panels.append(_svg(figure))
     return panels

@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
-# Column, heading, digits; a plus shows the sign, p is a probability that is never printed as zero.
+# Column, heading, digits; a plus shows the sign, p is a probability that is never printed as zero, limited is a figure
+# with, in brackets, what it can be by chance.
 Column = tuple[str, str, str]
 SPEED: tuple[Column, ...] = (("fit_seconds", "fit s", ".2f"), ("predict_ms", "predict ms", ".3f"))
 TESTED: tuple[Column, ...] = (
@@ -35,7 +36,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("f1_weighted", "F1", ".3f"),
         ("roc_auc_ovr", "AUC", ".3f"),
         ("brier", "Brier", ".3f"),
-        ("ece", "ECE", ".3f"),
+        ("calibration", "calib. (chance)", "limited"),
         *SPEED,
     ),
     "multilabel": (
@@ -51,6 +52,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 # In CSV, where width costs nothing.
 MORE = (
     "accuracy_sd",
+    "calibration_limit",
+    "calibration_p",
+    "ece",
     "recall_weighted",
     "precision_macro",
     "recall_macro",
@@ -130,6 +134,8 @@ def value(row: dict[str, Any], column: str, form: str) -> str:
         return (" – " if len(found) == 2 else "/").join(f"{one:{form}}" for one in found)
     if form == "p":
         return "<0.001" if found < 0.001 else f"{found:.3f}"
+    if form == "limited":
+        return f"{found:.3f} ({row[f'{column}_limit']:.3f})"
     return f"{found:{form}}"
 
 

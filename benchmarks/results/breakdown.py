@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results.read import predictions
-from benchmarks.scores.metrics import confusion, per_class, reliability
+from benchmarks.scores.calibration import Reliability, reliability_curve
+from benchmarks.scores.metrics import confusion, per_class
 from featurestore import FeatureStore
 
 Row = tuple[str, str]
@@ -34,9 +35,10 @@ class RowPredictions:
         return {**found, "support": np.bincount(images, minlength=self.proba.shape[1]).astype(float)}
 
     @property
-    def reliability(self) -> NDArray[np.float64]:
-        """Bins of confidence as in `metrics.reliability`, pooled over all predictions."""
-        return reliability(self.y, self.proba, bins=10)
+    def reliability(self) -> Reliability:
+        """The curve over all predictions; an image counts once, however often it was predicted."""
+        repeats = round(len(self.ids) / len(np.unique(self.ids)))
+        return reliability_curve(self.proba.max(axis=1), self.proba.argmax(axis=1) == self.y, repeats=repeats)
 
 
 def rows_of(store: FeatureStore, run: dict[str, Any]) -> dict[Row, RowPredictions]:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.results.images import ImageResults, image_results, split_results, whole_cells
-from benchmarks.results.read import comparison, primary
+from benchmarks.results.read import comparison, primary, run_query
+from benchmarks.scores.calibration import Calibration, calibration
 from benchmarks.scores.inference import Inference, Results, infer
 from benchmarks.scores.metrics import TASKS
 from benchmarks.scores.significance import annotate, is_majority, name_of, smallest_seen
@@ -32,6 +34,8 @@ class Compared:
 def compared(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None = None) -> Compared:
     """`comparison` with `significance.annotate` on the rows of the whole training part.
 
+    In a multiclass task also with ``calibration``, ``calibration_limit`` and ``calibration_p``, see `calibrations`.
+
     Raises
     ------
     InputError
@@ -39,6 +43,10 @@ def compared(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None = 
     """
     metric = ranked_by(run, rank_by)
     rows = comparison(store, run, rank_by=metric)
+    calibrated = calibrations(store, run)
+    for row in rows:
+        if one := calibrated.get((row["backbone"], row["head"], row["size"])):
+            row |= {"calibration": one.error, "calibration_limit": one.limit, "calibration_p": one.p_value}
     backbone, _, head = (run["reference"] or "").rpartition("/")
     reference = (backbone, head) if head else None
     whole = [row for row in rows if row["size"] == 1.0 and row[metric] is not None]
@@ -59,6 +67,22 @@ def ranked_by(run: dict[str, Any], rank_by: str | None) -> str:
     if rank_by is not None and rank_by not in metrics:
         raise InputError(f"got {rank_by!r} to rank by, expected a metric of {run['task']} runs: {', '.join(metrics)}")
     return rank_by or primary(run)
+
+
+def calibrations(store: FeatureStore, run: dict[str, Any]) -> dict[tuple[str, str, float], Calibration]:
+    """The calibration by backbone, head and training size, from all out-of-fold rows of each repeat and seed.
+
+    Empty for several labels a row, whose probabilities have no one confidence.
+    """
+    if run["task"] != "multiclass":
+        return {}
+    table = run_query(store, "confidence", [run["cells"]])
+    columns = [table[name].combine_chunks() for name in ("confidence", "correct")]
+    repeats: dict[tuple[str, str, float], list[tuple[NDArray[np.float32], NDArray[np.bool_]]]] = {}
+    for place, name in enumerate(zip(*(table[key].to_pylist() for key in ("backbone", "head", "size")), strict=True)):
+        confidence, correct = (column[place].values.to_numpy(zero_copy_only=False) for column in columns)
+        repeats.setdefault(name, []).append((confidence, correct))
+    return {name: calibration(found) for name, found in repeats.items()}
 
 
 def _inference(

@@ -1,4 +1,4 @@
-"""The canary on several labels a row: chance is what the same predictions score over labels dealt anew."""
+"""The canary: chance is what the same predictions score over labels dealt anew, and a leak is seen."""
 
 import json
 
@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.commands.cli import cli
 from benchmarks.results.canary import mean_average_precision, permutation_test
+from benchmarks.scores.difference import holm
 from featurestore import FeatureStore
 from featurestore.catalog import views
 from featurestore.commands.options import run_command
@@ -114,20 +115,69 @@ def test_the_score_of_each_labelling_is_that_of_scikit_learn(digits: int) -> Non
     np.testing.assert_allclose(mean_average_precision(y, proba), expected)
 
 
-def test_without_anything_to_know_p_values_are_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.results.canary.PERMUTATIONS", 199)
+@pytest.mark.parametrize("labels", [0, 3])
+def test_without_anything_to_know_p_values_are_uniform(labels: int) -> None:
     rng = np.random.default_rng(5)
     found = []
     for seed in range(300):
-        folds = [(rng.random((25, 3)) < 0.4, rng.random((25, 3)).astype(np.float32)) for _ in range(2)]
-        found.append(permutation_test(folds, seed=seed)[1])
+        folds = [(dealt(rng, 25, labels), rng.dirichlet(np.ones(3), 25).astype(np.float32)) for _ in range(2)]
+        found.append(permutation_test(folds, permutations=199, seed=seed)[1])
     # 300 draws: a share of 5 % has a standard error of 1.3 points, a mean of one half one of 0.017.
     assert np.mean(np.array(found) <= 0.05) < 0.09
     assert np.mean(found) == pytest.approx(0.5, abs=0.06)
 
 
-def test_a_head_that_says_the_same_of_every_row_is_at_chance() -> None:
-    y = np.random.default_rng(0).random((40, 3)) < 0.3
-    chance, p_value = permutation_test([(y, np.full((40, 3), 0.3, np.float32))], seed=0)
-    assert chance == pytest.approx(y.mean(axis=0).mean())
+def dealt(rng: np.random.Generator, n: int, labels: int) -> np.ndarray:
+    """Classes at rates of real posters, or several labels a row."""
+    return rng.random((n, labels)) < 0.4 if labels else rng.choice(3, n, p=[0.5, 0.3, 0.2])
+
+
+@pytest.mark.parametrize("labels", [0, 3])
+def test_a_head_that_says_the_same_of_every_row_is_at_chance(labels: int) -> None:
+    y = dealt(np.random.default_rng(0), 40, labels)
+    proba = np.full((40, 3), 0.3, np.float32)
+    chance, p_value = permutation_test([(y, proba)], permutations=199, seed=0)
+    assert chance == pytest.approx(y.mean(axis=0).mean() if labels else (y == 0).mean())
     assert p_value == 1.0
+
+
+def test_chance_is_what_independence_gives_and_not_the_rate_of_the_most_frequent_class() -> None:
+    rng = np.random.default_rng(1)
+    y, proba = dealt(rng, 600, 0), rng.dirichlet(np.ones(3), 600).astype(np.float32)
+    expected = np.bincount(y, minlength=3) @ np.bincount(proba.argmax(axis=1), minlength=3) / 600**2
+    chance, _ = permutation_test([(y, proba)], permutations=199, seed=0)
+    assert chance == pytest.approx(expected, abs=0.005)
+    assert chance < 0.4 < (y == 0).mean()
+
+
+def with_leak(rng: np.random.Generator, share: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Five test parts of 811 rows of four classes: probabilities are noise, for a share of the rows the true label."""
+    folds = []
+    for n in (163, 162, 162, 162, 162):
+        y = rng.choice(4, n, p=[0.44, 0.32, 0.16, 0.08])
+        proba = np.exp(np.log([0.44, 0.32, 0.16, 0.08]) + rng.standard_normal((n, 4)))
+        proba /= proba.sum(axis=1, keepdims=True)
+        known = rng.random(n) < share
+        proba[known] = 0.1 * proba[known] + 0.9 * np.eye(4)[y[known]]
+        folds.append((y, proba.astype(np.float32)))
+    return folds
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0.0, 0.0), (0.1, 1.0, 1.0)])
+def test_a_leak_on_a_tenth_of_the_rows_is_seen(share: float, low: float, high: float) -> None:
+    rng = np.random.default_rng(2)
+    p_values = [permutation_test(with_leak(rng, share), permutations=1999, seed=n)[1] for n in range(12)]
+    assert low <= np.mean(np.array(holm(p_values)) < 0.05) <= high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0.0, 0.09), (0.05, 0.9, 1.0), (0.1, 0.99, 1.0)])
+def test_leaks_are_found_as_often_as_the_manual_says(share: float, low: float, high: float) -> None:
+    rng = np.random.default_rng(3)
+    found = []
+    for run in range(100):
+        p_values = [permutation_test(with_leak(rng, share), permutations=1999, seed=run)[1] for _ in range(12)]
+        caught = np.array(holm(p_values)) < 0.05
+        # Without a leak one false alarm in a table is one too many; of leaks each must be found.
+        found.append(caught.mean() if share else caught.any())
+    assert low <= np.mean(found) <= high

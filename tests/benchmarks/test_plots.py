@@ -8,6 +8,7 @@ import pytest
 from matplotlib.text import Text
 
 from benchmarks.report import charts as plots
+from benchmarks.scores.calibration import reliability_curve
 
 
 def rows(count: int, *, backbones: int = 1) -> list[dict[str, Any]]:
@@ -33,14 +34,14 @@ def test_no_chart_collapses(count: int, classes: int) -> None:
     names = [f"Documentary {place}" for place in range(classes)]
     by_row = {f"head {place} · {'backbone ' * 9}": np.full((classes, classes), 3) for place in range(min(count, 3))}
     scores = {name: np.linspace(0, 1, classes) for name in ("precision", "recall", "f1", "support")}
-    bins = np.array([[5.0, 0.4, 0.0], [0.0, np.nan, np.nan], [9.0, 0.9, 1.0]])
+    curve = reliability_curve(np.repeat([0.4, 0.9], 30), np.repeat([False, True], 30))
     backbones = min(count, 4)
     drawn = {
         "intervals": (plots.intervals(rows(count, backbones=backbones), majority=0.44), backbones),
         "cost": (plots.cost(rows(count, backbones=backbones), metric="accuracy"), backbones),
         "classes": (plots.per_class(dict.fromkeys(by_row, scores), names), 3),
         "confusions": (plots.confusions(by_row, names), len(by_row)),
-        "calibration": (plots.calibration(dict.fromkeys(by_row, bins)), len(by_row)),
+        "calibration": (plots.calibration(dict.fromkeys(by_row, curve)), len(by_row)),
         "curves": (plots.learning_curves(rows(count, backbones=backbones), metric="accuracy"), backbones),
     }
     for name, (panels, expected) in drawn.items():
