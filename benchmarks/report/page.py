@@ -5,8 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import charts as plots
-from benchmarks.report import formats
+from benchmarks.report import formats, plots
 from benchmarks.report.claims import answer, floor_score
 from benchmarks.report.gallery import cards
 from benchmarks.report.tables import notes

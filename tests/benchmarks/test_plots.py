@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from benchmarks.report import charts as plots
+from benchmarks.report import plots
 
 
 def rows(count: int, *, backbones: int = 1) -> list[dict[str, Any]]:
