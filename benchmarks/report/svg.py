@@ -187,7 +187,7 @@ def spread(values: Sequence[float], *, start: float, end: float, log: bool = Fal
     """The scale on which all ``values`` (at least one, finite; above 0 where ``log``) stand, with a margin."""
     low, high = min(values), max(values)
     if log:
-        low, high = max(low, 1e-300), min(max(high, 1e-300), 1e300)
+        low, high = (min(max(value, 1e-300), 1e300) for value in (low, high))
         wider = max(10 ** (margin * (math.log10(high) - math.log10(low))), 1.2)
         return Scale(low / wider, high * wider, start, end, log=True)
     room = margin * (high / 2 - low / 2) * 2 or abs(low) * 0.05 or 0.05
