@@ -1,13 +1,13 @@
 """The report for people: one HTML file that needs no network; it asks stored results and never trains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import charts as plots
 from benchmarks.report import formats
 from benchmarks.report.claims import answer, floor_score
+from benchmarks.report.figures import figures
 from benchmarks.report.gallery import cards
 from benchmarks.report.tables import notes
 from benchmarks.results.breakdown import Row, RowPredictions, rows_of, verdicts
@@ -16,8 +16,8 @@ from featurestore import FeatureStore
 from featurestore._optional import import_extra
 from featurestore.files import write_atomic
 
-# How many rows are looked at in detail, and how many images are shown of each kind.
-DETAILED, SHOWN = 3, 12
+# How many images are shown of each kind, and how many classes are named.
+SHOWN, NAMED = 12, 10
 TITLES = {
     "cv": "Cross-validation",
     "nested": "Nested cross-validation",
@@ -52,7 +52,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
     title = TITLES[table["protocol"]] + ("" if table["view"] == "labeled" else f": {table['label']} of {table['view']}")
     title += ", labels shuffled" if run["canary"] else ""
     curve = table["protocol"] == "learning-curve"
-    predicted = {} if curve or run["task"] != "multiclass" else rows_of(store, run)
+    predicted: Mapping[Row, RowPredictions] = {} if curve or run["task"] != "multiclass" else rows_of(store, run)
     warnings = [note for note in notes(table) if note in table["warnings"] or note.startswith("LEAK")]
     return {
         "id": table["run_id"],
@@ -63,7 +63,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
         "synthetic": table["synthetic"] or any(row.get("synthetic") for row in mine),
         "scores": _grid(table, scored(table), title=title),
         "costs": None if curve else _grid({**table, "rows": mine}, COST, title="What it costs"),
-        "charts": _charts(run, table, predicted, whole, mine, floor, metric),
+        "charts": figures(run, table, predicted, floor=floor, metric=metric),
         "galleries": _galleries(store, run, predicted) if predicted else [],
         "protocol": table["protocol_text"],
         "margin": table["margin"],
@@ -121,64 +121,9 @@ def _with_derived(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _charts(
-    run: dict[str, Any],
-    table: dict[str, Any],
-    predicted: dict[Row, RowPredictions],
-    whole: list[dict[str, Any]],
-    mine: list[dict[str, Any]],
-    floor: float | None,
-    metric: str,
+def _galleries(
+    store: FeatureStore, run: dict[str, Any], predicted: Mapping[Row, RowPredictions]
 ) -> list[dict[str, Any]]:
-    """Title, caption and SVG of each chart that the run has figures for."""
-    if not mine:
-        return []
-    if table["protocol"] == "learning-curve":
-        rows = [row for row in table["rows"] if row.get(metric) is not None]
-        caption = "Mean over the test folds; each smaller training part lies within the larger ones."
-        return [_chart("Score by number of training rows", caption, plots.learning_curves(rows, metric=metric))]
-    found = []
-    if run["task"] == "multiclass":
-        compared = "Filled: in the set of best rows. "
-        caption = f"{compared if len(mine) > 1 else ''}Dashed: the most frequent class alone."
-        found.append(_chart("Accuracy with intervals", caption, plots.intervals(whole, majority=floor)))
-    caption = "Up and to the left is better. Fits measured one at a time where the cost pass ran, else during the run."
-    found.append(
-        _chart("Score against cost", caption, plots.cost([r for r in mine if r["head"] != "majority"], metric=metric))
-    )
-    if run["task"] != "multiclass":
-        return found
-    names = [(row["backbone"], row["head"]) for row in mine if row["head"] != "majority"][:DETAILED]
-    detailed = {
-        f"{head} · {backbone}": predicted[backbone, head] for backbone, head in names if (backbone, head) in predicted
-    }
-    if detailed:
-        classes = run["classes"]
-        found += [
-            _chart(
-                "Classes",
-                "Number of different images in brackets; every out-of-fold prediction counts.",
-                plots.per_class({name: one.per_class for name, one in detailed.items()}, classes),
-            ),
-            _chart(
-                "Confusion",
-                "Rows sum to 100 per cent.",
-                plots.confusions({name: one.confusion for name, one in detailed.items()}, classes),
-            ),
-            _chart(
-                "Calibration",
-                "On the dashed line a probability of 0.6 is right in 60\u00a0% of cases; below, the head is too sure.",
-                plots.calibration({name: one.reliability for name, one in detailed.items()}),
-            ),
-        ]
-    return found
-
-
-def _chart(title: str, caption: str, panels: Sequence[str]) -> dict[str, Any]:
-    return {"title": title, "caption": caption, "panels": panels}
-
-
-def _galleries(store: FeatureStore, run: dict[str, Any], predicted: dict[Row, RowPredictions]) -> list[dict[str, Any]]:
     judged = verdicts(predicted)
     return [
         {"title": "Predicted wrongly by most heads", "cards": cards(store, judged, run["classes"], most=SHOWN)},
@@ -195,14 +140,20 @@ def _lineage(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
         for name in used
         if name in revisions
     ]
-    counts = ", ".join(f"{name} {n}" for name, n in zip(run["classes"], run["class_counts"], strict=True))
+    counted = [f"{name} {n}" for name, n in zip(run["classes"], run["class_counts"], strict=True)]
     return [
         ("run", f"{', '.join(run['runs'])}; {len(run['cells'])} cells, seed {run['seed']}, {run['seeds']} per split"),
         ("store state", str(run["state_id"])),
-        ("view", f"{run['view']}, label {run['label']}: {counts}"),
+        ("view", f"{run['view']}, label {run['label']}: {_folded(counted)}"),
         ("backbones, current revisions", "; ".join(backbones)),
         ("reference", str(run["reference"])),
         ("machine", str(run["machine"])),
         ("libraries", ", ".join(f"{name} {number}" for name, number in table["libraries"].items())),
         ("figures", "computed from bench_scores, bench_predictions and bench_costs of this store by run and cell"),
     ]
+
+
+def _folded(names: Sequence[str]) -> str:
+    """The names as a list; of a long one the first, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:NAMED])} and {more} more"

@@ -1,12 +1,12 @@
 """Details of the comparison table, from stored predictions: classes, confusion, calibration, single images."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results.read import predictions
 from benchmarks.scores.calibration import Reliability, reliability_curve
 from benchmarks.scores.metrics import confusion, per_class
 from featurestore import FeatureStore
@@ -31,8 +31,8 @@ class RowPredictions:
     def per_class(self) -> dict[str, NDArray[np.float64]]:
         """``precision``, ``recall``, ``f1`` of each class; ``support`` counts different images."""
         found = per_class(self.confusion)
-        images = np.unique(np.stack([self.ids, self.y]), axis=1)[1]
-        return {**found, "support": np.bincount(images, minlength=self.proba.shape[1]).astype(float)}
+        first = np.unique(self.ids, return_index=True)[1]
+        return {**found, "support": np.bincount(self.y[first], minlength=self.proba.shape[1]).astype(float)}
 
     @property
     def reliability(self) -> Reliability:
@@ -41,23 +41,55 @@ class RowPredictions:
         return reliability_curve(self.proba.max(axis=1), self.proba.argmax(axis=1) == self.y, repeats=repeats)
 
 
-def rows_of(store: FeatureStore, run: dict[str, Any]) -> dict[Row, RowPredictions]:
-    """The predictions of a run by row, those that learned from the whole training part."""
-    table = predictions(store, run)
-    if not len(table):
-        return {}
-    whole = table["size"].to_numpy() == 1.0
-    names = np.array(
-        [f"{b}\0{h}" for b, h in zip(table["backbone"].to_pylist(), table["head"].to_pylist(), strict=True)]
+@dataclass(frozen=True)
+class StoredPredictions(Mapping[Row, RowPredictions]):
+    """The predictions of a run by row, those that learned from the whole training part.
+
+    Each is read when it is asked for and not kept: those of many rows, repeats and classes would not fit into memory.
+    """
+
+    store: FeatureStore
+    n_classes: int
+    # In the order of repeat, fold and seed.
+    cells: dict[Row, list[str]]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __contains__(self, row: object) -> bool:
+        return row in self.cells
+
+    def __getitem__(self, row: Row) -> RowPredictions:
+        keys = self.cells[row]
+        table = self.store.sql(
+            "SELECT CAST(list_position(?, cell) AS INTEGER) AS place, ImgId, y, proba FROM bench_predictions "
+            "WHERE cell IN (SELECT unnest(?))",
+            [keys, keys],
+        )
+        place, ids = table["place"].to_numpy(), table["ImgId"].to_numpy()
+        proba = table["proba"].combine_chunks().flatten().to_numpy().reshape(len(table), self.n_classes)
+        order = np.lexsort((ids, place))
+        place, ids = place[order], ids[order]
+        # A cell that two processes stored counts once.
+        once = np.append(True, (np.diff(place) != 0) | (np.diff(ids) != 0))[: len(ids)]
+        chosen = order[once]
+        return RowPredictions(ids[once], table["y"].to_numpy()[chosen].astype(np.int64), proba[chosen])
+
+
+def rows_of(store: FeatureStore, run: dict[str, Any]) -> StoredPredictions:
+    """The predictions of a run of one label an image by row, in the order of their names."""
+    cells = store.sql(
+        "SELECT DISTINCT backbone, head, repeat, fold, seed, cell FROM bench_cells "
+        "WHERE cell IN (SELECT unnest(?)) AND status = 'ok' AND size = 1.0 ORDER BY ALL",
+        [run["cells"]],
     )
-    ids, y = table["ImgId"].to_numpy(), table["y"].to_numpy().astype(np.int64)
-    proba = table["proba"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-    found = {}
-    for name in dict.fromkeys(names.tolist()):
-        rows = (names == name) & whole
-        backbone, head = name.split("\0")
-        found[backbone, head] = RowPredictions(ids[rows], y[rows], proba[rows])
-    return found
+    found: dict[Row, list[str]] = {}
+    for one in cells.to_pylist():
+        found.setdefault((one["backbone"], one["head"]), []).append(one["cell"])
+    return StoredPredictions(store, len(run["classes"]), found)
 
 
 @dataclass(frozen=True)
@@ -70,21 +102,23 @@ class ImageVerdict:
     predicted: int
 
 
-def verdicts(rows: dict[Row, RowPredictions]) -> list[ImageVerdict]:
+def verdicts(rows: Mapping[Row, RowPredictions]) -> list[ImageVerdict]:
     """One for each image, hardest first; the majority head is left out."""
-    learned = [row for (_, head), row in rows.items() if head != "majority"]
+    # Without the probabilities: of these only one row's are in memory.
+    learned = [(row.ids, row.y, row.proba.argmax(axis=1)) for row in _learned(rows)]
     if not learned:
         return []
-    ids = np.concatenate([row.ids for row in learned])
-    predicted = np.concatenate([row.proba.argmax(axis=1) for row in learned])
-    truth = np.concatenate([row.y for row in learned])
+    ids, truth, predicted = (np.concatenate(column) for column in zip(*learned, strict=True))
     unique, place = np.unique(ids, return_inverse=True)
-    votes = np.zeros((len(unique), learned[0].proba.shape[1]), np.int64)
-    np.add.at(votes, (place, predicted), 1)
+    classes = 1 + max(int(truth.max()), int(predicted.max()))
+    votes = np.bincount(place * classes + predicted, minlength=len(unique) * classes).reshape(len(unique), classes)
     true = np.zeros(len(unique), np.int64)
     true[place] = truth
     right = votes[np.arange(len(unique)), true] / votes.sum(axis=1)
-    found = [
-        ImageVerdict(int(unique[i]), float(right[i]), int(true[i]), int(votes[i].argmax())) for i in range(len(unique))
-    ]
-    return sorted(found, key=lambda one: (one.right, one.img_id))
+    order = np.lexsort((unique, right))
+    columns = (unique, right, true, votes.argmax(axis=1))
+    return [ImageVerdict(*one) for one in zip(*(column[order].tolist() for column in columns), strict=True)]
+
+
+def _learned(rows: Mapping[Row, RowPredictions]) -> Iterator[RowPredictions]:
+    return (rows[name] for name in rows if name[1] != "majority")

@@ -99,7 +99,7 @@ class Inference:
         return (1 + as_large) / (1 + len(self.largest))
 
     def verdict(self, first: Row, second: Row, *, margin: float = MARGIN) -> str:
-        """What the interval allows to say: ``better``, ``equivalent`` (within ``margin``), ``worse`` or ``undecided``."""
+        """What the interval allows: ``better``, ``equivalent`` (within ``margin``), ``worse``, ``undecided``."""
         _, low, high = self.interval(first, second)
         if np.isnan(low):
             return UNDECIDED

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from benchmarks.report import charts as plots
+from benchmarks.report import plots
 from benchmarks.scores.calibration import reliability_curve
 
 
