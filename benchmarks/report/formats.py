@@ -25,6 +25,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("roc_auc_ovr", "AUC", ".3f"),
         ("brier", "Brier", ".3f"),
         ("ece", "ECE", ".3f"),
+        ("surest_half", "surest half", ".3f"),
         *SPEED,
     ),
     "multilabel": (
@@ -43,6 +44,8 @@ MORE = (
     "recall_weighted",
     "precision_macro",
     "recall_macro",
+    "surest_quarter",
+    "aurc",
     "p_value",
     "p_better",
     "p_equal",

@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.report import formats
 from benchmarks.report.claims import floor_note, floor_score, tie_note
 from benchmarks.results.read import compared, primary
+from benchmarks.results.risk_coverage import risk_curves, with_surest
 from benchmarks.results.selection import selected
 from benchmarks.scores.difference import ROPE
 from benchmarks.scores.metrics import TASKS, wilson
@@ -33,7 +34,8 @@ def tables(store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str | 
 
 
 def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
-    rows = [_with_interval(row, primary(run)) for row in compared(store, run)]
+    scored = with_surest(compared(store, run), risk_curves(store, run))
+    rows = [_with_interval(row, primary(run)) for row in scored]
     for row in rows:
         row["published"] = False
         row["synthetic"] = bool(row["synthetic"] or run["synthetic"])
