@@ -37,6 +37,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("roc_auc_ovr", "AUC", ".3f"),
         ("brier", "Brier", ".3f"),
         ("calibration", "calib. (chance)", "limited"),
+        ("surest_half", "surest half", ".3f"),
         *SPEED,
     ),
     "multilabel": (
@@ -58,6 +59,8 @@ MORE = (
     "recall_weighted",
     "precision_macro",
     "recall_macro",
+    "surest_quarter",
+    "aurc",
     "p_value",
     "log_loss_p_value",
     "cost_fit_seconds",

@@ -12,6 +12,7 @@ from benchmarks.report import formats
 from benchmarks.report.claims import best_note, floor_note, floor_score, seen_note
 from benchmarks.results.compared import compared
 from benchmarks.results.read import primary
+from benchmarks.results.risk_coverage import risk_curves, with_surest
 from benchmarks.results.selection import selected
 from benchmarks.scores.inference import MARGIN
 from benchmarks.scores.metrics import wilson
@@ -42,7 +43,8 @@ def tables(
 
 def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dict[str, Any]:
     found = compared(store, run, rank_by=rank_by)
-    rows = [_with_interval(row, primary(run)) for row in found.rows]
+    scored = with_surest(found.rows, risk_curves(store, run))
+    rows = [_with_interval(row, primary(run)) for row in scored]
     for row in rows:
         row["published"] = False
         row["synthetic"] = bool(row["synthetic"] or run["synthetic"])
