@@ -141,13 +141,13 @@ def from_store(
     labels = _column(features, label, view=view, hint="name the label with --label")
     parts = None if split is None else _sides(features, split, view=view)
     labelled = np.array([has_label(value) for value in labels], bool)
-    kept, y, classes = _coded(labels, labelled)
+    kept, y, classes = coded(labels, labelled)
     if not kept.any():
         rows = len(labels) + features.missing
         raise InputError(
             _nothing_left(view, label, backbone, rows=rows, embedded=len(labels), labelled=bool(labelled.any()))
         )
-    _refuse_useless(classes, y, view=view, label=label)
+    refuse_useless(classes, y, label=label, where=f" in the view {view!r}", instead="name another --label")
     X = features.X if len(names) == 1 else _at_unit_length(features.X, [dim for _, dim in features.dims])
     elsewhere = _unlabelled(store, features, view=view, label=label) if features.missing else 0
     return EmbeddingDataset(
@@ -169,16 +169,14 @@ def from_store(
     )
 
 
-def _refuse_useless(classes: tuple[str, ...], y: NDArray[np.int64], *, view: str, label: str) -> None:
-    """Raise `InputError` where there is one class, or nearly as many as rows."""
+def refuse_useless(classes: tuple[str, ...], y: NDArray[np.int64], *, label: str, where: str, instead: str) -> None:
+    """Raise `InputError` where there is one class, or nearly as many as rows; ``instead`` says what to do."""
     if len(classes) < 2:
-        raise InputError(
-            f"{label} has one class only in the view {view!r} ({classes[0]!r}): name a label with two or more"
-        )
+        raise InputError(f"{label} has one class only{where} ({classes[0]!r}), expected two or more: {instead}")
     if y.ndim == 1 and 2 * len(classes) > len(y):
         raise InputError(
-            f"{label} has {len(classes):,} different values over the {len(y):,} rows of the view {view!r}, expected "
-            "classes of many rows each: name another --label"
+            f"{label} has {len(classes):,} different values over the {len(y):,} rows{where}, expected classes of many "
+            f"rows each: {instead}"
         )
 
 
@@ -238,7 +236,7 @@ def _unlabelled(store: FeatureStore, features: Features, *, view: str, label: st
     return sum(row["ImgId"] not in embedded and not has_label(row["label"]) for row in rows.to_pylist())
 
 
-def _coded(
+def coded(
     labels: list[Any], labelled: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
     """Which rows are kept, their codes, the classes in ascending order."""

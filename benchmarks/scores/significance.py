@@ -26,7 +26,7 @@ def is_majority(row: Row) -> bool:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RowDifference:
     """One row against another over the same splits; ``difference`` is the mean of the first minus the second."""
 
     difference: float
@@ -36,7 +36,7 @@ class Comparison:
     p_worse: float = float("nan")
 
 
-FIELDS = tuple(field.name for field in fields(Comparison))
+FIELDS = tuple(field.name for field in fields(RowDifference))
 
 
 class Scores:
@@ -81,11 +81,11 @@ class Scores:
             return EXACT if self.right else None
         return MODERATED if self.right else PLAIN
 
-    def compare(self, first: Row, second: Row) -> Comparison:
+    def compare(self, first: Row, second: Row) -> RowDifference:
         """One row against another; NaN where they have no split in common."""
         return self._compared(self._results(first), self._results(second))
 
-    def against(self, reference: Row) -> dict[Row, tuple[Comparison, float]]:
+    def against(self, reference: Row) -> dict[Row, tuple[RowDifference, float]]:
         """Every other row against ``reference``: the comparison, and its p value after Holm's correction."""
         found = {row: self.compare(row, reference) for row in self.splits if row != reference}
         family = [row for row in found if not is_majority(row)]
@@ -109,7 +109,7 @@ class Scores:
                 found[row] = family.get(pair, alone)
         return found
 
-    def over_majority(self, best: Row) -> Comparison | None:
+    def over_majority(self, best: Row) -> RowDifference | None:
         """The best row against always naming the most frequent class; None where it is not known what that scores."""
         own = self._results(best)
         floors = [self._results(other) for other in self.splits if is_majority(other)]
@@ -131,20 +131,20 @@ class Scores:
     def _results(self, row: Row) -> Results:
         return self.splits[row], self.right.get(row)
 
-    def _compared(self, first: Results, second: Results) -> Comparison:
+    def _compared(self, first: Results, second: Results) -> RowDifference:
         both = _both(first, second)
         if not both.any():
-            return Comparison(float("nan"), float("nan"))
+            return RowDifference(float("nan"), float("nan"))
         difference = float((first[0] - second[0])[both].mean())
         p_value = self._p_value(first, second)
         if len(both) == 1:
-            return Comparison(difference, p_value)
+            return RowDifference(difference, p_value)
         # The Bayesian test takes whole repeats only.
         whole = np.repeat(both.reshape(self.repeats, -1).all(axis=1), len(both) // self.repeats)
         if not whole.any():
-            return Comparison(difference, p_value)
+            return RowDifference(difference, p_value)
         repeats = int(whole.sum()) * self.repeats // len(both)
-        return Comparison(difference, p_value, *practical(first[0][whole], second[0][whole], repeats=repeats))
+        return RowDifference(difference, p_value, *practical(first[0][whole], second[0][whole], repeats=repeats))
 
     def _p_value(self, first: Results, second: Results) -> float:
         both = _both(first, second)
