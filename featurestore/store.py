@@ -23,6 +23,13 @@ class FeatureStore(MaintainedStore):
     the numbers of items done and in total. Methods raise a `FeatureStoreError` with a message of one sentence.
     """
 
+    def create(self, *, wait_seconds: float = 0.0) -> None:
+        """Create a store without images, for `append` and `import_embeddings`; where there is a store, do nothing."""
+        from featurestore.collections.ingest import create_store
+
+        with self._writing() as root:
+            create_store(root, wait_seconds=wait_seconds)
+
     def ingest(
         self,
         *,

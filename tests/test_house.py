@@ -48,7 +48,14 @@ FLOORS = {
         {"store"},
         {"commands"},
     ),
-    "benchmarks": ({"heads", "scores"}, {"models", "plan"}, {"finetune", "results"}, {"report", "run"}, {"commands"}),
+    "benchmarks": (
+        {"heads", "scores"},
+        {"models", "plan"},
+        {"finetune", "results"},
+        {"report", "run"},
+        {"api"},
+        {"commands"},
+    ),
 }
 # What the bench may import of the store besides the names of the package itself.
 PUBLIC = ("errors", "progress", "files", "engines", "_optional", "commands.options")

@@ -150,7 +150,7 @@ def from_store(
         raise InputError(
             _nothing_left(view, label, backbone, rows=rows, embedded=len(labels), labelled=bool(labelled.any()))
         )
-    _refuse_useless(classes, y, view=view, label=label)
+    refuse_useless(classes, y, label=label, where=f" in the view {view!r}", instead="name another --label")
     dims = [dim for _, dim in features.dims]
     X = features.X if len(names) == 1 else _at_unit_length(features.X, dims)
     X = X if kept.all() else X[kept]
@@ -174,16 +174,14 @@ def from_store(
     )
 
 
-def _refuse_useless(classes: tuple[str, ...], y: NDArray[np.int64], *, view: str, label: str) -> None:
-    """Raise `InputError` where there is one class, or nearly as many as rows."""
+def refuse_useless(classes: tuple[str, ...], y: NDArray[np.int64], *, label: str, where: str, instead: str) -> None:
+    """Raise `InputError` where there is one class, or nearly as many as rows; ``instead`` says what to do."""
     if len(classes) < 2:
-        raise InputError(
-            f"{label} has one class only in the view {view!r} ({classes[0]!r}): name a label with two or more"
-        )
+        raise InputError(f"{label} has one class only{where} ({classes[0]!r}), expected two or more: {instead}")
     if y.ndim == 1 and 2 * len(classes) > len(y):
         raise InputError(
-            f"{label} has {len(classes):,} different values over the {len(y):,} rows of the view {view!r}, expected "
-            "classes of many rows each: name another --label"
+            f"{label} has {len(classes):,} different values over the {len(y):,} rows{where}, expected classes of many "
+            f"rows each: {instead}"
         )
 
 

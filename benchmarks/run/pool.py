@@ -87,10 +87,7 @@ def computed(
     InputError
         When it is called in a worker process: a script starts a run whenever it is imported.
     """
-    if worker.is_worker():
-        raise InputError(
-            "put what starts the run below `if __name__ == '__main__':`, since worker processes load this file too"
-        )
+    refuse_worker()
     with _one_thread() if one_thread else contextlib.nullcontext():
         said = _messages(function, tasks, workers, time_limit, memory_limit_mb, fresh, one_thread)
         with contextlib.closing(said):  # stops the workers when the caller stops iterating
@@ -99,6 +96,14 @@ def computed(
                     yield number, content if kind == worker.DONE else failed(content)
                 elif on_progress:
                     on_progress(*content)
+
+
+def refuse_worker() -> None:
+    """Raise `InputError` in a worker process, whose task has loaded a script that starts a run when it is loaded."""
+    if worker.is_worker():
+        raise InputError(
+            "put what starts the run below `if __name__ == '__main__':`, since worker processes load this file too"
+        )
 
 
 def _messages(

@@ -67,36 +67,79 @@ def run(
 
     Parameters
     ----------
-    heads
-        The default ones of each protocol when empty.
-    protocols
-        Of those called ``given`` all read the same column.
     backbones
         Names in the store, or several joined by ``+``; each one in the store when empty.
     label
         A column of the view; that of the collection when None.
-    seeds
-        How many seeds, from ``seed`` on, a head that is random runs with on each split.
-    reference
-        The row that the others are tested against: ``head`` or ``backbone/head``.
-    canary
-        Shuffle the labels first: then no head can be better than chance.
     grouping
         What is kept on one side of a drawn split; duplicates when None.
-    finetune, weights
-        Recipes of fine-tuning to run on the same splits, and what they start from: a name, a folder or ``none``.
-    cost
-        Measure time, memory and size of each head in a separate pass, one at a time.
-    on_progress, on_cost
-        Called with the number of cells, or of measured heads, done and of all.
+
+    The others as those of `run_datasets`.
 
     Raises
     ------
     InputError
         When the store holds no embeddings, or view, label, protocol or reference don't fit.
     """
+    return run_datasets(
+        store,
+        stored_datasets(
+            store, backbones, view=view, label=label, protocols=protocols, grouping=grouping or Grouping()
+        ),
+        heads=heads,
+        protocols=protocols,
+        seed=seed,
+        seeds=seeds,
+        reference=reference,
+        canary=canary,
+        finetune=finetune,
+        weights=weights,
+        cost=cost,
+        limits=limits,
+        on_progress=on_progress,
+        on_cost=on_cost,
+    )
+
+
+def run_datasets(
+    store: FeatureStore,
+    datasets: Sequence[EmbeddingDataset],
+    *,
+    heads: Sequence[HeadSpec] = (),
+    protocols: Sequence[Protocol],
+    seed: int = 0,
+    seeds: int = 1,
+    reference: str | None = None,
+    canary: bool = False,
+    finetune: Sequence[str] = (),
+    weights: str = DEFAULT,
+    cost: bool = False,
+    limits: Limits | None = None,
+    on_progress: Progress | None = None,
+    on_cost: Progress | None = None,
+) -> list[RunReport]:
+    """Compare heads over ``datasets`` of the same rows, wherever they come from; ``store`` keeps the results.
+
+    Parameters
+    ----------
+    heads
+        The default ones of each protocol when empty.
+    protocols
+        Of those called ``given`` all read the same column.
+    seeds
+        How many seeds, from ``seed`` on, a head that is random runs with on each split.
+    reference
+        The row that the others are tested against: ``head`` or ``backbone/head``.
+    canary
+        Shuffle the labels first: then no head can be better than chance.
+    finetune, weights
+        Recipes of fine-tuning to run on the same splits, and what they start from: a name, a folder or ``none``.
+    cost
+        Measure time, memory and size of each head in a separate pass, one at a time.
+    on_progress, on_cost
+        Called with the number of cells, or of measured heads, done and of all.
+    """
     recipes = find_recipes(finetune) if finetune else []
-    datasets = _datasets(store, backbones, view, label, _split_column(protocols), grouping or Grouping())
     if canary:
         datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
     tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
@@ -113,14 +156,17 @@ def _split_column(protocols: Sequence[Protocol]) -> str | None:
     return columns[0] if columns else None
 
 
-def _datasets(
+def stored_datasets(
     store: FeatureStore,
     backbones: Sequence[str],
+    *,
     view: str,
     label: str | None,
-    split: str | None,
+    protocols: Sequence[Protocol],
     grouping: Grouping,
 ) -> list[EmbeddingDataset]:
+    """What `run` compares over: the rows that all ``backbones`` have, each one in the store when empty."""
+    split = _split_column(protocols)
     names = list(backbones) or [info.name for info in store.backbones()]
     if not names:
         raise InputError(f"the store {str(store.path)!r} holds no embeddings: run `featurestore embed` first")

@@ -86,7 +86,7 @@ def test_the_choices_of_an_option_are_those_of_the_verb() -> None:
 
 
 def test_every_verb_is_a_command_but_those_that_hand_over_objects() -> None:
-    assert VERBS.keys() - set(map(verb_of, COMMANDS)) == {"append", "contact_sheet", "features"}
+    assert VERBS.keys() - set(map(verb_of, COMMANDS)) == {"append", "contact_sheet", "create", "features"}
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -121,6 +121,7 @@ def calls(collection: Collection) -> dict[str, Callable[[FeatureStore], Any]]:
     return {
         "append": lambda store: store.append({"notes": pa.table({"n": [1]})}),
         "compact": lambda store: store.compact(),
+        "create": lambda store: store.create(),
         "create_snapshot": lambda store: store.create_snapshot("another"),
         "create_view": lambda store: store.create_view("mine", "SELECT ImgId FROM collection"),
         "embed": lambda store: store.embed(CountingBackbone(name="other")),
@@ -165,6 +166,16 @@ def test_states_and_views_by_their_verbs(store: FeatureStore) -> None:
     store.remove_view("mine")
     store.remove_snapshot("first")
     assert (store.views(), [kept.name for kept in store.snapshots()]) == ({}, ["second"])
+
+
+def test_an_empty_store_takes_tables(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "empty")
+    store.create()
+    store.append({"notes": pa.table({"n": [1]})})
+    state = store.state
+    store.create()
+    assert (store.state, store.sql("SELECT n FROM notes")["n"].to_pylist()) == (state, [1])
+    assert (store.backbones(), len(store.sql("SELECT * FROM images"))) == ([], 0)
 
 
 def test_upkeep_by_its_verbs(store: FeatureStore) -> None:
