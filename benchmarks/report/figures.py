@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import charts, plots, svg
-from benchmarks.report.charts import Bar
+from benchmarks.report.charts import Bar, Interval
+from benchmarks.report.formats import spelled
 from benchmarks.results.breakdown import Row, RowPredictions
 from benchmarks.scores.calibration import Reliability
 
@@ -52,6 +53,7 @@ def figures(
     # A new figure is added here, at its place in the page: `*` before a call that gives several or none.
     return [
         *([_accuracy(whole, mine, floor=floor)] if run["task"] == "multiclass" else []),
+        *differences(learned, metric=metric),
         _cost(learned, metric=metric),
         *(_classes(shown, run["classes"]) if shown else []),
         *([_calibration(shown)] if shown else []),
@@ -81,6 +83,27 @@ def _accuracy(whole: Sequence[TableRow], mine: Sequence[TableRow], *, floor: flo
     compared = "Filled: in the set of best rows. "
     caption = f"{compared if len(mine) > 1 else ''}Dashed: the most frequent class alone."
     return figure("Accuracy with intervals", caption, plots.intervals(whole, majority=floor))
+
+
+def differences(learned: Sequence[TableRow], *, metric: str) -> list[Figure]:
+    """The differences from the reference with their simultaneous intervals, by ``metric`` and by log loss."""
+    kinds = {metric: ""} | ({"log_loss": "log_loss_"} if metric != "log_loss" else {})
+    panels = []
+    for name, prefix in kinds.items():
+        items = [_difference(row, prefix) for row in learned if row.get(f"{prefix}difference_interval")]
+        if items:
+            panels.append(charts.intervals(items, title=spelled(name), axis="difference from the reference", line=0.0))
+    caption = (
+        "All intervals of a panel hold together with 95\u00a0%. Filled: in the set of best rows. "
+        "Of log loss the lower is the better."
+    )
+    return [figure("Differences from the reference", caption, panels)] if panels else []
+
+
+def _difference(row: TableRow, prefix: str) -> Interval:
+    low, high = row[f"{prefix}difference_interval"]
+    filled = bool(row[f"{prefix}in_best_set"])
+    return Interval(row["head"], row[f"{prefix}difference"], low, high, filled, row["backbone"])
 
 
 def _cost(learned: Sequence[TableRow], *, metric: str) -> Figure:

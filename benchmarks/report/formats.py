@@ -20,7 +20,7 @@ TESTED: tuple[Column, ...] = (
 LOSS: tuple[Column, ...] = (
     ("log_loss_rank", "rank by log loss", "rank"),
     ("log_loss_difference", "log loss vs ref.", "+z.3f"),
-    ("log_loss_verdict", "verdict", ""),
+    ("log_loss_verdict", "by log loss", ""),
 )
 # The most telling first: a terminal shows as many as it is wide.
 COLUMNS: dict[str, tuple[Column, ...]] = {

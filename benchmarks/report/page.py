@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import formats
+from benchmarks.report.advice import advice
 from benchmarks.report.claims import answer, floor_score
 from benchmarks.report.figures import figures
 from benchmarks.report.gallery import cards
@@ -58,6 +59,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
         "id": table["run_id"],
         "title": title,
         "answer": answer(table, mine, floor=floor, metric=metric),
+        "advice": advice(table, mine, predicted, run["classes"]),
         "warnings": warnings,
         "notes": [note for note in notes(table)[1:] if note not in warnings and not note.startswith("SYNTHETIC")],
         "synthetic": table["synthetic"] or any(row.get("synthetic") for row in mine),

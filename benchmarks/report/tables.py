@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dic
     described |= {name: run[name] for name in ("runs", "canary", "n_unlabelled", "n_rare")}
     described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"]}
     described |= {"rank_by": found.metric, "margin": MARGIN, "smallest_seen": found.smallest}
+    described |= {"factors": asdict(found.factors) if found.factors else None}
     return {**described, "libraries": json.loads(run["libraries"]), "cells": len(run["cells"]), "rows": rows}
 
 

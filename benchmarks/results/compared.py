@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from benchmarks.results.images import ImageResults, image_results, split_results, whole_cells
 from benchmarks.results.read import comparison, primary, run_query
 from benchmarks.scores.calibration import Calibration, calibration
+from benchmarks.scores.factors import Factors, factors
 from benchmarks.scores.inference import Inference, Results, infer
 from benchmarks.scores.metrics import TASKS
 from benchmarks.scores.significance import annotate, is_majority, name_of, smallest_seen
@@ -22,13 +23,15 @@ LOSS = "log_loss"
 class Compared:
     """The rows of a table, best first, and the inference by the metric that they are ranked by.
 
-    ``smallest`` is the smallest difference from the reference that the table would probably have seen.
+    ``smallest`` is the smallest difference from the reference that the table would probably have seen; ``factors`` what
+    backbone and head contribute.
     """
 
     rows: list[dict[str, Any]]
     metric: str
     inference: Inference | None
     smallest: float | None
+    factors: Factors | None
 
 
 def compared(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None = None) -> Compared:
@@ -52,13 +55,16 @@ def compared(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None = 
     whole = [row for row in rows if row["size"] == 1.0 and row[metric] is not None]
     cells = whole_cells(store, run)
     images = image_results(store, run, cells)
-    main = _inference(store, run, cells, images, metric)
+    results = _results(store, run, cells, images, metric)
+    main = _inferred(results)
     loss = main if metric == LOSS else None
     if LOSS in TASKS[run["task"]] and loss is None:
-        loss = _inference(store, run, cells, images, LOSS)
+        loss = _inferred(_results(store, run, cells, images, LOSS))
     known = reference if reference in [name_of(row) for row in whole] else None
     annotate(whole, main, reference=known, loss=loss)
-    return Compared(rows, metric, main, smallest_seen(main, known) if main else None)
+    if results is None or main is None:
+        return Compared(rows, metric, None, None, None)
+    return Compared(rows, metric, main, smallest_seen(main, known), factors(results, main))
 
 
 def ranked_by(run: dict[str, Any], rank_by: str | None) -> str:
@@ -85,10 +91,7 @@ def calibrations(store: FeatureStore, run: dict[str, Any]) -> dict[tuple[str, st
     return {name: calibration(found) for name, found in repeats.items()}
 
 
-def _inference(
-    store: FeatureStore, run: dict[str, Any], cells: list[str], images: ImageResults | None, metric: str
-) -> Inference | None:
-    results = _results(store, run, cells, images, metric)
+def _inferred(results: Results | None) -> Inference | None:
     if results is None:
         return None
     floors = [row for row in results.values if is_majority(row)]
