@@ -138,7 +138,7 @@ def from_store(
         raise InputError(f"got {backbone!r}, which names a backbone twice: name each once")
     features = store.features(names if len(names) > 1 else backbone, view=view)
     label = default_label(store) if label is None else label
-    labels = _column(features, label, view=view, hint="name the label with --label")
+    labels = column(features, label, view=view, hint="name the label with --label")
     parts = None if split is None else _sides(features, split, view=view)
     labelled = np.array([has_label(value) for value in labels], bool)
     kept, y, classes = _coded(labels, labelled)
@@ -148,7 +148,7 @@ def from_store(
             _nothing_left(view, label, backbone, rows=rows, embedded=len(labels), labelled=bool(labelled.any()))
         )
     _refuse_useless(classes, y, view=view, label=label)
-    X = features.X if len(names) == 1 else _at_unit_length(features.X, [dim for _, dim in features.dims])
+    X = features.X if len(names) == 1 else at_unit_length(features.X, [dim for _, dim in features.dims])
     elsewhere = _unlabelled(store, features, view=view, label=label) if features.missing else 0
     return EmbeddingDataset(
         X=X if kept.all() else X[kept],
@@ -182,8 +182,8 @@ def _refuse_useless(classes: tuple[str, ...], y: NDArray[np.int64], *, view: str
         )
 
 
-def _column(features: Features, name: str, *, view: str, hint: str) -> list[Any]:
-    """The values of a column of the view, which must be there."""
+def column(features: Features, name: str, *, view: str, hint: str) -> list[Any]:
+    """The values of a column of the view; `InputError`, with ``hint``, where the view does not have it."""
     if name not in features.table.column_names:
         have = ", ".join(features.table.column_names)
         raise InputError(f"the view {view!r} has no column {name!r} (it has: {have}): {hint}")
@@ -192,7 +192,7 @@ def _column(features: Features, name: str, *, view: str, hint: str) -> list[Any]
 
 def _sides(features: Features, name: str, *, view: str) -> list[str]:
     """What the split column holds in each row as text, ``""`` where nothing."""
-    return _as_text(_column(features, name, view=view, hint="name the column that says train or test with --split"))
+    return _as_text(column(features, name, view=view, hint="name the column that says train or test with --split"))
 
 
 def _as_text(values: Sequence[Any]) -> list[str]:
@@ -262,7 +262,7 @@ def _coded_lists(labels: list[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64
     return kept, y[kept], classes
 
 
-def _at_unit_length(X: NDArray[np.float32], dims: Sequence[int]) -> NDArray[np.float32]:
+def at_unit_length(X: NDArray[np.float32], dims: Sequence[int]) -> NDArray[np.float32]:
     """Each backbone's part of each row scaled to length 1, so that no backbone dominates by its scale."""
     parts = np.split(X, np.cumsum(dims)[:-1], axis=1)
     return np.hstack([part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-30) for part in parts])

@@ -8,17 +8,17 @@ from typing import Any
 from benchmarks.report import charts as plots
 from benchmarks.report import formats
 from benchmarks.report.claims import answer, floor_score
-from benchmarks.report.gallery import cards
+from benchmarks.report.gallery import galleries
 from benchmarks.report.tables import notes
-from benchmarks.results.breakdown import Row, RowPredictions, rows_of, verdicts
+from benchmarks.results.breakdown import Row, RowPredictions, rows_of
 from benchmarks.results.read import primary
 from benchmarks.results.selection import selected
 from featurestore import FeatureStore
 from featurestore._optional import import_extra
 from featurestore.files import write_atomic
 
-# How many rows are looked at in detail, and how many images are shown of each kind.
-DETAILED, SHOWN = 3, 12
+# How many rows are looked at in detail.
+DETAILED = 3
 TITLES = {
     "cv": "Cross-validation",
     "nested": "Nested cross-validation",
@@ -65,7 +65,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
         "scores": _grid(table, scored(table), title=title),
         "costs": None if curve else _grid({**table, "rows": mine}, COST, title="What it costs"),
         "charts": _charts(run, table, predicted, whole, mine, floor, metric),
-        "galleries": _galleries(store, run, predicted) if predicted else [],
+        "galleries": galleries(store, run, predicted) if predicted else [],
         "protocol": table["protocol_text"],
         "lineage": _lineage(store, table, run),
     }
@@ -182,14 +182,6 @@ def _charts(
 
 def _chart(title: str, caption: str, panels: Sequence[str]) -> dict[str, Any]:
     return {"title": title, "caption": caption, "panels": panels}
-
-
-def _galleries(store: FeatureStore, run: dict[str, Any], predicted: dict[Row, RowPredictions]) -> list[dict[str, Any]]:
-    judged = verdicts(predicted)
-    return [
-        {"title": "Predicted wrongly by most heads", "cards": cards(store, judged, run["classes"], most=SHOWN)},
-        {"title": "Predicted correctly by most heads", "cards": cards(store, judged[::-1], run["classes"], most=SHOWN)},
-    ]
 
 
 def _lineage(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) -> list[tuple[str, str]]:

@@ -59,30 +59,84 @@ def rows_of(store: FeatureStore, run: dict[str, Any]) -> dict[Row, RowPrediction
 
 
 @dataclass(frozen=True)
+class ImageProbabilities:
+    """What the rows that learn predict of each image, out of fold, all rows with the same weight.
+
+    Parameters
+    ----------
+    ids
+        ``(n,)`` int32, ascending.
+    y
+        ``(n,)`` int64, the given class.
+    proba
+        ``(n, n_classes)`` float64: mean probability over the rows, of each row over its repeats and seeds.
+    votes
+        ``(n, n_classes)`` int64: how many predictions name a class as the most probable.
+    """
+
+    ids: NDArray[np.int32]
+    y: NDArray[np.int64]
+    proba: NDArray[np.float64]
+    votes: NDArray[np.int64]
+
+
+def image_probabilities(rows: dict[Row, RowPredictions]) -> ImageProbabilities | None:
+    """Over all ``rows`` that learn, without the majority head; None where there is none."""
+    from scipy.sparse import csr_array
+
+    learned = [row for (_, head), row in rows.items() if head != "majority"]
+    if not learned:
+        return None
+    ids = np.unique(np.concatenate([row.ids for row in learned]))
+    n, classes = len(ids), learned[0].proba.shape[1]
+    y = np.zeros(n, np.int64)
+    proba, votes, members = np.zeros((n, classes)), np.zeros(n * classes, np.int64), np.zeros(n)
+    for row in learned:
+        place = np.searchsorted(ids, row.ids)
+        y[place] = row.y
+        count = np.bincount(place, minlength=n)
+        ones = csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(n, len(place)))
+        proba += (ones @ row.proba.astype(np.float64)) / np.maximum(count, 1)[:, None]
+        members += count > 0
+        votes += np.bincount(place * classes + row.proba.argmax(axis=1), minlength=n * classes)
+    return ImageProbabilities(ids, y, proba / members[:, None], votes.reshape(n, classes))
+
+
+@dataclass(frozen=True)
 class ImageVerdict:
-    """How often an image was predicted correctly, over all rows that learn, and as what it was predicted most often."""
+    """How the rows that learn predict an image.
+
+    Parameters
+    ----------
+    right
+        The share of all predictions that are correct.
+    predicted
+        The class that it was predicted as most often.
+    sure
+        The mean probability of that class over the rows.
+    """
 
     img_id: int
     right: float
     truth: int
     predicted: int
+    sure: float = 0.0
 
 
 def verdicts(rows: dict[Row, RowPredictions]) -> list[ImageVerdict]:
-    """One for each image, hardest first; the majority head is left out."""
-    learned = [row for (_, head), row in rows.items() if head != "majority"]
-    if not learned:
+    """One for each image, hardest first, of equally hard ones the most surely wrong; the majority head is left out."""
+    known = image_probabilities(rows)
+    if known is None:
         return []
-    ids = np.concatenate([row.ids for row in learned])
-    predicted = np.concatenate([row.proba.argmax(axis=1) for row in learned])
-    truth = np.concatenate([row.y for row in learned])
-    unique, place = np.unique(ids, return_inverse=True)
-    votes = np.zeros((len(unique), learned[0].proba.shape[1]), np.int64)
-    np.add.at(votes, (place, predicted), 1)
-    true = np.zeros(len(unique), np.int64)
-    true[place] = truth
-    right = votes[np.arange(len(unique)), true] / votes.sum(axis=1)
-    found = [
-        ImageVerdict(int(unique[i]), float(right[i]), int(true[i]), int(votes[i].argmax())) for i in range(len(unique))
+    every = np.arange(len(known.ids))
+    predicted = known.votes.argmax(axis=1)
+    right = known.votes[every, known.y] / known.votes.sum(axis=1)
+    sure = known.proba[every, predicted]
+    # The surest first among the wrong, last among the correct: read from its end, the list has the surest correct.
+    order = np.lexsort([known.ids, np.where(predicted == known.y, sure, -sure).round(9), right])
+    return [
+        ImageVerdict(*one)
+        for one in zip(
+            *(column[order].tolist() for column in (known.ids, right, known.y, predicted, sure)), strict=True
+        )
     ]
-    return sorted(found, key=lambda one: (one.right, one.img_id))
