@@ -6,8 +6,10 @@ import sys
 import click
 
 from benchmarks.commands.canary import canary
+from benchmarks.commands.doubtful import doubtful
 from benchmarks.commands.heads import heads
 from benchmarks.commands.model import fit, predict
+from benchmarks.commands.next_labels import next_images
 from benchmarks.commands.power import power
 from benchmarks.commands.report import report, runs, table
 from benchmarks.commands.run import run
@@ -21,7 +23,7 @@ def cli() -> None:
     """Compare classifier heads over the embeddings of a feature store."""
 
 
-for command in (run, runs, table, report, heads, power, canary, fit, predict):
+for command in (run, runs, table, report, heads, power, canary, doubtful, next_images, fit, predict):
     cli.add_command(command)
 
 

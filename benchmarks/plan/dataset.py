@@ -141,7 +141,7 @@ def from_store(
         raise InputError(f"got {backbone!r}, which names a backbone twice: name each once")
     features = store.features(names if len(names) > 1 else backbone, view=view)
     label = default_label(store) if label is None else label
-    labels = _column(features, label, view=view, hint="name the label with --label")
+    labels = column(features, label, view=view, hint="name the label with --label")
     parts = None if split is None else _sides(features, split, view=view)
     labelled = np.array([has_label(value) for value in labels], bool)
     kept, y, classes = coded(labels, labelled)
@@ -152,7 +152,7 @@ def from_store(
         )
     refuse_useless(classes, y, label=label, where=f" in the view {view!r}", instead="name another --label")
     dims = [dim for _, dim in features.dims]
-    X = features.X if len(names) == 1 else _at_unit_length(features.X, dims)
+    X = features.X if len(names) == 1 else at_unit_length(features.X, dims)
     X = X if kept.all() else X[kept]
     elsewhere = _unlabelled(store, features, view=view, label=label) if features.missing else 0
     return EmbeddingDataset(
@@ -185,8 +185,8 @@ def refuse_useless(classes: tuple[str, ...], y: NDArray[np.int64], *, label: str
         )
 
 
-def _column(features: Features, name: str, *, view: str, hint: str) -> list[Any]:
-    """The values of a column of the view, which must be there."""
+def column(features: Features, name: str, *, view: str, hint: str) -> list[Any]:
+    """The values of a column of the view; `InputError`, with ``hint``, where the view does not have it."""
     if name not in features.table.column_names:
         have = ", ".join(features.table.column_names)
         raise InputError(f"the view {view!r} has no column {name!r} (it has: {have}): {hint}")
@@ -195,7 +195,7 @@ def _column(features: Features, name: str, *, view: str, hint: str) -> list[Any]
 
 def _sides(features: Features, name: str, *, view: str) -> list[str]:
     """What the split column holds in each row as text, ``""`` where nothing."""
-    return _as_text(_column(features, name, view=view, hint="name the column that says train or test with --split"))
+    return _as_text(column(features, name, view=view, hint="name the column that says train or test with --split"))
 
 
 def _as_text(values: Sequence[Any]) -> list[str]:
@@ -241,7 +241,7 @@ def _unlabelled(store: FeatureStore, features: Features, *, view: str, label: st
     return sum(row["ImgId"] not in embedded and not has_label(row["label"]) for row in rows.to_pylist())
 
 
-def _at_unit_length(X: NDArray[np.float32], dims: Sequence[int]) -> NDArray[np.float32]:
+def at_unit_length(X: NDArray[np.float32], dims: Sequence[int]) -> NDArray[np.float32]:
     """Each backbone's part of each row scaled to length 1, so that no backbone dominates by its scale."""
     parts = np.split(X, np.cumsum(dims)[:-1], axis=1)
     return np.hstack([part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-30) for part in parts])

@@ -1,14 +1,19 @@
-"""Thumbnails of single images for a report, as data in the page; what can't be read leaves its reason there."""
+"""Galleries of single images: thumbnails as data in the page; what can't be read leaves its reason there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.results.breakdown import ImageVerdict
+from benchmarks.results.breakdown import ImageVerdict, Row, RowPredictions, verdicts
+from benchmarks.results.doubtful import DoubtfulLabel, doubtful_of
 from featurestore import FeatureStore, ImageAddress, label_text, quote_name, thumbnail
 from featurestore.errors import ImageError
 
 WIDTH = 110
+# How many images are shown of each kind.
+SHOWN = 12
+# An image, and the lines under its title.
+Shown = tuple[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -19,25 +24,93 @@ class Card:
     title: str
     image: str
     fault: str
-    truth: str
-    predicted: str
-    right: float
+    lines: tuple[str, ...]
 
 
-def cards(store: FeatureStore, verdicts: Sequence[ImageVerdict], classes: Sequence[str], *, most: int) -> list[Card]:
-    """The first ``most`` images."""
-    known = _files(store)
+@dataclass(frozen=True)
+class Gallery:
+    """Images of one kind; the title says how many there are in all."""
+
+    title: str
+    caption: str
+    cards: list[Card]
+
+
+def galleries(store: FeatureStore, run: dict[str, Any], predicted: Mapping[Row, RowPredictions]) -> list[Gallery]:
+    """Images that the rows of a run predict wrongly, correctly, and whose labels are doubtful."""
+    classes = run["classes"]
+    judged = verdicts(predicted)
+    wrong, how_wrong = _always_or_mostly(judged, 0.0, "wrongly")
+    correct, how_correct = _always_or_mostly(judged[::-1], 1.0, "correctly")
+    doubtful = doubtful_of(predicted)
+    known = known_images(store)
+
+    def gallery(title: str, caption: str, shown: Sequence[Shown]) -> Gallery:
+        return Gallery(title, caption, cards(known, shown[:SHOWN]))
+
+    found = [
+        gallery(
+            f"Most surely wrong: {_of(wrong)} {how_wrong}",
+            "By the mean probability of the wrong class over the rows that learn.",
+            [verdict_lines(one, classes) for one in wrong[:SHOWN]],
+        ),
+        gallery(
+            f"Doubtful labels: {_of(doubtful)} whose label the predictions contradict",
+            "By confident learning, the least probable label first: to look at, since a hard image looks the same.",
+            [doubtful_lines(one, classes) for one in doubtful[:SHOWN]],
+        ),
+        gallery(
+            f"Most surely correct: {_of(correct)} {how_correct}",
+            "By the mean probability of the class over the rows that learn.",
+            [verdict_lines(one, classes) for one in correct[:SHOWN]],
+        ),
+    ]
+    return [one for one in found if one.cards]
+
+
+def _always_or_mostly(judged: Sequence[ImageVerdict], right: float, how: str) -> tuple[list[ImageVerdict], str]:
+    """Those that are predicted so each time; where there are none, those that are in more than half of the cases."""
+    always = [one for one in judged if one.right == right]
+    if always:
+        return always, f"that every row predicts {how} each time"
+    return [one for one in judged if abs(one.right - right) < 0.5], f"that are mostly predicted {how}"
+
+
+def _of(found: Sequence[object]) -> str:
+    return f"{min(len(found), SHOWN)} of {len(found):,} {'image' if len(found) == 1 else 'images'}"
+
+
+def verdict_lines(one: ImageVerdict, classes: Sequence[str]) -> Shown:
+    """An image with its class, what it is predicted as, and how often that is right."""
+    truth, predicted = classes[one.truth], classes[one.predicted]
+    what = truth if one.truth == one.predicted else f"{truth}, predicted as {predicted}"
+    return one.img_id, (what, f"probability {one.sure:.2f}, right in {100 * one.right:.0f}\u00a0%")
+
+
+def doubtful_lines(one: DoubtfulLabel, classes: Sequence[str]) -> Shown:
+    """An image with its given and its suggested label."""
+    return one.img_id, (
+        f"{classes[one.given]} (probability {one.score:.2f})",
+        f"or {classes[one.suggested]} ({one.sure:.2f})?",
+    )
+
+
+def cards(known: dict[int, dict[str, Any]], shown: Sequence[Shown]) -> list[Card]:
+    """A card for each image of ``shown``; ``known`` as `known_images` gives it."""
     found = []
-    for verdict in verdicts[:most]:
-        row = known.get(verdict.img_id)
-        image, fault = _thumbnail(row)
-        title = str(verdict.img_id) if row is None else label_text(row["title"]) or row["ImgName"]
-        truth, predicted = classes[verdict.truth], classes[verdict.predicted]
-        found.append(Card(verdict.img_id, title, image, fault, truth, predicted, verdict.right))
+    for img_id, lines in shown:
+        row = known.get(img_id)
+        found.append(Card(img_id, title_of(row, img_id), *_thumbnail(row), lines))
     return found
 
 
-def _files(store: FeatureStore) -> dict[int, dict[str, Any]]:
+def title_of(row: dict[str, Any] | None, img_id: int) -> str:
+    """The title of an image, or its name, or its number."""
+    return str(img_id) if row is None else label_text(row["title"]) or row["ImgName"]
+
+
+def known_images(store: FeatureStore) -> dict[int, dict[str, Any]]:
+    """Name, title and address of every usable image of the store, by its number."""
     rows = store.sql(
         f"SELECT i.ImgId, i.ImgName, i.source, i.file, i.member, c.{quote_name(store.title)} AS title "
         "FROM images AS i LEFT JOIN collection AS c ON c.ImgId = i.ImgId WHERE i.status IN ('ok', 'external')"

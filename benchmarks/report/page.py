@@ -9,16 +9,16 @@ from benchmarks.report import formats
 from benchmarks.report.advice import advice
 from benchmarks.report.claims import answer, floor_score
 from benchmarks.report.figures import figures
-from benchmarks.report.gallery import cards
+from benchmarks.report.gallery import galleries
 from benchmarks.report.tables import notes
-from benchmarks.results.breakdown import Row, RowPredictions, rows_of, verdicts
+from benchmarks.results.breakdown import Row, RowPredictions, rows_of
 from benchmarks.results.selection import selected
 from featurestore import FeatureStore
 from featurestore._optional import import_extra
 from featurestore.files import write_atomic
 
-# How many images are shown of each kind, and how many classes are named.
-SHOWN, NAMED = 12, 10
+# How many classes are named.
+NAMED = 10
 TITLES = {
     "cv": "Cross-validation",
     "nested": "Nested cross-validation",
@@ -66,7 +66,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
         "scores": _grid(table, scored(table), title=title),
         "costs": None if curve else _grid({**table, "rows": mine}, COST, title="What it costs"),
         "charts": figures(run, table, predicted, floor=floor, metric=metric),
-        "galleries": _galleries(store, run, predicted) if predicted else [],
+        "galleries": galleries(store, run, predicted) if predicted else [],
         "protocol": table["protocol_text"],
         "margin": table["margin"],
         "lineage": _lineage(store, table, run),
@@ -121,16 +121,6 @@ def _with_derived(row: dict[str, Any]) -> dict[str, Any]:
     return row | {
         "model_mb": None if size is None else size / 1e6,
     }
-
-
-def _galleries(
-    store: FeatureStore, run: dict[str, Any], predicted: Mapping[Row, RowPredictions]
-) -> list[dict[str, Any]]:
-    judged = verdicts(predicted)
-    return [
-        {"title": "Predicted wrongly by most heads", "cards": cards(store, judged, run["classes"], most=SHOWN)},
-        {"title": "Predicted correctly by most heads", "cards": cards(store, judged[::-1], run["classes"], most=SHOWN)},
-    ]
 
 
 def _lineage(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) -> list[tuple[str, str]]:

@@ -93,32 +93,85 @@ def rows_of(store: FeatureStore, run: dict[str, Any]) -> StoredPredictions:
 
 
 @dataclass(frozen=True)
+class ImageProbabilities:
+    """What the rows that learn predict of each image, out of fold, all rows with the same weight.
+
+    Parameters
+    ----------
+    ids
+        ``(n,)`` int32, ascending.
+    y
+        ``(n,)`` int64, the given class.
+    proba
+        ``(n, n_classes)`` float64: mean probability over the rows, of each row over its repeats and seeds.
+    votes
+        ``(n, n_classes)`` int64: how many predictions name a class as the most probable.
+    """
+
+    ids: NDArray[np.int32]
+    y: NDArray[np.int64]
+    proba: NDArray[np.float64]
+    votes: NDArray[np.int64]
+
+
+def image_probabilities(rows: Mapping[Row, RowPredictions]) -> ImageProbabilities | None:
+    """Over all ``rows`` that learn, without the majority head; None where there is none."""
+    from scipy.sparse import csr_array
+
+    learned = [name for name in rows if name[1] != "majority"]
+    if not learned:
+        return None
+    # Read twice, since the probabilities of all rows may not fit into memory together.
+    ids = np.unique(np.concatenate([np.unique(rows[name].ids) for name in learned]))
+    n, classes = len(ids), rows[learned[0]].proba.shape[1]
+    y = np.zeros(n, np.int64)
+    proba, votes, members = np.zeros((n, classes)), np.zeros(n * classes, np.int64), np.zeros(n)
+    for row in (rows[name] for name in learned):
+        place = np.searchsorted(ids, row.ids)
+        y[place] = row.y
+        count = np.bincount(place, minlength=n)
+        ones = csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(n, len(place)))
+        proba += (ones @ row.proba.astype(np.float64)) / np.maximum(count, 1)[:, None]
+        members += count > 0
+        votes += np.bincount(place * classes + row.proba.argmax(axis=1), minlength=n * classes)
+    return ImageProbabilities(ids, y, proba / members[:, None], votes.reshape(n, classes))
+
+
+@dataclass(frozen=True)
 class ImageVerdict:
-    """How often an image was predicted correctly, over all rows that learn, and as what it was predicted most often."""
+    """How the rows that learn predict an image.
+
+    Parameters
+    ----------
+    right
+        The share of all predictions that are correct.
+    predicted
+        The class that it was predicted as most often.
+    sure
+        The mean probability of that class over the rows.
+    """
 
     img_id: int
     right: float
     truth: int
     predicted: int
+    sure: float = 0.0
 
 
 def verdicts(rows: Mapping[Row, RowPredictions]) -> list[ImageVerdict]:
-    """One for each image, hardest first; the majority head is left out."""
-    # Without the probabilities: of these only one row's are in memory.
-    learned = [(row.ids, row.y, row.proba.argmax(axis=1)) for row in _learned(rows)]
-    if not learned:
+    """One for each image, hardest first, of equally hard ones the most surely wrong; the majority head is left out."""
+    known = image_probabilities(rows)
+    if known is None:
         return []
-    ids, truth, predicted = (np.concatenate(column) for column in zip(*learned, strict=True))
-    unique, place = np.unique(ids, return_inverse=True)
-    classes = 1 + max(int(truth.max()), int(predicted.max()))
-    votes = np.bincount(place * classes + predicted, minlength=len(unique) * classes).reshape(len(unique), classes)
-    true = np.zeros(len(unique), np.int64)
-    true[place] = truth
-    right = votes[np.arange(len(unique)), true] / votes.sum(axis=1)
-    order = np.lexsort((unique, right))
-    columns = (unique, right, true, votes.argmax(axis=1))
-    return [ImageVerdict(*one) for one in zip(*(column[order].tolist() for column in columns), strict=True)]
-
-
-def _learned(rows: Mapping[Row, RowPredictions]) -> Iterator[RowPredictions]:
-    return (rows[name] for name in rows if name[1] != "majority")
+    every = np.arange(len(known.ids))
+    predicted = known.votes.argmax(axis=1)
+    right = known.votes[every, known.y] / known.votes.sum(axis=1)
+    sure = known.proba[every, predicted]
+    # The surest first among the wrong, last among the correct: read from its end, the list has the surest correct.
+    order = np.lexsort([known.ids, np.where(predicted == known.y, sure, -sure).round(9), right])
+    return [
+        ImageVerdict(*one)
+        for one in zip(
+            *(column[order].tolist() for column in (known.ids, right, known.y, predicted, sure)), strict=True
+        )
+    ]

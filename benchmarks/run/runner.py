@@ -83,9 +83,7 @@ def run(
     """
     return run_datasets(
         store,
-        stored_datasets(
-            store, backbones, view=view, label=label, protocols=protocols, grouping=grouping or Grouping()
-        ),
+        stored_datasets(store, backbones, view=view, label=label, protocols=protocols, grouping=grouping or Grouping()),
         heads=heads,
         protocols=protocols,
         seed=seed,

@@ -1,4 +1,4 @@
-"""How accurate a head is on the images that it is surest of: selective prediction; it knows no heads and no stores.
+"""Selective prediction: accuracy when only the surest predictions are accepted; knows no heads and no stores.
 
 The risk-coverage curve of El-Yaniv and Wiener (2010, JMLR 11) with the largest probability as confidence (Geifman and
 El-Yaniv 2017, NeurIPS) and the area under it (Geifman, Uziel and El-Yaniv 2019, ICLR).

@@ -14,10 +14,10 @@ from support import CountingBackbone, huge_png, jpeg, movie, write_metadata
 from benchmarks.commands.cli import cli
 from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
-from benchmarks.report.gallery import cards
-from benchmarks.report.page import SHOWN, write_html
+from benchmarks.report.gallery import SHOWN, cards, known_images
+from benchmarks.report.page import write_html
 from benchmarks.report.tables import tables
-from benchmarks.results.breakdown import ImageVerdict, rows_of, verdicts
+from benchmarks.results.breakdown import rows_of, verdicts
 from benchmarks.results.read import comparison, runs
 from benchmarks.run import runner
 from benchmarks.run.limits import Limits
@@ -73,7 +73,9 @@ def test_every_section_stands_there(page: str) -> None:
         "Cross-validation",
         "study&#39;s split",
         "Learning curve",
-        "Predicted wrongly by most heads",
+        "Most surely wrong: ",
+        "Doubtful labels: ",
+        "Most surely correct: ",
         "Calibration",
     ):
         assert text in page
@@ -168,9 +170,8 @@ def test_an_image_that_cannot_be_shown_says_why(
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    judged = [ImageVerdict(100, 0.0, 0, 1), ImageVerdict(101, 1.0, 0, 0), ImageVerdict(102, 1.0, 1, 1)]
     with replaced(bench, tmp_path / "aside", replace):
-        shown = cards(bench, judged, ["Drama", "Comedy"], most=2)
+        shown = cards(known_images(bench), [(100, ("Drama",)), (101, ("Comedy",))])
     assert [(card.img_id, card.image, card.fault.startswith(reason)) for card in shown] == [
         (100, "", True),
         (101, "", True),
@@ -179,7 +180,7 @@ def test_an_image_that_cannot_be_shown_says_why(
 
 
 def test_an_image_that_the_store_does_not_have(bench: FeatureStore) -> None:
-    (card,) = cards(bench, [ImageVerdict(7, 0.0, 0, 1)], ["Drama", "Comedy"], most=2)
+    (card,) = cards(known_images(bench), [(7, ("Drama",))])
     assert (card.title, card.image, card.fault) == ("7", "", "no usable image in the store")
 
 

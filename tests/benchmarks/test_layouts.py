@@ -13,7 +13,7 @@ from benchmarks.models import folder as models
 from benchmarks.models.predict import predict_images
 from benchmarks.plan.dataset import from_store
 from benchmarks.plan.protocols import Protocol
-from benchmarks.report.gallery import cards
+from benchmarks.report.gallery import cards, known_images, verdict_lines
 from benchmarks.report.page import write_html
 from benchmarks.report.tables import tables
 from benchmarks.results.breakdown import rows_of, verdicts
@@ -49,11 +49,11 @@ def test_a_run_and_its_gallery(opened: tuple[Layout, FeatureStore]) -> None:
     if layout.label == "tags":
         return
     judged = verdicts(rows_of(store, find_run(store, report.run_id)))
-    shown = cards(store, judged, ["cat", "dog"], most=COUNT)
+    shown = cards(known_images(store), [verdict_lines(one, ["cat", "dog"]) for one in judged])
     known = store.sql(f'SELECT ImgId, coalesce("{layout.title}", ImgName), "{layout.label}" FROM labeled').to_pylist()
     words = {row["ImgId"]: tuple(row.values())[1:] for row in known}
     assert len(shown) == (COUNT // 5 if layout.split else COUNT)
-    assert [(card.title, card.truth) for card in shown] == [words[card.img_id] for card in shown]
+    assert [(card.title, card.lines[0].partition(",")[0]) for card in shown] == [words[card.img_id] for card in shown]
     assert {bool(card.image) for card in shown} == {layout.files}
 
 

@@ -1,0 +1,50 @@
+"""The command `doubtful`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from benchmarks.commands.report import run_option
+from featurestore.commands.options import PATH, json_option, store_option, write_output
+
+
+@click.command()
+@store_option
+@run_option
+@click.option("-n", "most", type=click.IntRange(1), default=50, show_default=True, help="How many images at most.")
+@click.option("-o", "--output", type=PATH, help="File to write, .csv or .html; the page shows the images.")
+@json_option
+def doubtful(store: Path, run_id: str | None, most: int, output: Path | None, as_json: bool) -> None:
+    """List the labels that the stored predictions of all heads contradict, by confident learning."""
+    from benchmarks.report.gallery import cards, doubtful_lines, known_images, title_of
+    from benchmarks.report.image_lists import as_csv, as_lines, as_page
+    from benchmarks.results.breakdown import rows_of
+    from benchmarks.results.doubtful import COLUMNS, asked_run, doubtful_of, named, summary
+    from featurestore import open as open_store
+    from featurestore.files import format_of
+
+    form = None if output is None else format_of(output, None, {"csv": (".csv",), "html": (".html", ".htm")})
+    opened = open_store(store)
+    run = asked_run(opened, run_id)
+    predicted = rows_of(opened, run)
+    found = doubtful_of(predicted)
+    known = known_images(opened)
+    names = {img_id: {"ImgName": row["ImgName"], "title": title_of(row, img_id)} for img_id, row in known.items()}
+    rows = [row | names.get(row["ImgId"], {"ImgName": "", "title": ""}) for row in named(found[:most], run["classes"])]
+    notes = summary(run, predicted, found)
+    if output is not None and form == "csv":
+        write_output(output, as_csv(rows, COLUMNS))
+    elif output is not None:
+        shown = cards(known, [doubtful_lines(one, run["classes"]) for one in found[:most]])
+        title = f"Doubtful labels: {len(shown)} of {len(found)}"
+        write_output(output, as_page(title, notes, shown, synthetic=run["synthetic"]))
+    if as_json:
+        click.echo(
+            json.dumps({"run": run["run_id"], "doubtful": len(found), "synthetic": run["synthetic"], "labels": rows})
+        )
+        return
+    for line in (*as_lines(rows), *notes):
+        click.echo(line)
+    if output is not None:
+        click.echo(str(output))

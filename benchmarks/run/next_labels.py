@@ -1,0 +1,103 @@
+"""Which images without a label to label next: a head learns from those that have one, and is asked about the others."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.heads.base import HeadSpec
+from benchmarks.models.folder import Model
+from benchmarks.plan.dataset import default_label
+from benchmarks.plan.unlabelled import without_label
+from benchmarks.run.fit import fit
+from benchmarks.scores.acquisition import diverse_batch, uncertainty
+from featurestore import FeatureStore
+from featurestore.errors import InputError
+from featurestore.progress import Progress
+
+COLUMNS = ("ImgId", "predicted", "probability", "uncertainty", "ImgName", "title")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image to label: its most probable class, how probable it is, and one minus its lead over the second."""
+
+    img_id: int
+    predicted: str
+    probability: float
+    uncertainty: float
+
+
+@dataclass(frozen=True)
+class NextLabels:
+    """``chosen``, most uncertain first, of ``unlabelled`` images, by a head that learned from ``labelled`` ones."""
+
+    chosen: list[Candidate]
+    unlabelled: int
+    labelled: int
+    label: str
+    backbone: str
+    synthetic: bool
+
+
+def next_labels(
+    store: FeatureStore,
+    head: HeadSpec,
+    *,
+    backbone: str | None = None,
+    view: str = "collection",
+    label: str | None = None,
+    n: int = 50,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> NextLabels:
+    """Choose ``n`` images of ``view`` that have no label; see `acquisition.diverse_batch`.
+
+    Parameters
+    ----------
+    backbone
+        Whose embeddings are used; the store's only one when None.
+    label
+        A column of the view, `dataset.default_label` when None.
+    seed
+        Of the head and of the choice; the same seed gives the same images.
+
+    Raises
+    ------
+    InputError
+        As `run.fit.fit` and `unlabelled.without_label`; when several backbones are there and none is named.
+    """
+    backbone = _only_backbone(store) if backbone is None else backbone
+    label = default_label(store) if label is None else label
+    rows = without_label(store, backbone, view=view, label=label)
+    classifier, card = fit(store, head, backbone, view=view, label=label, seed=seed, on_progress=on_progress)
+    proba = Model(classifier, card).predict_proba(rows.X)
+    places = diverse_batch(proba, rows.X, n, seed=seed)
+    unsure = uncertainty(proba)
+    chosen = [
+        Candidate(
+            int(rows.ids[place]),
+            card["classes"][int(np.argmax(proba[place]))],
+            float(proba[place].max()),
+            float(unsure[place]),
+        )
+        for place in places.tolist()
+    ]
+    return NextLabels(chosen, len(rows.ids), card["n_rows"], label, backbone, card["synthetic"])
+
+
+def _only_backbone(store: FeatureStore) -> str:
+    names = [info.name for info in store.backbones()]
+    if len(names) == 1:
+        return names[0]
+    have = (
+        f"has several backbones ({', '.join(names)}): name one with --backbone" if names else "has no backbone: embed"
+    )
+    raise InputError(f"the store {str(store.path)!r} {have}")
+
+
+def candidates(found: NextLabels) -> list[dict[str, Any]]:
+    """The chosen images as rows for a table: the first four of `COLUMNS`."""
+    return [
+        dict(zip(COLUMNS, (o.img_id, o.predicted, o.probability, o.uncertainty), strict=False)) for o in found.chosen
+    ]
