@@ -34,12 +34,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Bar:
-    """A value as a bar; ``note`` is written after it in place of the bare figure."""
+    """A value as a bar; ``note`` is written after it in place of the bare figure.
+
+    ``whole`` is told on hover in place of a ``name`` that is a short form.
+    """
 
     name: str
     value: float
     note: str = ""
     group: str = ""
+    whole: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def bars(items: Sequence[Bar], *, title: str, axis: str, most: float | None = No
         end = scale.place(item.value)
         body += svg.box(min(zero, end), y + 4, abs(end - zero), ROW - 8, color=COLORS[0])
         body += svg.label(WIDTH, y + 14, note, room=0.4 * WIDTH, anchor="end")
-        marks.append(svg.hover(f"{item.name}: {note}", body))
+        marks.append(svg.hover(f"{item.whole or item.name}: {note}", body))
         y += ROW + (4 if stacked else 0)
     return svg.chart(title, axes.below(scale, axis, y) + "".join(marks), height=y + 40)
 

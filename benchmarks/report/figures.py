@@ -21,6 +21,16 @@ Figure = dict[str, Any]
 TableRow = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Detail:
+    """What the figures show of a row; its predictions are not kept, since those of several may not fit into memory."""
+
+    name: str
+    scores: dict[str, NDArray[np.float64]]
+    counts: NDArray[np.int64]
+    reliability: Reliability
+
+
 def figures(
     run: dict[str, Any],
     table: dict[str, Any],
@@ -58,16 +68,6 @@ def figures(
         *(_classes(shown, run["classes"]) if shown else []),
         *([_calibration(shown)] if shown else []),
     ]
-
-
-@dataclass(frozen=True)
-class _Detail:
-    """What the figures show of a row; its predictions are not kept, since those of several may not fit into memory."""
-
-    name: str
-    scores: dict[str, NDArray[np.float64]]
-    counts: NDArray[np.int64]
-    reliability: Reliability
 
 
 def _detail(name: str, row: RowPredictions) -> _Detail:
@@ -146,10 +146,11 @@ def _by_f1(name: str, scores: Mapping[str, NDArray[np.float64]], classes: Sequen
     if len(order) > 2 * EXTREMES:
         worst, best = order[:EXTREMES], order[: -EXTREMES - 1 : -1]
         places = [(place, f"lowest of {len(order)}") for place in worst] + [(place, "highest") for place in best]
-    items = [
-        Bar(f"{classes[place]} ({scores['support'][place]:.0f})", float(scores["f1"][place]), group=group)
-        for place, group in places
-    ]
+    items = []
+    for place, group in places:
+        images = f" ({scores['support'][place]:.0f})"
+        short = svg.shortened(classes[place], svg.WIDTH - svg.text_width(images)) + images
+        items.append(Bar(short, float(scores["f1"][place]), group=group, whole=classes[place] + images))
     return charts.bars(items, title=name, axis="F1", most=1.0)
 
 
@@ -165,13 +166,12 @@ def _worst_pairs(name: str, counts: NDArray[np.int64], classes: Sequence[str]) -
     shares = wrong / np.maximum(support, 1)[:, None]
     order = np.lexsort((-shares.ravel(), -wrong.ravel()))[:PAIRS]
     places = [divmod(int(place), len(classes)) for place in order if wrong.ravel()[place]]
-    items = [
-        Bar(
-            f"{classes[true]} → {classes[predicted]}",
-            float(wrong[true, predicted]),
-            f"{wrong[true, predicted]:,} of {support[true]:,} ({shares[true, predicted]:.0%})",
-        )
-        for true, predicted in places
-    ]
+    items = []
+    for true, predicted in places:
+        pair = (classes[true], classes[predicted])
+        note = f"{wrong[true, predicted]:,} of {support[true]:,} ({shares[true, predicted]:.0%})"
+        # Each is shortened by itself: of a long pair both must be seen.
+        short = " → ".join(svg.shortened(one, svg.WIDTH / 2 - 14) for one in pair)
+        items.append(Bar(short, float(wrong[true, predicted]), note, whole=" → ".join(pair)))
     share = sum(item.value for item in items) / total
     return charts.bars(items, title=name, axis=f"predictions, {share:.0%} of all {total:,} wrong ones")

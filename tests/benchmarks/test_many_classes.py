@@ -162,6 +162,11 @@ def test_of_many_only_the_extremes() -> None:
     found = drawn(made_up(CLASSES, IMAGES), NAMES)
     assert found["Classes"][0].count("<rect") == 2 * EXTREMES
     assert found["Confusion"][0].count("<rect") == PAIRS
+    pairs = re.findall(r"<title>(.*?)</title><text [^>]*>(?:<title>.*?</title>)?(.*?)</text>", found["Confusion"][0])
+    assert len(pairs) == PAIRS
+    for whole, short in pairs:
+        assert re.fullmatch(r"&lt;class&gt; \d+ of a[^…]* → &lt;class&gt; \d+ of a[^…]*: \d of 4 \(\d+%\)", whole)
+        assert re.fullmatch(r"&lt;class&gt; \d+ of[^…]*… → &lt;class&gt; \d+ of[^…]*…", short), "both are seen"
     assert found == drawn(made_up(CLASSES, IMAGES), NAMES)
 
 
