@@ -21,6 +21,8 @@ from featurestore import FeatureStore
 from featurestore.files import write_atomic
 
 STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
+# How many classes a line of the Markdown report lists; the JSON has all.
+LISTED = 10
 FORMATS = ("terminal", "markdown", "csv", "latex", "json")
 
 
@@ -173,7 +175,8 @@ def write_report(tables_: Sequence[dict[str, Any]], path: Path) -> None:
         lineage = [
             f"- run `{'`, `'.join(table['runs'])}`, {table['cells']} cells, seed {table['seed']}, "
             f"store state `{table['state_id']}`",
-            f"- classes: {', '.join(table['classes'])}",
+            f"- classes: {', '.join(table['classes'][:LISTED])}"
+            + (f" and {len(table['classes']) - LISTED:,} more" if len(table["classes"]) > LISTED else ""),
             f"- {table['machine']}; " + ", ".join(f"{name} {number}" for name, number in table["libraries"].items()),
         ]
         parts.append(formats.markdown(table, notes(table)) + "\n\n" + "\n".join(lineage))

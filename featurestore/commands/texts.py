@@ -11,10 +11,10 @@ from featurestore.terminal import visible
 if TYPE_CHECKING:
     from featurestore.explore.quality import QualityReport
 
-# How many labels a line lists.
-MOST_LABELS = 20
-# How many quarantined files a summary lists.
-MOST_FILES = 20
+# How many labels, backbones, files, pairs or groups of one kind are listed.
+LISTED = 10
+# What lists all findings of a quality report.
+ALL = "featurestore quality --json"
 # How many problems of a kind are listed.
 MOST_PROBLEMS = 5
 # How many characters of a file name, a label or a message a line shows.
@@ -32,7 +32,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     ]
     if summary["synthetic"]:
         lines.insert(1, "SYNTHETIC   holds images drawn by `featurestore sample`")
-    for backbone in summary["backbones"]:
+    for backbone in summary["backbones"][:LISTED]:
         coverage = 100 * backbone["rows"] / max(backbone["images"], 1)
         mark = "  SYNTHETIC WEIGHTS" if backbone["synthetic"] else ""
         lines.append(
@@ -46,14 +46,14 @@ def summary_text(summary: dict[str, Any]) -> str:
             "`embed` has computed all"
             for revision, rows in backbone["unfinished"].items()
         ]
+    lines += _more(summary["backbones"], "backbone", "featurestore info --json")
     if not summary["backbones"]:
         lines.append("backbone    none yet: featurestore embed --backbone descriptors")
     lines += [f"view fails  {sentence}" for sentence in summary["failing_views"].values()]
     if "problems" in summary:  # among them the quarantined files
         return "\n".join(lines + _problem_lines(summary["problems"]))
-    lines += [short(f"quarantined {row['name']!r}: {row['reason']}") for row in summary["quarantined"][:MOST_FILES]]
-    if len(summary["quarantined"]) > MOST_FILES:
-        lines.append(f"… and {len(summary['quarantined']) - MOST_FILES} more: featurestore info --problems")
+    lines += [short(f"quarantined {row['name']!r}: {row['reason']}") for row in summary["quarantined"][:LISTED]]
+    lines += _more(summary["quarantined"], "quarantined file", "featurestore info --json")
     return "\n".join(lines)
 
 
@@ -110,19 +110,21 @@ def quality_text(report: "QualityReport") -> str:
     ]
     if report.without_file:
         lines.insert(3, f"vectors without a file  {len(report.without_file)}" + _some(report.without_file))
-    lines += [f"  {' = '.join(map(str, group))}" for group in report.exact_duplicates]
-    lines += [
-        f"  {' = '.join(map(str, group))} have labels that contradict each other" for group in report.contradicting
-    ]
+    lines += _folded([f"  {_ids(group)}" for group in report.exact_duplicates], "group")
+    contradicting = [f"  {_ids(group)} have labels that contradict each other" for group in report.contradicting]
+    lines += _folded(contradicting, "contradicting group")
     lines.append(f"near duplicates         {_count(report.near_by_hash, 'pair')} by perceptual hash")
-    lines += [f"  {a} ~ {b}  {bits} bits" for a, b, bits in report.near_by_hash[:20]]
-    for name, (have, total) in report.coverage.items():
+    lines += _folded([f"  {a} ~ {b}  {bits} bits" for a, b, bits in report.near_by_hash], "pair")
+    for name in list(report.coverage)[:LISTED]:
+        have, total = report.coverage[name]
         bad, pairs = report.bad_vectors[name], report.near_by_cosine[name]
         found = f"{_count(bad, 'bad vector')}, {_count(pairs, 'near pair')} by cosine"
         lines.append(f"{name:<24}{have:,} of {total:,} images, {found}")
-        lines += [f"  {img_id}: {reason}" for img_id, reason in list(bad.items())[:20]]
-        lines += [f"  {a} ~ {b}  {value:.4f}" for a, b, value in pairs[:20]]
-    lines += [f"quarantined {name!r}: {reason}" for name, reason in report.quarantined.items()]
+        lines += _folded([f"  {img_id}: {reason}" for img_id, reason in bad.items()], "bad vector")
+        lines += _folded([f"  {a} ~ {b}  {value:.4f}" for a, b, value in pairs], "pair")
+    lines += _more(report.coverage, "backbone", ALL)
+    files = [short(f"quarantined {name!r}: {reason}") for name, reason in report.quarantined.items()]
+    lines += _folded(files, "quarantined file")
     if report.leaking is not None:
         lines.append(
             f"leakage                 {_count(report.leaking, 'test row')} with a duplicate in train"
@@ -158,9 +160,25 @@ def _finite(value: Any) -> Any:
 
 def counts_text(labels: Mapping[str, int]) -> str:
     """Labels with their numbers of rows; of many labels the first."""
-    first = list(labels.items())[:MOST_LABELS]
-    more = f", … ({len(labels):,} in all)" if len(labels) > MOST_LABELS else ""
+    first = list(labels.items())[:LISTED]
+    more = f" and {len(labels) - LISTED:,} more" if len(labels) > LISTED else ""
     return ", ".join(f"{short(name)} {count:,}" for name, count in first) + more
+
+
+def _folded(lines: Sequence[str], what: str) -> list[str]:
+    """The first of the ``lines`` of a quality report, and how many more there are."""
+    return [*lines[:LISTED], *_more(lines, what, ALL)]
+
+
+def _more(found: Sized, what: str, command: str) -> list[str]:
+    """A line that says how many of ``found`` are not listed, and which command lists them; empty where all are."""
+    left = len(found) - LISTED
+    return [f"… and {left:,} more {what}{'' if left == 1 else 's'}: {command}"] if left > 0 else []
+
+
+def _ids(group: Sequence[int]) -> str:
+    left = len(group) - LISTED
+    return " = ".join(map(str, group[:LISTED])) + (f" and {left:,} more" if left > 0 else "")
 
 
 def _count(found: Sized, what: str) -> str:
@@ -168,4 +186,4 @@ def _count(found: Sized, what: str) -> str:
 
 
 def _some(ids: Sequence[int]) -> str:
-    return f"  ({', '.join(map(str, ids[:10]))}{', …' if len(ids) > 10 else ''})" if ids else ""
+    return f"  ({', '.join(map(str, ids[:LISTED]))}{', …' if len(ids) > LISTED else ''})" if ids else ""

@@ -14,12 +14,12 @@ from featurestore import FeatureStore
 from featurestore.catalog.writer import open_writer
 from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
-from featurestore.commands.texts import quality_text
+from featurestore.commands.texts import quality_text, summary_text
 from featurestore.embedding.staging import to_arrow
 from featurestore.errors import InputError
 from featurestore.explore import near
 from featurestore.explore.near import near_by_cosine, near_by_hash
-from featurestore.explore.quality import check, leakage
+from featurestore.explore.quality import QualityReport, check, leakage
 from featurestore.storage.names import embeddings_key
 from featurestore.storage.schemas import embeddings_schema
 
@@ -166,3 +166,44 @@ def test_thresholds_out_of_range(store: FeatureStore) -> None:
     with pytest.raises(InputError, match="expected train and test"):
         check(store, split={101: "validation"})
     assert isinstance(store.sql("SELECT 1 AS x"), pa.Table)
+
+
+def test_long_lists_are_folded(kept_store: FeatureStore) -> None:
+    names = [f"b{number:02}" for number in range(14)]
+    labels = {f"class {number:03}": 5 for number in range(200)}
+    report = QualityReport(
+        images=1000,
+        without_metadata=[],
+        metadata_without_image=0,
+        without_file=list(range(1000)),
+        exact_duplicates=[list(range(50)), *([a, a + 1] for a in range(100, 130, 2))],
+        near_by_hash=[(a, a + 1, 2) for a in range(12)],
+        near_by_cosine={name: [(a, a + 1, 0.99) for a in range(300)] for name in names},
+        quarantined={f"{number}.jpg": "broken" for number in range(11)},
+        bad_vectors={name: dict.fromkeys(range(11), "NaN") for name in names},
+        coverage=dict.fromkeys(names, (1000, 1000)),
+        labels=labels,
+        contradicting=[[a, a + 1] for a in range(11)],
+        leaking=None,
+    )
+    text = quality_text(report)
+    for sentence in (
+        "class 009 5 and 190 more",
+        "  0 = 1 = 2 = 3 = 4 = 5 = 6 = 7 = 8 = 9 and 40 more",
+        "… and 6 more groups: featurestore quality --json",
+        "… and 1 more contradicting group: featurestore quality --json",
+        "… and 2 more pairs: featurestore quality --json",
+        "… and 290 more pairs: featurestore quality --json",
+        "… and 1 more bad vector: featurestore quality --json",
+        "… and 4 more backbones: featurestore quality --json",
+        "… and 1 more quarantined file: featurestore quality --json",
+    ):
+        assert sentence in text.splitlines() or f"{sentence}\n" in text, sentence
+    assert (text.count("b09"), text.count("b10")) == (1, 0)
+    summary = kept_store.info()
+    summary["labels"] = labels
+    summary["backbones"] = [{**summary["backbones"][0], "name": name} for name in names]
+    lines = summary_text(summary).splitlines()
+    assert sum(line.startswith("backbone ") for line in lines) == 10
+    assert "… and 4 more backbones: featurestore info --json" in lines
+    assert any(line.endswith("class 009 5 and 190 more)") for line in lines)
