@@ -9,7 +9,7 @@ from benchmarks.report import formats
 from benchmarks.report.advice import advice
 from benchmarks.report.claims import answer, floor_score
 from benchmarks.report.figures import figures
-from benchmarks.report.gallery import galleries
+from benchmarks.report.gallery import galleries as image_galleries
 from benchmarks.report.tables import notes
 from benchmarks.results.breakdown import Row, RowPredictions, rows_of
 from benchmarks.results.selection import selected
@@ -30,6 +30,13 @@ TITLES = {
 
 def write_html(store: FeatureStore, tables: Sequence[dict[str, Any]], path: Path, *, run_id: str | None = None) -> None:
     """Write `report.tables` of ``store``, all or those of one run, with charts and images as one page."""
+    write_atomic(path, html(store, tables, run_id=run_id).encode())
+
+
+def html(
+    store: FeatureStore, tables: Sequence[dict[str, Any]], *, run_id: str | None = None, galleries: bool = True
+) -> str:
+    """The page of `write_html`; without ``galleries`` it shows no images."""
     jinja = import_extra("jinja2", "bench", needed_by="the HTML report")
     environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(
@@ -39,12 +46,12 @@ def write_html(store: FeatureStore, tables: Sequence[dict[str, Any]], path: Path
     # The main task first, each in the order of TITLES.
     order = list(TITLES)
     shown = sorted(tables, key=lambda table: (table["view"] != "labeled", order.index(table["protocol"])))
-    sections = [_section(store, table, by_id[table["run_id"]]) for table in shown]
+    sections = [_section(store, table, by_id[table["run_id"]], galleries=galleries) for table in shown]
     synthetic = any(section["synthetic"] for section in sections)
-    write_atomic(path, template.render(sections=sections, synthetic=synthetic).encode())
+    return str(template.render(sections=sections, synthetic=synthetic))
 
 
-def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any], *, galleries: bool) -> dict[str, Any]:
     """Everything that the template shows of one run, ready to print."""
     metric = table["rank_by"]
     whole = [row for row in table["rows"] if row.get("size", 1.0) == 1.0 and row.get(metric) is not None]
@@ -66,7 +73,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any]) ->
         "scores": _grid(table, scored(table), title=title),
         "costs": None if curve else _grid({**table, "rows": mine}, COST, title="What it costs"),
         "charts": figures(run, table, predicted, floor=floor, metric=metric),
-        "galleries": galleries(store, run, predicted) if predicted else [],
+        "galleries": image_galleries(store, run, predicted) if galleries and predicted else [],
         "protocol": table["protocol_text"],
         "margin": table["margin"],
         "lineage": _lineage(store, table, run),

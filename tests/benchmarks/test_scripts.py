@@ -74,3 +74,50 @@ def test_a_head_in_a_script_that_is_not_guarded_says_what_to_do(store: Path, tmp
     assert failed == 2
     assert "if __name__ == '__main__'" in str(sentence)
     assert "Traceback" not in err
+
+
+COMPARES = """
+import json, sys
+import numpy as np
+from benchmarks import compare, head
+
+print("the script runs", file=sys.stderr)
+
+@head("own", random=False)
+def own(*, seed):
+    from sklearn.naive_bayes import GaussianNB
+    return GaussianNB()
+
+def main():
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    heads = ["knn"] + ([own] if "own" in sys.argv else [])
+    found = compare(X, X[:, 0] > X[:, 1], heads=heads, folds=2, quick=True, workers=1)
+    print(json.dumps({row["head"]: [row["failed"], row["failure"]] for row in found.table["rows"]}))
+"""
+
+
+def test_compare_in_a_script_that_is_not_guarded(tmp_path: Path) -> None:
+    rows, err = run_script(COMPARES + UNGUARDED, folder=tmp_path)
+    assert rows == {"knn": [0, None]}
+    assert err.count("the script runs") == 1
+    assert "Traceback" not in err
+
+
+def test_compare_says_what_a_head_in_a_script_that_is_not_guarded_needs(tmp_path: Path) -> None:
+    rows, err = run_script(COMPARES + UNGUARDED, "own", folder=tmp_path)
+    assert rows["knn"] == [0, None]
+    failed, sentence = rows["own"]
+    assert failed == 2
+    assert "if __name__ == '__main__'" in str(sentence)
+    assert "Traceback" not in err
+
+
+def test_a_head_of_a_session_without_a_file_works(tmp_path: Path) -> None:
+    """As in a notebook: a worker could not import it."""
+    text = COMPARES.replace("GaussianNB()", "GaussianNB(var_smoothing=SHARE)") + "\nSHARE = 0.1\n" + UNGUARDED
+    command = [sys.executable, "-c", text, "own"]
+    found = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=300, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert json.loads(found.stdout) == {"knn": [0, None], "own": [0, None]}
+    assert found.stderr.count("the script runs") == 1

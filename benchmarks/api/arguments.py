@@ -1,0 +1,115 @@
+"""What `compare` is given, checked: heads as names or objects, a protocol, whole numbers within their bounds."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.api.portable import importable, is_importable
+from benchmarks.heads.base import HeadSpec
+from benchmarks.heads.registry import find
+from benchmarks.plan.given import COLUMN
+from benchmarks.plan.protocols import DEFAULT_REPEATS, PROTOCOLS, Protocol
+from benchmarks.run.limits import Limits
+from featurestore import FeatureStore
+from featurestore.errors import InputError
+
+LARGEST_SEED = 2**31 - 1
+
+
+def store_of(store: Any) -> FeatureStore:
+    """A reader of its own of the newest state of ``store``, a path or an open store."""
+    if isinstance(store, FeatureStore):
+        return FeatureStore.open(store.location, snapshot=store.snapshot_name)
+    if isinstance(store, str | Path):
+        return FeatureStore.open(store)
+    raise InputError(f"got {type(store).__name__} as the store, expected its path or what `featurestore.open` returns")
+
+
+def listed(value: Any, what: str) -> list[Any]:
+    """One or several of something as a list: a name alone is one name."""
+    if value is None:
+        return []
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [value]
+    if not all(value):
+        raise InputError(f"got an empty name among the {what}")
+    return list(value)
+
+
+def heads_of(heads: Any, folder: Path) -> list[HeadSpec]:
+    """The heads of these names, records or functions marked with `head`; none for those of the protocol.
+
+    Parameters
+    ----------
+    folder
+        Gets a file for each head that is defined in a notebook or inside a function.
+
+    Raises
+    ------
+    InputError
+        When a name is unknown, or an object is no head, or two heads have one name.
+    """
+    found: dict[str, HeadSpec] = {}
+    for one in listed(heads, "heads"):
+        spec = find([one])[0] if isinstance(one, str) else _own(one, folder)
+        if found.setdefault(spec.name, spec) != spec:
+            raise InputError(f"got two different heads of the name {spec.name!r}: give one of them another name")
+    return list(found.values())
+
+
+def _own(one: Any, folder: Path) -> HeadSpec:
+    spec = one if isinstance(one, HeadSpec) else getattr(one, "spec", None)
+    if not isinstance(spec, HeadSpec):
+        name = getattr(one, "__name__", type(one).__name__)
+        raise InputError(
+            f"got {name} as a head, expected a name (`benchmarks heads` lists them), or a function marked with "
+            '`@benchmarks.head("name")` that takes `seed` and returns a classifier'
+        )
+    if is_importable(spec):
+        return spec
+    return importable(spec, spec.function() if one is spec else one.__wrapped__, folder)
+
+
+def protocol_of(
+    protocol: Any, *, folds: int, repeats: int | None, seed: int, column: str | None, quick: bool
+) -> Protocol:
+    """The protocol of this name with these settings, or the object as it is.
+
+    Raises
+    ------
+    InputError
+        When there is no such protocol, or a setting is out of bounds.
+    """
+    if isinstance(protocol, Protocol):
+        return protocol
+    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
+        close = difflib.get_close_matches(str(protocol), PROTOCOLS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(PROTOCOLS)}"
+        raise InputError(f"there is no protocol {str(protocol)!r}: {hint}")
+    if column is not None and protocol != "given":
+        raise InputError(f"got a split for the protocol {protocol}: use protocol='given', or leave split out")
+    whole(folds, "folds", least=2)
+    whole(seed, "seed", least=0, most=LARGEST_SEED)
+    if repeats is not None:
+        whole(repeats, "repeats", least=1)
+    drawn = 1 if quick else repeats or DEFAULT_REPEATS[protocol]
+    return Protocol(protocol, folds=folds, repeats=drawn, seed=seed, column=column or COLUMN)
+
+
+def limits_of(*, workers: int | None, time_limit: float, memory_limit: int | None) -> Limits:
+    """The limits of a run, within the bounds that the command line has."""
+    if workers is not None:
+        whole(workers, "workers", least=1)
+    if memory_limit is not None:
+        whole(memory_limit, "memory_limit (MB)", least=64)
+    if isinstance(time_limit, bool) or not isinstance(time_limit, int | float):
+        raise InputError(f"got {time_limit!r} as time_limit, expected a number of seconds")
+    return Limits(workers, float(time_limit), memory_limit)
+
+
+def whole(value: Any, name: str, *, least: int, most: int | None = None) -> None:
+    """Refuse what is no whole number from ``least`` to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        upper = "or more" if most is None else f"to {most:,}"
+        raise InputError(f"got {value!r} as {name}, expected a whole number, {least} {upper}")

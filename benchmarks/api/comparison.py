@@ -1,0 +1,191 @@
+"""What `compare` returns: a table of heads over backbones to read, to compute with and to show in a notebook."""
+
+import html
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.api.arguments import store_of
+from benchmarks.api.drawing import Drawing, drawn
+from benchmarks.api.kept import InStore, Kept
+from benchmarks.report.page import html as report_html
+from benchmarks.report.tables import tables, tables_as_text
+from benchmarks.results.read import predictions
+from benchmarks.results.selection import selected
+from benchmarks.scores.metrics import TASKS
+from benchmarks.scores.significance import is_majority
+from featurestore.errors import InputError
+from featurestore.files import refuse_target, write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What a row says of its difference from the reference, in the order in which a reader wants it.
+DIFFERENCES = ("difference", "p_value", "p_holm", "different", "p_better", "p_equal", "p_worse", "tied_with_best")
+FRAME = (
+    '<iframe title="{title}" sandbox="allow-scripts" srcdoc="{page}" '
+    'style="width:100%;height:40rem;border:1px solid #8886;border-radius:6px"></iframe>'
+)
+
+
+@dataclass(frozen=True)
+class BestRow:
+    """The first row of a table; ``tied`` names those that are not significantly different from it, itself included."""
+
+    backbone: str
+    head: str
+    metric: str
+    score: float
+    interval: tuple[float, float] | None
+    tied: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """Heads over backbones on the same splits, with what is significant; printed, it is the table of `benchmarks run`.
+
+    Parameters
+    ----------
+    table
+        The table as `benchmarks table --format json` has it.
+    kept
+        Where its results are.
+    run_id
+        The run that it shows alone; None where it shows all that is stored over the same folds.
+    """
+
+    table: dict[str, Any]
+    kept: Kept
+    run_id: str | None = None
+
+    @classmethod
+    def load(cls, store: Any, run: str | None = None) -> "Comparison":
+        """The comparison that a run in ``store`` made: a path, or an open store.
+
+        Parameters
+        ----------
+        run
+            The id of a run, or how it begins (`benchmarks runs` lists them): that run alone. When None, the newest
+            table: all results that are stored over the folds of the newest run.
+
+        Raises
+        ------
+        InputError
+            When the store holds no such run.
+        """
+        opened = store_of(store)
+        protocols = [] if run is not None else [selected(opened)[0]["protocol"]]
+        return cls(tables(opened, protocols=protocols, run_id=run)[0], InStore(opened), run)
+
+    @property
+    def metric(self) -> str:
+        """The metric that ranks the rows."""
+        return next(iter(TASKS[self.table["task"]]))
+
+    @property
+    def best(self) -> BestRow:
+        """The first row that learned something, and the rows that are not significantly different from it.
+
+        Raises
+        ------
+        InputError
+            When no head has a result.
+        """
+        rows = [row for row in self._whole if not is_majority((row["backbone"], row["head"]))]
+        if not rows:
+            reasons = [row["failure"] for row in self.table["rows"] if row["failure"]]
+            raise InputError(f"no head has a result{f': {reasons[0]}' if reasons else ''}")
+        first, interval = rows[0], rows[0].get("interval")
+        tied = [_name(row) for row in rows if row.get("tied_with_best")]
+        return BestRow(
+            first["backbone"],
+            first["head"],
+            self.metric,
+            first[self.metric],
+            (interval[0], interval[1]) if interval else None,
+            tuple(tied or [_name(first)]),
+        )
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The table, best row first; ``low`` and ``high`` are the ends of the interval."""
+        import pandas as pd
+
+        rows = []
+        for row in self.table["rows"]:
+            ends = row.get("interval") or (None, None)
+            own = {name: value for name, value in row.items() if name not in ("backbone", "head", "interval")}
+            scores = {name: own.pop(name) for name in TASKS[self.table["task"]] if name in own}
+            rows.append(
+                {"backbone": row["backbone"], "head": row["head"], **scores, "low": ends[0], "high": ends[1], **own}
+            )
+        return pd.DataFrame(rows)
+
+    def differences(self) -> "pd.DataFrame":
+        """Each row against the reference, whose name is ``attrs["reference"]`` of the frame."""
+        import pandas as pd
+
+        rows = [row for row in self._whole if row.get("difference") is not None]
+        known = [name for name in DIFFERENCES if any(row.get(name) is not None for row in rows)]
+        names = ["backbone", "head", *known]
+        frame = pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
+        frame.attrs["reference"], frame.attrs["metric"] = self.table["reference"], self.metric
+        return frame
+
+    def predictions(self) -> "pd.DataFrame":
+        """Every out-of-fold probability: backbone, head, repeat, fold, seed, ImgId, y (place in ``classes``), proba.
+
+        Of a comparison over arrays ``ImgId`` is the number of the row in X.
+        """
+        with self.kept.opened() as store:
+            (run,) = (one for one in selected(store, run_id=self.run_id) if one["run_id"] == self.table["run_id"])
+            return predictions(store, run).to_pandas()
+
+    def plot(self) -> Drawing:
+        """The scores with their 95 % intervals; filled: not significantly different from the best row."""
+        return drawn(self.table, self._whole, self.metric)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """The report as one page that needs no network, also written to ``path`` where one is given.
+
+        Raises
+        ------
+        InputError
+            When ``path`` can't be written.
+        """
+        page = self._page(galleries=self.kept.has_images)
+        if path is not None:
+            refuse_target(Path(path))
+            try:
+                write_atomic(Path(path), page.encode())
+            except OSError as error:
+                raise InputError(f"the report can't be written to {str(path)!r} ({error.strerror})") from error
+        return page
+
+    def __repr__(self) -> str:
+        """The table as text, as wide as the terminal."""
+        return tables_as_text([self.table], "terminal", width=shutil.get_terminal_size().columns)
+
+    def _repr_html_(self) -> str:
+        """The report without its images, in a frame: its style and the notebook's don't meet."""
+        return self._frame
+
+    @cached_property
+    def _frame(self) -> str:
+        page = html.escape(self._page(galleries=False))
+        return FRAME.format(title="Comparison of classifier heads", page=page)
+
+    def _page(self, *, galleries: bool) -> str:
+        with self.kept.opened() as store:
+            return report_html(store, [self.table], run_id=self.run_id, galleries=galleries)
+
+    @property
+    def _whole(self) -> list[dict[str, Any]]:
+        """The rows of its own that learned from the whole training part and have a score."""
+        rows = [row for row in self.table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
+        return [row for row in rows if row.get(self.metric) is not None]
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['backbone']}/{row['head']}"
