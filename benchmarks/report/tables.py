@@ -4,12 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import formats
+from benchmarks.report import formats, shift
 from benchmarks.report.claims import floor_note, floor_score, tie_note
+from benchmarks.results.across import across
 from benchmarks.results.read import compared, primary
 from benchmarks.results.selection import selected
 from benchmarks.scores.difference import ROPE
@@ -48,6 +50,9 @@ def _table(store: FeatureStore, run: dict[str, Any]) -> dict[str, Any]:
     }
     described |= {name: run[name] for name in ("runs", "canary", "n_unlabelled", "n_rare")}
     described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"], "rope": ROPE}
+    if run["protocol"] == "across":
+        names = [(row["backbone"], row["head"]) for row in rows]
+        described["across"] = asdict(across(store, run, names))
     return {**described, "libraries": json.loads(run["libraries"]), "cells": len(run["cells"]), "rows": rows}
 
 
@@ -90,7 +95,7 @@ def notes(table: dict[str, Any]) -> list[str]:
         lines.append("SYNTHETIC data or weights: these figures say nothing about real images")
     if table.get("canary"):
         lines.append("the labels are shuffled (canary): no row can be better than chance")
-    lines += _left_out(table)
+    lines += [*_left_out(table), *(shift.notes(table["across"]) if "across" in table else [])]
     metric = next(iter(TASKS[table["task"]]))
     whole = [row for row in table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
     whole = [row for row in whole if row.get(metric) is not None]

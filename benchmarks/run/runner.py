@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -67,7 +67,7 @@ def run(
     heads
         The default ones of each protocol when empty.
     protocols
-        Of those called ``given`` all read the same column.
+        Of those called ``given`` all read the same column, and so do those called ``across``.
     backbones
         Names in the store, or several joined by ``+``; each one in the store when empty.
     label
@@ -92,7 +92,8 @@ def run(
         When the store holds no embeddings, or view, label, protocol or reference don't fit.
     """
     recipes = find_recipes(finetune) if finetune else []
-    datasets = _datasets(store, backbones, view, label, _split_column(protocols))
+    split, by = _column_of(protocols, "given"), _column_of(protocols, "across")
+    datasets = _datasets(store, backbones, partial(from_store, view=view, label=label, split=split, by=by))
     if canary:
         datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
     tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
@@ -101,21 +102,24 @@ def run(
     return _carried_out(store, plans, limits or Limits(), tuning, cost, on_progress, on_cost)
 
 
-def _split_column(protocols: Sequence[Protocol]) -> str | None:
-    """The column of the protocol ``given``; None where that is not among ``protocols``."""
-    columns = list(dict.fromkeys(one.column for one in protocols if one.name == "given"))
+def _column_of(protocols: Sequence[Protocol], name: str) -> str | None:
+    """The column that the protocol ``name`` reads; None where that is not among ``protocols``."""
+    columns = list(dict.fromkeys((one.by if name == "across" else one.column) for one in protocols if one.name == name))
     if len(columns) > 1:
-        raise InputError(f"got {len(columns)} split columns ({', '.join(columns)}), expected one: start a run for each")
+        what = "domain" if name == "across" else "split"
+        raise InputError(
+            f"got {len(columns)} {what} columns ({', '.join(columns)}), expected one: start a run for each"
+        )
     return columns[0] if columns else None
 
 
 def _datasets(
-    store: FeatureStore, backbones: Sequence[str], view: str, label: str | None, split: str | None
+    store: FeatureStore, backbones: Sequence[str], read: Callable[[FeatureStore, str], EmbeddingDataset]
 ) -> list[EmbeddingDataset]:
     names = list(backbones) or [info.name for info in store.backbones()]
     if not names:
         raise InputError(f"the store {str(store.path)!r} holds no embeddings: run `featurestore embed` first")
-    return aligned([from_store(store, name, view=view, label=label, split=split) for name in dict.fromkeys(names)])
+    return aligned([read(store, name) for name in dict.fromkeys(names)])
 
 
 def _carried_out(
