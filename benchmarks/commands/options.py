@@ -14,7 +14,7 @@ from featurestore.errors import InputError
 from featurestore.files import refuse_target
 
 REPORT, PAGE = "report.md", "report.html"
-NAMES = ("cv", "study", "given", "nested", "learning-curve")
+NAMES = ("cv", "study", "given", "nested", "learning-curve", "across")
 
 
 @dataclass(frozen=True)

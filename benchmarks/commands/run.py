@@ -47,6 +47,7 @@ from featurestore.progress import ConsoleProgress
     metavar="COLUMN",
     help="For given: the view's column that says train, test, validation.  [default: split]",
 )
+@click.option("--by", metavar="COLUMN", help="For across: the view's column whose values are compared, such as decade.")
 @click.option("--repeats", type=int, help="Repeats of the folds.  [default: 10, learning-curve 2]")
 @click.option(
     "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds of each random head, on each split."
@@ -71,6 +72,7 @@ def run(
     protocols: Sequence[str],
     folds: int,
     split: str | None,
+    by: str | None,
     repeats: int | None,
     seeds: int,
     reference: str | None,
@@ -93,8 +95,12 @@ def run(
         raise InputError(f"got {repeats} repeats, expected 1 or more")
     if split is not None and "given" not in protocols:
         raise InputError(f"got --split {split} without --protocol given: name that protocol, or leave --split out")
+    if by is None and "across" in protocols:
+        raise InputError("got --protocol across without --by: name the view's column whose values are compared")
+    if by is not None and "across" not in protocols:
+        raise InputError(f"got --by {by} without --protocol across: name that protocol, or leave --by out")
     opened = open_store(store)
-    drawn = partial(Protocol, folds=folds, seed=learning.seed, column=split or COLUMN)
+    drawn = partial(Protocol, folds=folds, seed=learning.seed, column=split or COLUMN, by=by or "")
     plans = [drawn(name, repeats=1 if quick else repeats or DEFAULT_REPEATS[name]) for name in dict.fromkeys(protocols)]
     with ConsoleProgress("bench", "cells") as progress, ConsoleProgress("costs", "heads") as costs:
         reports = start(

@@ -74,7 +74,7 @@ class HeadSpec:
     path: str | None = None
     members: tuple[str, ...] = ()
     rule: str = "mean"
-    sets: tuple[str, ...] = ("cv", "study", "given", "nested", "learning-curve")
+    sets: tuple[str, ...] = ("cv", "study", "given", "nested", "learning-curve", "across")
 
     @property
     def code_hash(self) -> str:

@@ -201,6 +201,13 @@ class Plan:
     warnings: Sequence[str]
 
     @property
+    def folds(self) -> int:
+        """How many test parts a repeat has: those of ``across`` are the domains."""
+        if self.protocol.name != "across":
+            return self.protocol.folds
+        return len({cell.split.fold for cell in self.cells if cell.split.size == 1.0})
+
+    @property
     def rows(self) -> NDArray[np.int64]:
         """The rows that are learned from or tested on, ascending; a given split may leave some out."""
         splits = {id(cell.split): cell.split for cell in self.cells}.values()

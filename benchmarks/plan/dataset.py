@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.plan.across import Domains, domains_of
 from benchmarks.plan.coding import MIN_LABEL_ROWS, coded
 from benchmarks.plan.given import sides
 from benchmarks.plan.groups import Grouping, NearGroups, union, with_equal_vectors
@@ -42,6 +43,8 @@ class EmbeddingDataset:
         `data_hash`: a split has a hash of its own.
     near, grouping
         Near-duplicates that are not in one group, and how rows were grouped: see `near.grouped`.
+    domains
+        What the view's column of domains holds in each row; None where no column was named. No part of `data_hash`.
     """
 
     X: NDArray[np.float32]
@@ -61,6 +64,7 @@ class EmbeddingDataset:
     split: tuple[str, ...] | None = None
     near: tuple[NearGroups, ...] = ()
     grouping: Grouping = field(default_factory=Grouping)
+    domains: Domains | None = None
 
     @property
     def task(self) -> str:
@@ -90,11 +94,17 @@ class EmbeddingDataset:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
+    def class_counts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``(n_classes,)`` int64: how many of ``rows`` have each class, in a multi-label task each label."""
+        y = self.y[rows]
+        return y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=len(self.classes))
+
     def only(self, ids: NDArray[np.int32]) -> "EmbeddingDataset":
         """The rows of these ids, which must all be there."""
         rows = np.searchsorted(self.ids, ids)
         split = None if self.split is None else tuple(self.split[row] for row in rows.tolist())
-        return replace(self, X=self.X[rows], y=self.y[rows], ids=self.ids[rows], groups=self.groups[rows], split=split)
+        cut = {name: getattr(self, name)[rows] for name in ("X", "y", "ids", "groups")}
+        return replace(self, **cut, split=split, domains=None if self.domains is None else self.domains.only(rows))
 
 
 def default_label(store: FeatureStore) -> str:
@@ -115,7 +125,13 @@ def default_label(store: FeatureStore) -> str:
 
 
 def from_store(
-    store: FeatureStore, backbone: str, *, view: str = "labeled", label: str | None = None, split: str | None = None
+    store: FeatureStore,
+    backbone: str,
+    *,
+    view: str = "labeled",
+    label: str | None = None,
+    split: str | None = None,
+    by: str | None = None,
 ) -> EmbeddingDataset:
     """The rows of ``view`` that have a label and an embedding of ``backbone``.
 
@@ -127,8 +143,9 @@ def from_store(
         A column of the view, `default_label` when None; rows without a label (see `featurestore.has_label`) are left
         out and counted. A column that holds lists makes a multi-label task of it; its labels with fewer than
         `MIN_LABEL_ROWS` rows are left out.
-    split
-        The column of the view that says which rows are training and test rows; not read when None.
+    split, by
+        The columns of the view that say which rows are training and test rows, and which domain a row is of; not read
+        when None.
 
     Raises
     ------
@@ -136,20 +153,15 @@ def from_store(
         When the view lacks a named column, has no embedded row, or the label's values are one or nearly all
         different; when a backbone is named twice.
     """
-    names = backbone.split("+")
-    if len(set(names)) < len(names):
-        raise InputError(f"got {backbone!r}, which names a backbone twice: name each once")
+    names = _parts(backbone)
     features = store.features(names if len(names) > 1 else backbone, view=view)
     label = default_label(store) if label is None else label
     labels = column(features, label, view=view, hint="name the label with --label")
-    parts = None if split is None else _sides(features, split, view=view)
     labelled = np.array([has_label(value) for value in labels], bool)
     kept, y, classes = coded(labels, labelled)
     if not kept.any():
         rows = len(labels) + features.missing
-        raise InputError(
-            _nothing_left(view, label, backbone, rows=rows, embedded=len(labels), labelled=bool(labelled.any()))
-        )
+        raise _nothing_left(view, label, backbone, rows=rows, embedded=len(labels), labelled=bool(labelled.any()))
     refuse_useless(classes, y, label=label, where=f" in the view {view!r}", instead="name another --label")
     dims = [dim for _, dim in features.dims]
     X = features.X if len(names) == 1 else at_unit_length(features.X, dims)
@@ -170,8 +182,17 @@ def from_store(
         missing=features.missing - elsewhere,
         unlabelled=int((~labelled).sum()) + elsewhere,
         rare=int((labelled & ~kept).sum()),
-        split=None if parts is None else tuple(side for side, on in zip(parts, kept, strict=True) if on),
+        split=None if split is None else _sides(features, split, view=view, kept=kept),
+        domains=None if by is None else _domains(features, by, view=view, kept=kept),
     )
+
+
+def _parts(backbone: str) -> list[str]:
+    """The backbones that are joined by ``+``."""
+    names = backbone.split("+")
+    if len(set(names)) < len(names):
+        raise InputError(f"got {backbone!r}, which names a backbone twice: name each once")
+    return names
 
 
 def refuse_useless(classes: tuple[str, ...], y: NDArray[np.int64], *, label: str, where: str, instead: str) -> None:
@@ -193,9 +214,15 @@ def column(features: Features, name: str, *, view: str, hint: str) -> list[Any]:
     return features.table[name].to_pylist()
 
 
-def _sides(features: Features, name: str, *, view: str) -> list[str]:
-    """What the split column holds in each row as text, ``""`` where nothing."""
-    return _as_text(column(features, name, view=view, hint="name the column that says train or test with --split"))
+def _sides(features: Features, name: str, *, view: str, kept: NDArray[np.bool_]) -> tuple[str, ...]:
+    """What the split column holds in each row that is kept, as text, ``""`` where nothing."""
+    values = column(features, name, view=view, hint="name the column that says train or test with --split")
+    return tuple(side for side, on in zip(_as_text(values), kept, strict=True) if on)
+
+
+def _domains(features: Features, name: str, *, view: str, kept: NDArray[np.bool_]) -> Domains:
+    values = column(features, name, view=view, hint="name the column whose values are compared with --by")
+    return domains_of(values, column=name).only(np.flatnonzero(kept))
 
 
 def _as_text(values: Sequence[Any]) -> list[str]:
@@ -214,21 +241,25 @@ def test_share(store: FeatureStore, *, view: str, split: str) -> float:
     return len(sides(_as_text(found), column=split).test) / len(found)
 
 
-def _nothing_left(view: str, label: str, backbone: str, *, rows: int, embedded: int, labelled: bool) -> str:
-    """Why no row is left to learn from, and what to do."""
+def _nothing_left(view: str, label: str, backbone: str, *, rows: int, embedded: int, labelled: bool) -> InputError:
+    """The error that says why no row is left to learn from, and what to do."""
     if not rows:
-        return f"the view {view!r} has no row: name another --view, such as `collection`, which has every usable image"
+        return InputError(
+            f"the view {view!r} has no row: name another --view, such as `collection`, which has every usable image"
+        )
     if labelled:
-        return (
+        return InputError(
             f"each {label} of the view {view!r} has fewer than {MIN_LABEL_ROWS} rows with an embedding of "
             f"{backbone!r}: name another --label, or embed more"
         )
     if embedded:
-        return (
+        return InputError(
             f"none of the {embedded:,} rows of the view {view!r} that have an embedding of {backbone!r} has a {label} "
             "(all are NULL, NaN or blank): name another --label"
         )
-    return f"no row of the view {view!r} has both a {label} and an embedding of {backbone!r}: embed it first"
+    return InputError(
+        f"no row of the view {view!r} has both a {label} and an embedding of {backbone!r}: embed it first"
+    )
 
 
 def _unlabelled(store: FeatureStore, features: Features, *, view: str, label: str) -> int:

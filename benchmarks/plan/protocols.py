@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.plan import given
+from benchmarks.plan import across, given
 from benchmarks.plan.dataset import EmbeddingDataset
 from featurestore.errors import InputError
 
 STUDY_TEST_SIZE, STUDY_SEED = 0.2, 42
 # Shares of the training part that a learning curve is drawn over.
 SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)
-DEFAULT_REPEATS = {"cv": 10, "nested": 10, "learning-curve": 2, "study": 1, "given": 1}
+DEFAULT_REPEATS = {"cv": 10, "nested": 10, "learning-curve": 2, "study": 1, "given": 1, "across": 1}
 # Protocols with a single split that is not drawn here. It may part duplicates, which the report then says.
 ONE_SPLIT = frozenset({"study", "given"})
+# Protocols whose test parts are not drawn: however often a run was asked to repeat, they have one repeat.
+ONE_REPEAT = ONE_SPLIT | {"across"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Split:
     """One division of the rows.
 
     ``train`` and ``test`` are row numbers, int64, ascending in all protocols but ``study``, which keeps the study's
-    own order; ``size`` is the share of the training part that ``train`` holds.
+    own order; ``size`` is the share of the training part that ``train`` holds. ``kind``, in ``across``: what is learned
+    from, see `across.DomainPart`; there ``size`` is 1 where all other domains are, else the share of all rows.
     """
 
     protocol: str
@@ -33,6 +36,7 @@ class Split:
     train: NDArray[np.int64]
     test: NDArray[np.int64]
     size: float = 1.0
+    kind: str = ""
 
     def hash(self, ids: NDArray[np.int32]) -> str:
         """16 hex digits of the ids on each side."""
@@ -56,11 +60,14 @@ class Protocol:
         ``study``: the one split of the original study; ``given``: the one that a column of the view gives; ``cv``:
         stratified k-fold, repeated, duplicates of an image always on the same side; ``nested``: the splits of ``cv``,
         and settings of the heads chosen on folds of the training part; ``learning-curve``: the splits of ``cv``,
-        learned from growing shares of the training part.
+        learned from growing shares of the training part; ``across``: the values of a column are domains, learned from
+        and tested on in turn, see `across.parts`.
     folds, repeats, seed
-        Of all but ``study`` and ``given``.
+        Of all but ``study`` and ``given``; ``across`` has one repeat, and its folds lie inside the domains.
     column
         The column of the view that ``given`` reads.
+    by
+        The column of the view that ``across`` reads.
     """
 
     name: str
@@ -68,6 +75,7 @@ class Protocol:
     repeats: int = 1
     seed: int = 0
     column: str = given.COLUMN
+    by: str = ""
 
     @property
     def one_split(self) -> bool:
@@ -96,6 +104,8 @@ class Protocol:
         """The protocol in words, as it splits ``dataset``."""
         if self.name == "given":
             return _sides(self, dataset).describe(self.column)
+        if self.name == "across":
+            return _across_text(self, dataset)
         if self.name == "study":
             return "the study's split: 80 % train, 20 % test, seed 42, over the rows in ascending ImgId"
         times = f", {self.repeats} times" if self.repeats > 1 else ""
@@ -164,6 +174,42 @@ def _learning_curve(protocol: Protocol, dataset: EmbeddingDataset) -> Iterator[S
             yield replace(split, train=rows, size=size)
 
 
+def usable_domains(protocol: Protocol, dataset: EmbeddingDataset) -> across.Usable:
+    """The domains that ``across`` compares, and what it leaves out.
+
+    Raises
+    ------
+    InputError
+        When the column was not read, or has too few or too many domains.
+    """
+    if dataset.domains is None:
+        raise InputError("the protocol across needs a column of the view whose values are compared: name it with --by")
+    if protocol.folds < 2:
+        raise InputError(f"got {protocol.folds} folds, expected 2 or more")
+    return across.usable(dataset.domains, strata=dataset.strata, groups=dataset.groups, folds=protocol.folds)
+
+
+def _across(protocol: Protocol, dataset: EmbeddingDataset) -> Iterator[Split]:
+    domains = usable_domains(protocol, dataset).domains
+    rows = int((domains.codes >= 0).sum())
+    divided = across.parts(
+        domains, strata=dataset.strata, groups=dataset.groups, folds=protocol.folds, seed=protocol.seed
+    )
+    for number, part in enumerate(divided):
+        size = 1.0 if part.kind == across.OTHERS else len(part.train) / rows
+        yield Split("across", 0, number, part.train, part.test, size, part.kind)
+
+
+def _across_text(protocol: Protocol, dataset: EmbeddingDataset) -> str:
+    domains = usable_domains(protocol, dataset).domains
+    names = f"{len(domains.names)} values of {protocol.by} ({domains.names[0]} to {domains.names[-1]})"
+    earlier = ", from all earlier ones" if domains.ordered else ""
+    return (
+        f"{names}, each tested by heads that learned from all others{earlier} and from each one alone "
+        f"({protocol.folds} folds inside it), duplicates on one side, seed {protocol.seed}"
+    )
+
+
 def _spread(strata: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
     """An order of the rows whose every prefix has nearly the class rates of all rows."""
     rng = np.random.default_rng(seed)
@@ -175,4 +221,11 @@ def _spread(strata: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
 
 
 # Those with many splits first: their results are better supported.
-PROTOCOLS = {"cv": _cv, "nested": _cv, "learning-curve": _learning_curve, "study": _study, "given": _given}
+PROTOCOLS = {
+    "cv": _cv,
+    "nested": _cv,
+    "learning-curve": _learning_curve,
+    "across": _across,
+    "study": _study,
+    "given": _given,
+}

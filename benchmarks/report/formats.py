@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.report import shift
+
 # Column, heading, digits; a plus shows the sign, p is a probability that is never printed as zero, limited is a figure
 # with, in brackets, what it can be by chance.
 Column = tuple[str, str, str]
@@ -178,7 +180,9 @@ def format_tables(
     if form == "csv":
         return _csv(tables)
     if form == "terminal":
-        return "\n\n".join(_terminal(table, notes(table), width) for table in tables)
+        return "\n\n".join(
+            part for table in tables for part in (_terminal(table, notes(table), width), *_across(table, width))
+        )
     write = {"markdown": markdown, "latex": _latex}[form]
     return "\n\n".join(write(table, notes(table)) for table in tables)
 
@@ -229,7 +233,13 @@ def markdown(table: dict[str, Any], notes: Sequence[str]) -> str:
     lines = [f"**{notes[0]}**", "", "| " + " | ".join(names) + " |"]
     lines.append("|" + "|".join("---" if name in ("backbone", "head", "") else "--:" for name in names) + "|")
     lines += ["| " + " | ".join(text.replace("|", "\\|") for text in cells(table, row)) + " |" for row in table["rows"]]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes[1:])]).rstrip()
+    below = ["\n".join(["", "```", "\n\n".join(_across(table, None)), "```"])] if "across" in table else []
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes[1:]), *below]).rstrip()
+
+
+def _across(table: dict[str, Any], width: int | None) -> list[str]:
+    """Of the protocol across: what stands below its table."""
+    return shift.text(table["across"], width=width) if "across" in table else []
 
 
 def _latex(table: dict[str, Any], notes: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.plan.protocols import ONE_SPLIT
+from benchmarks.plan.protocols import ONE_REPEAT
 from benchmarks.report.formats import lined_up
 from benchmarks.results.read import runs
 from benchmarks.results.selection import stored_cells
@@ -34,7 +34,7 @@ def listed(store: FeatureStore) -> list[dict[str, Any]]:
                 "failed": sum(not cell.ok for cell in tried),
                 "repeats": run["repeats"],
                 "seed": run["seed"],
-                "quick": run["repeats"] == 1 and run["protocol"] not in ONE_SPLIT and not run["canary"],
+                "quick": run["repeats"] == 1 and run["protocol"] not in ONE_REPEAT and not run["canary"],
                 "canary": run["canary"],
             }
         )

@@ -25,6 +25,7 @@ TITLES = {
     "study": "The study's split",
     "given": "The given split",
     "learning-curve": "Learning curve",
+    "across": "Across domains",
 }
 
 

@@ -9,8 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import formats
+from benchmarks.report import formats, shift
 from benchmarks.report.claims import best_note, floor_note, floor_score, seen_note
+from benchmarks.results.across import across
 from benchmarks.results.compared import compared
 from benchmarks.results.read import primary
 from benchmarks.results.risk_coverage import risk_curves, with_surest
@@ -64,6 +65,9 @@ def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dic
     described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"]}
     described |= {"rank_by": found.metric, "margin": MARGIN, "smallest_seen": found.smallest}
     described |= {"factors": asdict(found.factors) if found.factors else None}
+    if run["protocol"] == "across":
+        names = [(row["backbone"], row["head"]) for row in rows]
+        described["across"] = asdict(across(store, run, names))
     return {**described, "libraries": json.loads(run["libraries"]), "cells": len(run["cells"]), "rows": rows}
 
 
@@ -106,7 +110,7 @@ def notes(table: dict[str, Any]) -> list[str]:
         lines.append("SYNTHETIC data or weights: these figures say nothing about real images")
     if table.get("canary"):
         lines.append("the labels are shuffled (canary): no row can be better than chance")
-    lines += _left_out(table)
+    lines += [*_left_out(table), *(shift.notes(table["across"]) if "across" in table else [])]
     metric = table["rank_by"]
     whole = [row for row in table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
     whole = [row for row in whole if row.get(metric) is not None]

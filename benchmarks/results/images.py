@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.plan.protocols import ONE_SPLIT
+from benchmarks.plan.protocols import ONE_REPEAT
 from benchmarks.results.read import run_query
 from benchmarks.scores.inference import Results, Row
 from benchmarks.scores.metrics import TASKS
@@ -140,7 +140,7 @@ def split_results(store: FeatureStore, run: dict[str, Any], cells: Sequence[str]
 
 def whole_cells(store: FeatureStore, run: dict[str, Any]) -> list[str]:
     """The cells of whole repeats: of a run that was cut short only these count."""
-    tried = run_query(store, "whole", [sorted(ONE_SPLIT), run.get("peers", [run["run_id"]])])["cell"].to_pylist()
+    tried = run_query(store, "whole", [sorted(ONE_REPEAT), run.get("peers", [run["run_id"]])])["cell"].to_pylist()
     return sorted(set(tried).intersection(run["cells"]))
 
 

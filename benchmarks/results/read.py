@@ -31,10 +31,13 @@ def stored_runs(
     """The runs in the store, newest first; those with shuffled labels only with ``canary=True``, all with None."""
     if not (store.has("bench_runs") and store.has("bench_cells")):
         return []
-    detailed = store.has("bench_run_details")
+    detailed, across = store.has("bench_run_details"), store.has("bench_across")
     rows = store.sql(
-        f"SELECT bench_runs.*, {DETAILS if detailed else NO_DETAILS} FROM bench_runs "
-        f"{'LEFT JOIN bench_run_details USING (run_id)' if detailed else ''} ORDER BY started_at DESC"
+        f"SELECT bench_runs.*, {DETAILS if detailed else NO_DETAILS}, {'by_column' if across else 'NULL AS by_column'} "
+        "FROM bench_runs "
+        f"{'LEFT JOIN bench_run_details USING (run_id)' if detailed else ''} "
+        f"{'LEFT JOIN (SELECT run_id, by_column FROM bench_across) USING (run_id)' if across else ''} "
+        "ORDER BY started_at DESC"
     ).to_pylist()
     return [row for row in rows if protocol in (None, row["protocol"]) and canary in (None, row["canary"])]
 
@@ -72,7 +75,10 @@ def comparison(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None 
     higher = TASKS[run["task"]][rank_by].better == "higher"
     rows = []
     costs = _costs(store)
-    for row in run_query(store, "comparison", [run["cells"]]).to_pylist(maps_as_pydicts="strict"):
+    found = run_query(store, "comparison", [run["cells"]]).to_pylist(maps_as_pydicts="strict")
+    if run["protocol"] == "across":  # the other parts of this protocol are told by domain, see `results.across`
+        found = [row for row in found if row["size"] == 1.0]
+    for row in found:
         scores = row.pop("scores") or {}
         for name in (*TASKS[run["task"]], "fit_seconds", "predict_ms"):
             row[name] = _part(scores.get(name), 0)

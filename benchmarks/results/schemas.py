@@ -45,6 +45,38 @@ RUN_DETAILS = pa.schema(
 )
 # The images of a run that are copies of others: those of one group are judged together.
 GROUPS = pa.schema([("run_id", pa.string()), ("ImgId", pa.int32()), ("copies", pa.int64())])
+# What a run of the protocol `across` compared. `domain` holds for each of `ids` its place in `domains`, each of which
+# has `class_counts` of its own; of each split `learned` and `tested` are such places, `class_counts` those of its
+# training part, and `dropped` counts the rows of `learned` that are not in it, since they have a duplicate in the test
+# part.
+ACROSS = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("by_column", pa.string()),
+        ("domains", pa.list_(pa.string())),
+        ("ordered", pa.bool_()),
+        ("class_counts", pa.list_(pa.list_(pa.int64()))),
+        ("left_out", pa.list_(pa.string())),
+        ("ids", pa.list_(pa.int32())),
+        ("domain", pa.list_(pa.int32())),
+        (
+            "splits",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("fold", pa.int32()),
+                        ("kind", pa.string()),
+                        ("learned", pa.list_(pa.int32())),
+                        ("tested", pa.list_(pa.int32())),
+                        ("n_train", pa.int64()),
+                        ("dropped", pa.int64()),
+                        ("class_counts", pa.list_(pa.int64())),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
 CELLS = pa.schema(
     [
         ("cell", pa.string()),

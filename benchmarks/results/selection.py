@@ -50,8 +50,8 @@ class FoldSet:
 def selected(store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str | None = None) -> list[Run]:
     """What each table shows.
 
-    By default one table for each protocol, view and label: its newest run decides the folds, and every stored cell of
-    those folds is in the table. With ``run_id`` that run alone.
+    By default one table for each protocol, view and label (and column, of ``across``): its newest run decides the
+    folds, and every stored cell of those folds is in the table. With ``run_id`` that run alone.
 
     Raises
     ------
@@ -66,9 +66,9 @@ def selected(store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str 
     for name in dict.fromkeys(protocols) or [None]:
         listed = runs(store, protocol=name)
         sets = fold_sets(listed, known)
-        newest: dict[tuple[str, str, str], Run] = {}
+        newest: dict[tuple[str | None, ...], Run] = {}
         for run in listed:
-            newest.setdefault((run["protocol"], run["view"], run["label"]), run)
+            newest.setdefault((run["protocol"], run["view"], run["label"], run["by_column"]), run)
         found += [joined(next(one for one in sets if run in one.runs), known, run) for run in newest.values()]
     return found
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome, Plan
+from benchmarks.results import across
 from benchmarks.results.pending import Batch
 from benchmarks.results.schemas import CELLS, COSTS, GROUPS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
 from benchmarks.scores.metrics import TASKS
@@ -97,27 +98,26 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
         return same
     started = datetime.now(UTC)
     run_id = f"{plan.protocol.name}-{started:%Y%m%dT%H%M%S%f}"
-    y = dataset.y[plan.rows]
-    counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=len(dataset.classes))
+    rows = plan.rows
     row = {
         "run_id": run_id,
         "started_at": started,
         "protocol": plan.protocol.name,
         "protocol_text": plan.protocol.describe(dataset),
-        "folds": plan.protocol.folds,
+        "folds": plan.folds,
         "repeats": plan.protocol.repeats,
         "task": dataset.task,
         "canary": plan.canary,
         "view": dataset.view,
         "label": dataset.label,
         "classes": list(dataset.classes),
-        "class_counts": counts.tolist(),
+        "class_counts": dataset.class_counts(rows).tolist(),
         "seed": plan.seed,
         "seeds": plan.seeds,
         "reference": plan.reference,
         "state_id": dataset.state_id,
         "synthetic": any(cell.dataset.synthetic for cell in plan.cells),
-        "n_rows": len(y),
+        "n_rows": len(rows),
         "n_missing": dataset.missing,
         "leaks": max(cell.split.leaks(dataset.groups) for cell in plan.cells),
         "warnings": list(plan.warnings),
@@ -130,6 +130,7 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
             "bench_runs": pa.Table.from_pylist([row], schema=RUNS),
             "bench_run_details": pa.Table.from_pylist([{"run_id": run_id, **details}], schema=RUN_DETAILS),
             "bench_groups": _copies(run_id, plan),
+            **({"bench_across": across.record(run_id, plan)} if plan.protocol.name == "across" else {}),
         }
     )
     return run_id

@@ -123,7 +123,7 @@ def run_datasets(
     heads
         The default ones of each protocol when empty.
     protocols
-        Of those called ``given`` all read the same column.
+        Of those called ``given`` all read the same column, and so do those called ``across``.
     seeds
         How many seeds, from ``seed`` on, a head that is random runs with on each split.
     reference
@@ -146,11 +146,14 @@ def run_datasets(
     return _carried_out(store, plans, limits or Limits(), tuning, cost, on_progress, on_cost)
 
 
-def _split_column(protocols: Sequence[Protocol]) -> str | None:
-    """The column of the protocol ``given``; None where that is not among ``protocols``."""
-    columns = list(dict.fromkeys(one.column for one in protocols if one.name == "given"))
+def _column_of(protocols: Sequence[Protocol], name: str) -> str | None:
+    """The column that the protocol ``name`` reads; None where that is not among ``protocols``."""
+    columns = list(dict.fromkeys((one.by if name == "across" else one.column) for one in protocols if one.name == name))
     if len(columns) > 1:
-        raise InputError(f"got {len(columns)} split columns ({', '.join(columns)}), expected one: start a run for each")
+        what = "domain" if name == "across" else "split"
+        raise InputError(
+            f"got {len(columns)} {what} columns ({', '.join(columns)}), expected one: start a run for each"
+        )
     return columns[0] if columns else None
 
 
@@ -161,15 +164,15 @@ def stored_datasets(
     view: str,
     label: str | None,
     protocols: Sequence[Protocol],
-    grouping: Grouping,
+    grouping: Grouping | None = None,
 ) -> list[EmbeddingDataset]:
     """What `run` compares over: the rows that all ``backbones`` have, each one in the store when empty."""
-    split = _split_column(protocols)
+    split, by = _column_of(protocols, "given"), _column_of(protocols, "across")
     names = list(backbones) or [info.name for info in store.backbones()]
     if not names:
         raise InputError(f"the store {str(store.path)!r} holds no embeddings: run `featurestore embed` first")
-    datasets = [from_store(store, name, view=view, label=label, split=split) for name in dict.fromkeys(names)]
-    return grouped(store, aligned(datasets), grouping)
+    datasets = [from_store(store, name, view=view, label=label, split=split, by=by) for name in dict.fromkeys(names)]
+    return grouped(store, aligned(datasets), grouping or Grouping())
 
 
 def _carried_out(

@@ -1,4 +1,4 @@
--- The cells of those repeats of the runs $2 of which every planned cell has been tried; $1 are the protocols of one split.
+-- The cells of those repeats of the runs $2 of which every planned cell has been tried; $1 are the protocols of one repeat.
 WITH planned AS (
     SELECT
         run_id,
