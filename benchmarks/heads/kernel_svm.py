@@ -1,6 +1,7 @@
 """Support vector machines that work on one matrix of products, shared by all penalties and inner folds."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -8,19 +9,21 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
-from benchmarks.heads.calibration import calibrator, columns
 from benchmarks.heads.folds import inner_folds, log_loss_of
+from benchmarks.heads.pairwise import fit_sigmoids, probabilities
 from benchmarks.heads.scaling import UnitScaler
 
 
 class KernelSVM(ClassifierMixin, BaseEstimator):
     """A support vector machine on standardised rows; the penalty is chosen, and probabilities calibrated, inside.
 
+    The probabilities are those of ``SVC(probability=True)``, on folds that keep copies together and are drawn once.
+
     Parameters
     ----------
     kernel
-        ``linear``, or ``rbf`` with ``gamma`` one over the median squared distance of the training rows
-        (Gretton et al., A Kernel Two-Sample Test, JMLR 13, 2012).
+        ``linear``, or ``rbf`` with ``gamma`` one over the mean squared length of the centred training rows, which is
+        what scikit-learn calls ``scale``.
     Cs
         Inverse penalties to try.
     tol
@@ -47,47 +50,50 @@ class KernelSVM(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.scale_ = UnitScaler(self.scaling)
         rows = self.scale_.fit_transform(X)
-        self.gamma_ = 1.0 / (float(np.median(_distances(rows, rows)[np.triu_indices(len(rows), 1)])) or 1.0)
         products = self._products(rows, rows)
         folds = list(inner_folds(codes, groups, seed=self.random_state))
-        tried = [self._held_out(products, codes, folds, C) for C in self.Cs]
-        best = int(np.argmin([log_loss_of(calibrator(s, codes).predict_proba(s), codes) for s in tried]))
-        self.chosen_ = {"C": self.Cs[best], "gamma": self.gamma_} if self.kernel == "rbf" else {"C": self.Cs[best]}
-        self.calibrator_ = calibrator(tried[best], codes)
-        self.model_ = self._machine(self.Cs[best]).fit(products, codes)
+        best, count = np.inf, len(self.classes_)
+        for C in self.Cs:
+            scores = self._held_out(products, codes, folds, C)
+            sigmoids = fit_sigmoids(scores, codes, count)
+            loss = log_loss_of(probabilities(scores, sigmoids, count), codes)
+            if loss < best:
+                best, self.sigmoids_, self.chosen_ = loss, sigmoids, {"C": C}
+        self.model_ = self._machine(self.chosen_["C"]).fit(products, codes)
         self.rows_ = rows
         return self
 
     def _held_out(self, products: Any, codes: Any, folds: Sequence[tuple[Any, Any]], C: float) -> Any:
-        """Scores ``(n, k)`` of every row by a machine that did not see it."""
-        width = 1 if len(self.classes_) == 2 else len(self.classes_)
-        scores = np.full((len(codes), width), -1.0)
+        """Scores ``(n, n_pairs)`` of every row by a machine that did not see it; zero where that lacked a class."""
+        place = {pair: number for number, pair in enumerate(combinations(range(len(self.classes_)), 2))}
+        scores = np.zeros((len(codes), len(place)))
         for train, held in folds:
             model = self._machine(C).fit(products[np.ix_(train, train)], codes[train])
-            found = columns(model.decision_function(products[np.ix_(held, train)]))
-            if found.shape[1] == width:
-                scores[held] = found
-            else:  # a class of one row is missing in this part
-                scores[np.ix_(held, model.classes_)] = found if found.shape[1] > 1 else np.hstack([-found, found])
+            seen = [place[pair] for pair in combinations(model.classes_.tolist(), 2)]
+            scores[np.ix_(held, seen)] = _scores(model, products[np.ix_(held, train)])
         return scores
 
     def _machine(self, C: float) -> SVC:
-        return SVC(C=C, kernel="precomputed", tol=self.tol)
+        return SVC(C=C, kernel="precomputed", decision_function_shape="ovo", tol=self.tol)
 
     def _products(self, left: Any, right: Any) -> Any:
-        if self.kernel == "linear":
-            return left @ right.T
-        return np.exp(-self.gamma_ * _distances(left, right))
+        return left @ right.T if self.kernel == "linear" else np.exp(-_distances(left, right))
 
     def predict_proba(self, X: Any) -> Any:
         """``(n, d)`` → ``(n, n_classes)``, columns in the order of ``classes_``."""
         check_is_fitted(self)
         products = self._products(self.scale_.transform(X), self.rows_)
-        return self.calibrator_.predict_proba(columns(self.model_.decision_function(products)))
+        return probabilities(_scores(self.model_, products), self.sigmoids_, len(self.classes_))
 
     def predict(self, X: Any) -> Any:
         """The most probable class."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def _scores(model: SVC, products: Any) -> Any:
+    """``(n, n_pairs)``, positive for the first class of each pair; scikit-learn turns the sign where there is one."""
+    scores = model.decision_function(products)
+    return -scores[:, None] if scores.ndim == 1 else scores
 
 
 def _distances(left: Any, right: Any) -> Any:

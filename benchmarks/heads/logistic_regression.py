@@ -26,6 +26,8 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         Which of ``raw``, ``l2``, ``standard`` to try.
     Cs
         Inverse penalties to try, ascending, for rows of mean squared length 1.
+    components
+        Numbers of leading principal components of the standardised rows to try besides all of them.
     tol
         Of the solver.
     """
@@ -35,11 +37,13 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         *,
         scalings: Sequence[str] = SCALINGS,
         Cs: Sequence[float] = (1.0,),
+        components: Sequence[int] = (),
         tol: float = 1e-4,
         random_state: int = 0,
     ) -> None:
         self.scalings = scalings
         self.Cs = Cs
+        self.components = components
         self.tol = tol
         self.random_state = random_state
 
@@ -47,17 +51,19 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
         """Learn from ``X`` ``(n, d)`` and ``y`` ``(n,)``; rows of one of ``groups`` ``(n,)`` are held out together."""
         self.classes_, codes = np.unique(y, return_inverse=True)
         folds = list(inner_folds(codes, groups, seed=self.random_state))
-        best = (np.inf, 0.0)
+        best = np.inf
         for scaling in self.scalings:
             space = PrincipalCoordinates(scaling)
             rows = space.fit_transform(X)
-            losses = self._losses(rows, codes, folds)
-            place = int(np.argmin(losses))
-            if losses[place] < best[0]:
-                best = (losses[place], self.Cs[place])
-                self.space_, chosen = space, rows
-        self.chosen_ = {"scaling": self.space_.scaling, "C": best[1]}
-        self.model_ = self._model(best[1], warm=False).fit(chosen, codes)
+            for count in (None, *(self.components if scaling == "standard" else ())):
+                losses = self._losses(rows[:, :count], codes, folds)
+                place = int(np.argmin(losses))
+                if losses[place] < best:
+                    best, self.space_, self.count_, chosen = losses[place], space, count, rows[:, :count]
+                    self.chosen_: dict[str, Any] = {"scaling": scaling, "C": self.Cs[place]}
+        if self.count_ is not None:
+            self.chosen_["components"] = self.count_
+        self.model_ = self._model(self.chosen_["C"], warm=False).fit(chosen, codes)
         return self
 
     def _losses(self, rows: Any, codes: Any, folds: Sequence[tuple[Any, Any]]) -> list[float]:
@@ -80,14 +86,16 @@ class TunedLogisticRegression(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> Any:
         """``(n, d)`` → ``(n, n_classes)``, columns in the order of ``classes_``."""
         check_is_fitted(self)
-        return self.model_.predict_proba(self.space_.transform(X))
+        return self.model_.predict_proba(self.space_.transform(X)[:, : self.count_])
 
     def predict(self, X: Any) -> Any:
         """The most probable class."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def build_logistic_regression(*, seed: int, scalings: Sequence[str], Cs: Sequence[float]) -> Classifier:
+def build_logistic_regression(
+    *, seed: int, scalings: Sequence[str], Cs: Sequence[float], components: Sequence[int] = ()
+) -> Classifier:
     """Everything is chosen inside the training part, on the same inner folds whatever the seed."""
     del seed
-    return TunedLogisticRegression(scalings=tuple(scalings), Cs=tuple(Cs))
+    return TunedLogisticRegression(scalings=tuple(scalings), Cs=tuple(Cs), components=tuple(components))

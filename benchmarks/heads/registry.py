@@ -55,30 +55,29 @@ HEADS: dict[str, HeadSpec] = {
         ),
         HeadSpec(
             "linear_svm",
-            "linear SVM, standardised; penalty chosen and probabilities calibrated inside",
+            "linear SVM, standardised; penalty chosen, pairs of classes calibrated inside",
             f"{_HERE}.linear_svm:build_linear_svm",
             {"Cs": _CS[:5]},
             random=True,
         ),
         HeadSpec(
             "rbf_svm",
-            "RBF SVM, standardised, median-distance gamma; penalty chosen, calibrated inside",
+            'RBF SVM, standardised, gamma "scale"; penalty chosen, pairs of classes calibrated inside',
             f"{_HERE}.rbf_svm:build_rbf_svm",
             {"Cs": _CS[1:5]},
             random=True,
         ),
         HeadSpec(
             "knn",
-            "nearest neighbours by cosine; their number chosen by leave-one-out",
+            "nearest neighbours by cosine, softmax weights; their number chosen by leave-one-out",
             f"{_HERE}.knn:build_knn",
-            {"ks": (1, 3, 5, 8, 12, 16, 24, 32, 48, 64)},
+            {"ks": (1, 3, 5, 8, 12, 16, 24, 32, 48, 64, 96, 128, 200), "taus": (0.07,)},  # DINO's temperature
         ),
         HeadSpec(
             "lda",
-            "linear discriminant, Ledoit-Wolf shrinkage, 64 principal components",
+            "linear discriminant, Ledoit-Wolf shrinkage; principal components and temperature chosen inside",
             f"{_HERE}.lda:build_lda",
-            {"components": 64},
-            search={"components": (16, 32, 64, 128)},
+            {"components": (8, 16, 32, 64)},
         ),
         HeadSpec(
             "random_forest",

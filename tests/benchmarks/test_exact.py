@@ -1,18 +1,27 @@
 """Shortcuts that heads share give the numbers of the plain way, to 1e-6 of probability."""
 
+import warnings
+
 import numpy as np
 import pytest
 from lightgbm import LGBMClassifier
+from sklearn.base import clone
+from sklearn.covariance import LedoitWolf
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from benchmarks.heads.calibration import TEMPERATURES
 from benchmarks.heads.contract import example
+from benchmarks.heads.folds import log_loss_of
 from benchmarks.heads.kernel_svm import KernelSVM
 from benchmarks.heads.knn import CosineNeighbors
+from benchmarks.heads.lda import CalibratedLDA
 from benchmarks.heads.logistic_regression import TunedLogisticRegression
+from benchmarks.heads.pairwise import fit_sigmoids, probabilities
 from benchmarks.heads.registry import HEADS
 from benchmarks.heads.ridge import LeaveOneOutRidge
 from benchmarks.heads.scaling import SCALINGS, PrincipalCoordinates, UnitScaler
@@ -68,6 +77,23 @@ def test_logistic_regression_is_a_grid_search_over_pipelines(parts, shuffled: bo
     np.testing.assert_allclose(fast.predict_proba(test), plain.predict_proba(scale.transform(test)), atol=1e-6)
 
 
+def test_logistic_regression_on_components_is_a_grid_search_over_pipelines(parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, test = parts
+    fast = TunedLogisticRegression(scalings=("standard",), Cs=(0.3, 3.0), components=(2, 6), tol=1e-10).fit(train, y)
+    rows = PrincipalCoordinates("standard").fit_transform(train)
+    losses = {}
+    for count in (len(train), 2, 6):
+        for C in (0.3, 3.0):
+            plain = LogisticRegression(C=C, tol=1e-10, max_iter=5000)
+            proba = cross_val_predict(plain, rows[:, :count], y, cv=list(_folds(y)), method="predict_proba")
+            losses[count, C] = log_loss_of(proba, y)
+    count, C = min(losses, key=lambda one: losses[one])
+    assert (fast.chosen_.get("components", len(train)), fast.chosen_["C"]) == (count, C)
+    space = PrincipalCoordinates("standard", count)
+    plain = LogisticRegression(C=C, tol=1e-10, max_iter=5000).fit(space.fit_transform(train), y)
+    np.testing.assert_allclose(fast.predict_proba(test), plain.predict_proba(space.transform(test)), atol=1e-6)
+
+
 def test_ridge_is_that_of_scikit_learn(parts) -> None:  # type: ignore[no-untyped-def]
     train, y, test = parts
     alphas = (0.1, 1.0, 3.0, 10.0)
@@ -98,15 +124,92 @@ def test_machines_on_one_matrix_are_machines_on_rows(kernel: str, parts) -> None
     train, y, test = parts
     fast = KernelSVM(kernel=kernel, Cs=(1.0,), tol=1e-9).fit(train, y)
     scale = UnitScaler("standard").fit(train)
-    plain = SVC(C=1.0, kernel=kernel, gamma=fast.gamma_, tol=1e-9).fit(scale.transform(train), y)
+    machine = SVC(C=1.0, kernel=kernel, tol=1e-9, decision_function_shape="ovo")  # its gamma is "scale"
+    plain = machine.fit(scale.transform(train), y)
     products = fast._products(scale.transform(test), fast.rows_)
     np.testing.assert_allclose(
         fast.model_.decision_function(products), plain.decision_function(scale.transform(test)), atol=1e-6
     )
     held = fast._held_out(fast._products(fast.rows_, fast.rows_), y, list(_folds(y)), 1.0)
     for inner, left in _folds(y):
-        one = SVC(C=1.0, kernel=kernel, gamma=fast.gamma_, tol=1e-9).fit(fast.rows_[inner], y[inner])
+        one = clone(machine).set_params(gamma=1.0).fit(fast.rows_[inner], y[inner])
         np.testing.assert_allclose(held[left], one.decision_function(fast.rows_[left]), atol=1e-6)
+
+
+def test_a_machine_of_two_classes_scores_the_first_class() -> None:
+    X, y = example(90, 40, classes=2)
+    model = KernelSVM(Cs=(1.0,)).fit(X, y)
+    assert (model.predict(X) == y).mean() > 0.95
+    held = model._held_out(model._products(model.rows_, model.rows_), y, list(_folds(y)), 1.0)
+    assert held.shape == (90, 1)
+    assert held[y == 0].mean() > 0 > held[y == 1].mean()
+
+
+def test_platts_sigmoid_minimises_its_loss() -> None:
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 2, 80)
+    scores = rng.normal(size=80) + 1.5 * (codes == 0)
+    few, many = (codes == 1).sum(), (codes == 0).sum()
+    targets = np.where(codes == 0, (many + 1) / (many + 2), 1 / (few + 2))
+
+    def loss(at: np.ndarray) -> float:
+        logits = at[0] * scores + at[1]
+        return float((np.logaddexp(0, logits) - targets * logits).sum())
+
+    plain = minimize(loss, [0.0, 0.0], method="BFGS", options={"gtol": 1e-9}).x
+    (found,) = fit_sigmoids(scores[:, None], codes, 2)
+    np.testing.assert_allclose(found, plain, atol=1e-5)
+    proba = probabilities(scores[:, None], found[None], 2)
+    np.testing.assert_allclose(proba[:, 0], 1 / (1 + np.exp(-found[0] * scores - found[1])), atol=1e-6)
+
+
+def test_pairs_are_coupled_as_by_a_general_solver() -> None:
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(4, 6))
+    sigmoids = np.column_stack([np.full(6, 1.3), np.zeros(6)])
+    found = probabilities(scores, sigmoids, 4)
+    first, second = np.triu_indices(4, 1)
+    for row, proba in zip(scores, found, strict=True):
+        of_first = 1 / (1 + np.exp(-1.3 * row))
+
+        def loss(p: np.ndarray, of_first: np.ndarray = of_first) -> float:
+            return float((((1 - of_first) * p[first] - of_first * p[second]) ** 2).sum())
+
+        bound = {"type": "eq", "fun": lambda p: p.sum() - 1}
+        plain = minimize(loss, np.full(4, 0.25), bounds=[(0, 1)] * 4, constraints=[bound], options={"ftol": 1e-15}).x
+        np.testing.assert_allclose(proba, plain, atol=1e-6)
+
+
+def test_pairwise_probabilities_are_as_good_as_libsvms() -> None:
+    X, y = example(600, 40)
+    X[np.arange(600), y] -= 1.5
+    fast = KernelSVM(Cs=(1.0,)).fit(X[:300], y[:300]).predict_proba(X[300:])
+    scale = UnitScaler("standard").fit(X[:300])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # this way of scikit-learn's is to go
+        plain = SVC(C=1.0, probability=True, random_state=0).fit(scale.transform(X[:300]), y[:300])
+    assert log_loss_of(fast, y[300:]) < log_loss_of(plain.predict_proba(scale.transform(X[300:])), y[300:]) + 0.01
+
+
+def test_lda_is_that_of_scikit_learn_cooled(parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, test = parts
+    y = np.where(np.random.default_rng(0).random(len(y)) < 0.3, 0, y)  # not all can be learned
+    fast = CalibratedLDA(components=(4, 12)).fit(train, y)
+    space = PrincipalCoordinates("standard", 12)
+    rows, best = space.fit_transform(train), (np.inf, 0, 0.0)
+    lda = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=LedoitWolf())
+    for count in (4, 12):
+        proba = cross_val_predict(lda, rows[:, :count], y, cv=list(_folds(y)), method="predict_proba")
+        for heat in TEMPERATURES:
+            powers = proba ** (1 / heat)
+            best = min(best, (log_loss_of(powers / powers.sum(axis=1, keepdims=True), y), count, heat))
+    assert (fast.chosen_["components"], fast.chosen_["temperature"]) == best[1:]
+    powers = lda.fit(rows[:, : best[1]], y).predict_proba(space.transform(test)[:, : best[1]]) ** (1 / best[2])
+    np.testing.assert_allclose(fast.predict_proba(test), powers / powers.sum(axis=1, keepdims=True), atol=1e-6)
 
 
 def _folds(y: np.ndarray):  # type: ignore[no-untyped-def]
@@ -119,6 +222,16 @@ def test_neighbours_are_those_of_scikit_learn(parts) -> None:  # type: ignore[no
     plain = KNeighborsClassifier(7, metric="cosine", algorithm="brute").fit(train, y).predict_proba(test)
     rates = np.bincount(y) / len(y)
     np.testing.assert_allclose(fast.predict_proba(test), (7 * plain + rates) / 8, atol=1e-6)
+
+
+def test_softmax_weights_are_those_of_scikit_learn(parts) -> None:  # type: ignore[no-untyped-def]
+    train, y, test = parts
+    fast = CosineNeighbors(ks=(3, 7, 20), taus=(0.1,)).fit(train, y)
+    k = fast.chosen_["k"]
+    plain = KNeighborsClassifier(k, metric="cosine", algorithm="brute", weights=lambda far: np.exp((1 - far) / 0.1))
+    rates = np.bincount(y) / len(y)
+    expected = (k * plain.fit(train, y).predict_proba(test) + rates) / (k + 1)
+    np.testing.assert_allclose(fast.predict_proba(test), expected, atol=1e-6)
 
 
 def test_the_number_of_neighbours_is_that_of_leave_one_out(parts) -> None:  # type: ignore[no-untyped-def]

@@ -159,7 +159,7 @@ def test_copies_ruin_no_head(name: str) -> None:
     told = loss(fit_with_groups(HEADS[name].build(seed=0), X, y, groups))
     untold = loss(HEADS[name].build(seed=0).fit(X, y))
     assert told < alone + 0.1
-    assert told < untold
+    assert told <= untold
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "knn", "ridge", "rbf_svm", "lda"])

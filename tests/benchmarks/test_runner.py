@@ -450,7 +450,7 @@ def test_nested_chooses_inside_and_knows_the_best(bench: FeatureStore) -> None:
     cells = bench.sql("SELECT head, fold, chosen, inner_score FROM bench_cells").to_pylist()
     by = {(cell["head"], cell["fold"]): cell for cell in cells}
     for fold in range(2):
-        assert json.loads(by["lda", fold]["chosen"])["components"] in (16, 32, 64, 128)
+        assert json.loads(by["lda", fold]["chosen"])["components"] in (8, 16, 32, 64)
         scores = {name: by[name, fold]["inner_score"] for name in names}
         assert by["best", fold]["inner_score"] == min(scores.values()), "a log loss"
         assert scores[json.loads(by["best", fold]["chosen"])["head"]] == min(scores.values())
