@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.plan.dataset import EmbeddingDataset
-from benchmarks.plan.groups import NearGroups, together_in
+from benchmarks.plan.groups import together_in
 from benchmarks.plan.protocols import ONE_SPLIT, Split
 
 # The share of one column's variance that lies between classes. Real embeddings stay far below a half.
@@ -47,9 +47,11 @@ def near_across(dataset: EmbeddingDataset, splits: Sequence[Split]) -> str | Non
     measures = [one for one in dataset.near if len(one.first)]
     if not measures:
         return None
+    names, codes = np.unique(dataset.groups, return_inverse=True)
+    pairs = [(np.searchsorted(names, one.first), np.searchsorted(names, one.second)) for one in measures]
     most, counts, tested = 0, [0] * len(measures), 0
     for split in splits:
-        marks = [_near_training(one, dataset.groups, split) for one in measures]
+        marks = [_near_training(codes, split, first, second) for first, second in pairs]
         together = int(np.logical_or.reduce(marks).sum())
         if together > most:
             most, counts, tested = together, [int(mark.sum()) for mark in marks], len(split.test)
@@ -83,11 +85,21 @@ def _is_large(largest: int, groups: NDArray[np.int64]) -> bool:
     return largest > max(LARGE_SHARE * len(groups), LARGE_ROWS)
 
 
-def _near_training(pairs: NearGroups, groups: NDArray[np.int64], split: Split) -> NDArray[np.bool_]:
-    """``(n_test,)``: which test rows have a near-duplicate in the training part."""
-    trained = groups[split.train]
-    alike = (pairs.second[np.isin(pairs.first, trained)], pairs.first[np.isin(pairs.second, trained)])
-    return np.isin(groups[split.test], np.concatenate(alike))
+def _near_training(
+    codes: NDArray[np.int64], split: Split, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """``(n_test,)``: which test rows have a near-duplicate in the training part.
+
+    Parameters
+    ----------
+    codes
+        ``(n,)``: the group of each row as a number from 0 on; ``first`` and ``second`` are the pairs of such numbers.
+    """
+    trained, alike = np.zeros((2, codes.max() + 1), bool)
+    trained[codes[split.train]] = True
+    alike[first[trained[second]]] = True
+    alike[second[trained[first]]] = True
+    return alike[codes[split.test]]
 
 
 def label_columns(dataset: EmbeddingDataset) -> str | None:
