@@ -1,11 +1,11 @@
 """Galleries of single images: thumbnails as data in the page; what can't be read leaves its reason there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.results.breakdown import ImageVerdict, Row, RowPredictions, verdicts
-from benchmarks.results.doubtful import DoubtfulLabel, doubtful_of
+from benchmarks.results.breakdown import ImageVerdict, Row, RowPredictions, image_probabilities, verdicts_on
+from benchmarks.results.doubtful import DoubtfulLabel, doubtful_labels
 from featurestore import FeatureStore, ImageAddress, label_text, quote_name, thumbnail
 from featurestore.errors import ImageError
 
@@ -36,13 +36,16 @@ class Gallery:
     cards: list[Card]
 
 
-def galleries(store: FeatureStore, run: dict[str, Any], predicted: dict[Row, RowPredictions]) -> list[Gallery]:
+def galleries(store: FeatureStore, run: dict[str, Any], predicted: Mapping[Row, RowPredictions]) -> list[Gallery]:
     """Images that the rows of a run predict wrongly, correctly, and whose labels are doubtful."""
+    probabilities = image_probabilities(predicted)
+    if probabilities is None:
+        return []
     classes = run["classes"]
-    judged = verdicts(predicted)
+    judged = verdicts_on(probabilities)
     wrong, how_wrong = _always_or_mostly(judged, 0.0, "wrongly")
     correct, how_correct = _always_or_mostly(judged[::-1], 1.0, "correctly")
-    doubtful = doubtful_of(predicted)
+    doubtful = doubtful_labels(probabilities)
     known = known_images(store)
 
     def gallery(title: str, caption: str, shown: Sequence[Shown]) -> Gallery:
