@@ -19,20 +19,24 @@ def doubtful(store: Path, run_id: str | None, most: int, output: Path | None, as
     """List the labels that the stored predictions of all heads contradict, by confident learning."""
     from benchmarks.report.gallery import cards, doubtful_lines, known_images, title_of
     from benchmarks.report.image_lists import as_csv, as_lines, as_page
-    from benchmarks.results.breakdown import rows_of
-    from benchmarks.results.doubtful import COLUMNS, asked_run, doubtful_of, named, summary
+    from benchmarks.results.breakdown import image_probabilities, rows_of
+    from benchmarks.results.doubtful import COLUMNS, asked_run, doubtful_labels, named, summary
     from featurestore import open as open_store
+    from featurestore.errors import InputError
     from featurestore.files import format_of
 
     form = None if output is None else format_of(output, None, {"csv": (".csv",), "html": (".html", ".htm")})
     opened = open_store(store)
     run = asked_run(opened, run_id)
     predicted = rows_of(opened, run)
-    found = doubtful_of(predicted)
+    probabilities = image_probabilities(predicted)
+    if probabilities is None:
+        raise InputError(f"no head of the run {run['run_id']} has learned anything: run others with `benchmarks run`")
+    found = doubtful_labels(probabilities)
     known = known_images(opened)
     names = {img_id: {"ImgName": row["ImgName"], "title": title_of(row, img_id)} for img_id, row in known.items()}
     rows = [row | names.get(row["ImgId"], {"ImgName": "", "title": ""}) for row in named(found[:most], run["classes"])]
-    notes = summary(run, predicted, found)
+    notes = summary(run, probabilities, found, rows=sum(head != "majority" for _, head in predicted))
     if output is not None and form == "csv":
         write_output(output, as_csv(rows, COLUMNS))
     elif output is not None:

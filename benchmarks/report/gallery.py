@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.results.breakdown import ImageVerdict, Row, RowPredictions, verdicts
-from benchmarks.results.doubtful import DoubtfulLabel, doubtful_of
+from benchmarks.results.breakdown import ImageVerdict, Row, RowPredictions, image_probabilities, verdicts_on
+from benchmarks.results.doubtful import DoubtfulLabel, doubtful_labels
 from featurestore import FeatureStore, ImageAddress, label_text, quote_name, thumbnail
 from featurestore.errors import ImageError
 
@@ -38,11 +38,14 @@ class Gallery:
 
 def galleries(store: FeatureStore, run: dict[str, Any], predicted: Mapping[Row, RowPredictions]) -> list[Gallery]:
     """Images that the rows of a run predict wrongly, correctly, and whose labels are doubtful."""
+    probabilities = image_probabilities(predicted)
+    if probabilities is None:
+        return []
     classes = run["classes"]
-    judged = verdicts(predicted)
+    judged = verdicts_on(probabilities)
     wrong, how_wrong = _always_or_mostly(judged, 0.0, "wrongly")
     correct, how_correct = _always_or_mostly(judged[::-1], 1.0, "correctly")
-    doubtful = doubtful_of(predicted)
+    doubtful = doubtful_labels(probabilities)
     known = known_images(store)
 
     def gallery(title: str, caption: str, shown: Sequence[Shown]) -> Gallery:

@@ -115,26 +115,39 @@ class ImageProbabilities:
 
 
 def image_probabilities(rows: Mapping[Row, RowPredictions]) -> ImageProbabilities | None:
-    """Over all ``rows`` that learn, without the majority head; None where there is none."""
+    """Over all ``rows`` that learn, without the majority head; None where there is none. One row is held at a time."""
     from scipy.sparse import csr_array
 
-    learned = [name for name in rows if name[1] != "majority"]
-    if not learned:
-        return None
-    # Read twice, since the probabilities of all rows may not fit into memory together.
-    ids = np.unique(np.concatenate([np.unique(rows[name].ids) for name in learned]))
-    n, classes = len(ids), rows[learned[0]].proba.shape[1]
-    y = np.zeros(n, np.int64)
-    proba, votes, members = np.zeros((n, classes)), np.zeros(n * classes, np.int64), np.zeros(n)
-    for row in (rows[name] for name in learned):
+    found: tuple[NDArray[Any], ...] = ()
+    ids = np.empty(0, np.int32)
+    for name in rows:
+        if name[1] == "majority":
+            continue
+        row = rows[name]
+        classes = row.proba.shape[1]
+        found = found or (*(np.zeros(0, np.int64),) * 2, np.zeros((0, classes)), np.zeros((0, classes), np.int64))
+        every = np.union1d(ids, row.ids)
+        y, members, proba, votes = (_spread(array, np.searchsorted(every, ids), len(every)) for array in found)
+        ids, n = every, len(every)
         place = np.searchsorted(ids, row.ids)
-        y[place] = row.y
         count = np.bincount(place, minlength=n)
-        ones = csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(n, len(place)))
-        proba += (ones @ row.proba.astype(np.float64)) / np.maximum(count, 1)[:, None]
+        y[place] = row.y
         members += count > 0
-        votes += np.bincount(place * classes + row.proba.argmax(axis=1), minlength=n * classes)
-    return ImageProbabilities(ids, y, proba / members[:, None], votes.reshape(n, classes))
+        ones = csr_array((np.ones(len(place), np.float32), (place, np.arange(len(place)))), shape=(n, len(place)))
+        proba += (ones @ row.proba) / np.maximum(count, 1)[:, None]
+        votes += np.bincount(place * classes + row.proba.argmax(axis=1), minlength=n * classes).reshape(n, classes)
+        found = (y, members, proba, votes)
+    if not found:
+        return None
+    y, members, proba, votes = found
+    return ImageProbabilities(ids, y, proba / members[:, None], votes)
+
+
+def _spread(array: NDArray[Any], place: NDArray[np.integer], n: int) -> NDArray[Any]:
+    """``array`` at ``place`` in one of ``n`` rows, zero elsewhere."""
+    wider = np.zeros((n, *array.shape[1:]), array.dtype)
+    wider[place] = array
+    return wider
 
 
 @dataclass(frozen=True)
@@ -159,15 +172,17 @@ class ImageVerdict:
 
 
 def verdicts(rows: Mapping[Row, RowPredictions]) -> list[ImageVerdict]:
-    """One for each image, hardest first, of equally hard ones the most surely wrong; the majority head is left out."""
+    """`verdicts_on` what the rows that learn predict; the majority head is left out."""
     known = image_probabilities(rows)
-    if known is None:
-        return []
+    return [] if known is None else verdicts_on(known)
+
+
+def verdicts_on(known: ImageProbabilities) -> list[ImageVerdict]:
+    """One for each image, hardest first, of equally hard ones the most surely wrong; at the end the surest correct."""
     every = np.arange(len(known.ids))
     predicted = known.votes.argmax(axis=1)
     right = known.votes[every, known.y] / known.votes.sum(axis=1)
     sure = known.proba[every, predicted]
-    # The surest first among the wrong, last among the correct: read from its end, the list has the surest correct.
     order = np.lexsort([known.ids, np.where(predicted == known.y, sure, -sure).round(9), right])
     return [
         ImageVerdict(*one)

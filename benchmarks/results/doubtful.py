@@ -1,14 +1,14 @@
 """Labels that the out-of-fold predictions contradict, by confident learning; nothing is fitted."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmarks.plan.protocols import ONE_SPLIT
-from benchmarks.results.breakdown import ImageProbabilities, Row, RowPredictions, image_probabilities
+from benchmarks.results.breakdown import ImageProbabilities
 from benchmarks.results.selection import selected
 from featurestore import FeatureStore
 from featurestore._optional import import_extra
@@ -73,12 +73,6 @@ def doubtful_labels(known: ImageProbabilities) -> list[DoubtfulLabel]:
     return sorted(found, key=lambda one: (round(one.score, 9), one.img_id))
 
 
-def doubtful_of(rows: Mapping[Row, RowPredictions]) -> list[DoubtfulLabel]:
-    """`doubtful_labels` of the rows of a table."""
-    known = image_probabilities(rows)
-    return [] if known is None else doubtful_labels(known)
-
-
 def asked_run(store: FeatureStore, run_id: str | None) -> dict[str, Any]:
     """The run whose predictions are compared with the labels: the named one, else the newest with one label an image.
 
@@ -112,12 +106,8 @@ def named(found: Sequence[DoubtfulLabel], classes: Sequence[str]) -> list[dict[s
     return [dict(zip(COLUMNS, row, strict=False)) for row in values]
 
 
-def summary(run: dict[str, Any], predicted: Mapping[Row, RowPredictions], found: Sequence[DoubtfulLabel]) -> list[str]:
-    """How many there are, of what, and how far to believe them."""
-    known = image_probabilities(predicted)
-    if known is None:
-        return [f"run {run['run_id']}: no head has learned anything"]
-    rows = sum(head != "majority" for _, head in predicted)
+def summary(run: dict[str, Any], known: ImageProbabilities, found: Sequence[DoubtfulLabel], *, rows: int) -> list[str]:
+    """How many there are, over how many rows of the table, and how far to believe them."""
     share = float((known.proba.argmax(axis=1) == known.y).mean())
     lines = [
         f"run {run['run_id']}: {len(found)} of {len(known.y):,} labels are doubtful, by confident learning over the "

@@ -13,7 +13,7 @@ from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
 from benchmarks.report.gallery import galleries
 from benchmarks.results.breakdown import ImageProbabilities, RowPredictions, image_probabilities, rows_of, verdicts
-from benchmarks.results.doubtful import asked_run, doubtful_labels, doubtful_of
+from benchmarks.results.doubtful import asked_run, doubtful_labels
 from benchmarks.run import runner
 from featurestore import FeatureStore
 from featurestore.commands.options import run_command
@@ -70,12 +70,17 @@ def test_every_row_has_the_same_weight_whatever_its_repeats() -> None:
         np.tile(ids, 2), np.tile(y, 2), np.array([[0, 1], [0.5, 0.5], [0, 1], [0.5, 0.5]], np.float32)
     )
     majority = RowPredictions(ids, y, np.array([[0, 1], [0, 1]], np.float32))
+    other = RowPredictions(np.array([5], np.int32), np.array([1]), np.array([[0.25, 0.75]], np.float32))
     found = image_probabilities({("a", "knn"): once, ("a", "ridge"): twice, ("a", "majority"): majority})
     assert found is not None
     assert found.proba.tolist() == [[0.5, 0.5], [0.5, 0.5]]
     assert found.votes.tolist() == [[1, 2], [3, 0]]
+    wider = image_probabilities({("a", "knn"): once, ("a", "lda"): other})
+    assert wider is not None
+    assert (wider.ids.tolist(), wider.y.tolist()) == ([3, 5, 7], [0, 1, 1])
+    assert wider.proba.tolist() == [[1.0, 0.0], [0.25, 0.75], [0.5, 0.5]]
     assert image_probabilities({("a", "majority"): majority}) is None
-    assert doubtful_of({("a", "majority"): majority}) == []
+    assert verdicts({("a", "majority"): majority}) == []
 
 
 def test_the_most_surely_wrong_come_first_and_the_most_surely_correct_last() -> None:
@@ -102,12 +107,16 @@ def test_the_titles_say_how_many_there_are(bench: FeatureStore) -> None:
     run = asked_run(bench, None)
     predicted = rows_of(bench, run)
     judged = verdicts(predicted)
+    probabilities = image_probabilities(predicted)
+    assert probabilities is not None
     wrong, doubtful, correct = galleries(bench, run, predicted)
     total = sum(one.right == 0 for one in judged)
     shown = min(12, total)
     assert wrong.title == f"Most surely wrong: {shown} of {total} images that every row predicts wrongly each time"
     assert len(wrong.cards) == shown
-    assert doubtful.title.startswith(f"Doubtful labels: {len(doubtful.cards)} of {len(doubtful_of(predicted))} image")
+    assert doubtful.title.startswith(
+        f"Doubtful labels: {len(doubtful.cards)} of {len(doubtful_labels(probabilities))} image"
+    )
     assert f"of {sum(one.right == 1 for one in judged)} images that every row predicts correctly" in correct.title
 
 
