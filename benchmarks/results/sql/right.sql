@@ -7,8 +7,8 @@ WITH outcome AS (
     QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.finished_at DESC) = 1
 )
 SELECT backbone, head, repeat, fold, seed, ImgId, any_value(y) AS y,
-    -- The first of the most probable classes, as argmax has it.
-    any_value(list_position(proba, list_max(proba)) - 1 = y) AS correct
+    -- The first of the most probable classes, as argmax has it; of a cell that was stored twice as in predictions.sql.
+    list_position(min(proba), list_max(min(proba))) - 1 = any_value(y) AS correct
 FROM outcome JOIN bench_predictions USING (cell)
 GROUP BY backbone, head, repeat, fold, seed, ImgId
 ORDER BY backbone, head, repeat, fold, seed, ImgId
