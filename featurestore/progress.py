@@ -48,6 +48,10 @@ class ConsoleProgress:
             self._printed = time.monotonic()
             print(f"{self.label}: {done:,} of {total:,} {self.unit}, {speed}", file=sys.stderr, flush=True)
 
+    def pause(self) -> None:
+        """End the line of the bar, so that other text can follow; the next call starts a new bar."""
+        self._finish()
+
     def _show_bar(self, done: int, total: int, speed: str) -> None:
         if self._bar is None:
             self._bar = click.progressbar(

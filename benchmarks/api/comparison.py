@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # What a row says of its difference from the reference, in the order in which a reader wants it.
-DIFFERENCES = ("difference", "p_value", "p_holm", "different", "p_better", "p_equal", "p_worse", "tied_with_best")
+DIFFERENCES = (
+    *("difference", "low", "high", "p_value", "verdict", "rank", "in_best_set"),
+    *("log_loss_difference", "log_loss_low", "log_loss_high", "log_loss_p_value", "log_loss_verdict"),
+)
 FRAME = (
     '<iframe title="{title}" sandbox="allow-scripts" srcdoc="{page}" '
     'style="width:100%;height:40rem;border:1px solid #8886;border-radius:6px"></iframe>'
@@ -32,14 +35,14 @@ FRAME = (
 
 @dataclass(frozen=True)
 class BestRow:
-    """The first row of a table; ``tied`` names those that are not significantly different from it, itself included."""
+    """The first row of a table; ``best_set`` names the rows that no other is significantly better than."""
 
     backbone: str
     head: str
     metric: str
     score: float
     interval: tuple[float, float] | None
-    tied: tuple[str, ...]
+    best_set: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,11 +85,11 @@ class Comparison:
     @property
     def metric(self) -> str:
         """The metric that ranks the rows."""
-        return next(iter(TASKS[self.table["task"]]))
+        return str(self.table["rank_by"])
 
     @property
     def best(self) -> BestRow:
-        """The first row that learned something, and the rows that are not significantly different from it.
+        """The first row that learned something, and the set of best rows.
 
         Raises
         ------
@@ -98,14 +101,14 @@ class Comparison:
             reasons = [row["failure"] for row in self.table["rows"] if row["failure"]]
             raise InputError(f"no head has a result{f': {reasons[0]}' if reasons else ''}")
         first, interval = rows[0], rows[0].get("interval")
-        tied = [_name(row) for row in rows if row.get("tied_with_best")]
+        among = [_name(row) for row in rows if row.get("in_best_set")]
         return BestRow(
             first["backbone"],
             first["head"],
             self.metric,
             first[self.metric],
             (interval[0], interval[1]) if interval else None,
-            tuple(tied or [_name(first)]),
+            tuple(among or [_name(first)]),
         )
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -123,10 +126,13 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def differences(self) -> "pd.DataFrame":
-        """Each row against the reference, whose name is ``attrs["reference"]`` of the frame."""
+        """Each row against the reference, whose name is ``attrs["reference"]`` of the frame.
+
+        ``low`` and ``high`` are the ends of simultaneous 95 % intervals.
+        """
         import pandas as pd
 
-        rows = [row for row in self._whole if row.get("difference") is not None]
+        rows = [_with_ends(row) for row in self._whole if row.get("difference") is not None]
         known = [name for name in DIFFERENCES if any(row.get(name) is not None for row in rows)]
         names = ["backbone", "head", *known]
         frame = pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
@@ -143,7 +149,7 @@ class Comparison:
             return predictions(store, run).to_pandas()
 
     def plot(self) -> Drawing:
-        """The scores with their 95 % intervals; filled: not significantly different from the best row."""
+        """The scores with their 95 % intervals; filled: in the set of best rows."""
         return drawn(self.table, self._whole, self.metric)
 
     def to_html(self, path: str | Path | None = None) -> str:
@@ -185,6 +191,15 @@ class Comparison:
         """The rows of its own that learned from the whole training part and have a score."""
         rows = [row for row in self.table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
         return [row for row in rows if row.get(self.metric) is not None]
+
+
+def _with_ends(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the two ends of its intervals of differences under names of their own."""
+    found = dict(row)
+    for prefix in ("", "log_loss_"):
+        ends = row.get(f"{prefix}difference_interval") or (None, None)
+        found |= {f"{prefix}low": ends[0], f"{prefix}high": ends[1]}
+    return found
 
 
 def _name(row: dict[str, Any]) -> str:

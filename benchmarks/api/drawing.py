@@ -53,7 +53,7 @@ def drawn(table: dict[str, Any], rows: Sequence[dict[str, Any]], metric: str) ->
     shown = []
     for row in rows:
         low, high = row.get("interval") or (NAN, NAN)
-        shown.append(Interval(row["head"], row[metric], low, high, bool(row["tied_with_best"]), row["backbone"]))
+        shown.append(Interval(row["head"], row[metric], low, high, bool(row["in_best_set"]), row["backbone"]))
     synthetic = " · SYNTHETIC" if table["synthetic"] or any(row.get("synthetic") for row in rows) else ""
     title = f"{table['label']} of {table['n_rows']:,} rows{synthetic}"
     return Drawing(

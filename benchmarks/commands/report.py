@@ -1,4 +1,4 @@
-"""The commands `table`, `report` and `runs`."""
+"""The commands `table`, `report`, `runs` and `runs diff`."""
 
 import json
 from collections.abc import Sequence
@@ -69,13 +69,36 @@ def report(store: Path, output: Path | None, run_id: str | None) -> None:
     click.echo(str(path))
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @store_option
 @json_option
-def runs(store: Path, as_json: bool) -> None:
-    """List the runs, newest first; `table` and `report` show one alone with --run."""
+@click.pass_context
+def runs(context: click.Context, store: Path, as_json: bool) -> None:
+    """List the runs, newest first; `table` and `report` show one alone with --run, `runs diff` compares two."""
+    if context.invoked_subcommand is not None:
+        context.default_map = {context.invoked_subcommand: {"store": store, "as_json": as_json}}
+        return
     from benchmarks.report.listing import lines, listed
     from featurestore import open as open_store
 
     found = listed(open_store(store))
     click.echo(json.dumps(found, default=str) if as_json else "\n".join(lines(found)))
+
+
+@runs.command("diff")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@store_option
+@json_option
+def runs_diff(first: str, second: str, store: Path, as_json: bool) -> None:
+    """Show what differs between the runs A and B: images, backbones, settings, and the score of each row.
+
+    Each is named by its id or how that begins. Rows are tested over the splits that both runs have.
+    """
+    from benchmarks.report.run_diff import as_json as to_json
+    from benchmarks.report.run_diff import lines
+    from benchmarks.results.diff import run_difference
+    from featurestore import open as open_store
+
+    found = run_difference(open_store(store), first, second)
+    click.echo(to_json(found) if as_json else "\n".join(lines(found)))

@@ -120,8 +120,22 @@ def run(
             limits=learning.limits(),
             on_progress=progress,
             on_cost=costs,
+            on_repeat=None if as_json else partial(_look, opened, progress),
         )
     _show(opened, reports, quick=quick, as_json=as_json)
+
+
+def _look(store: Any, progress: ConsoleProgress, run_id: str, whole: int, repeats: int) -> None:
+    """Print the table over the repeats that are whole, as a heading says.
+
+    To stderr, as progress is: the one table on stdout is the last.
+    """
+    from benchmarks.report.tables import tables, tables_as_text
+
+    found = tables(store.refresh(), run_id=run_id, repeats=whole)
+    progress.pause()
+    text = tables_as_text(found, "terminal", width=terminal_width())
+    click.echo(f"\nafter repeat {whole} of {repeats}\n{text}\n", err=True)
 
 
 def _show(store: Any, reports: Sequence[Any], *, quick: bool, as_json: bool) -> None:

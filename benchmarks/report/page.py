@@ -10,7 +10,7 @@ from benchmarks.report.advice import advice
 from benchmarks.report.claims import answer, floor_score
 from benchmarks.report.figures import figures
 from benchmarks.report.gallery import galleries as image_galleries
-from benchmarks.report.tables import notes
+from benchmarks.report.tables import notes, quick_note
 from benchmarks.results.breakdown import Row, RowPredictions, rows_of
 from benchmarks.results.selection import selected
 from featurestore import FeatureStore
@@ -59,7 +59,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any], *,
     mine = [row for row in whole if not row["published"]]
     floor = floor_score(table, mine, metric)
     title = TITLES[table["protocol"]] + ("" if table["view"] == "labeled" else f": {table['label']} of {table['view']}")
-    title += ", labels shuffled" if run["canary"] else ""
+    title += ", labels shuffled" if run["canary"] else ", a quick look" if quick_note(table) else ""
     curve = table["protocol"] == "learning-curve"
     predicted: Mapping[Row, RowPredictions] = {} if curve or run["task"] != "multiclass" else rows_of(store, run)
     warnings = [note for note in notes(table) if note in table["warnings"] or note.startswith("LEAK")]

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plan.protocols import DEFAULT_REPEATS
 from benchmarks.report import formats, shift
 from benchmarks.report.claims import best_note, floor_note, floor_score, seen_note
 from benchmarks.results.across import across
@@ -28,7 +29,12 @@ FORMATS = ("terminal", "markdown", "csv", "latex", "json")
 
 
 def tables(
-    store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str | None = None, rank_by: str | None = None
+    store: FeatureStore,
+    *,
+    protocols: Sequence[str] = (),
+    run_id: str | None = None,
+    rank_by: str | None = None,
+    repeats: int | None = None,
 ) -> list[dict[str, Any]]:
     """The comparison rows of each protocol, view and label, or of one run; see `selection.selected`. Ready for JSON.
 
@@ -42,7 +48,8 @@ def tables(
     InputError
         When the store holds no such run, or ``rank_by`` is no metric of its task.
     """
-    return [_table(store, run, rank_by) for run in selected(store, protocols=protocols, run_id=run_id)]
+    found = selected(store, protocols=protocols, run_id=run_id, repeats=repeats)
+    return [_table(store, run, rank_by) for run in found]
 
 
 def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dict[str, Any]:
@@ -61,7 +68,7 @@ def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dic
         name: run[name]
         for name in ("classes", "class_counts", "task", "seed", "seeds", "synthetic", "n_rows", "n_missing", "leaks")
     }
-    described |= {name: run[name] for name in ("runs", "canary", "n_unlabelled", "n_rare")}
+    described |= {name: run[name] for name in ("runs", "canary", "folds", "repeats", "n_unlabelled", "n_rare")}
     described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"]}
     described |= {"rank_by": found.metric, "margin": MARGIN, "smallest_seen": found.smallest}
     described |= {"factors": asdict(found.factors) if found.factors else None}
@@ -110,7 +117,9 @@ def notes(table: dict[str, Any]) -> list[str]:
         lines.append("SYNTHETIC data or weights: these figures say nothing about real images")
     if table.get("canary"):
         lines.append("the labels are shuffled (canary): no row can be better than chance")
-    lines += [*_left_out(table), *(shift.notes(table["across"]) if "across" in table else [])]
+    quick = quick_note(table)
+    lines += [*([quick] if quick else []), *_left_out(table)]
+    lines += shift.notes(table["across"]) if "across" in table else []
     metric = table["rank_by"]
     whole = [row for row in table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
     whole = [row for row in whole if row.get(metric) is not None]
@@ -133,6 +142,22 @@ def notes(table: dict[str, Any]) -> list[str]:
         for row in failed
     ]
     return lines
+
+
+def quick_note(table: dict[str, Any]) -> str | None:
+    """That every row rests on one repeat of folds that could be drawn again; None where one does not, or no row does.
+
+    A quick look is one of ``cv`` and ``nested``: another protocol has one split, or repeats that are no more than two.
+    """
+    rows = [row for row in table["rows"] if not row["published"] and row.get("splits")]
+    if table["protocol"] not in ("cv", "nested") or table.get("canary") or not rows:
+        return None
+    if max(row["splits"] for row in rows) > table["folds"]:
+        return None
+    if table["repeats"] > 1:
+        return f"a quick look so far: one repeat of {table['repeats']}; the others can change the order of the rows"
+    usual = DEFAULT_REPEATS[table["protocol"]]
+    return f"a quick look: one repeat of the usual {usual}; without --quick the same command runs them all"
 
 
 def _left_out(table: dict[str, Any]) -> list[str]:

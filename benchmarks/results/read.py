@@ -37,7 +37,7 @@ def stored_runs(
         "FROM bench_runs "
         f"{'LEFT JOIN bench_run_details USING (run_id)' if detailed else ''} "
         f"{'LEFT JOIN (SELECT run_id, by_column FROM bench_across) USING (run_id)' if across else ''} "
-        "ORDER BY started_at DESC"
+        "ORDER BY started_at DESC, run_id DESC"
     ).to_pylist()
     return [row for row in rows if protocol in (None, row["protocol"]) and canary in (None, row["canary"])]
 
@@ -114,7 +114,7 @@ def _part(triple: Any, place: int) -> float | None:
 def _costs(store: FeatureStore) -> dict[str, dict[str, Any]]:
     if not store.has("bench_costs"):
         return {}
-    rows = store.sql("SELECT * FROM bench_costs WHERE message = '' ORDER BY measured_at").to_pylist()
+    rows = store.sql("SELECT * FROM bench_costs WHERE message = '' ORDER BY measured_at, fit_seconds").to_pylist()
     return {row["model"]: row for row in rows}
 
 

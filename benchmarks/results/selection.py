@@ -47,11 +47,14 @@ class FoldSet:
     runs: list[Run]
 
 
-def selected(store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str | None = None) -> list[Run]:
+def selected(
+    store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str | None = None, repeats: int | None = None
+) -> list[Run]:
     """What each table shows.
 
     By default one table for each protocol, view and label (and column, of ``across``): its newest run decides the
-    folds, and every stored cell of those folds is in the table. With ``run_id`` that run alone.
+    folds, and every stored cell of those folds is in the table. With ``run_id`` that run alone, with
+    ``repeats`` the first so many of its repeats.
 
     Raises
     ------
@@ -60,6 +63,9 @@ def selected(store: FeatureStore, *, protocols: Sequence[str] = (), run_id: str 
     """
     if run_id is not None:
         run = find(store, run_id)
+        if repeats is not None:
+            early = {key for key, cell in stored_cells(store).items() if cell.repeat < repeats}
+            run = {**run, "cells": [key for key in run["cells"] if key in early]}
         return [{**run, "runs": [run["run_id"]], "peers": [run["run_id"]]}]
     known = stored_cells(store)
     found: list[Run] = []

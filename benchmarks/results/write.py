@@ -152,7 +152,7 @@ def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], detail
         return None
     dataset = plan.cells[0].dataset
     named = {
-        "cells": list(keys),
+        "list_sort(cells)": sorted(keys),
         "view": dataset.view,
         "label": dataset.label,
         "reference": plan.reference,
@@ -165,7 +165,7 @@ def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], detail
     newest = store.sql(
         f"SELECT run_id, {' AND '.join(f'{name} = ?' for name in named)} AS equal "
         "FROM bench_runs LEFT JOIN bench_run_details USING (run_id) "
-        "WHERE protocol = ? AND canary = ? ORDER BY started_at DESC LIMIT 1",
+        "WHERE protocol = ? AND canary = ? ORDER BY started_at DESC, run_id DESC LIMIT 1",
         [*named.values(), plan.protocol.name, plan.canary],
     ).to_pylist()
     return str(newest[0]["run_id"]) if newest and newest[0]["equal"] else None

@@ -2,8 +2,9 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks.results.pending import Pending
 from benchmarks.run.cell import derive, run_cell
 from benchmarks.run.limits import Limits
 from benchmarks.run.pool import computed, interrupted_later
+from benchmarks.run.repeats import Repeats
 from featurestore import FeatureStore
 from featurestore.errors import StoreLocked
 from featurestore.progress import Progress
@@ -26,6 +28,8 @@ FLUSH_SECONDS = 5.0
 FLUSH_WAIT_SECONDS = 1.0
 # How long the last ones wait for that process.
 LAST_FLUSH_SECONDS = 600.0
+# Called with the id of a run, how many of its repeats are whole and stored, and how many it has.
+OnRepeat = Callable[[str, int, int], None]
 
 
 class Execution:
@@ -41,6 +45,8 @@ class Execution:
         *,
         tuning: FineTuning | None,
         on_progress: Progress | None,
+        on_repeat: OnRepeat | None,
+        repeats: int,
         done: int,
         total: int,
     ) -> None:
@@ -51,6 +57,8 @@ class Execution:
         self.pending = pending
         self.tuning = tuning
         self.on_progress = on_progress
+        self.on_repeat = on_repeat
+        self.repeats = repeats
         self.done = done
         self.total = total
         self.failed = 0
@@ -65,19 +73,28 @@ class Execution:
         StoreLocked
             When another process writes to the store until long after the last cell; the results are kept in files.
         """
+        repeats = Repeats(missing, self.repeats)
         try:
             with closing(self._outcomes(missing)) as outcomes:
                 for cell, outcome in outcomes:
                     self._finished.append((cell, outcome))
                     self.failed += outcome.status != "ok"
                     self.done += 1
-                    if time.monotonic() - self._flushed > FLUSH_SECONDS:
+                    was_due = repeats.due
+                    repeats.tried(cell)
+                    if time.monotonic() - self._flushed > FLUSH_SECONDS or (repeats.due and not was_due):
                         self._flush()
+                        self._look(repeats)
                     if self.on_progress:
                         self.on_progress(self.done, self.total)
         finally:
             self._flush()
             self.pending.store_all(wait_seconds=LAST_FLUSH_SECONDS)
+
+    def _look(self, repeats: Repeats) -> None:
+        """Have the table shown where that is due; not before its results are stored."""
+        if self.on_repeat and repeats.due and not len(self.pending):
+            self.on_repeat(self.run_id, repeats.shown(), self.repeats)
 
     def _flush(self) -> None:
         """Store what is finished, or keep it in files for the next time."""
@@ -109,25 +126,36 @@ class Execution:
                     yield cell, outcome
 
         yield from ready(derived)
+        for cells in self._parts(missing):
+            with closing(self._computed(cells)) as outcomes:  # an interrupt stops the workers first
+                for cell, outcome in outcomes:
+                    yield cell, outcome
+                    if cell.key in waits_for:
+                        known[cell.key] = outcome
+                        yield from ready(waits_for[cell.key])
+
+    def _parts(self, missing: Sequence[Cell]) -> list[Sequence[Cell]]:
+        """What is computed before anything else starts: with fine-tuning, which uses all cores, a repeat; else all."""
+        if not self.tuning:
+            return [missing]
+        return [list(cells) for _, cells in groupby(missing, key=lambda cell: cell.split.repeat)]
+
+    def _computed(self, missing: Sequence[Cell]) -> Generator[results.Finished]:
+        """Outcomes of those of ``missing`` that have a fit of their own, as they come."""
         images = self.tuning.dataset if self.tuning else None
         direct = [cell for cell in missing if not cell.members and cell.dataset is not images]
-        tasks = [as_task(cell, self.folder) for cell in direct]
         working = computed(
             run_cell,
-            tasks,
+            [as_task(cell, self.folder) for cell in direct],
             workers=self.limits.processes,
             failed=lambda sentence: Outcome("failed", sentence),
             time_limit=self.limits.seconds,
             memory_limit_mb=self.limits.memory_mb,
         )
-        with closing(working):  # an interrupt stops the workers first
+        with closing(working):
             for number, outcome in working:
-                cell = direct[number]
-                yield cell, outcome
-                if cell.key in waits_for:
-                    known[cell.key] = outcome
-                    yield from ready(waits_for[cell.key])
-        if self.tuning:  # these use all cores themselves
+                yield direct[number], outcome
+        if self.tuning:
             yield from fine_tuned(self.tuning, missing)
 
 

@@ -11,6 +11,21 @@ from benchmarks.plan.protocols import Protocol
 from featurestore.errors import InputError
 
 REFERENCE = "logistic_regression"
+# By the seconds of one fit on 811 rows of 1,024 columns; heads that are not named come after these. The order is fixed,
+# not measured: the same command must plan the same run. It decides what is seen first, never a result.
+CHEAP_FIRST = (
+    "majority",
+    "knn",
+    "lda",
+    "ridge",
+    "linear_svm",
+    "rbf_svm",
+    "mlp",
+    "logistic_regression",
+    "xgboost",
+    "lightgbm",
+    "random_forest",
+)
 
 
 def plan_run(
@@ -42,8 +57,7 @@ def plan_run(
                     cells.append(cell)
     if tuning:
         cells += tuning.cells(splits, range(seed, seed + seeds))
-    # Repeat by repeat, so that a run that is cut short has complete repeats of every backbone.
-    cells.sort(key=lambda cell: cell.split.repeat)
+    cells.sort(key=_turn)
     signs = [sign for dataset in datasets for sign in signs_in_vectors(dataset)]
     signs += signs_in_splits(datasets[0], splits)
     return Plan(
@@ -56,6 +70,13 @@ def plan_run(
         canary=canary,
         warnings=list(dict.fromkeys(signs)),
     )
+
+
+def _turn(cell: Cell) -> tuple[int, bool, int]:
+    """Repeat by repeat, so that all rows soon stand on the same folds; in a repeat cheap heads first, derived last."""
+    name = cell.head.name
+    place = CHEAP_FIRST.index(name) if name in CHEAP_FIRST else len(CHEAP_FIRST)
+    return cell.split.repeat, bool(cell.head.members), place
 
 
 def _reference(wanted: str | None, heads: Sequence[HeadSpec], datasets: Sequence[EmbeddingDataset]) -> str:

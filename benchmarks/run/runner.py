@@ -20,7 +20,7 @@ from benchmarks.plan.protocols import Protocol
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
 from benchmarks.run.cost import measure
-from benchmarks.run.execution import LAST_FLUSH_SECONDS, Execution, as_task
+from benchmarks.run.execution import LAST_FLUSH_SECONDS, Execution, OnRepeat, as_task
 from benchmarks.run.limits import Limits
 from benchmarks.run.planning import plan_run
 from benchmarks.run.pool import computed
@@ -62,6 +62,7 @@ def run(
     limits: Limits | None = None,
     on_progress: Progress | None = None,
     on_cost: Progress | None = None,
+    on_repeat: OnRepeat | None = None,
 ) -> list[RunReport]:
     """Compare heads over backbones, one run a protocol; cells that are stored already are not computed again.
 
@@ -96,6 +97,7 @@ def run(
         limits=limits,
         on_progress=on_progress,
         on_cost=on_cost,
+        on_repeat=on_repeat,
     )
 
 
@@ -115,6 +117,7 @@ def run_datasets(
     limits: Limits | None = None,
     on_progress: Progress | None = None,
     on_cost: Progress | None = None,
+    on_repeat: OnRepeat | None = None,
 ) -> list[RunReport]:
     """Compare heads over ``datasets`` of the same rows, wherever they come from; ``store`` keeps the results.
 
@@ -131,11 +134,13 @@ def run_datasets(
     canary
         Shuffle the labels first: then no head can be better than chance.
     finetune, weights
-        Recipes of fine-tuning to run on the same splits, and what they start from: a name, a folder or ``none``.
+        Recipes of fine-tuning to run after the heads of a repeat; what they start from: a name, a folder or ``none``.
     cost
         Measure time, memory and size of each head in a separate pass, one at a time.
     on_progress, on_cost
         Called with the number of cells, or of measured heads, done and of all.
+    on_repeat
+        Called when the first repeat of all rows is stored, then each time their number has doubled; see `Repeats`.
     """
     recipes = find_recipes(finetune) if finetune else []
     if canary:
@@ -143,7 +148,7 @@ def run_datasets(
     tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
     shared = partial(plan_run, datasets=datasets, seed=seed, seeds=seeds, reference=reference, canary=canary)
     plans = [shared(one, heads=heads or find([], protocol=one.name), tuning=tuning) for one in protocols]
-    return _carried_out(store, plans, limits or Limits(), tuning, cost, on_progress, on_cost)
+    return _carried_out(store, plans, limits or Limits(), tuning, cost, on_progress, on_cost, on_repeat)
 
 
 def _column_of(protocols: Sequence[Protocol], name: str) -> str | None:
@@ -183,6 +188,7 @@ def _carried_out(
     cost: bool,
     on_progress: Progress | None,
     on_cost: Progress | None,
+    on_repeat: OnRepeat | None,
 ) -> list[RunReport]:
     total, before, reports = sum(len(plan.cells) for plan in plans), 0, []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, Pending(store) as pending:
@@ -200,6 +206,8 @@ def _carried_out(
                 pending,
                 tuning=tuning,
                 on_progress=on_progress,
+                on_repeat=on_repeat,
+                repeats=1 if plan.protocol.one_split else plan.protocol.repeats,
                 done=before + len(plan.cells) - len(missing),
                 total=total,
             )

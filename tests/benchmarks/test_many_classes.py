@@ -133,7 +133,7 @@ def test_verdicts_count_every_prediction_of_rows_that_learn(store: FeatureStore)
 def drawn(row: RowPredictions, classes: list[str]) -> dict[str, list[str]]:
     run = {"task": "multiclass", "classes": classes}
     line = {"backbone": "b", "head": "knn", "published": False, "accuracy": 0.5, "interval": None, "failed": 0}
-    table = {"protocol": "cv", "rows": [line | {"size": 1.0, "tied_with_best": True}]}
+    table = {"protocol": "cv", "rows": [line | {"size": 1.0, "in_best_set": True}]}
     found = figures(run, table, {("b", "knn"): row}, floor=None, metric="accuracy")
     return {one["title"]: list(one["panels"]) for one in found}
 

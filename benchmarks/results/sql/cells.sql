@@ -4,3 +4,4 @@ SELECT
     bool_or(status = 'ok') AS ok
 FROM bench_cells
 GROUP BY ALL
+ORDER BY cell

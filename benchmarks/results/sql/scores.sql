@@ -9,4 +9,4 @@ WITH outcome AS (
 SELECT outcome.* EXCLUDE (finished_at), metric, min(score) AS score
 FROM outcome JOIN bench_scores USING (cell)
 GROUP BY ALL
-ORDER BY backbone, head, repeat, fold, size, seed, metric
+ORDER BY backbone, head, repeat, fold, size, seed, metric, cell
