@@ -26,15 +26,17 @@ def store_of(store: Any) -> FeatureStore:
     raise InputError(f"got {type(store).__name__} as the store, expected its path or what `featurestore.open` returns")
 
 
-def listed(value: Any, what: str) -> list[Any]:
+def listed(value: Any) -> list[Any]:
     """One or several of something as a list: a name alone is one name."""
     if value is None:
         return []
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return [value]
-    if not all(value):
-        raise InputError(f"got an empty name among the {what}")
-    return list(value)
+    return [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+
+
+def text(value: Any, name: str) -> None:
+    """Refuse what is no text; None stands for what was left out."""
+    if value is not None and not (isinstance(value, str) and value.strip()):
+        raise InputError(f"got {value!r} as {name}, expected a name")
 
 
 def heads_of(heads: Any, folder: Path) -> list[HeadSpec]:
@@ -51,7 +53,7 @@ def heads_of(heads: Any, folder: Path) -> list[HeadSpec]:
         When a name is unknown, or an object is no head, or two heads have one name.
     """
     found: dict[str, HeadSpec] = {}
-    for one in listed(heads, "heads"):
+    for one in listed(heads):
         spec = find([one])[0] if isinstance(one, str) else _own(one, folder)
         if found.setdefault(spec.name, spec) != spec:
             raise InputError(f"got two different heads of the name {spec.name!r}: give one of them another name")

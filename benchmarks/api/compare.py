@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.api.arguments import heads_of, limits_of, listed, protocol_of, store_of, whole
+from benchmarks.api.arguments import heads_of, limits_of, listed, protocol_of, store_of, text, whole
 from benchmarks.api.comparison import Comparison
 from benchmarks.api.kept import InMemory, InStore, temporary_store
 from benchmarks.api.shown import shown
@@ -75,7 +75,7 @@ def compare(
     'X'
     """
     refuse_worker()
-    whole(seeds, "seeds", least=1)
+    named = _checked(seeds, view, label, backbones)
     stored = isinstance(data, FeatureStore | str | Path)
     column = _column(split, stored=stored)
     drawn = protocol_of(protocol, folds=folds, repeats=repeats, seed=seed, column=column, quick=quick)
@@ -84,7 +84,7 @@ def compare(
         asked = _Asked(heads_of(heads, Path(folder)), drawn, seed, seeds, reference, limits, quick, progress)
         if stored:
             _refuse("a store, which has labels and duplicates of its own", y=y, groups=groups)
-            return _over_store(store_of(data), asked, listed(backbones, "backbones"), view=view, label=label)
+            return _over_store(data, asked, named, view=view, label=label)
         _refuse("arrays: name matrices as in {'clip': X}", backbones=backbones, view=None if view == VIEW else view)
         matrices = data if isinstance(data, Mapping) else {"X": data}
         return _over_arrays(from_arrays(matrices, y, groups=groups, split=split, label=label or LABEL), asked)
@@ -122,11 +122,12 @@ class _Asked:
         return report.run_id
 
 
-def _over_store(
-    store: FeatureStore, asked: _Asked, backbones: Sequence[str], *, view: str, label: str | None
-) -> Comparison:
+def _over_store(data: Any, asked: _Asked, backbones: Sequence[str], *, view: str, label: str | None) -> Comparison:
+    store = store_of(data)
     datasets = stored_datasets(store, backbones, view=view, label=label, protocols=[asked.protocol])
     run_id = asked.of(store, datasets)
+    if isinstance(data, FeatureStore):
+        data.refresh()  # as after its own verbs that write
     return Comparison(tables(store, run_id=run_id)[0], InStore(store), run_id)
 
 
@@ -134,6 +135,15 @@ def _over_arrays(datasets: Sequence[EmbeddingDataset], asked: _Asked) -> Compari
     with temporary_store() as store:
         run_id = asked.of(store, datasets)
         return Comparison(tables(store, run_id=run_id)[0], InMemory.of(store), run_id)
+
+
+def _checked(seeds: Any, view: Any, label: Any, backbones: Any) -> list[str]:
+    """The backbones as a list; refuse what is no number of seeds or no name."""
+    whole(seeds, "seeds", least=1)
+    names = listed(backbones)
+    for name, value in [("view", view), ("label", label), *(("backbones", one) for one in names)]:
+        text(value, name)
+    return names
 
 
 def _column(split: Any, *, stored: bool) -> str | None:

@@ -136,6 +136,7 @@ def test_its_predictions_are_a_table_for_the_statistics(both: tuple[Comparison, 
 
 def test_a_run_is_loaded_by_its_id_or_the_newest(store: FeatureStore, both: tuple[Comparison, Comparison]) -> None:
     run_id = both[0].table["run_id"]
+    assert store.sql("SELECT run_id FROM bench_runs")["run_id"].to_pylist() == [run_id], "the open store is refreshed"
     quick = compare(str(store.path), heads="lda", backbones="a", **HERE)
     assert [row["head"] for row in quick.table["rows"]] == ["lda"], "what was asked for alone"
     again = Comparison.load(store.path, run_id[:-2])
@@ -231,6 +232,8 @@ def test_several_labels_groups_and_a_given_split() -> None:
         ({"reference": "lda"}, "got 'lda' as the reference"),
         ({"backbones": ["a"]}, "got backbones for arrays"),
         ({"view": "mine"}, "got view for arrays"),
+        ({"label": 3}, "got 3 as label, expected a name"),
+        ({"backbones": ["a", ""]}, "got '' as backbones, expected a name"),
         ({"y": None}, "got X without labels"),
         ({"y": Y[:-1]}, r"y has the shape \(59,\)"),
         ({"y": ["Drama"] * 60}, "y has one class only"),
