@@ -97,6 +97,11 @@ def group_options(function: Callable[..., None]) -> Callable[..., None]:
     )
 
 
+rank_option = click.option(
+    "--rank-by", metavar="METRIC", help="What rows are ranked and compared by, as log_loss.  [default: accuracy; mAP]"
+)
+
+
 def data_options(function: Callable[..., None]) -> Callable[..., None]:
     """Options that reach the command as ``data``, a `Data`."""
     return _gathered(

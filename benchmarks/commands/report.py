@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import NAMES, PAGE, terminal_width, written
+from benchmarks.commands.options import NAMES, PAGE, rank_option, terminal_width, written
 from featurestore.commands.options import PATH, json_option, store_option
 
 run_option = click.option(
@@ -28,7 +28,10 @@ run_option = click.option(
 )
 @click.option("--wide", is_flag=True, help="On a terminal: all columns, however wide.")
 @run_option
-def table(store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: str | None) -> None:
+@rank_option
+def table(
+    store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: str | None, rank_by: str | None
+) -> None:
     """Print the comparison tables: of each protocol all stored results over the folds of its newest run."""
     from benchmarks.report.tables import tables, tables_as_text
     from featurestore import open as open_store
@@ -36,7 +39,7 @@ def table(store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: 
 
     if run_id is not None and protocols:
         raise InputError(f"got both --run {run_id} and --protocol: name one of them, a run has one protocol")
-    found = tables(open_store(store), protocols=protocols, run_id=run_id)
+    found = tables(open_store(store), protocols=protocols, run_id=run_id, rank_by=rank_by)
     click.echo(tables_as_text(found, form, width=None if wide else terminal_width()))
 
 
@@ -49,7 +52,8 @@ def table(store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: 
     help="File to write, .html (or no ending) or .md.  [default: report.html in the store]",
 )
 @run_option
-def report(store: Path, output: Path | None, run_id: str | None) -> None:
+@rank_option
+def report(store: Path, output: Path | None, run_id: str | None, rank_by: str | None) -> None:
     """Write the comparison tables with charts as one HTML page for people, or the tables alone as Markdown."""
     from featurestore._optional import import_extra
 
@@ -63,7 +67,7 @@ def report(store: Path, output: Path | None, run_id: str | None) -> None:
     path = output or store / PAGE
     form = format_of(path, None, {**HTML, "markdown": (".md",)})
     opened = open_store(store)
-    shown = tables(opened, run_id=run_id)
+    shown = tables(opened, run_id=run_id, rank_by=rank_by)
     page = partial(write_html, opened, shown, run_id=run_id)
     written(page if form == "html" else partial(write_report, shown), path)
     click.echo(str(path))

@@ -19,6 +19,7 @@ from benchmarks.commands.options import (
     data_options,
     group_options,
     head_options,
+    rank_option,
     terminal_width,
     written,
 )
@@ -62,6 +63,7 @@ from featurestore.progress import ConsoleProgress
     help="Also fine-tune ResNet50: resnet50_head or resnet50_layer4; repeatable.",
 )
 @click.option("--weights", help="For --finetune: a name, a local folder, or none.  [default: microsoft/resnet-50]")
+@rank_option
 @click.option("--quick", is_flag=True, help="A first look: one repeat, no measurement of costs.")
 @json_option
 def run(
@@ -78,6 +80,7 @@ def run(
     reference: str | None,
     finetune: Sequence[str],
     weights: str | None,
+    rank_by: str | None,
     quick: bool,
     as_json: bool,
 ) -> None:
@@ -88,6 +91,7 @@ def run(
     from benchmarks.finetune.weights import DEFAULT
     from benchmarks.plan.given import COLUMN
     from benchmarks.plan.protocols import DEFAULT_REPEATS, Protocol
+    from benchmarks.results.compared import known_metric
     from benchmarks.run.runner import run as start
     from featurestore import open as open_store
 
@@ -99,6 +103,7 @@ def run(
         raise InputError("got --protocol across without --by: name the view's column whose values are compared")
     if by is not None and "across" not in protocols:
         raise InputError(f"got --by {by} without --protocol across: name that protocol, or leave --by out")
+    known_metric(rank_by)
     opened = open_store(store)
     drawn = partial(Protocol, folds=folds, seed=learning.seed, column=split or COLUMN, by=by or "")
     plans = [drawn(name, repeats=1 if quick else repeats or DEFAULT_REPEATS[name]) for name in dict.fromkeys(protocols)]
@@ -120,29 +125,29 @@ def run(
             limits=learning.limits(),
             on_progress=progress,
             on_cost=costs,
-            on_repeat=None if as_json else partial(_look, opened, progress),
+            on_repeat=None if as_json else partial(_look, opened, progress, rank_by),
         )
-    _show(opened, reports, quick=quick, as_json=as_json)
+    _show(opened, reports, rank_by=rank_by, quick=quick, as_json=as_json)
 
 
-def _look(store: Any, progress: ConsoleProgress, run_id: str, whole: int, repeats: int) -> None:
+def _look(store: Any, progress: ConsoleProgress, rank_by: str | None, run_id: str, whole: int, repeats: int) -> None:
     """Print the table over the repeats that are whole, as a heading says.
 
     To stderr, as progress is: the one table on stdout is the last.
     """
     from benchmarks.report.tables import tables, tables_as_text
 
-    found = tables(store.refresh(), run_id=run_id, repeats=whole)
+    found = tables(store.refresh(), run_id=run_id, rank_by=rank_by, repeats=whole)
     progress.pause()
     text = tables_as_text(found, "terminal", width=terminal_width())
     click.echo(f"\nafter repeat {whole} of {repeats}\n{text}\n", err=True)
 
 
-def _show(store: Any, reports: Sequence[Any], *, quick: bool, as_json: bool) -> None:
+def _show(store: Any, reports: Sequence[Any], *, rank_by: str | None, quick: bool, as_json: bool) -> None:
     from benchmarks.report.page import write_html
     from benchmarks.report.tables import tables, tables_as_text, write_report
 
-    newest = {table["run_id"]: table for table in tables(store)}
+    newest = {table["run_id"]: table for table in tables(store, rank_by=rank_by)}
     # What this call ran, unless another process ran it anew since; other views and labels are in the report.
     result = [newest[report.run_id] for report in reports if report.run_id in newest]
     # Printed first: the table must not depend on room for the files.

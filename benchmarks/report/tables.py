@@ -13,7 +13,7 @@ from benchmarks.plan.protocols import DEFAULT_REPEATS
 from benchmarks.report import formats, shift
 from benchmarks.report.claims import best_note, floor_note, floor_score, seen_note
 from benchmarks.results.across import across
-from benchmarks.results.compared import compared
+from benchmarks.results.compared import compared, known_metric
 from benchmarks.results.read import primary
 from benchmarks.results.risk_coverage import risk_curves, with_surest
 from benchmarks.results.selection import selected
@@ -41,14 +41,15 @@ def tables(
     Parameters
     ----------
     rank_by
-        The metric that rows are ranked and compared by; the first one of each run's task when None.
+        The metric that rows are ranked and compared by; the first one of a run's task when it has none of that name.
 
     Raises
     ------
     InputError
-        When the store holds no such run, or ``rank_by`` is no metric of its task.
+        When the store holds no such run, or none of the tables has the metric ``rank_by``.
     """
     found = selected(store, protocols=protocols, run_id=run_id, repeats=repeats)
+    known_metric(rank_by, tasks=[run["task"] for run in found])
     return [_table(store, run, rank_by) for run in found]
 
 

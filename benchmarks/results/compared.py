@@ -1,5 +1,6 @@
 """The comparison table of a run with what its rows are told of their differences."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +39,9 @@ def compared(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None = 
     """`comparison` with `significance.annotate` on the rows of the whole training part.
 
     In a multiclass task also with ``calibration``, ``calibration_limit`` and ``calibration_p``, see `calibrations`.
-
-    Raises
-    ------
-    InputError
-        When ``rank_by`` is no metric of the run's task.
+    Where the task has no metric ``rank_by``, by its first one.
     """
-    metric = ranked_by(run, rank_by)
+    metric = rank_by if rank_by in TASKS[run["task"]] else primary(run)
     rows = comparison(store, run, rank_by=metric)
     calibrated = calibrations(store, run)
     for row in rows:
@@ -67,12 +64,18 @@ def compared(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None = 
     return Compared(rows, metric, main, smallest_seen(main, known), factors(results, main))
 
 
-def ranked_by(run: dict[str, Any], rank_by: str | None) -> str:
-    """The metric that the rows of a run are ranked and compared by: ``rank_by``, or the task's first one."""
-    metrics = TASKS[run["task"]]
-    if rank_by is not None and rank_by not in metrics:
-        raise InputError(f"got {rank_by!r} to rank by, expected a metric of {run['task']} runs: {', '.join(metrics)}")
-    return rank_by or primary(run)
+def known_metric(rank_by: str | None, *, tasks: Collection[str] = tuple(TASKS)) -> None:
+    """Refuse a metric that none of ``tasks`` has.
+
+    Raises
+    ------
+    InputError
+        Which metrics they have.
+    """
+    if rank_by is None or any(rank_by in TASKS[task] for task in tasks):
+        return
+    known = ", ".join(dict.fromkeys(metric for task in tasks for metric in TASKS[task]))
+    raise InputError(f"got {rank_by!r} to rank by, expected one of {known}")
 
 
 def calibrations(store: FeatureStore, run: dict[str, Any]) -> dict[tuple[str, str, float], Calibration]:

@@ -77,7 +77,7 @@ def test_best_and_differences_say_what_the_table_says(both: tuple[Comparison, Co
     best = comparison.best
     assert (best.backbone, best.head, best.score) == (rows[0]["backbone"], rows[0]["head"], rows[0]["accuracy"])
     assert best.interval == tuple(rows[0]["interval"])
-    assert set(best.tied) == {f"{row['backbone']}/{row['head']}" for row in rows if row["tied_with_best"]}
+    assert set(best.best_set) == {f"{row['backbone']}/{row['head']}" for row in rows if row["in_best_set"]}
     frame = comparison.differences()
     assert frame.attrs == {"reference": "a/ridge", "metric": "accuracy"}
     assert len(frame) == 5
