@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.finetune.recipes import Recipe, with_weights
+from benchmarks.finetune.recipes import Recipe, twins, with_weights
 from benchmarks.finetune.weights import DEFAULT, Weights, load
 from benchmarks.plan.cells import Cell, Outcome
 from benchmarks.plan.dataset import EmbeddingDataset
@@ -40,17 +40,20 @@ class FineTuning:
     failure: str = ""
 
     def cells(self, splits: Sequence[Split], seeds: Sequence[int]) -> list[Cell]:
-        """One for each recipe, seed and split."""
+        """One for each recipe, seed and split; one seed where a recipe is not random."""
         return [
             Cell(recipe.spec, self.dataset, split, seed)
             for recipe in self.recipes
-            for seed in seeds
+            for seed in (seeds if recipe.random else seeds[:1])
             for split in splits
         ]
 
 
 def prepare(store: FeatureStore, dataset: EmbeddingDataset, *, recipes: Sequence[Recipe], weights: str) -> FineTuning:
-    """Fine-tuning over the rows of ``dataset``; weights or images that can't be had are kept as ``failure``."""
+    """Fine-tuning over the rows of ``dataset``, and the same network frozen, which it is compared with.
+
+    Weights or images that can't be had are kept as ``failure``.
+    """
     paths, hashes, failure = _images(store, dataset)
     if dataset.y.ndim != 1:
         failure = "fine-tuning has recipes for one label an image only, not for several"
@@ -58,7 +61,8 @@ def prepare(store: FeatureStore, dataset: EmbeddingDataset, *, recipes: Sequence
     try:
         loaded = load(weights)
         revision = _revision(loaded, hashes)
-        recipes = [with_weights(recipe, loaded) for recipe in recipes]
+        frozen = twins(recipes, loaded)
+        recipes = [*frozen, *(with_weights(recipe, loaded) for recipe in recipes)]
     except FeatureStoreError as error:
         failure = str(error)
     rows = replace(
@@ -110,6 +114,7 @@ def computed(
             frozen,
             tuning.dataset.y,
             cell.split,
+            groups=tuning.dataset.groups,
             n_classes=len(tuning.dataset.classes),
             seed=cell.seed,
             weights=tuning.weights,

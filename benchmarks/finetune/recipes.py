@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.heads.base import HeadSpec
+from benchmarks.heads.registry import HEADS
 from featurestore.errors import InputError
 
 if TYPE_CHECKING:
     from benchmarks.finetune.weights import Weights
 
 FACTORY = "benchmarks.finetune.train:fit_predict"
+FROZEN_HEAD = "logistic_regression"
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Recipe:
     Parameters
     ----------
     trained
-        ``head``: the new last layer; ``stage``: that and the last stage; ``all``: the whole network.
+        ``head``: the new last layer; ``stage``: that and the last stage; ``all``: the whole network; ``nothing``: the
+        network stays as it is, and logistic regression learns from its pooled features.
     inputs
         The stages of `benchmarks.finetune.frozen_features` that are computed once and cached.
     optimizer, schedule
@@ -66,9 +69,12 @@ class Recipe:
     @property
     def spec(self) -> HeadSpec:
         """The record under which its rows are planned and stored like those of any head."""
-        return HeadSpec(
-            self.name, self.about, FACTORY, self.settings | {"code_hash": self.code_hash}, random=self.random
-        )
+        settings = self.settings | {"code_hash": self.code_hash}
+        if self.trained == "nothing":
+            frozen = HEADS[FROZEN_HEAD]
+            settings = {"code_hash": self.code_hash, "flip": self.flip, "inputs": self.inputs}
+            settings |= {"head": [frozen.code_hash, dict(frozen.parameters)]}
+        return HeadSpec(self.name, self.about, FACTORY, settings, random=self.random)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -99,6 +105,31 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
+
+
+# What a fine-tuned network is compared with: the same network, frozen.
+TWIN = Recipe(
+    "resnet50_frozen",
+    "ResNet50 frozen: logistic regression, as the head of that name, on its pooled features",
+    trained="nothing",
+    inputs=("pooled",),
+    random=False,
+)
+FLIPPED_TWIN = replace(
+    TWIN,
+    name="resnet50_frozen_flip",
+    about="ResNet50 frozen: logistic regression on the mean of the pooled features of image and mirror image",
+    inputs=("pooled", "mirrored"),
+    flip=True,
+)
+
+
+def twins(recipes: Sequence[Recipe], weights: "Weights") -> list[Recipe]:
+    """The frozen rows beside these fine-tuned ones; none from scratch, and with flips only where a recipe has them."""
+    if weights.from_scratch or not recipes:
+        return []
+    flipped = any(recipe.flip for recipe in recipes)
+    return [with_weights(twin, weights) for twin in ((TWIN, FLIPPED_TWIN) if flipped else (TWIN,))]
 
 
 def find(names: Sequence[str]) -> list[Recipe]:

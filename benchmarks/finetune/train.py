@@ -3,15 +3,19 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from benchmarks.finetune import network
 from benchmarks.finetune.frozen_features import FrozenImages
-from benchmarks.finetune.recipes import Recipe
+from benchmarks.finetune.recipes import FROZEN_HEAD, Recipe
 from benchmarks.finetune.weights import Weights
+from benchmarks.heads.groups import fit_with_groups
+from benchmarks.heads.registry import HEADS
 from benchmarks.plan.cells import Outcome, named_reason
 from benchmarks.plan.protocols import Split
 from featurestore.progress import Progress
@@ -26,6 +30,7 @@ def fit_predict(
     y: NDArray[np.int64],
     split: Split,
     *,
+    groups: NDArray[np.int64] | None = None,
     n_classes: int,
     seed: int,
     weights: Weights,
@@ -39,8 +44,10 @@ def fit_predict(
         As `benchmarks.finetune.recipes.with_weights` gives it.
     images
         What `frozen_features.features` gives for each of ``recipe.inputs``, a row for each of ``y``.
+    groups
+        ``(n,)``: rows of one group are copies of an image.
     on_progress
-        Called after each epoch; not by ``head``, which takes a second.
+        Called after each epoch; not by ``head`` and ``nothing``, which take a second.
 
     Returns
     -------
@@ -49,7 +56,7 @@ def fit_predict(
         embeddings don't hold the backbone.
     """
     classes, codes = np.unique(y[split.train], return_inverse=True)
-    fit = _fit_head if recipe.trained == "head" else network.fit
+    fit: Any = {"head": _fit_head, "nothing": partial(_fit_nothing, groups=groups)}.get(recipe.trained, network.fit)
     try:
         started = time.perf_counter()
         predict: Predict = fit(
@@ -91,6 +98,28 @@ def _fit_head(
     with _one_thread():
         layer.fit(images["pooled"].take(train).numpy(), codes)
     return lambda rows: layer.predict_proba(images["pooled"].take(rows).numpy())
+
+
+def _fit_nothing(
+    recipe: Recipe,
+    images: FrozenImages,
+    train: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    *,
+    groups: NDArray[np.int64] | None,
+    seed: int,
+    weights: Weights,
+    on_progress: Progress | None = None,
+) -> Predict:
+    """A head of the table over the pooled features of the frozen network, or over their mean of both mirror images."""
+
+    def rows_of(rows: NDArray[np.int64]) -> Any:
+        return np.mean([images[stage].take(rows).numpy() for stage in recipe.inputs], axis=0, dtype=np.float32)
+
+    model = HEADS[FROZEN_HEAD].build(seed=seed)
+    with threadpool_limits(1):
+        fit_with_groups(model, rows_of(train), codes, None if groups is None else groups[train])
+    return lambda rows: model.predict_proba(rows_of(rows))
 
 
 @contextmanager

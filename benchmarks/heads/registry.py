@@ -43,9 +43,9 @@ HEADS: dict[str, HeadSpec] = {
         ),
         HeadSpec(
             "logistic_regression",
-            "multinomial, L2; penalty and scaling (raw, row-L2, standardised) chosen inside",
+            "multinomial, L2; penalty, scaling (row-L2, standardised) and components (all, 64, 32) chosen inside",
             f"{_HERE}.logistic_regression:build_logistic_regression",
-            {"scalings": _SCALINGS, "Cs": _CS},
+            {"scalings": _SCALINGS[1:], "Cs": _CS, "components": (64, 32)},
         ),
         HeadSpec(
             "ridge",

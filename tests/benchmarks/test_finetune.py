@@ -22,6 +22,7 @@ from benchmarks.finetune import weights as weights_module
 from benchmarks.finetune.make_weights import make_weights
 from benchmarks.finetune.train import fit_predict
 from benchmarks.finetune.weights import Weights, load
+from benchmarks.heads.registry import HEADS
 from benchmarks.plan.dataset import EmbeddingDataset, from_store
 from benchmarks.plan.protocols import Split
 from featurestore import FeatureStore, load_image
@@ -336,6 +337,30 @@ def test_training_that_explodes_is_a_failed_row(weights: Weights, images: frozen
     assert (outcome.status, outcome.message) == ("failed", "ValueError: training diverged, its probabilities are NaN")
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_frozen_twin_is_logistic_regression_on_the_same_features(
+    weights: Weights, posters: tuple[list[Path], list[str]], tmp_path: Path, flip: bool
+) -> None:
+    twin = recipes.twins([recipes.RECIPES["resnet50_layer4"]], weights)[flip]
+    groups = np.arange(COUNT) // 2 * 2
+    images = {stage: frozen.features(*posters, weights, stage=stage, cache_dir=tmp_path) for stage in twin.inputs}
+    outcome = fit_predict(twin, images, Y, SPLIT, groups=groups, n_classes=3, seed=0, weights=weights)
+    rows = np.stack([load_image(path, height=268, width=182) for path in posters[0]])
+    network = weights.network(seed=0).eval()
+    with torch.inference_mode():
+        views = [torch.from_numpy(view.copy()) for view in ((rows, rows[:, :, ::-1]) if flip else (rows,))]
+        vectors = np.mean([network(frozen.normalised(view)).pooler_output.flatten(1).numpy() for view in views], axis=0)
+    plain = HEADS["logistic_regression"].build(seed=0).fit(vectors[:30], Y[:30], groups[:30])  # type: ignore[call-arg]
+    np.testing.assert_allclose(outcome.proba, plain.predict_proba(vectors[30:]), atol=1e-3)
+
+
+def test_what_has_no_frozen_twin(weights: Weights) -> None:
+    head, stage = recipes.find([])
+    assert [twin.name for twin in recipes.twins([head], weights)] == ["resnet50_frozen (SYNTHETIC, not a ResNet50)"]
+    assert [twin.flip for twin in recipes.twins([head, stage], weights)] == [False, True]
+    assert recipes.twins([head], load("none")) == [], "from scratch nothing is frozen"
+
+
 # The seam to the runner
 
 
@@ -355,11 +380,12 @@ def test_rows_like_those_of_any_head(
 ) -> None:
     tuning = finetune_cells.prepare(store, dataset, recipes=recipes.find(["resnet50_head"]), weights=str(folder))
     cells = tuning.cells(splits(dataset), [0, 1])
-    assert len({cell.key for cell in cells}) == len(cells) == 4
+    assert len({cell.key for cell in cells}) == len(cells) == 6, "the frozen network has one seed"
     outcomes = list(finetune_cells.computed(tuning, cells))
     assert [cell for cell, _ in outcomes] == cells
     for cell, outcome in outcomes:
-        assert (cell.head.name, cell.dataset.backbone) == ("resnet50_head (SYNTHETIC, not a ResNet50)", "tiny")
+        name = "resnet50_head" if cell.head.random else "resnet50_frozen"
+        assert (cell.head.name, cell.dataset.backbone) == (f"{name} (SYNTHETIC, not a ResNet50)", "tiny")
         assert not cell.dataset.synthetic, "the posters are not; the name says what is"
         assert outcome.status == "ok"
         assert outcome.proba.shape == (len(cell.split.test), len(dataset.classes))
@@ -374,7 +400,7 @@ def test_a_key_holds_all_that_decides(
 ) -> None:
     def key(weights: Path | str) -> str:
         tuning = finetune_cells.prepare(store, dataset, recipes=recipes.find(["resnet50_head"]), weights=str(weights))
-        return tuning.cells(splits(dataset), [0])[0].key
+        return tuning.cells(splits(dataset), [0])[-1].key
 
     other = make_weights(tmp_path / "tiny", architecture=TINY, seed=1)
     assert key(folder) == key(folder)
