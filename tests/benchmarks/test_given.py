@@ -16,9 +16,9 @@ from benchmarks.commands.options import NAMES
 from benchmarks.heads.registry import find
 from benchmarks.plan.cells import Cell
 from benchmarks.plan.checks import warnings_of
-from benchmarks.plan.dataset import default_label, from_store
 from benchmarks.plan.given import sides
 from benchmarks.plan.protocols import ONE_SPLIT, PROTOCOLS, Protocol
+from benchmarks.plan.reading import default_label, from_store
 from benchmarks.report.listing import listed
 from benchmarks.report.page import TITLES
 from benchmarks.report.tables import notes, tables
