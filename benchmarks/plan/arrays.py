@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.plan.coding import MIN_LABEL_ROWS, coded
-from benchmarks.plan.dataset import EmbeddingDataset, refuse_useless
+from benchmarks.plan.dataset import EmbeddingDataset
+from benchmarks.plan.reading import refuse_useless
 from featurestore import has_label
 from featurestore.errors import InputError, reason
 

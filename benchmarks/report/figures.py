@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import charts, plots, shift, svg
 from benchmarks.report.charts import Bar, Interval, Series
-from benchmarks.report.formats import spelled
+from benchmarks.report.columns import spelled
 from benchmarks.results.breakdown import Row, RowPredictions
 from benchmarks.scores.calibration import Reliability
 from benchmarks.scores.selective import COVERAGE, RiskCoverage, risk_coverage
