@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.report.charts import Interval, intervals
 from benchmarks.report.claims import floor_score
-from benchmarks.report.formats import spelled
+from benchmarks.report.columns import spelled
 from featurestore.errors import InputError
 from featurestore.files import refuse_target, write_atomic
 

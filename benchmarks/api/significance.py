@@ -13,7 +13,8 @@ from benchmarks.api.arguments import number
 from benchmarks.api.drawing import Drawing
 from benchmarks.api.predictions import PredictedTable, from_table
 from benchmarks.report.charts import Interval, intervals
-from benchmarks.report.formats import lined_up, spelled
+from benchmarks.report.columns import spelled
+from benchmarks.report.formats import lined_up
 from benchmarks.scores.inference import Inference, Results, Row, infer, ordered
 from benchmarks.scores.significance import is_majority
 from featurestore.errors import InputError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import Data, Kept, Learning, data_options, group_options, head_options
+from benchmarks.commands.options import Data, GroupOptions, Learning, data_options, group_options, head_options
 from featurestore.commands.options import json_option, store_option
 from featurestore.progress import ConsoleProgress
 
@@ -21,7 +21,7 @@ def canary(
     store: Path,
     data: Data,
     learning: Learning,
-    kept: Kept,
+    kept: GroupOptions,
     folds: int,
     as_json: bool,
 ) -> None:

@@ -53,7 +53,7 @@ class Learning:
 
 
 @dataclass(frozen=True)
-class Kept:
+class GroupOptions:
     """What is kept on one side of a split."""
 
     group: str
@@ -68,11 +68,11 @@ class Kept:
 
 
 def group_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Options that reach the command as ``kept``, a `Kept`."""
+    """Options that reach the command as ``kept``, a `GroupOptions`."""
     return _gathered(
         function,
         "kept",
-        Kept,
+        GroupOptions,
         click.option(
             "--group",
             type=click.Choice(["exact", "near"]),

@@ -48,7 +48,7 @@ def power(
 
     import_extra("scipy", "bench", needed_by="benchmarks power")
     from benchmarks.heads.registry import find
-    from benchmarks.plan.dataset import test_share
+    from benchmarks.plan.reading import test_share
     from benchmarks.results.disagreement import disagreement
     from benchmarks.scores.power import detectable
     from featurestore import open as open_store

@@ -14,7 +14,7 @@ from benchmarks.commands.options import (
     PAGE,
     REPORT,
     Data,
-    Kept,
+    GroupOptions,
     Learning,
     data_options,
     group_options,
@@ -70,7 +70,7 @@ def run(
     store: Path,
     data: Data,
     learning: Learning,
-    kept: Kept,
+    kept: GroupOptions,
     protocols: Sequence[str],
     folds: int,
     split: str | None,
@@ -97,12 +97,7 @@ def run(
 
     if repeats is not None and repeats < 1:
         raise InputError(f"got {repeats} repeats, expected 1 or more")
-    if split is not None and "given" not in protocols:
-        raise InputError(f"got --split {split} without --protocol given: name that protocol, or leave --split out")
-    if by is None and "across" in protocols:
-        raise InputError("got --protocol across without --by: name the view's column whose values are compared")
-    if by is not None and "across" not in protocols:
-        raise InputError(f"got --by {by} without --protocol across: name that protocol, or leave --by out")
+    _refuse_misplaced(protocols, split=split, by=by)
     known_metric(rank_by)
     opened = open_store(store)
     drawn = partial(Protocol, folds=folds, seed=learning.seed, column=split or COLUMN, by=by or "")
@@ -128,6 +123,16 @@ def run(
             on_repeat=None if as_json else partial(_look, opened, progress, rank_by),
         )
     _show(opened, reports, rank_by=rank_by, quick=quick, as_json=as_json)
+
+
+def _refuse_misplaced(protocols: Sequence[str], *, split: str | None, by: str | None) -> None:
+    """Raise `InputError` where a column is named without its protocol, or the other way round."""
+    if split is not None and "given" not in protocols:
+        raise InputError(f"got --split {split} without --protocol given: name that protocol, or leave --split out")
+    if by is None and "across" in protocols:
+        raise InputError("got --protocol across without --by: name the view's column whose values are compared")
+    if by is not None and "across" not in protocols:
+        raise InputError(f"got --by {by} without --protocol across: name that protocol, or leave --by out")
 
 
 def _look(store: Any, progress: ConsoleProgress, rank_by: str | None, run_id: str, whole: int, repeats: int) -> None:

@@ -1,6 +1,6 @@
 """The protocol `across`: the values of a column are domains; heads learn from some of them and are tested on others.
 
-It knows the values of the column, classes and duplicate groups; which columns a view has is said in `plan.dataset`.
+It knows the values of the column, classes and duplicate groups; which columns a view has is said in `plan.reading`.
 """
 
 import datetime

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from benchmarks.plan.across import Domains, domains_of
 from benchmarks.plan.coding import MIN_LABEL_ROWS, coded
-from benchmarks.plan.dataset import EmbeddingDataset, refuse_useless
+from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.groups import with_equal_vectors
+from benchmarks.plan.reading import refuse_useless
 from featurestore import has_label
 from featurestore.errors import InputError, reason
 
@@ -83,7 +84,7 @@ def from_arrays(
 
 
 def _coded(
-    labels: Sequence[Any], name: str
+    labels: list[Any], name: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
     """Which rows have a label, ``(n,)``, and which are kept; the codes of those, and the classes."""
     labelled = np.array([has_label(value) for value in labels], bool)

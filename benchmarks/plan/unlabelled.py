@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.plan.dataset import at_unit_length, column
+from benchmarks.plan.reading import at_unit_length, column
 from featurestore import FeatureStore, has_label
 from featurestore.errors import InputError
 
 
 @dataclass(frozen=True)
 class UnlabelledRows:
-    """``ids`` ``(n,)`` int32, ascending, and vectors ``X`` ``(n, d)`` float32, as `dataset.from_store` makes them."""
+    """``ids`` ``(n,)`` int32, ascending, and vectors ``X`` ``(n, d)`` float32, as `reading.from_store` makes them."""
 
     ids: NDArray[np.int32]
     X: NDArray[np.float32]

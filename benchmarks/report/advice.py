@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report import formats
 from benchmarks.report.claims import learned_of, seen_note
+from benchmarks.report.columns import spelled
 from benchmarks.results.breakdown import Row, RowPredictions
 from benchmarks.scores.factors import Spread
 from benchmarks.scores.significance import name_of
@@ -80,7 +80,7 @@ def _factors(table: dict[str, Any]) -> list[str]:
     found = table.get("factors")
     if not found:
         return []
-    metric = formats.spelled(table["rank_by"])
+    metric = spelled(table["rank_by"])
     backbones, heads = (Spread(**found[name]) for name in ("backbones", "heads"))
     return [
         f"Averaged over heads, the backbones differ by up to {_spread(backbones)}; averaged over backbones, the heads "

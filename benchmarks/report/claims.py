@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.report import formats
+from benchmarks.report.columns import spelled
 from benchmarks.scores.metrics import TASKS
 from benchmarks.scores.significance import is_majority, is_significant, name_of
 
@@ -68,11 +69,11 @@ def best_note(rows: Sequence[TableRow], metric: str) -> list[str]:
     if len(learned) < 2:
         return []
     if not any(row.get("rank") for row in learned):
-        return [f"differences are not tested: one split, and {formats.spelled(metric)} is no mean over images"]
+        return [f"differences are not tested: one split, and {spelled(metric)} is no mean over images"]
     best = [row for row in learned if row["in_best_set"]]
     if len(best) == 1:
         return [f"≈: {best[0]['head']} over {best[0]['backbone']} is significantly better than every other row"]
-    return [f"≈: the set of best rows by {formats.spelled(metric)}, {len(best)} of {len(learned)}, at 95 % confidence"]
+    return [f"≈: the set of best rows by {spelled(metric)}, {len(best)} of {len(learned)}, at 95 % confidence"]
 
 
 def seen_note(table: dict[str, Any]) -> list[str]:
@@ -80,7 +81,7 @@ def seen_note(table: dict[str, Any]) -> list[str]:
     smallest = table.get("smallest_seen")
     if not smallest:
         return []
-    metric = formats.spelled(table["rank_by"])
+    metric = spelled(table["rank_by"])
     text = f"a difference of {metric} from R below {smallest:.3f} would probably not have been seen (power 80 %)"
     if smallest > WANTED:
         needed = table["n_rows"] * (smallest / WANTED) ** 2
@@ -116,7 +117,7 @@ def _first(table: dict[str, Any], learned: Sequence[TableRow], metric: str) -> s
 def _score(row: TableRow, metric: str) -> str:
     low, high = (row["interval"] if metric == "accuracy" else None) or (None, None)
     interval = "" if low is None else f" (95 % interval {low:.3f} to {high:.3f})"
-    return f"{formats.spelled(metric)} {row[metric]:.3f}{interval}"
+    return f"{spelled(metric)} {row[metric]:.3f}{interval}"
 
 
 def _higher(table: dict[str, Any]) -> bool:

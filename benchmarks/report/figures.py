@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report import charts, plots, svg
-from benchmarks.report.charts import Bar, Interval
-from benchmarks.report.formats import spelled
+from benchmarks.report import charts, plots, shift, svg
+from benchmarks.report.charts import Bar, Interval, Series
+from benchmarks.report.columns import spelled
 from benchmarks.results.breakdown import Row, RowPredictions
 from benchmarks.scores.calibration import Reliability
+from benchmarks.scores.selective import COVERAGE, RiskCoverage, risk_coverage
 
 # How many rows are looked at in detail; from how many classes on only the worst and the best are shown, how many pairs
 # of classes, and how many classes of each kind.
@@ -29,6 +30,7 @@ class _Detail:
     scores: dict[str, NDArray[np.float64]]
     counts: NDArray[np.int64]
     reliability: Reliability
+    risk: RiskCoverage
 
 
 def figures(
@@ -66,12 +68,14 @@ def figures(
         *differences(learned, metric=metric),
         _cost(learned, metric=metric),
         *(_classes(shown, run["classes"]) if shown else []),
-        *([_calibration(shown)] if shown else []),
+        *([_calibration(shown), _risk(shown)] if shown else []),
+        *(shift.figures(table["across"], draw=charts.matrix) if "across" in table else []),
     ]
 
 
 def _detail(name: str, row: RowPredictions) -> _Detail:
-    return _Detail(name, row.per_class, row.confusion, row.reliability)
+    right = row.proba.argmax(axis=1) == row.y
+    return _Detail(name, row.per_class, row.confusion, row.reliability, risk_coverage(row.proba.max(axis=1), right))
 
 
 def figure(title: str, caption: str, panels: Sequence[str]) -> Figure:
@@ -114,6 +118,18 @@ def _cost(learned: Sequence[TableRow], *, metric: str) -> Figure:
 def _calibration(shown: Sequence[_Detail]) -> Figure:
     caption = "On the dashed line a probability of 0.6 is right in 60\u00a0% of cases; below, the head is too sure."
     return figure("Calibration", caption, plots.calibration({one.name: one.reliability for one in shown}))
+
+
+def _risk(shown: Sequence[_Detail]) -> Figure:
+    caption = (
+        "Over all out-of-fold predictions: on the right the accuracy on all images, to the left on those alone of "
+        "which the head is surest."
+    )
+    # Of fewer images it is noise.
+    told = COVERAGE >= 0.05
+    series = [Series(one.name, COVERAGE[told], 1 - one.risk.risk[told]) for one in shown]
+    panel = charts.curves(series, title="", x_axis="share of the images, surest first", y_axis="accuracy")
+    return figure("Accuracy on the surest images", caption, [panel])
 
 
 def _classes(shown: Sequence[_Detail], classes: Sequence[str]) -> list[Figure]:

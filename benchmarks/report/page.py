@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.report import formats
 from benchmarks.report.advice import advice
 from benchmarks.report.claims import answer, floor_score
+from benchmarks.report.columns import SPEED, Column, columns
 from benchmarks.report.figures import figures
 from benchmarks.report.gallery import galleries as image_galleries
 from benchmarks.report.tables import notes, quick_note
@@ -82,7 +83,7 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any], *,
 
 
 # First what the run itself took on shared cores, then what the cost pass measured with the machine to itself.
-COST: tuple[formats.Column, ...] = (
+COST: tuple[Column, ...] = (
     ("fit_seconds", "fit s, in the run", ".2f"),
     ("predict_ms", "predict ms a row", ".3f"),
     ("cost_fit_seconds", "fit s, alone", ".2f"),
@@ -93,13 +94,13 @@ COST: tuple[formats.Column, ...] = (
 )
 
 
-def scored(table: dict[str, Any]) -> tuple[formats.Column, ...]:
+def scored(table: dict[str, Any]) -> tuple[Column, ...]:
     """The columns of the first table: all scores, and the verdicts."""
-    shown = [column for column in formats.columns(table) if column not in formats.SPEED]
+    shown = [column for column in columns(table) if column not in SPEED]
     return tuple(shown)
 
 
-def _grid(table: dict[str, Any], columns: Sequence[formats.Column], *, title: str) -> dict[str, Any]:
+def _grid(table: dict[str, Any], columns: Sequence[Column], *, title: str) -> dict[str, Any]:
     """A table ready to print, its rows named by head, backbone and marks; columns without a figure are left out."""
     full = [_with_derived(row) for row in table["rows"]]
     columns = [column for column in columns if any(row.get(column[0]) is not None for row in full)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report.formats import spelled
+from benchmarks.report.columns import spelled
 from benchmarks.scores.calibration import Reliability
 from featurestore._optional import import_extra
 

@@ -4,7 +4,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.report.formats import lined_up, spelled, value
+from benchmarks.report.columns import spelled
+from benchmarks.report.formats import lined_up, value
 from benchmarks.results.diff import Changed, ImagesChanged, RunDifference
 from benchmarks.results.paired import RowDifference
 

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.plan.protocols import DEFAULT_REPEATS
 from benchmarks.report import formats, shift
 from benchmarks.report.claims import best_note, floor_note, floor_score, seen_note
+from benchmarks.report.columns import spelled
 from benchmarks.results.across import across
 from benchmarks.results.compared import compared, known_metric
 from benchmarks.results.read import primary
@@ -130,7 +131,7 @@ def notes(table: dict[str, Any]) -> list[str]:
     lines += [*_joined(table), *table["warnings"]]
     named = next((row for row in whole if row.get("reference")), None)
     if named and any(row.get("difference") is not None for row in whole):
-        lines.append(f"vs ref.: {formats.spelled(metric)} against {named['backbone']} {named['head']} (R)")
+        lines.append(f"vs ref.: {spelled(metric)} against {named['backbone']} {named['head']} (R)")
     lines += seen_note(table)
     lines += [
         f"LEAK: what {row['head']} over {row['backbone']} predicts for a row depends on the other rows of its batch"

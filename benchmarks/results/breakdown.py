@@ -72,11 +72,16 @@ class StoredPredictions(Mapping[Row, RowPredictions]):
         place, ids = table["place"].to_numpy(), table["ImgId"].to_numpy()
         proba = table["proba"].combine_chunks().flatten().to_numpy().reshape(len(table), self.n_classes)
         order = np.lexsort((ids, place))
-        place, ids = place[order], ids[order]
-        # A cell that two processes stored counts once.
-        once = np.append(True, (np.diff(place) != 0) | (np.diff(ids) != 0))[: len(ids)]
+        once = _first_of_each(place[order], ids[order])
+        if not once.all():  # a cell that two processes stored counts once, with the lower probabilities
+            order = np.lexsort((*proba.T[::-1], ids, place))
         chosen = order[once]
-        return RowPredictions(ids[once], table["y"].to_numpy()[chosen].astype(np.int64), proba[chosen])
+        return RowPredictions(ids[chosen], table["y"].to_numpy()[chosen].astype(np.int64), proba[chosen])
+
+
+def _first_of_each(place: NDArray[np.int32], ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which rows differ from the one before, in ascending order."""
+    return np.append(True, (np.diff(place) != 0) | (np.diff(ids) != 0))[: len(ids)]
 
 
 def rows_of(store: FeatureStore, run: dict[str, Any]) -> StoredPredictions:

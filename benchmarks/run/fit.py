@@ -13,7 +13,8 @@ from benchmarks.heads.base import Classifier, HeadSpec
 from benchmarks.heads.groups import fit_with_groups
 from benchmarks.heads.probabilities import on_all_classes
 from benchmarks.plan.cells import Task, model_key, named_reason
-from benchmarks.plan.dataset import EmbeddingDataset, from_store
+from benchmarks.plan.dataset import EmbeddingDataset
+from benchmarks.plan.reading import from_store
 from benchmarks.results.read import comparison
 from benchmarks.results.selection import supporting
 from benchmarks.results.write import library_versions

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.heads.base import HeadSpec
 from benchmarks.models.folder import Model
-from benchmarks.plan.dataset import default_label
+from benchmarks.plan.reading import default_label
 from benchmarks.plan.unlabelled import without_label
 from benchmarks.run.fit import fit
 from benchmarks.scores.acquisition import diverse_batch, uncertainty
@@ -58,7 +58,7 @@ def next_labels(
     backbone
         Whose embeddings are used; the store's only one when None.
     label
-        A column of the view, `dataset.default_label` when None.
+        A column of the view, `reading.default_label` when None.
     seed
         Of the head and of the choice; the same seed gives the same images.
 

@@ -13,10 +13,11 @@ from benchmarks.finetune.recipes import find as find_recipes
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
 from benchmarks.plan.cells import Cell, Cost, Plan
-from benchmarks.plan.dataset import EmbeddingDataset, aligned, from_store, shuffled
+from benchmarks.plan.dataset import EmbeddingDataset, aligned, shuffled
 from benchmarks.plan.groups import Grouping
 from benchmarks.plan.near import grouped
 from benchmarks.plan.protocols import Protocol
+from benchmarks.plan.reading import from_store
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
 from benchmarks.run.cost import measure

@@ -17,8 +17,9 @@ from benchmarks.commands.cli import cli
 from benchmarks.commands.options import NAMES
 from benchmarks.heads.registry import find
 from benchmarks.plan import across as plan
-from benchmarks.plan.dataset import EmbeddingDataset, from_store
+from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.protocols import PROTOCOLS, Protocol, Split
+from benchmarks.plan.reading import from_store
 from benchmarks.report import shift
 from benchmarks.report.page import TITLES
 from benchmarks.report.tables import notes, tables, tables_as_text

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.commands.cli import cli
 from benchmarks.results.canary import mean_average_precision, permutation_test
-from benchmarks.scores.difference import holm
+from benchmarks.scores.correction import holm
 from featurestore import FeatureStore
 from featurestore.catalog import views
 from featurestore.commands.options import run_command
@@ -17,7 +17,8 @@ from featurestore.commands.options import run_command
 LEAKING = '''
 import numpy as np
 import featurestore
-from benchmarks.plan.dataset import from_store, shuffled
+from benchmarks.plan.dataset import shuffled
+from benchmarks.plan.reading import from_store
 from benchmarks.heads.registry import head
 
 

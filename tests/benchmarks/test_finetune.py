@@ -23,8 +23,9 @@ from benchmarks.finetune.make_weights import make_weights
 from benchmarks.finetune.train import fit_predict
 from benchmarks.finetune.weights import Weights, load
 from benchmarks.heads.registry import HEADS
-from benchmarks.plan.dataset import EmbeddingDataset, from_store
+from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.protocols import Split
+from benchmarks.plan.reading import from_store
 from featurestore import FeatureStore, load_image
 from featurestore.errors import InputError
 

@@ -13,8 +13,9 @@ from bench_store import IDS, add_backbone, in_this_process, make_store
 from benchmarks.heads.registry import find
 from benchmarks.models.folder import Model
 from benchmarks.models.predict import predict_images
-from benchmarks.plan.dataset import aligned, from_store
+from benchmarks.plan.dataset import aligned
 from benchmarks.plan.protocols import Protocol
+from benchmarks.plan.reading import from_store
 from benchmarks.report.page import write_html
 from benchmarks.report.tables import notes, tables, tables_as_text
 from benchmarks.run import runner

@@ -11,8 +11,8 @@ from benchmarks.commands.cli import cli
 from benchmarks.heads.registry import find
 from benchmarks.models import folder as models
 from benchmarks.models.predict import predict_images
-from benchmarks.plan.dataset import from_store
 from benchmarks.plan.protocols import Protocol
+from benchmarks.plan.reading import from_store
 from benchmarks.report.gallery import cards, known_images, verdict_lines
 from benchmarks.report.page import write_html
 from benchmarks.report.tables import tables

@@ -16,8 +16,8 @@ from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import HEADS, find
 from benchmarks.plan.cells import Cell
-from benchmarks.plan.dataset import from_store
 from benchmarks.plan.protocols import Protocol
+from benchmarks.plan.reading import from_store
 from benchmarks.report.page import write_html
 from benchmarks.report.tables import notes, quick_note, tables
 from benchmarks.results.pending import Pending

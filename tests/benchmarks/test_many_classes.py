@@ -124,7 +124,7 @@ def test_verdicts_count_every_prediction_of_rows_that_learn(store: FeatureStore)
         [made_up(CLASSES, IMAGES, n).proba.argmax(axis=1) == np.arange(IMAGES) % CLASSES for n in (0, 1)], 0
     )
     assert len(judged) == IMAGES
-    assert judged == sorted(judged, key=lambda one: (one.right, one.img_id))
+    assert judged == sorted(judged, key=lambda one: (one.right, one.sure * (1 if one.right > 0.5 else -1), one.img_id))
     assert {one.img_id: one.right for one in judged} == {k + 1: pytest.approx(v) for k, v in enumerate(right)}
     assert all(one.truth == (one.img_id - 1) % CLASSES for one in judged)
     assert verdicts({}) == []

@@ -14,10 +14,11 @@ from support import CountingBackbone, movie, write_metadata
 from benchmarks.commands.cli import cli
 from benchmarks.heads.registry import find
 from benchmarks.plan.checks import large_group, near_across, signs_in_splits
-from benchmarks.plan.dataset import EmbeddingDataset, aligned, from_store
+from benchmarks.plan.dataset import EmbeddingDataset, aligned
 from benchmarks.plan.groups import Grouping, NearGroups, equal_vectors, joined, near_groups, union
 from benchmarks.plan.near import grouped
 from benchmarks.plan.protocols import Protocol, Split
+from benchmarks.plan.reading import from_store
 from benchmarks.report.tables import tables
 from benchmarks.results.read import runs
 from benchmarks.results.selection import selected

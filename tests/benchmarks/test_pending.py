@@ -18,8 +18,8 @@ from filelock import FileLock
 
 from benchmarks.heads.registry import find
 from benchmarks.plan.cells import Cell, Cost
-from benchmarks.plan.dataset import from_store
 from benchmarks.plan.protocols import Protocol
+from benchmarks.plan.reading import from_store
 from benchmarks.results.pending import FOLDER, Pending
 from benchmarks.results.write import cost_tables
 from benchmarks.run import execution, runner

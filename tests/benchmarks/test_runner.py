@@ -23,8 +23,8 @@ from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
 from benchmarks.plan.cells import Cell
-from benchmarks.plan.dataset import from_store
 from benchmarks.plan.protocols import Protocol
+from benchmarks.plan.reading import from_store
 from benchmarks.report.tables import notes, published_rows, tables, tables_as_text
 from benchmarks.results.canary import canary_results
 from benchmarks.results.images import image_results, whole_cells

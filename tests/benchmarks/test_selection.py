@@ -14,9 +14,11 @@ from support import edit_record
 from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
+from benchmarks.plan import cells
 from benchmarks.plan.protocols import Protocol
 from benchmarks.report.page import write_html
 from benchmarks.report.tables import notes, tables, tables_as_text
+from benchmarks.results import write
 from benchmarks.results.images import image_results, whole_cells
 from benchmarks.results.read import runs
 from benchmarks.results.selection import selected
@@ -232,7 +234,10 @@ def test_every_protocol_joins_its_runs(store: FeatureStore, protocol: str, cells
     write_html(store, [table], tmp_path / "page.html")
 
 
-def test_runs_from_before_the_table_of_details(store: FeatureStore) -> None:
+def test_runs_from_before_the_table_of_details(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are of version 2 of the bench: its runs stand together, those of later versions apart."""
+    now = write.BENCH_VERSION
+    set_version(monkeypatch, 2)
     first = run(store, ["knn"], repeats=2)
     forget_details(store)
     assert tables(store)[0]["n_unlabelled"] is None
@@ -242,6 +247,14 @@ def test_runs_from_before_the_table_of_details(store: FeatureStore) -> None:
     assert run(store, ["knn"], repeats=2) not in (first, second), "the record that it lacked is made"
     run(store, ["lda"], backbones=("b",))
     assert shown(store) == {("a", "knn"): 4, ("a", "ridge"): 2, ("b", "lda"): 2}
+    set_version(monkeypatch, now)
+    run(store, ["ridge"])
+    assert shown(store) == {("a", "ridge"): 2}
+
+
+def set_version(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    for module in (cells, write):
+        monkeypatch.setattr(module, "BENCH_VERSION", version)
 
 
 def forget_details(store: FeatureStore) -> None:

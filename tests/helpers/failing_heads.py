@@ -125,7 +125,8 @@ class _Peeping(_Simple):
 
     def predict_proba(self, X):  # type: ignore[no-untyped-def]
         import featurestore
-        from benchmarks.plan.dataset import from_store, shuffled
+        from benchmarks.plan.dataset import shuffled
+        from benchmarks.plan.reading import from_store
 
         data = shuffled(from_store(featurestore.open(self.path), "counting"), seed=0)
         nearest = ((X[:, None] - data.X) ** 2).sum(axis=2).argmin(axis=1)

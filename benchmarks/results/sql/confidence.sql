@@ -6,12 +6,14 @@ WITH outcome AS (
     WHERE c.status = 'ok'
     QUALIFY row_number() OVER (PARTITION BY c.cell ORDER BY c.finished_at DESC) = 1
 ), predicted AS (
-    -- A cell that two processes stored counts once.
-    SELECT cell, ImgId, max(list_max(proba)) AS confidence, bool_or(list_position(proba, list_max(proba)) - 1 = y) AS correct
+    -- A cell that two processes stored counts once: as predictions.sql has it.
+    SELECT cell, ImgId, any_value(y) AS y, min(proba) AS proba
     FROM bench_predictions SEMI JOIN outcome USING (cell)
     GROUP BY cell, ImgId
 )
-SELECT backbone, head, size, repeat, seed, list(confidence) AS confidence, list(correct) AS correct
+-- In one order, whatever the number of threads: the last bit of a sum depends on it.
+SELECT backbone, head, size, repeat, seed, list(list_max(proba) ORDER BY ImgId) AS confidence,
+    list(list_position(proba, list_max(proba)) - 1 = y ORDER BY ImgId) AS correct
 FROM outcome JOIN predicted USING (cell)
 GROUP BY backbone, head, size, repeat, seed
 ORDER BY backbone, head, size, repeat, seed

@@ -159,8 +159,8 @@ def head(options: Options) -> Callable[[], Any]:
     from sklearn.model_selection import cross_validate
 
     from benchmarks.heads.registry import HEADS
-    from benchmarks.plan.dataset import from_store
     from benchmarks.plan.protocols import Protocol
+    from benchmarks.plan.reading import from_store
     from featurestore import open as open_store
 
     warnings.simplefilter("ignore")
@@ -191,8 +191,8 @@ def head(options: Options) -> Callable[[], Any]:
 
 def first_split(options: Options) -> Callable[[], Any]:
     """The first split of one backbone as a file, for rivals that can't read the store."""
-    from benchmarks.plan.dataset import from_store
     from benchmarks.plan.protocols import Protocol
+    from benchmarks.plan.reading import from_store
     from featurestore import open as open_store
 
     def once() -> Any:
