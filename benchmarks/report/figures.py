@@ -122,8 +122,8 @@ def _calibration(shown: Sequence[_Detail]) -> Figure:
 
 def _risk(shown: Sequence[_Detail]) -> Figure:
     caption = (
-        "Over all out-of-fold predictions: on the right the accuracy on all images, to the left on those alone of which "
-        "the head is surest."
+        "Over all out-of-fold predictions: on the right the accuracy on all images, to the left on those alone of "
+        "which the head is surest."
     )
     # Of fewer images it is noise.
     told = COVERAGE >= 0.05
