@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ from benchmarks.api.portable import importable, is_importable
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
 from benchmarks.plan.given import COLUMN
+from benchmarks.plan.groups import Grouping
 from benchmarks.plan.protocols import DEFAULT_REPEATS, PROTOCOLS, Protocol
 from benchmarks.run.limits import Limits
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 
 LARGEST_SEED = 2**31 - 1
+GROUPS = ("exact", "near")
 
 
 def store_of(store: Any) -> FeatureStore:
@@ -73,30 +76,56 @@ def _own(one: Any, folder: Path) -> HeadSpec:
     return importable(spec, spec.function() if one is spec else one.__wrapped__, folder)
 
 
-def protocol_of(
-    protocol: Any, *, folds: int, repeats: int | None, seed: int, column: str | None, quick: bool
-) -> Protocol:
-    """The protocol of this name with these settings, or the object as it is.
+@dataclass(frozen=True)
+class Columns:
+    """The columns that protocols read: ``split`` says train or test, ``by`` the domain; None where none is named."""
+
+    split: str | None
+    by: str | None
+
+
+def protocol_of(protocol: Any, columns: Columns, *, folds: int, repeats: int | None, seed: int) -> Protocol:
+    """The protocol of this name with these settings, its usual repeats when None; or the object with the ``columns``.
 
     Raises
     ------
     InputError
-        When there is no such protocol, or a setting is out of bounds.
+        When there is no such protocol, or a setting is out of bounds, or a column is missing or has no use.
     """
-    if isinstance(protocol, Protocol):
-        return protocol
-    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
-        close = difflib.get_close_matches(str(protocol), PROTOCOLS, n=1)
+    name = protocol.name if isinstance(protocol, Protocol) else protocol
+    if not isinstance(name, str) or name not in PROTOCOLS:
+        close = difflib.get_close_matches(str(name), PROTOCOLS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(PROTOCOLS)}"
-        raise InputError(f"there is no protocol {str(protocol)!r}: {hint}")
-    if column is not None and protocol != "given":
-        raise InputError(f"got a split for the protocol {protocol}: use protocol='given', or leave split out")
+        raise InputError(f"there is no protocol {str(name)!r}: {hint}")
+    if columns.split is not None and name != "given":
+        raise InputError(f"got a split for the protocol {name}: use protocol='given', or leave split out")
+    if columns.by is not None and name != "across":
+        raise InputError(f"got by for the protocol {name}: use protocol='across', or leave by out")
+    if columns.by is None and name == "across" and not (isinstance(protocol, Protocol) and protocol.by):
+        raise InputError("got the protocol across without by: give what its domains are, such as decades")
+    if isinstance(protocol, Protocol):
+        return replace(protocol, column=columns.split or protocol.column, by=columns.by or protocol.by)
     whole(folds, "folds", least=2)
     whole(seed, "seed", least=0, most=LARGEST_SEED)
     if repeats is not None:
         whole(repeats, "repeats", least=1)
-    drawn = 1 if quick else repeats or DEFAULT_REPEATS[protocol]
-    return Protocol(protocol, folds=folds, repeats=drawn, seed=seed, column=column or COLUMN)
+    drawn = DEFAULT_REPEATS[name] if repeats is None else repeats
+    return Protocol(name, folds=folds, repeats=drawn, seed=seed, column=columns.split or COLUMN, by=columns.by or "")
+
+
+def grouping_of(group: Any, *, hash_distance: Any, cosine: Any) -> Grouping:
+    """What is kept on one side of a split.
+
+    Raises
+    ------
+    InputError
+        When ``group`` is no such word, or a threshold no number within its bounds.
+    """
+    if group not in GROUPS:
+        raise InputError(f"got {group!r} as group, expected {' or '.join(map(repr, GROUPS))}")
+    whole(hash_distance, "hash_distance", least=0, most=64)
+    number(cosine, "cosine")
+    return Grouping(group == "near", hash_distance, float(cosine))
 
 
 def limits_of(*, workers: int | None, time_limit: float, memory_limit: int | None) -> Limits:
@@ -105,9 +134,14 @@ def limits_of(*, workers: int | None, time_limit: float, memory_limit: int | Non
         whole(workers, "workers", least=1)
     if memory_limit is not None:
         whole(memory_limit, "memory_limit (MB)", least=64)
-    if isinstance(time_limit, bool) or not isinstance(time_limit, int | float):
-        raise InputError(f"got {time_limit!r} as time_limit, expected a number of seconds")
+    number(time_limit, "time_limit", of=" of seconds")
     return Limits(workers, float(time_limit), memory_limit)
+
+
+def number(value: Any, name: str, *, of: str = "") -> None:
+    """Refuse what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"got {value!r} as {name}, expected a number{of}")
 
 
 def whole(value: Any, name: str, *, least: int, most: int | None = None) -> None:

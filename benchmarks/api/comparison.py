@@ -2,20 +2,26 @@
 
 import html
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmarks.api.arguments import store_of
-from benchmarks.api.drawing import Drawing, drawn
+from benchmarks.api.drawing import Drawing, drawn, interval_of
 from benchmarks.api.kept import InStore, Kept
 from benchmarks.report.page import html as report_html
 from benchmarks.report.tables import tables, tables_as_text
+from benchmarks.results.compared import compared
+from benchmarks.results.images import groups_of
 from benchmarks.results.read import predictions
 from benchmarks.results.selection import selected
 from benchmarks.scores.metrics import TASKS
 from benchmarks.scores.significance import is_majority
+from featurestore import FeatureStore
 from featurestore.errors import InputError
 from featurestore.files import refuse_target, write_atomic
 
@@ -64,7 +70,7 @@ class Comparison:
     run_id: str | None = None
 
     @classmethod
-    def load(cls, store: Any, run: str | None = None) -> "Comparison":
+    def load(cls, store: Any, run: str | None = None, *, rank_by: str | None = None) -> "Comparison":
         """The comparison that a run in ``store`` made: a path, or an open store.
 
         Parameters
@@ -72,15 +78,17 @@ class Comparison:
         run
             The id of a run, or how it begins (`benchmarks runs` lists them): that run alone. When None, the newest
             table: all results that are stored over the folds of the newest run.
+        rank_by
+            The metric that rows are ranked and compared by; the first one of the task when None.
 
         Raises
         ------
         InputError
-            When the store holds no such run.
+            When the store holds no such run, or its task has no such metric.
         """
         opened = store_of(store)
         protocols = [] if run is not None else [selected(opened)[0]["protocol"]]
-        return cls(tables(opened, protocols=protocols, run_id=run)[0], InStore(opened), run)
+        return cls(tables(opened, protocols=protocols, run_id=run, rank_by=rank_by)[0], InStore(opened), run)
 
     @property
     def metric(self) -> str:
@@ -100,19 +108,19 @@ class Comparison:
         if not rows:
             reasons = [row["failure"] for row in self.table["rows"] if row["failure"]]
             raise InputError(f"no head has a result{f': {reasons[0]}' if reasons else ''}")
-        first, interval = rows[0], rows[0].get("interval")
+        first = rows[0]
         among = [_name(row) for row in rows if row.get("in_best_set")]
         return BestRow(
             first["backbone"],
             first["head"],
             self.metric,
             first[self.metric],
-            (interval[0], interval[1]) if interval else None,
+            interval_of(first, self.metric),
             tuple(among or [_name(first)]),
         )
 
     def to_pandas(self) -> "pd.DataFrame":
-        """The table, best row first; ``low`` and ``high`` are the ends of the interval."""
+        """The table, best row first; ``low`` and ``high`` are the ends of the 95 % interval of the accuracy."""
         import pandas as pd
 
         rows = []
@@ -125,28 +133,48 @@ class Comparison:
             )
         return pd.DataFrame(rows)
 
-    def differences(self) -> "pd.DataFrame":
-        """Each row against the reference, whose name is ``attrs["reference"]`` of the frame.
+    def differences(self, reference: str | None = None) -> "pd.DataFrame":
+        """Each row against ``reference``, whose name is ``attrs["reference"]`` of the frame.
 
-        ``low`` and ``high`` are the ends of simultaneous 95 % intervals.
+        ``low`` and ``high`` are the ends of 95 % intervals that hold for all pairs of rows together: whichever
+        reference is named, each difference has the same interval and verdict.
+
+        Parameters
+        ----------
+        reference
+            ``backbone/head``; that of the table when None.
+
+        Raises
+        ------
+        InputError
+            When no row of that name has a result.
         """
         import pandas as pd
 
-        rows = [_with_ends(row) for row in self._whole if row.get("difference") is not None]
+        own, rows = self.table["reference"] if reference is None else reference, self._whole
+        if reference is not None:
+            self._refuse_unknown(reference)
+            with self.kept.opened() as store:
+                run = {**self._run(store), "reference": reference}
+                rows = self._whole_of(compared(store, run, rank_by=self.metric).rows)
+        rows = [_with_ends(row) for row in rows if row.get("difference") is not None]
         known = [name for name in DIFFERENCES if any(row.get(name) is not None for row in rows)]
         names = ["backbone", "head", *known]
         frame = pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
-        frame.attrs["reference"], frame.attrs["metric"] = self.table["reference"], self.metric
+        frame.attrs["reference"], frame.attrs["metric"] = own, self.metric
         return frame
 
     def predictions(self) -> "pd.DataFrame":
         """Every out-of-fold probability: backbone, head, repeat, fold, seed, ImgId, y (place in ``classes``), proba.
 
-        Of a comparison over arrays ``ImgId`` is the number of the row in X.
+        Of a comparison over arrays ``ImgId`` is the number of the row in X. Copies of an image have one ``group``.
         """
         with self.kept.opened() as store:
-            (run,) = (one for one in selected(store, run_id=self.run_id) if one["run_id"] == self.table["run_id"])
-            return predictions(store, run).to_pandas()
+            run = self._run(store)
+            frame = predictions(store, run).to_pandas()
+            ids, place = np.unique(frame["ImgId"].to_numpy(np.int32), return_inverse=True)
+            frame["group"] = groups_of(store, run, ids)[place]
+            return frame
 
     def plot(self) -> Drawing:
         """The scores with their 95 % intervals; filled: in the set of best rows."""
@@ -171,7 +199,9 @@ class Comparison:
 
     def __repr__(self) -> str:
         """The table as text, as wide as the terminal."""
-        return tables_as_text([self.table], "terminal", width=shutil.get_terminal_size().columns)
+        return tables_as_text(
+            [self.table], "terminal", width=shutil.get_terminal_size().columns, more=".to_pandas() has all"
+        )
 
     def _repr_html_(self) -> str:
         """The report without its images, in a frame: its style and the notebook's don't meet."""
@@ -186,11 +216,23 @@ class Comparison:
         with self.kept.opened() as store:
             return report_html(store, [self.table], run_id=self.run_id, galleries=galleries)
 
+    def _run(self, store: FeatureStore) -> dict[str, Any]:
+        """What the table shows, of the ``store`` that has its results."""
+        (run,) = (one for one in selected(store, run_id=self.run_id) if one["run_id"] == self.table["run_id"])
+        return run
+
     @property
     def _whole(self) -> list[dict[str, Any]]:
         """The rows of its own that learned from the whole training part and have a score."""
-        rows = [row for row in self.table["rows"] if not row["published"] and row.get("size", 1.0) == 1.0]
-        return [row for row in rows if row.get(self.metric) is not None]
+        return self._whole_of([row for row in self.table["rows"] if not row["published"]])
+
+    def _whole_of(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in rows if row.get("size", 1.0) == 1.0 and row.get(self.metric) is not None]
+
+    def _refuse_unknown(self, reference: Any) -> None:
+        names = [_name(row) for row in self._whole]
+        if reference not in names:
+            raise InputError(f"got {reference!r} as the reference, expected one of {', '.join(names) or 'no row'}")
 
 
 def _with_ends(row: dict[str, Any]) -> dict[str, Any]:

@@ -52,10 +52,15 @@ def drawn(table: dict[str, Any], rows: Sequence[dict[str, Any]], metric: str) ->
     """The scores of ``rows`` with their intervals under the name of each backbone."""
     shown = []
     for row in rows:
-        low, high = row.get("interval") or (NAN, NAN)
+        low, high = interval_of(row, metric) or (NAN, NAN)
         shown.append(Interval(row["head"], row[metric], low, high, bool(row["in_best_set"]), row["backbone"]))
     synthetic = " · SYNTHETIC" if table["synthetic"] or any(row.get("synthetic") for row in rows) else ""
     title = f"{table['label']} of {table['n_rows']:,} rows{synthetic}"
-    return Drawing(
-        intervals(shown, title=title, axis=f"{spelled(metric)}, 95 % interval", line=floor_score(table, rows, metric))
-    )
+    axis = f"{spelled(metric)}, 95 % interval" if any(one.low == one.low for one in shown) else spelled(metric)
+    return Drawing(intervals(shown, title=title, axis=axis, line=floor_score(table, rows, metric)))
+
+
+def interval_of(row: dict[str, Any], metric: str) -> tuple[float, float] | None:
+    """The 95 % interval of the score by ``metric``; None of any but the accuracy, which alone is a rate."""
+    ends = row.get("interval") if metric == "accuracy" else None
+    return (ends[0], ends[1]) if ends else None

@@ -12,7 +12,10 @@ import pyarrow as pa
 from featurestore import FeatureStore
 
 # The tables of the bench in a store.
-TABLES = ("bench_runs", "bench_run_details", "bench_cells", "bench_scores", "bench_predictions", "bench_costs")
+TABLES = (
+    *("bench_runs", "bench_run_details", "bench_groups", "bench_across"),
+    *("bench_cells", "bench_scores", "bench_predictions", "bench_costs"),
+)
 
 
 class Kept(Protocol):

@@ -3,7 +3,7 @@
 It owns no statistics and no files; whoever has a file reads it into a table first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,9 @@ class RowResults:
     Parameters
     ----------
     correct
-        ``(repeats, n)`` float64: 1 where it was right, else 0.
+        ``(repeats, n)`` float64: 1 where it was right, else 0; the mean over seeds. NaN in repeats that it lacks.
     log_loss
-        ``(repeats, n)`` float64, of each prediction; None where only the predicted class is known.
+        ``(repeats, n)`` float64, likewise; None where only the predicted class is known.
     """
 
     correct: NDArray[np.float64]
@@ -35,7 +35,7 @@ class RowResults:
 
 @dataclass(frozen=True)
 class PredictedTable:
-    """Predictions of several rows for the same ids in the same repeats.
+    """Predictions of several rows for the same ids.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ class PredictedTable:
     groups
         ``(n,)`` int64, equal for ids of one group; None where the table has no such column.
     folds
-        ``(repeats, n)`` int64: the fold in which an id was tested; None where the table has no such column.
+        ``(repeats, n)`` int64: the fold in which an id was tested; None where the table has no such column, or rows
+        were split differently.
     """
 
     rows: Mapping[str, RowResults]
@@ -60,7 +61,7 @@ class PredictedTable:
 
     @property
     def repeats(self) -> int:
-        """How often each id was predicted by each row."""
+        """How often the ids were predicted, at most."""
         return len(next(iter(self.rows.values())).correct)
 
 
@@ -79,8 +80,11 @@ def from_table(table: Any) -> PredictedTable:
         ``proba``, or ``proba_CLASS`` for each class, or ``predicted``
             A list of probabilities, in the order of the sorted classes (or of the numbers ``y``); or one column each;
             or the predicted class alone.
-        ``repeat``, ``fold``, ``group``
-            May be absent: then there is one repeat, and each id is a group of its own.
+        ``repeat``, ``fold``, ``seed``, ``group``
+            May be absent: then there is one repeat and one seed, and each id is a group of its own. A row may lack
+            whole repeats; seeds are averaged.
+        ``size``
+            The share of the training part that was learned from, where there are several: only lines of 1 count.
 
     Raises
     ------
@@ -92,32 +96,86 @@ def from_table(table: Any) -> PredictedTable:
     >>> {name: row.correct.tolist() for name, row in found.rows.items()}
     {'a': [[1.0, 0.0]], 'b': [[1.0, 1.0]]}
     """
-    columns = columns_of(table)
+    columns = _of_whole_training(columns_of(table))
     names = _names(columns)
-    ids, repeats = column_of(columns, "id", "ImgId"), _optional(columns, "repeat", len(names))
-    y = column_of(columns, "y")
+    ids, y = column_of(columns, "id", "ImgId"), column_of(columns, "y")
     kind, answers = answers_of(columns)
-    order, rows, unique, times = _grid(names, repeats, ids)
-    y, answers = y[order], answers[order]
-    shape = (len(rows), times, len(unique))
+    lines = _lines(names, _optional(columns, "repeat", len(names)), _optional(columns, "seed", len(names)), ids)
     classes, codes = classes_of(y, kind, answers)
-    by_id = codes.reshape(-1, len(unique))
-    _refuse_changing(by_id, unique, "y", "one class")
+    by_id = lines.by_id(codes, "y", "one class")
     if kind == "predicted":
         right, loss = (np.array([str(one) for one in answers]) == np.array([classes[code] for code in codes])), None
     else:
         proba = probabilities_of(answers)
         right = proba.argmax(axis=1) == codes
-        loss = -np.log(proba[np.arange(len(codes)), codes].clip(LEAST, 1.0)).reshape(shape)
-    correct = right.astype(float).reshape(shape)
+        loss = lines.means(-np.log(proba[np.arange(len(codes)), codes].clip(LEAST, 1.0)))
+    correct = lines.means(right.astype(float))
     return PredictedTable(
-        {name: RowResults(correct[place], None if loss is None else loss[place]) for place, name in enumerate(rows)},
-        ids=unique,
-        y=by_id[0],
+        {
+            name: RowResults(correct[place], None if loss is None else loss[place])
+            for place, name in enumerate(lines.rows)
+        },
+        ids=lines.ids,
+        y=by_id,
         classes=classes,
-        groups=_groups(columns, order, unique),
-        folds=_folds(columns, order, shape),
+        groups=_groups(columns, lines),
+        folds=_folds(columns, lines),
     )
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The place of each line of the table among ``rows``, repeats and ``ids``, ``(lines,)`` int64 each."""
+
+    rows: list[str]
+    ids: NDArray[Any]
+    repeats: int
+    row: NDArray[np.int64]
+    repeat: NDArray[np.int64]
+    place: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """How many rows, repeats and ids there are."""
+        return len(self.rows), self.repeats, len(self.ids)
+
+    @property
+    def cell(self) -> NDArray[np.int64]:
+        """``(lines,)``: a number for each row, repeat and id."""
+        return (self.row * self.repeats + self.repeat) * len(self.ids) + self.place
+
+    def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean of ``values`` ``(lines,)`` over seeds by row, repeat and id, NaN where there is no line."""
+        sums, counts = self.sums(values), self.sums(None)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+    def sums(self, values: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """The same as sums; how many lines there are when None."""
+        return np.bincount(self.cell, values, int(np.prod(self.shape))).reshape(self.shape).astype(float)
+
+    def by_id(self, codes: NDArray[np.int64], name: str, expected: str) -> NDArray[np.int64]:
+        """``codes`` ``(lines,)``, which are equal in all lines of an id, as ``(n,)``."""
+        found = np.empty(len(self.ids), np.int64)
+        found[self.place] = codes
+        changing = np.flatnonzero(found[self.place] != codes)
+        if len(changing):
+            one = str(self.ids[self.place[changing].min()])
+            raise InputError(f"{name} of the id {one!r} differs between lines, expected {expected} an id")
+        return found
+
+
+def _of_whole_training(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The lines of heads that learned from the whole training part; refuse those of several labels."""
+    if any(isinstance(labels, list | tuple | np.ndarray) for labels in columns.get("labels", ())):
+        raise InputError(
+            "the predictions are of several labels a row (they have a column `labels`), expected one class"
+        )
+    if "size" not in columns:
+        return columns
+    whole = np.array([size == 1 for size in column_of(columns, "size")], bool)
+    if not whole.any():
+        raise InputError("no line of the predictions has the `size` 1, the whole training part: leave that column out")
+    return {name: values[whole] for name, values in columns.items()}
 
 
 def _optional(columns: Mapping[str, NDArray[Any]], name: str, n: int) -> NDArray[Any]:
@@ -131,51 +189,43 @@ def _names(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     return np.array([f"{backbone}/{head}" for backbone, head in pairs], object)
 
 
-def _grid(
-    names: NDArray[Any], repeats: NDArray[Any], ids: NDArray[Any]
-) -> tuple[NDArray[np.int64], list[str], NDArray[Any], int]:
-    """The order of the lines by row, repeat and id; the rows, in the order of the table, the ids, how many repeats."""
-    rows = list(dict.fromkeys(names.tolist()))
-    row = np.array([{name: place for place, name in enumerate(rows)}[name] for name in names], np.int64)
-    times, repeat = coded(repeats, "repeat")
+def _lines(names: NDArray[Any], repeats: NDArray[Any], seeds: NDArray[Any], ids: NDArray[Any]) -> _Lines:
+    """Where each line belongs; refuse an id that a row predicts twice, or not with the others of a repeat."""
+    rows = {name: place for place, name in enumerate(dict.fromkeys(names.tolist()))}
+    known, repeat = coded(repeats, "repeat")
     unique, place = coded(ids, "id")
-    cell = (row * len(times) + repeat) * len(unique) + place
-    counts = np.bincount(cell, minlength=len(rows) * len(times) * len(unique))
-    if (counts != 1).any():
-        bad = int(np.flatnonzero(counts != 1)[0])
-        one, two, three = bad // (len(times) * len(unique)), bad // len(unique) % len(times), bad % len(unique)
-        where = f"{rows[one]!r} predicts the id {str(unique[three])!r} {counts[bad]} times in repeat {times[two]}"
-        hint = (
-            "number them by a column `repeat`"
-            if counts[bad] > 1
-            else "each row must predict the same ids in each repeat"
+    row = np.array([rows[name] for name in names], np.int64)
+    lines = _Lines(list(rows), unique, len(known), row, repeat, place)
+    cell, (_, seed) = lines.cell, coded(seeds, "seed")
+    twice, times = np.unique(cell * (int(seed.max()) + 1) + seed, return_counts=True)
+    counts = lines.sums(None)
+    # Every seed of a row predicts what its other seeds do.
+    expected = np.broadcast_to(counts.max(axis=2, keepdims=True), counts.shape)
+    bad, hint = np.flatnonzero(counts != expected), "each row must predict the same ids in each repeat"
+    if (times > 1).any():
+        bad, hint = twice[times > 1] // (int(seed.max()) + 1), "number them by a column `repeat`"
+        expected = np.ones_like(counts)
+    if len(bad):
+        where = np.unravel_index(int(bad[0]), lines.shape)
+        wanted = int(expected[where])
+        raise InputError(
+            f"{lines.rows[where[0]]!r} predicts the id {str(unique[where[2]])!r} {int(counts[where])} times in repeat "
+            f"{known[where[1]]}, expected {'once' if wanted == 1 else f'{wanted} times'}: {hint}"
         )
-        raise InputError(f"{where}, expected once: {hint}")
-    return np.argsort(cell, kind="stable"), rows, unique, len(times)
+    return lines
 
 
-def _refuse_changing(values: NDArray[np.int64], ids: NDArray[Any], name: str, expected: str) -> None:
-    """Refuse an id with different values in different lines."""
-    changing = np.flatnonzero((values != values[0]).any(axis=0))
-    if len(changing):
-        raise InputError(f"{name} of the id {str(ids[changing[0]])!r} differs between lines, expected {expected} an id")
-
-
-def _groups(
-    columns: Mapping[str, NDArray[Any]], order: NDArray[np.int64], ids: NDArray[Any]
-) -> NDArray[np.int64] | None:
+def _groups(columns: Mapping[str, NDArray[Any]], lines: _Lines) -> NDArray[np.int64] | None:
     if "group" not in columns:
         return None
-    codes = coded(column_of(columns, "group"), "group")[1][order].reshape(-1, len(ids))
-    _refuse_changing(codes, ids, "the group", "one group")
-    return codes[0]
+    return lines.by_id(coded(column_of(columns, "group"), "group")[1], "the group", "one group")
 
 
-def _folds(
-    columns: Mapping[str, NDArray[Any]], order: NDArray[np.int64], shape: Sequence[int]
-) -> NDArray[np.int64] | None:
+def _folds(columns: Mapping[str, NDArray[Any]], lines: _Lines) -> NDArray[np.int64] | None:
     """The fold of each id in each repeat; rows that were split differently have no folds in common: None."""
     if "fold" not in columns:
         return None
-    codes = coded(column_of(columns, "fold"), "fold")[1][order].reshape(tuple(shape))
-    return codes[0] if (codes == codes[0]).all() else None
+    codes = coded(column_of(columns, "fold"), "fold")[1]
+    found = np.empty((lines.repeats, len(lines.ids)), np.int64)
+    found[lines.repeat, lines.place] = codes
+    return found if (found[lines.repeat, lines.place] == codes).all() else None

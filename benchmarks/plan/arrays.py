@@ -6,19 +6,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.plan.across import Domains, domains_of
 from benchmarks.plan.coding import MIN_LABEL_ROWS, coded
 from benchmarks.plan.dataset import EmbeddingDataset
+from benchmarks.plan.groups import with_equal_vectors
 from benchmarks.plan.reading import refuse_useless
 from featurestore import has_label
 from featurestore.errors import InputError, reason
 
 # What the records of a run say instead of a view, a label column and a state.
 VIEW, LABEL, STATE = "arrays", "y", "none"
+# What sentences call the values that the protocol across compares.
+DOMAIN = "domain"
 LONGEST_NAME = 100
 
 
 def from_arrays(
-    matrices: Mapping[str, Any], y: Any, *, groups: Any = None, split: Any = None, label: str = LABEL
+    matrices: Mapping[str, Any],
+    y: Any,
+    *,
+    groups: Any = None,
+    split: Any = None,
+    by: Any = None,
+    label: str = LABEL,
 ) -> list[EmbeddingDataset]:
     """One data set for each matrix, over the rows that have a label; ``ImgId`` is the number of the row.
 
@@ -32,8 +42,8 @@ def from_arrays(
         for each row. Rows without a label (see `featurestore.has_label`) are left out and counted.
     groups
         ``(n,)``: rows of one group are never on both sides of a split. When None, rows with equal vectors are a group.
-    split
-        ``(n,)`` words such as ``train`` and ``test``, for the protocol ``given``.
+    split, by
+        ``(n,)`` words such as ``train``, for the protocol ``given``; numbers, dates or texts, for ``across``.
 
     Raises
     ------
@@ -47,17 +57,10 @@ def from_arrays(
     for name, X in found.items():
         if len(X) != n:
             raise InputError(f"{first} has {n:,} rows and {name} has {len(X):,}, expected the same rows in each matrix")
-    labels = labels_of(y, n)
-    labelled = np.array([has_label(value) for value in labels], bool)
-    if not labelled.any():
-        raise InputError(f"none of the {n:,} rows has a label in {label} (all are None, NaN or blank)")
-    kept, codes, classes = coded(labels, labelled)
-    if not kept.any():
-        raise InputError(f"each label in {label} has fewer than {MIN_LABEL_ROWS} rows, expected more of some")
-    codes, classes = _in_numeric_order(codes, classes)
-    refuse_useless(classes, codes, label=label, where="", instead="give the classes of the rows")
-    group = (equal_vectors(list(found.values())) if groups is None else _groups(groups, n))[kept]
-    parts = None if split is None else _words(split, n)
+    labelled, kept, codes, classes = _coded(labels_of(y, n), label)
+    group = (_of_equal_vectors(list(found.values())) if groups is None else _groups(groups, n))[kept]
+    parts = None if split is None else _words(split, kept)
+    domains = None if by is None else _domains(by, kept)
     return [
         EmbeddingDataset(
             X=X if kept.all() else X[kept],
@@ -73,10 +76,26 @@ def from_arrays(
             synthetic=False,
             unlabelled=int((~labelled).sum()),
             rare=int((labelled & ~kept).sum()),
-            split=None if parts is None else tuple(side for side, on in zip(parts, kept, strict=True) if on),
+            split=parts,
+            domains=domains,
         )
         for name, X in found.items()
     ]
+
+
+def _coded(
+    labels: list[Any], name: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64], tuple[str, ...]]:
+    """Which rows have a label, ``(n,)``, and which are kept; the codes of those, and the classes."""
+    labelled = np.array([has_label(value) for value in labels], bool)
+    if not labelled.any():
+        raise InputError(f"none of the {len(labels):,} rows has a label in {name} (all are None, NaN or blank)")
+    kept, codes, classes = coded(labels, labelled)
+    if not kept.any():
+        raise InputError(f"each label in {name} has fewer than {MIN_LABEL_ROWS} rows, expected more of some")
+    codes, classes = _in_numeric_order(codes, classes)
+    refuse_useless(classes, codes, label=name, where="", instead="give the classes of the rows")
+    return labelled, kept, codes, classes
 
 
 def _name(name: Any) -> str:
@@ -187,8 +206,13 @@ def _groups(groups: Any, n: int) -> NDArray[np.int64]:
     return np.unique(np.array(kept), return_inverse=True)[1].ravel().astype(np.int64)
 
 
-def _words(split: Any, n: int) -> list[str]:
-    return [str(value) if has_label(value) else "" for value in _column(split, n, name="split")]
+def _words(split: Any, kept: NDArray[np.bool_]) -> tuple[str, ...]:
+    words = [str(value) if has_label(value) else "" for value in _column(split, len(kept), name="split")]
+    return tuple(words[row] for row in np.flatnonzero(kept).tolist())
+
+
+def _domains(by: Any, kept: NDArray[np.bool_]) -> Domains:
+    return domains_of(_column(by, len(kept), name="by"), column=DOMAIN).only(np.flatnonzero(kept))
 
 
 def _column(values: Any, n: int, *, name: str) -> list[Any]:
@@ -202,20 +226,9 @@ def _column(values: Any, n: int, *, name: str) -> list[Any]:
     return [_plain(value) for value in raw.tolist()]
 
 
-def equal_vectors(matrices: Sequence[NDArray[np.float32]]) -> NDArray[np.int64]:
+def _of_equal_vectors(matrices: Sequence[NDArray[np.float32]]) -> NDArray[np.int64]:
     """``(n,)`` int64: the same number for rows with equal vectors in any of the matrices, or linked by such."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(matrices[0])
-    codes, total = [], n
+    groups = np.arange(len(matrices[0]))
     for X in matrices:
-        rows = np.ascontiguousarray(X + np.float32(0))  # which makes 0 of -0
-        keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
-        code = np.unique(keys, return_inverse=True)[1].ravel()
-        codes.append(code + total)
-        total += int(code.max()) + 1
-    ends = np.concatenate(codes)
-    links = coo_array((np.ones(len(ends), bool), (np.tile(np.arange(n), len(matrices)), ends)), shape=(total, total))
-    numbers = connected_components(links, directed=False)[1][:n]
-    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+        groups = with_equal_vectors(groups, X, [X.shape[1]])
+    return groups

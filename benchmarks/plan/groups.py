@@ -19,16 +19,17 @@ class Grouping:
     ----------
     hash_distance, cosine
         Near-duplicates differ in at most this many of the 64 bits of their perceptual hashes, or have at least this
-        cosine over a backbone. They are looked for, and warned of, without ``near`` too.
+        cosine over a backbone. They are looked for, and warned of, without ``near`` too. No hashes are compared when
+        ``hash_distance`` is None: rows of arrays have no image.
     """
 
     near: bool = False
-    hash_distance: int = 4
+    hash_distance: int | None = 4
     cosine: float = 0.98
 
     def __post_init__(self) -> None:
         """Raise `InputError` for thresholds out of range."""
-        if not 0 <= self.hash_distance <= 64 or not -1 <= self.cosine <= 1:
+        if not 0 <= (self.hash_distance or 0) <= 64 or not -1 <= self.cosine <= 1:
             raise InputError(
                 f"got a hash distance of {self.hash_distance} bits and a cosine of {self.cosine}, expected 0 to 64 and "
                 "-1 to 1"
@@ -38,7 +39,8 @@ class Grouping:
         """What is kept on one side, in words."""
         if not self.near:
             return "duplicates"
-        return f"near-duplicates ({self.hash_distance} bits of the perceptual hash, cosine {self.cosine:g})"
+        bits = "" if self.hash_distance is None else f"{self.hash_distance} bits of the perceptual hash, "
+        return f"near-duplicates ({bits}cosine {self.cosine:g})"
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,10 @@ def near_groups(
     # Of the copies of an image one is compared: all pairs of many copies would be very many.
     names, rows = np.unique(groups, return_index=True)
     bits, cosine = grouping.hash_distance, grouping.cosine
-    codes = [hashes[row] for row in rows.tolist()]
-    found = [_searched(f"perceptual hash, at most {bits} of 64 bits apart", names, lambda: near_by_hash(codes, bits))]
+    found = []
+    if bits is not None:
+        search_hashes = partial(near_by_hash, [hashes[row] for row in rows.tolist()], bits)
+        found.append(_searched(f"perceptual hash, at most {bits} of 64 bits apart", names, search_hashes))
     for name, X in vectors.items():
         once = X if len(rows) == len(X) else X[rows]
         search = partial(near_by_cosine, once, cosine)

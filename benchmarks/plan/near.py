@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.plan.dataset import EmbeddingDataset
-from benchmarks.plan.groups import Grouping, near_groups, together_in
+from benchmarks.plan.groups import Grouping, NearGroups, near_groups, together_in
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 
@@ -20,10 +20,28 @@ def grouped(store: FeatureStore, datasets: Sequence[EmbeddingDataset], grouping:
     InputError
         When near-duplicates are to be grouped, and a threshold finds more than can be listed.
     """
-    groups = datasets[0].groups
-    found = near_groups(groups, _vectors(store, datasets), _hashes(store, datasets[0].ids), grouping)
+    found = near_groups(datasets[0].groups, _vectors(store, datasets), _hashes(store, datasets[0].ids), grouping)
+    return _with(found, datasets, grouping)
+
+
+def grouped_arrays(datasets: Sequence[EmbeddingDataset], grouping: Grouping) -> list[EmbeddingDataset]:
+    """`grouped` for rows that are no images: by the cosine alone, looked for only where they are to be grouped.
+
+    Not every matrix is an embedding: of measured quantities all rows may have nearly the same direction.
+    """
     if not grouping.near:
-        return [replace(dataset, near=found, grouping=grouping) for dataset in datasets]
+        return list(datasets)
+    alone = replace(grouping, hash_distance=None)
+    found = near_groups(datasets[0].groups, {one.backbone: one.X for one in datasets}, (), alone)
+    return _with(found, datasets, alone)
+
+
+def _with(
+    found: Sequence[NearGroups], datasets: Sequence[EmbeddingDataset], grouping: Grouping
+) -> list[EmbeddingDataset]:
+    groups = datasets[0].groups
+    if not grouping.near:
+        return [replace(dataset, near=tuple(found), grouping=grouping) for dataset in datasets]
     for one in found:
         if one.failure:
             raise InputError(f"near-duplicates can't be grouped: {one.failure}")

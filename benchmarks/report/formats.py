@@ -10,6 +10,9 @@ from typing import Any
 from benchmarks.report import shift
 from benchmarks.report.columns import COLUMNS, MORE, PAIRS, columns, in_csv
 
+# Where a reader of a stored table finds the columns that don't fit.
+MORE_COLUMNS = "`benchmarks table --wide`, or --format csv"
+
 
 def headings(table: dict[str, Any]) -> list[str]:
     """The headings of a table, in order."""
@@ -77,6 +80,7 @@ def format_tables(
     notes: Callable[[dict[str, Any]], list[str]],
     *,
     width: int | None = None,
+    more: str = MORE_COLUMNS,
 ) -> str:
     """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text.
 
@@ -84,6 +88,8 @@ def format_tables(
     ----------
     width
         Columns of text of the terminal; none: as wide as the table is.
+    more
+        Where a reader finds the columns for which that is too narrow.
     """
     if form == "json":
         return json.dumps(list(tables), indent=1, default=str)
@@ -91,13 +97,13 @@ def format_tables(
         return _csv(tables)
     if form == "terminal":
         return "\n\n".join(
-            part for table in tables for part in (_terminal(table, notes(table), width), *_across(table, width))
+            part for table in tables for part in (_terminal(table, notes(table), width, more), *_across(table, width))
         )
     write = {"markdown": markdown, "latex": _latex}[form]
     return "\n\n".join(write(table, notes(table)) for table in tables)
 
 
-def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None) -> str:
+def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None, more: str) -> str:
     """The table with as many columns as fit, at least one; published rows stand under a line of their own."""
     mine = [row for row in table["rows"] if not row["published"]]
     published = [row for row in table["rows"] if row["published"]]
@@ -116,7 +122,7 @@ def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None) ->
     below = [f"S: {note}" if note.startswith("SYNTHETIC") else note for note in notes[1:]]
     hidden = [heading for _, heading, _ in columns(table)[shown:]]
     if hidden:
-        below.append(f"not shown for want of width: {', '.join(hidden)} (`benchmarks table --wide`, or --format csv)")
+        below.append(f"not shown for want of width: {', '.join(hidden)} ({more})")
     texts = [_folded(note, width) for note in (notes[0], *below)]
     return "\n".join([texts[0], *(line.rstrip() for line in lines), *texts[1:]])
 

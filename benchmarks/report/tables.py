@@ -194,9 +194,11 @@ def _joined(table: dict[str, Any]) -> list[str]:
     return lines
 
 
-def tables_as_text(tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None) -> str:
+def tables_as_text(
+    tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None, more: str = formats.MORE_COLUMNS
+) -> str:
     """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text; see `formats.format_tables`."""
-    return formats.format_tables(tables_, form, notes, width=width)
+    return formats.format_tables(tables_, form, notes, width=width, more=more)
 
 
 def write_report(tables_: Sequence[dict[str, Any]], path: Path) -> None:

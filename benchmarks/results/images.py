@@ -112,7 +112,7 @@ def image_results(store: FeatureStore, run: dict[str, Any], cells: Sequence[str]
         ids.astype(np.int32),
         y,
         folds[whole],
-        _groups(store, run, ids),
+        groups_of(store, run, ids),
         _test_share(store, cells),
         spread(columns["correct"].astype(float)),
         spread(-np.log(columns["chosen"].astype(float))),
@@ -165,7 +165,7 @@ def _test_share(store: FeatureStore, cells: Sequence[str]) -> float:
     return float(found["share"][0].as_py())
 
 
-def _groups(store: FeatureStore, run: dict[str, Any], ids: NDArray[np.int32]) -> NDArray[np.int64]:
+def groups_of(store: FeatureStore, run: dict[str, Any], ids: NDArray[np.int32]) -> NDArray[np.int64]:
     """The duplicate groups that the runs of a table had; images that no run names are copies of none."""
     groups = np.arange(len(ids), dtype=np.int64)
     if not store.has("bench_groups"):
