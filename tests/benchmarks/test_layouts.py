@@ -13,8 +13,7 @@ from benchmarks.models import folder as models
 from benchmarks.models.predict import predict_images
 from benchmarks.plan.protocols import Protocol
 from benchmarks.plan.reading import from_store
-from benchmarks.report.gallery import cards, known_images, verdict_lines
-from benchmarks.report.gallery import SHOWN
+from benchmarks.report.gallery import SHOWN, cards, known_images, verdict_lines
 from benchmarks.report.page import write_html
 from benchmarks.report.tables import tables
 from benchmarks.results.breakdown import rows_of, verdicts
