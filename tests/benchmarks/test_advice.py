@@ -36,8 +36,8 @@ def test_the_cheapest_of_the_set_of_best_rows_is_named() -> None:
         row("bad", best=False, seconds=0.0),
     ]
     assert advice(table(), rows, {}, CLASSES) == [
-        "Take quick over b, the cheapest of the set of best rows: one fit takes 4.0 ms, that of slow over b, the first of "
-        "the table, 2.00 s."
+        "Take quick over b, the cheapest of the set of best rows: one fit takes 4.0 ms, that of slow over b, the first "
+        "of the table, 2.00 s."
     ]
 
 
