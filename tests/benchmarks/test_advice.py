@@ -58,7 +58,7 @@ def test_classes_that_are_never_predicted_are_named_with_their_images() -> None:
     rows = [row("knn", best=False, seconds=0.5)]
     predicted = {("b", "knn"): predictions(0, 1, 0, 0, 1, 1)}
     assert advice(table(), rows, predicted, CLASSES) == [
-        "knn over b never predicts hen (2 images): accuracy hides it, macro-F1 does not."
+        "knn over b never predicts hen (2 images), which its accuracy does not show."
     ]
     predicted = {("b", "knn"): predictions(0, 1, 2)}
     assert advice(table(), rows, predicted, CLASSES) == []
