@@ -52,8 +52,7 @@ def from_store(
         out and counted. A column that holds lists makes a multi-label task of it; its labels with fewer than
         `MIN_LABEL_ROWS` rows are left out.
     split, by
-        The columns of the view that say which rows are training and test rows, and which domain a row is of; not read
-        when None.
+        The columns of the view that name the side of a split and the domain of each row; not read when None.
 
     Raises
     ------

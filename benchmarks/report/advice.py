@@ -73,7 +73,7 @@ def _never(taken: TableRow, row: RowPredictions, classes: Sequence[str]) -> list
         return []
     named = ", ".join(f"{classes[place]} ({support[place]:.0f} images)" for place in absent[:NAMED])
     more = f" and {len(absent) - NAMED} more classes" if len(absent) > NAMED else ""
-    return [f"{_named(taken)} never predicts {named}{more}: accuracy hides it, macro-F1 does not."]
+    return [f"{_named(taken)} never predicts {named}{more}, which its accuracy does not show."]
 
 
 def _factors(table: dict[str, Any]) -> list[str]:

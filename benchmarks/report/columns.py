@@ -16,6 +16,7 @@ LOSS: tuple[Column, ...] = (
     ("log_loss_rank", "rank by log loss", "rank"),
     ("log_loss_difference", "log loss vs ref.", "+z.3f"),
     ("log_loss_verdict", "by log loss", ""),
+    ("log_loss_difference_interval", "95 % of it", "+z.3f"),
 )
 # The most telling first: a terminal shows as many as it is wide.
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -67,7 +68,7 @@ MORE = (
 
 
 # Columns of two numbers, which CSV has as two columns.
-PAIRS = ("rank", "difference_interval", "log_loss_rank")
+PAIRS = ("rank", "difference_interval", "log_loss_rank", "log_loss_difference_interval")
 
 
 def in_csv(column: str) -> list[str]:

@@ -79,8 +79,9 @@ def test_every_section_stands_there(page: str) -> None:
         "Calibration",
     ):
         assert text in page
-    # Of cv and study: intervals, cost, three scores by class, and two panels of two heads; of the curve one.
-    assert page.count("<svg") == 2 * (1 + 1 + 3 + 2 + 2) + 1
+    # Of cv and study: intervals, differences by accuracy and log loss, cost, three scores by class, two panels of two
+    # heads, the surest images; of the curve one.
+    assert page.count("<svg") == 2 * (1 + 2 + 1 + 3 + 2 + 2 + 1) + 1
     assert page.count("What it costs</h3>") == 2
     assert "not significantly different from" in page
     assert 'name="viewport"' in page

@@ -143,6 +143,7 @@ def test_an_image_without_a_label_is_no_labelled_neighbour(store: FeatureStore, 
 def test_one_row_is_one_row(store: FeatureStore) -> None:
     table = {"protocol": "cv", "protocol_text": "", "n_rows": 9, "view": "v", "label": "mark", "synthetic": False}
     table |= {"n_missing": 0, "n_unlabelled": 1, "rows": [], "warnings": [], "task": "multiclass"}
+    table |= {"rank_by": "accuracy"}
     assert "1 row of the view has no mark and is left out" in notes(table)
 
 

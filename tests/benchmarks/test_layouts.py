@@ -13,7 +13,7 @@ from benchmarks.models import folder as models
 from benchmarks.models.predict import predict_images
 from benchmarks.plan.protocols import Protocol
 from benchmarks.plan.reading import from_store
-from benchmarks.report.gallery import cards, known_images, verdict_lines
+from benchmarks.report.gallery import SHOWN, cards, known_images, verdict_lines
 from benchmarks.report.page import write_html
 from benchmarks.report.tables import tables
 from benchmarks.results.breakdown import rows_of, verdicts
@@ -63,7 +63,7 @@ def test_a_report_speaks_of_the_collection(tmp_path: Path) -> None:
     write_html(store, tables(store.refresh()), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert not [word for word in ("movie", "poster", "genre", "film") if word in text.lower()]
-    assert text.count("<figure><img ") == 24
+    assert text.count("<figure><img ") == 3 * SHOWN, "of each kind of gallery"
     assert "<b>Animal " in text
     assert "labeled, label species: cat 20, dog 20" in text
 

@@ -13,7 +13,7 @@ from support import jpeg, movie, write_metadata
 from benchmarks.report.figures import EXTREMES, MANY, PAIRS, figures
 from benchmarks.report.page import write_html
 from benchmarks.report.tables import tables
-from benchmarks.results.breakdown import RowPredictions, rows_of, verdicts
+from benchmarks.results.breakdown import ImageVerdict, RowPredictions, rows_of, verdicts
 from benchmarks.results.read import runs
 from benchmarks.results.schemas import CELLS, PREDICTIONS, RUNS, SCORES
 from benchmarks.scores.metrics import METRICS
@@ -98,8 +98,9 @@ def test_the_page_is_small(store: FeatureStore, tmp_path: Path) -> None:
     assert "<class>" not in page
     assert "lowest of 200" in page
     assert f"and {CLASSES - 10} more" in page
-    # Accuracy, cost, two rows that learn in each of classes, confusion and calibration.
-    assert page.count("<svg") == 2 + 2 + 2 + 2
+    # Accuracy, differences by accuracy and log loss, cost, the surest images; two rows that learn in each of classes,
+    # confusion and calibration.
+    assert page.count("<svg") == 1 + 2 + 1 + 1 + 2 + 2 + 2
     for chart in re.findall(r'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 376 .*?</svg>', page, re.DOTALL):
         ElementTree.fromstring(chart)
 
@@ -118,13 +119,17 @@ def test_predictions_are_read_row_by_row(store: FeatureStore) -> None:
         assert row.per_class["support"].tolist() == [IMAGES // CLASSES] * CLASSES
 
 
+def surest_wrong_first(one: ImageVerdict) -> float:
+    return one.sure if one.predicted == one.truth else -one.sure
+
+
 def test_verdicts_count_every_prediction_of_rows_that_learn(store: FeatureStore) -> None:
     judged = verdicts(rows_of(store, runs(store)[0]))
     right = np.mean(
         [made_up(CLASSES, IMAGES, n).proba.argmax(axis=1) == np.arange(IMAGES) % CLASSES for n in (0, 1)], 0
     )
     assert len(judged) == IMAGES
-    assert judged == sorted(judged, key=lambda one: (one.right, one.sure * (1 if one.right > 0.5 else -1), one.img_id))
+    assert judged == sorted(judged, key=lambda one: (one.right, surest_wrong_first(one), one.img_id))
     assert {one.img_id: one.right for one in judged} == {k + 1: pytest.approx(v) for k, v in enumerate(right)}
     assert all(one.truth == (one.img_id - 1) % CLASSES for one in judged)
     assert verdicts({}) == []

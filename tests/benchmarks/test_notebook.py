@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOK = ROOT / "examples" / "compare.ipynb"
+NOTEBOOK = ROOT / "tests" / "notebooks" / "compare.ipynb"
 
 
 def shown(cells: list[Any], kind: str) -> list[str]:

@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench_store import add_backbone, in_this_process, make_store
+from numpy.typing import NDArray
+from scipy import stats
 
 from benchmarks.commands.cli import cli
 from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
 from benchmarks.report.run_diff import lines
 from benchmarks.results.diff import Changed, run_difference
-from benchmarks.results.paired import ONLY_A, ONLY_B, SAME, UNTESTED, Pair, RowDifference, _corrected
+from benchmarks.results.paired import ONLY_A, ONLY_B, SAME, UNTESTED, A, B, Pair, RowDifference, _corrected
 from benchmarks.results.read import comparison, runs
 from benchmarks.run import runner
-from benchmarks.scores.difference import corrected_t_test, mcnemar
+from benchmarks.scores.inference import Results, infer
 from featurestore import FeatureStore
 from featurestore.catalog import views
 from featurestore.commands.options import run_command
@@ -78,24 +80,37 @@ def test_another_revision_is_compared_row_by_row(store: FeatureStore) -> None:
         "FROM bench_predictions JOIN bench_cells USING (cell) WHERE head = 'knn' ORDER BY run_id, repeat, fold, ImgId"
     ).to_pandas()
     a, b = (right[right["run_id"] == name].reset_index(drop=True) for name in (before, after))
-    apart = b["correct"].to_numpy(float) - a["correct"].to_numpy(float)
-    splits = [one.groupby("fold")["correct"].mean().to_numpy(float) for one in (a, b)]
-    assert row.difference == pytest.approx(apart.mean())
-    expected = corrected_t_test(splits[1], splits[0], test_share=0.5, expected=apart.var() / 20)
-    assert row.p_value == pytest.approx(expected)
+    values = {which: one["correct"].to_numpy(float)[None] for which, one in (("a", a), ("b", b))}
+    assert row.difference == pytest.approx((values["b"] - values["a"]).mean())
+    results = made_results(values, folds=a["fold"].to_numpy(np.int64)[None])
+    assert row.p_value == infer(results).p_value(B, A)
     assert row.p_holm == row.p_value, "majority is in no family"
 
 
-def test_one_split_is_tested_by_mcnemar(store: FeatureStore) -> None:
+def made_results(values: dict[str, NDArray[np.float64]], *, folds: NDArray[np.int64]) -> Results:
+    """What both runs have on every image, no image a copy of another."""
+    rows = {(which, ""): one for which, one in values.items()}
+    return Results(rows, folds, np.arange(folds.shape[1]), test_share=0.5, binary=True)
+
+
+def test_one_split_is_tested_by_its_images(store: FeatureStore) -> None:
     before = run(store, "knn", protocol="study")
     add_backbone(store, "a", 5)
     (row,) = run_difference(store, before, run(store, "knn", protocol="study")).rows
     assert (row.splits, row.images) == (1, 12)
     assert 0 < (row.p_value or 0) <= 1
-    pair = Pair(*np.array([[0.5], [0.75], [8.0], [4.0]]), apart=np.array([1.0, 1.0, -1.0, 1.0]), images=4)
+    n = 200
+    right = {"a": np.arange(n) % 2 == 0, "b": np.arange(n) % 4 < 3}
+    values = {which: one[None].astype(float) for which, one in right.items()}
+    pair = Pair(np.array([0.5]), np.array([0.75]), made_results(values, folds=np.zeros((1, n), np.int64)), images=n)
     assert pair.difference == 0.25
-    assert pair.p_value == mcnemar(np.array([1, 1, 0, 1], bool), np.array([0, 0, 1, 0], bool))
-    assert np.isnan(replace(pair, apart=None).p_value)
+    # As for one comparison: the variance of the mean, half as much again for the training part, and one image more.
+    variance = 1.5 * (values["b"] - values["a"]).var(ddof=1) / n + 1 / n**2
+    apart = np.sqrt(variance)
+    assert pair.results is not None
+    assert infer(pair.results).error[0, 1] == pytest.approx(apart)
+    assert pair.p_value == pytest.approx(2 * stats.t.sf(0.25 / apart, n - 1), abs=1e-3)
+    assert np.isnan(replace(pair, results=None).p_value)
 
 
 def test_the_family_is_every_row_that_is_tested() -> None:

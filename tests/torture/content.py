@@ -20,6 +20,7 @@ VOLATILE = {
     "embeddings": {"extraction"},
     "bench_runs": {"run_id", "started_at", "state_id", "machine"},
     "bench_run_details": {"run_id"},
+    "bench_groups": {"run_id"},
     "bench_across": {"run_id"},
     "bench_cells": {"run_id", "finished_at"},
 }
