@@ -16,7 +16,6 @@ from benchmarks.report.columns import spelled
 from benchmarks.results.across import across
 from benchmarks.results.compared import compared, known_metric
 from benchmarks.results.read import primary
-from benchmarks.results.risk_coverage import risk_curves, with_surest
 from benchmarks.results.selection import selected
 from benchmarks.scores.inference import MARGIN
 from benchmarks.scores.metrics import wilson
@@ -56,8 +55,7 @@ def tables(
 
 def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dict[str, Any]:
     found = compared(store, run, rank_by=rank_by)
-    scored = with_surest(found.rows, risk_curves(store, run))
-    rows = [_with_interval(row, primary(run)) for row in scored]
+    rows = [_with_interval(row, primary(run)) for row in found.rows]
     for row in rows:
         row["published"] = False
         row["synthetic"] = bool(row["synthetic"] or run["synthetic"])

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.results.confidence import confidences
 from benchmarks.results.images import ImageResults, image_results, split_results, whole_cells
-from benchmarks.results.read import comparison, primary, run_query
-from benchmarks.scores.calibration import Calibration, calibration
+from benchmarks.results.read import comparison, primary
+from benchmarks.results.risk_coverage import risk_curves, with_surest
+from benchmarks.scores.calibration import calibration
 from benchmarks.scores.factors import Factors, factors
 from benchmarks.scores.inference import Inference, Results, infer
 from benchmarks.scores.metrics import TASKS
@@ -38,14 +39,16 @@ class Compared:
 def compared(store: FeatureStore, run: dict[str, Any], *, rank_by: str | None = None) -> Compared:
     """`comparison` with `significance.annotate` on the rows of the whole training part.
 
-    In a multiclass task also with ``calibration``, ``calibration_limit`` and ``calibration_p``, see `calibrations`.
-    Where the task has no metric ``rank_by``, by its first one.
+    In a multiclass task also with ``calibration``, ``calibration_limit`` and ``calibration_p``, from all out-of-fold
+    predictions of each repeat and seed, and with the figures of `with_surest`. Where the task has no metric
+    ``rank_by``, by its first one.
     """
     metric = rank_by if rank_by in TASKS[run["task"]] else primary(run)
-    rows = comparison(store, run, rank_by=metric)
-    calibrated = calibrations(store, run)
+    sure = confidences(store, run)
+    rows = with_surest(comparison(store, run, rank_by=metric), risk_curves(sure))
     for row in rows:
-        if one := calibrated.get((row["backbone"], row["head"], row["size"])):
+        if repeats := sure.get((row["backbone"], row["head"], row["size"])):
+            one = calibration(repeats)
             row |= {"calibration": one.error, "calibration_limit": one.limit, "calibration_p": one.p_value}
     backbone, _, head = (run["reference"] or "").rpartition("/")
     reference = (backbone, head) if head else None
@@ -76,22 +79,6 @@ def known_metric(rank_by: str | None, *, tasks: Collection[str] = tuple(TASKS)) 
         return
     known = ", ".join(dict.fromkeys(metric for task in tasks for metric in TASKS[task]))
     raise InputError(f"got {rank_by!r} to rank by, expected one of {known}")
-
-
-def calibrations(store: FeatureStore, run: dict[str, Any]) -> dict[tuple[str, str, float], Calibration]:
-    """The calibration by backbone, head and training size, from all out-of-fold rows of each repeat and seed.
-
-    Empty for several labels a row, whose probabilities have no one confidence.
-    """
-    if run["task"] != "multiclass":
-        return {}
-    table = run_query(store, "confidence", [run["cells"]])
-    columns = [table[name].combine_chunks() for name in ("confidence", "correct")]
-    repeats: dict[tuple[str, str, float], list[tuple[NDArray[np.float32], NDArray[np.bool_]]]] = {}
-    for place, name in enumerate(zip(*(table[key].to_pylist() for key in ("backbone", "head", "size")), strict=True)):
-        confidence, correct = (column[place].values.to_numpy(zero_copy_only=False) for column in columns)
-        repeats.setdefault(name, []).append((confidence, correct))
-    return {name: calibration(found) for name, found in repeats.items()}
 
 
 def _inferred(results: Results | None) -> Inference | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from benchmarks.plan.protocols import ONE_REPEAT
@@ -84,29 +86,21 @@ def image_results(store: FeatureStore, run: dict[str, Any], cells: Sequence[str]
     if not len(table):
         return None
     names = _names(store, cells)
-    columns = {name: table[name].to_numpy() for name in table.column_names}
-    ids, place = np.unique(columns["ImgId"], return_inverse=True)
-    repeats, repeat = np.unique(columns["repeat"], return_inverse=True)
+    (ids, place), (repeats, repeat), (seeds, seed) = (_numbered(table[name]) for name in ("ImgId", "repeat", "seed"))
     y = np.zeros(len(ids), np.int64)
-    y[place] = columns["y"]
+    y[place] = table["y"].to_numpy()
     folds = np.full((len(repeats), len(ids)), -1, np.int64)
-    folds[repeat, place] = columns["fold"]
-    seeds, seed = np.unique(columns["seed"], return_inverse=True)
-    where = columns["number"], seed, repeat, place
+    folds[repeat, place] = table["fold"].to_numpy()
     shape = len(names), len(seeds), len(repeats), len(ids)
+    where = np.ravel_multi_index((table["number"].to_numpy(), seed, repeat, place), shape)
     whole = (folds >= 0).all(axis=1)
 
-    def spread(values: NDArray[Any]) -> Values:
+    def spread(values: NDArray[np.float64]) -> Values:
         held = np.full(shape, np.nan)
-        held[where] = values
-        known = ~np.isnan(held)
-        # Seeds in one order: the last bit of a sum depends on it.
-        sums = np.where(known, held, 0.0).sum(axis=1)
-        counts = known.sum(axis=1)
-        found = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)[:, whole]
-        lacking = np.isnan(found).any(axis=2)
-        found[lacking] = np.nan
-        return {name: one for name, one in zip(names, found, strict=True) if not np.isnan(one).all()}
+        held.reshape(-1)[where] = values
+        found = _over_seeds(held)[:, whole]
+        found[np.isnan(found).any(axis=2)] = np.nan
+        return {name: one for name, one in zip(names, found, strict=True) if not np.isnan(one[:, 0]).all()}
 
     return ImageResults(
         ids.astype(np.int32),
@@ -114,10 +108,25 @@ def image_results(store: FeatureStore, run: dict[str, Any], cells: Sequence[str]
         folds[whole],
         groups_of(store, run, ids),
         _test_share(store, cells),
-        spread(columns["correct"].astype(float)),
-        spread(-np.log(columns["chosen"].astype(float))),
-        spread(columns["brier"].astype(float)),
+        spread(table["correct"].to_numpy().astype(float)),
+        spread(-np.log(table["chosen"].to_numpy())),
+        spread(table["brier"].to_numpy()),
     )
+
+
+def _numbered(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """The different values, ascending, and the place of each value among them."""
+    known = np.sort(pc.unique(column).to_numpy())
+    return known, pc.index_in(column, pa.array(known)).to_numpy()
+
+
+def _over_seeds(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(rows, seeds, repeats, n)`` → the means of those that are known, ``(rows, repeats, n)``."""
+    if values.shape[1] == 1:
+        return values[:, 0]
+    # Seeds in one order: the last bit of a sum depends on it.
+    sums, counts = np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def split_results(store: FeatureStore, run: dict[str, Any], cells: Sequence[str], metric: str) -> Results | None:

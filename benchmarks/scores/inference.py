@@ -182,26 +182,29 @@ def _largest(found: Variances, family: NDArray[np.bool_]) -> NDArray[np.float64]
     """
     places = np.flatnonzero(family & (np.diag(found.covariance) >= 0))
     covariance = found.covariance[np.ix_(places, places)]
-    first, second = np.triu_indices(len(places), 1)
     variances = np.diag(covariance)
-    spread = np.sqrt(np.maximum(variances[first] + variances[second] - 2 * covariance[first, second], 0.0))
+    spread = np.sqrt(np.maximum(variances[:, None] + variances - 2 * covariance, 0.0))
     # Rows that predict alike make no pair: no difference of theirs can be drawn.
-    apart = spread > 1e-7 * np.sqrt(max(float(variances.max(initial=0.0)), 1e-300))
-    first, second, spread = first[apart], second[apart], spread[apart]
+    spread[spread <= 1e-7 * np.sqrt(max(float(variances.max(initial=0.0)), 1e-300))] = np.inf
+    pairs = int(np.isfinite(spread[np.triu_indices(len(places), 1)]).sum())
     if found.freedom < 1:
         return np.empty(0)
-    if not len(first):  # one row, or rows that are all alike: one comparison, with a row that is left out
+    if not pairs:  # one row, or rows that are all alike: one comparison, with a row that is left out
         return np.sort(np.abs(np.random.default_rng(0).standard_t(found.freedom, DRAWS)))
     # By eigenvalues: rows of different repeats need not have a covariance that is quite positive.
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     rng = np.random.default_rng(0)
-    step = max(1, HELD // len(first))
+    step = max(1, HELD // pairs)
     parts: list[NDArray[np.float64]] = []
     for start in range(0, DRAWS, step):
         drawn = rng.standard_normal((min(step, DRAWS - start), len(places))) @ root.T
         scale = np.sqrt(rng.chisquare(found.freedom, len(drawn)) / found.freedom)
-        parts.append(np.abs((drawn[:, first] - drawn[:, second]) / spread).max(axis=1) / scale)
+        rows, largest = np.ascontiguousarray(drawn.T), np.zeros(len(drawn))
+        for row in range(len(rows) - 1):  # with all that follow, which are one block
+            statistics = np.abs((rows[row] - rows[row + 1 :]) / spread[row, row + 1 :, None])
+            np.maximum(largest, statistics.max(axis=0), out=largest)
+        parts.append(largest / scale)
     return np.sort(np.concatenate(parts))
 
 

@@ -137,7 +137,8 @@ def _inside(
     """The covariance that the mean of a test part has by the draw of its images, the mean over the test parts."""
     total = np.zeros((len(centred), len(centred)))
     for repeat, fold in enumerate(folds):
-        _, place = np.unique(np.stack([codes, fold]), axis=1, return_inverse=True)
+        # Rows of one group in one test part are drawn together.
+        place = np.unique(codes * (fold.max() + 1) + fold, return_inverse=True)[1]
         size = np.zeros(len(fold))
         for which, rows in tests:
             if which == repeat:

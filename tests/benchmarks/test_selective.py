@@ -8,6 +8,7 @@ from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
 from benchmarks.report.tables import tables, tables_as_text
 from benchmarks.results.breakdown import rows_of
+from benchmarks.results.confidence import confidences
 from benchmarks.results.risk_coverage import risk_curves
 from benchmarks.results.selection import selected
 from benchmarks.run import runner
@@ -93,7 +94,7 @@ def test_a_repeat_that_is_not_whole_does_not_count(bench: FeatureStore) -> None:
     (run,) = selected(bench)
     fold = bench.sql("SELECT cell FROM bench_cells WHERE repeat = 1 AND fold = 0 AND head = 'knn' AND backbone = 'a'")
     lost = fold["cell"][0].as_py()
-    fewer = risk_curves(bench, {**run, "cells": [cell for cell in run["cells"] if cell != lost]})
+    fewer = risk_curves(confidences(bench, {**run, "cells": [cell for cell in run["cells"] if cell != lost]}))
     one = rows_of(bench, run)["a", "knn"]
     first = risk_coverage(one.proba[:60].max(axis=1), one.proba[:60].argmax(axis=1) == one.y[:60])
     assert fewer["a", "knn", 1.0].surest_half == first.surest_half
@@ -101,5 +102,5 @@ def test_a_repeat_that_is_not_whole_does_not_count(bench: FeatureStore) -> None:
 
 def test_several_labels_have_no_curve(bench: FeatureStore) -> None:
     (run,) = selected(bench)
-    assert risk_curves(bench, {**run, "task": "multilabel"}) == {}
-    assert risk_curves(bench, {**run, "cells": []}) == {}
+    assert risk_curves(confidences(bench, {**run, "task": "multilabel"})) == {}
+    assert risk_curves(confidences(bench, {**run, "cells": []})) == {}
