@@ -30,7 +30,7 @@ def detectable(
     from scipy import optimize, stats
 
     n_tested = n_rows if repeats else n_rows / folds
-    inflation = _inflation(folds, repeats)
+    inflation = _inflation(folds, repeats, candidates)
     critical = _critical(candidates, freedom=n_tested - 1)
 
     def power_at(effect: float) -> float:
@@ -42,18 +42,27 @@ def detectable(
     return float(optimize.brentq(lambda effect: power_at(effect) - power, 0.0, discordance))
 
 
-def _inflation(folds: int, repeats: int) -> float:
+def _inflation(folds: int, repeats: int, candidates: int) -> float:
     """The expected variance of a difference in parts of that of its images, see `variance.of_images`."""
-    from scipy import stats
-
     share = 1 / (folds - 1) if folds > 1 else 0.0
     splits = folds * repeats
     if splits < 2:
         return 1 + share
     freedom = splits - 1
-    # What is left of a variance estimate that is above its expectation by chance: E max(0, X - 1), X = χ²/df.
-    by_chance = stats.chi2.sf(freedom, freedom + 2) - stats.chi2.sf(freedom, freedom)
-    return float(1 + share + (1 / splits + share) * folds * by_chance * freedom / (freedom + PRIOR))
+    # The ratio of a table is at least 1, and by chance above it; that of a pair is shrunk towards it.
+    ratio = 1 + _above(1.0, freedom=freedom * (candidates - 1))
+    weight = freedom / (freedom + PRIOR)
+    shift = (1 - weight) * (ratio - 1)
+    by_chance = weight * _above(1 - shift / weight, freedom=freedom)
+    return float(1 + share + (1 / splits + share) * folds * by_chance)
+
+
+def _above(bar: float, *, freedom: int) -> float:
+    """``E max(0, X - bar)`` of a variance estimate of expectation 1, ``X = χ² / freedom``."""
+    from scipy import stats
+
+    chi2 = stats.chi2
+    return float(chi2.sf(freedom * bar, freedom + 2) - bar * chi2.sf(freedom * bar, freedom))
 
 
 def _critical(candidates: int, *, freedom: float) -> float:
