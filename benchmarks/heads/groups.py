@@ -50,5 +50,7 @@ def takes_groups(model: Any) -> bool:
 
 
 def fit_with_groups(model: Any, X: Any, y: Any, groups: Any) -> Any:
-    """``model.fit`` of ``X`` ``(n, d)`` and ``y``, with ``groups`` ``(n,)`` where it takes them."""
-    return model.fit(X, y, groups=groups) if takes_groups(model) else model.fit(X, y)
+    """``model`` after its fit to ``X`` ``(n, d)`` and ``y``, with ``groups`` ``(n,)`` where it takes them."""
+    more = {"groups": groups} if takes_groups(model) else {}
+    model.fit(X, y, **more)
+    return model  # what `fit` returns is the head's own business

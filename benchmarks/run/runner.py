@@ -83,6 +83,8 @@ def run(
     InputError
         When the store holds no embeddings, or view, label, protocol or reference don't fit.
     """
+    if finetune:
+        find_recipes(finetune)  # an unknown one is refused before any row is read
     return run_datasets(
         store,
         stored_datasets(store, backbones, view=view, label=label, protocols=protocols, grouping=grouping or Grouping()),
