@@ -150,6 +150,7 @@ ASKED = {
     ("embed", "bare batched forward pass", "≤ 1.11 ×"),
     ("finetune", "the study's loop", "≤ 0.05 ×"),
     ("bench", "plain scikit-learn loop", "≤ 0.20 ×"),
+    ("bench", "plain loop, scikit-learn-intelex", ""),
     ("bench", "LazyPredict, one split", ""),
     ("bench", "ten minutes", "≤ 600 s in all"),
     ("bench", "fits and predictions", "≤ 0.05 of it"),
