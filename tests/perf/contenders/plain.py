@@ -175,8 +175,8 @@ def head(options: Options) -> Callable[[], Any]:
     warnings.simplefilter("ignore")
     data = np.load(options["sample"])
     parts = [(data[f"train_{number}"], data[f"test_{number}"]) for number in range(options["splits"])]
-    settings = json.loads(Path(options["settings"]).read_text("utf-8"))
-    twin = TWINS[options["head"]](settings[options["head"]], (len(parts[0][0]), data["X"].shape[1]))
+    known = json.loads(Path(options["settings"]).read_text("utf-8"))
+    twin = TWINS[options["head"]](known[options["head"]], (len(parts[0][0]), data["X"].shape[1]))
     cores = options["cores"]
     # The processes start, and import what they need, before the clock does.
     libraries = ("sklearn.ensemble", "sklearn.svm", "sklearn.neural_network", type(twin).__module__)
@@ -193,7 +193,6 @@ def head(options: Options) -> Callable[[], Any]:
 
 def sample(options: Options) -> Callable[[], Any]:
     """The first ``splits`` of one backbone, and what each head's record says, as files: rivals can't read the store."""
-    from benchmarks.heads.registry import HEADS
     from benchmarks.plan.protocols import Protocol
     from benchmarks.plan.reading import from_store
     from featurestore import open as open_store
@@ -205,11 +204,16 @@ def sample(options: Options) -> Callable[[], Any]:
         for number, split in enumerate(islice(protocol.splits(data), options["splits"])):
             parts |= {f"train_{number}": split.train, f"test_{number}": split.test}
         np.savez(options["sample"], X=data.X, y=data.y, **parts)
-        settings = {name: dict(HEADS[name].parameters) for name in TWINS}
-        settings |= {name: _made_with(HEADS[name]) for name in BOOSTING}
-        Path(options["settings"]).write_text(json.dumps(settings), "utf-8")
+        Path(options["settings"]).write_text(json.dumps(settings()), "utf-8")
 
     return once
+
+
+def settings() -> dict[str, Settings]:
+    """What each twin is made with: the settings of its head."""
+    from benchmarks.heads.registry import HEADS
+
+    return {name: _made_with(HEADS[name]) if name in BOOSTING else dict(HEADS[name].parameters) for name in TWINS}
 
 
 def _made_with(spec: Any) -> dict[str, Any]:
