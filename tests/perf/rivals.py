@@ -14,6 +14,7 @@ PACKAGES = {
     "lancedb": (("lancedb", "pylance"), "lance"),
     "datasets": (("datasets",), "datasets"),
     "lazypredict": (("lazypredict",), "lazypredict.Supervised"),
+    "scikit-learn-intelex": (("scikit-learn-intelex",), "sklearnex"),
 }
 PROBE = """
 import importlib, importlib.metadata, json, sys

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 RUN = Path(__file__).resolve().parent / "run.py"
@@ -18,6 +19,7 @@ from perf import table  # noqa: E402
 from perf.context import Context  # noqa: E402
 from perf.measure import Contender, Runs, race  # noqa: E402
 from perf.rivals import Rivals  # noqa: E402
+from perf.worker import find  # noqa: E402
 
 
 def run(*arguments: str | Path) -> str:
@@ -150,6 +152,7 @@ ASKED = {
     ("embed", "bare batched forward pass", "≤ 1.11 ×"),
     ("finetune", "the study's loop", "≤ 0.05 ×"),
     ("bench", "plain scikit-learn loop", "≤ 0.20 ×"),
+    ("bench", "plain loop, scikit-learn-intelex", ""),
     ("bench", "LazyPredict, one split", ""),
     ("bench", "ten minutes", "≤ 600 s in all"),
     ("bench", "fits and predictions", "≤ 0.05 of it"),
@@ -182,6 +185,19 @@ def test_every_row_that_was_asked_for_is_there(whole: bool, tmp_path: Path, monk
     assert by_other["the study's loop"].theirs[0] == pytest.approx(4.0 * 100 * (1 if whole else 811 / 200))
     assert by_other["plain scikit-learn loop"].ours[0] == pytest.approx(4.0 if whole else 20.0)
     assert by_other["bare batched forward pass"].theirs[0] == pytest.approx(4.0 if whole else 16.0)
+
+
+def test_every_default_head_has_a_twin_with_its_settings() -> None:
+    from benchmarks.heads.registry import find as heads
+
+    twins, settings = find("plain.py:TWINS"), find("plain.py:settings")()
+    assert set(twins) == {spec.name for spec in heads([], protocol="cv") if not spec.members}
+    X, y = np.random.default_rng(0).standard_normal((120, 70)), np.arange(120) % 3
+    for name in ("majority", "ridge", "knn", "lda", "xgboost", "lightgbm"):
+        twin = twins[name](json.loads(json.dumps(settings[name])), X.shape).fit(X, y)
+        assert twin.predict_proba(X).shape == (120, 3)
+    for name in ("logistic_regression", "linear_svm", "rbf_svm", "random_forest", "mlp"):  # these take seconds
+        assert hasattr(twins[name](settings[name], X.shape), "fit")
 
 
 def test_no_job_begins_when_the_minutes_are_over(tmp_path: Path) -> None:

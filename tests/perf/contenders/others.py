@@ -241,11 +241,12 @@ def lazypredict(options: Options) -> Callable[[], Any]:
     from lazypredict.Supervised import LazyClassifier
 
     warnings.simplefilter("ignore")
-    data = np.load(options["split"])
+    data = np.load(options["sample"])
+    train, test = data["train_0"], data["test_0"]
 
     def once() -> Any:
         model = LazyClassifier(verbose=0, ignore_warnings=True, predictions=False)
-        scores, _ = model.fit(data["X_train"], data["X_test"], data["y_train"], data["y_test"])
+        scores, _ = model.fit(data["X"][train], data["X"][test], data["y"][train], data["y"][test])
         return json.loads(json.dumps({"models": len(scores)}))
 
     return once
