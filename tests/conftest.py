@@ -21,6 +21,12 @@ from featurestore import FeatureStore
 from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first: else one worker runs it alone at the end."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
