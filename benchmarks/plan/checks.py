@@ -19,9 +19,10 @@ STRICTER = "lower --hash-distance or raise --cosine"
 LISTED = 3
 
 
-def warnings_of(dataset: EmbeddingDataset, splits: Sequence[Split]) -> list[str]:
-    """Every sign found in one dataset and its splits."""
-    return [*signs_in_vectors(dataset), *signs_in_splits(dataset, splits)]
+def warnings_of(datasets: Sequence[EmbeddingDataset], splits: Sequence[Split]) -> list[str]:
+    """Every sign found in the datasets of a run, which have the same rows and groups, and in its splits, once."""
+    signs = [sign for dataset in datasets for sign in signs_in_vectors(dataset)]
+    return list(dict.fromkeys([*signs, *signs_in_splits(datasets[0], splits)]))
 
 
 def signs_in_vectors(dataset: EmbeddingDataset) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchmarks.finetune.cells import FineTuning
 from benchmarks.heads.base import HeadSpec
 from benchmarks.plan.cells import Cell, Plan
-from benchmarks.plan.checks import signs_in_splits, signs_in_vectors
+from benchmarks.plan.checks import warnings_of
 from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.protocols import Protocol
 from featurestore.errors import InputError
@@ -58,8 +58,6 @@ def plan_run(
     if tuning:
         cells += tuning.cells(splits, range(seed, seed + seeds))
     cells.sort(key=_turn)
-    signs = [sign for dataset in datasets for sign in signs_in_vectors(dataset)]
-    signs += signs_in_splits(datasets[0], splits)
     return Plan(
         protocol,
         cells,
@@ -68,7 +66,7 @@ def plan_run(
         reference=_reference(reference, heads, datasets),
         reference_named=reference is not None,
         canary=canary,
-        warnings=list(dict.fromkeys(signs)),
+        warnings=warnings_of(datasets, splits),
     )
 
 

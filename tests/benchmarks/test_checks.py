@@ -10,7 +10,7 @@ from benchmarks.plan.protocols import Protocol, Split
 
 def test_honest_vectors_raise_no_flag() -> None:
     data = plain_dataset(120, 40)
-    assert warnings_of(data, list(Protocol("cv", folds=3).splits(data))) == []
+    assert warnings_of([data], list(Protocol("cv", folds=3).splits(data))) == []
 
 
 @pytest.mark.parametrize("plant", ["code", "indicator", "shuffled code", "noisy code"])
@@ -48,7 +48,7 @@ def test_a_duplicate_across_the_study_split_is_counted() -> None:
     data = plain_dataset(40, 5)
     data.groups[30] = data.groups[3]
     split = Split("study", 0, 0, np.arange(20), np.arange(20, 40))
-    assert warnings_of(data, [split]) == [
+    assert warnings_of([data], [split]) == [
         "1 test row has a duplicate (an equal file, or equal vectors) in the training part of this split"
     ]
 

@@ -181,7 +181,7 @@ def test_duplicates_on_both_sides_are_counted_and_said() -> None:
     data = replace(data, groups=groups, split=("train",) * 30 + ("test",) * 30)
     (split,) = splits = list(Protocol("given").splits(data))
     assert split.leaks(groups) == 4
-    assert any(sign.startswith("4 test rows have a duplicate") for sign in warnings_of(data, splits))
+    assert any(sign.startswith("4 test rows have a duplicate") for sign in warnings_of([data], splits))
 
 
 @pytest.mark.parametrize("several", [False, True])
