@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import InputError
 from featurestore.maintained import MaintainedStore
 
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone
+    from featurestore.backbones.preprocessing import Preprocessing
     from featurestore.collections.report import IngestReport
     from featurestore.embedding.embed import EmbedReport
     from featurestore.embedding.importer import ImportReport
@@ -98,6 +99,9 @@ class FeatureStore(MaintainedStore):
         name: str | None = None,
         weights: str | Path | None = None,
         tensor: str | int | None = None,
+        pooling: str | None = None,
+        precision: str | None = None,
+        preprocessing: "Preprocessing | Mapping[str, Any] | None" = None,
         synthetic: bool = False,
         batch_size: int = 32,
         workers: int | None = None,
@@ -106,34 +110,35 @@ class FeatureStore(MaintainedStore):
     ) -> "EmbedReport":
         """Embed every usable image that has no vector of this backbone's revision.
 
-        The folders of the last ingest are scanned again first. Images with equal bytes are computed once. Each batch is
-        written to disk when it is computed, so that an interrupt loses at most the current one.
+        The folders of the last ingest are scanned again first. Images with equal bytes are computed once. An interrupt
+        loses at most the current batch.
 
         Parameters
         ----------
         backbone
-            A known name, ``tflite:FILE``, ``savedmodel:DIR``, or an object with ``spec`` and ``embed``.
-        name, weights, tensor, synthetic
-            For a backbone given by name: its name in the store, a local SavedModel instead of the published weights,
-            name or number of the tensor of a tflite model, and whether the weights are made up.
-        batch_size
-            Images per forward pass.
-        workers
-            Number of decoding threads; the number of cores when None.
+            A known name, a reference such as ``hf:DIR`` or ``onnx:FILE``, or an object with ``spec`` and ``embed``.
+        name, weights, tensor, pooling, precision, preprocessing, synthetic
+            For a backbone given by name, see `featurestore.load_backbone`.
+        batch_size, workers
+            Images per forward pass; number of decoding threads, by default that of cores.
 
-        Raises
-        ------
-        BackboneError
-            When the backbone can't be loaded, fails or returns the wrong shape; vectors computed before are kept.
-        InputError
-            When the store holds no usable image, or an argument is invalid.
+        Raises `BackboneError` when the backbone can't be loaded or fails; vectors computed before are kept.
         """
         from featurestore.backbones.registry import resolve
         from featurestore.embedding.embed import embed
 
         with self._writing() as root:
             _ = self.state  # raises if there is no store, before weights are loaded
-            loaded = resolve(backbone, name=name, weights=weights, tensor=tensor, synthetic=synthetic)
+            loaded = resolve(
+                backbone,
+                name=name,
+                weights=weights,
+                tensor=tensor,
+                pooling=pooling,
+                precision=precision,
+                preprocessing=preprocessing,
+                synthetic=synthetic,
+            )
             return embed(
                 root,
                 loaded,

@@ -60,7 +60,7 @@ FLOORS = {
 # What the bench may import of the store besides the names of the package itself.
 PUBLIC = ("errors", "progress", "files", "engines", "_optional", "commands.options")
 # What a command may import besides the ground, its folder and the public names: the modules of those without a store.
-WITHOUT_STORE = ("backbones.registry", "collections.movies.sample", "collections.movies.fetch")
+WITHOUT_STORE = ("backbones.records", "collections.movies.sample", "collections.movies.fetch")
 # The one that writes tables of Delta Lake.
 WRITES_DELTA = Path("featurestore/features/delta.py")
 

@@ -2,51 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-Scale = Literal["unit", "signed", "byte"]
+from featurestore.backbones.preprocessing import Preprocessing
 
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a decoded RGB image becomes a model's input; it is part of the revision of an embedding.
-
-    Parameters
-    ----------
-    height, width
-        Size in pixels after a bilinear, antialiased resize that does not keep the aspect ratio.
-    scale
-        ``unit``: float32 in [0, 1]; ``signed``: float32 in [-1, 1]; ``byte``: uint8 in 0 … 255.
-    color
-        Channel order, ``RGB`` or ``BGR``.
-    """
-
-    height: int = 224
-    width: int = 224
-    scale: Scale = "unit"
-    color: Literal["RGB", "BGR"] = "RGB"
-
-    def apply(self, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """Scale and reorder ``images``, ``(n, height, width, 3)`` uint8 RGB, which must have been resized before.
-
-        Returns ``(n, height, width, 3)``, float32 for ``unit`` and ``signed``, uint8 for ``byte``.
-        """
-        if self.color == "BGR":
-            images = images[..., ::-1]
-        if self.scale == "byte":
-            return np.ascontiguousarray(images)
-        scaled = images.astype(np.float32)
-        if self.scale == "unit":
-            scaled /= 255.0
-        else:
-            scaled /= 127.5
-            scaled -= 1.0
-        return scaled
+__all__ = ["Backbone", "BackboneSpec", "Preprocessing", "TextBackbone", "TextScale"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +40,11 @@ class BackboneSpec:
     libraries
         Name and version of each library that computes the vectors. Lineage only, not part of the revision.
     precision
-        The number type of the computation, as a NumPy dtype name. Lineage only, not part of the revision.
+        The number type of the computation, as a NumPy dtype name. Lineage only, not part of the revision: one that
+        changes vectors more than rounding does, such as ``bf16``, is also in ``options``.
+    pass_size
+        Number of images that each forward pass takes. 1: each image is computed by itself, whatever its batch. 0: the
+        caller's choice; short batches are then padded. Not part of the revision.
     """
 
     name: str
@@ -88,13 +57,14 @@ class BackboneSpec:
     licence: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
     precision: str = "float32"
+    pass_size: int = 0
 
     @property
     def revision(self) -> str:
         """16 hex digits that change when, and only when, the vectors may change."""
         identity = {
             "embed_dim": self.embed_dim,
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.identity(),
             "weights": self.weights,
             "options": dict(self.options),
         }
@@ -110,6 +80,28 @@ class Backbone(Protocol):
         """The record of this backbone."""
         ...
 
-    def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed preprocessed ``images`` ``(n, height, width, 3)`` into ``(n, embed_dim)`` float32."""
+    def embed(self, images: Any) -> NDArray[np.float32]:
+        """Embed preprocessed ``images``, as `Preprocessing.apply` returns them, into ``(n, embed_dim)`` float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class TextScale:
+    """How a checkpoint turns the cosine of an image and a text into a logit: ``scale * cosine + bias``."""
+
+    scale: float
+    bias: float = 0.0
+
+
+@runtime_checkable
+class TextBackbone(Backbone, Protocol):
+    """A backbone with a text tower, whose vectors can be compared with those of images."""
+
+    @property
+    def text_scale(self) -> TextScale:
+        """The checkpoint's own temperature."""
+        ...
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed ``texts`` into ``(n, embed_dim)`` float32, each by itself; too long ones are cut off."""
         ...

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
-from featurestore.backbones.registry import store_name
+from featurestore.backbones.records import store_name
 from featurestore.errors import BackboneError
 
 

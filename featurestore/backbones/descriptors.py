@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
-from featurestore.backbones.registry import BackboneRecord, LoadOptions
+from featurestore.backbones.records import BackboneRecord, LoadOptions
 from featurestore.errors import BackboneError
 
 # Increase the number whenever a vector changes: it is the revision that distinguishes old vectors from new ones.
@@ -44,15 +44,7 @@ OPPONENT = np.array([[1, 1, 1], [-1, 1, 1], [0, -2, 1]]) / np.sqrt([2, 6, 3])
 
 
 def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
-    """The backbone `descriptors`; it needs scikit-image and nothing else.
-
-    Raises
-    ------
-    BackboneError
-        When another preprocessing is requested: the grids are defined for 268 × 182 pixels.
-    """
-    if options.preprocessing is not None:
-        raise BackboneError("the descriptors have their own preprocessing (268 × 182 pixels): leave it out")
+    """The backbone `descriptors`; it needs scikit-image and nothing else."""
     import_extra("skimage", "embed", needed_by="the backbone descriptors")
     return Descriptors(options.name, threads=options.threads or os.cpu_count() or 1)
 
@@ -70,6 +62,7 @@ class Descriptors:
             source="computed, no weights",
             licence="Apache-2.0",
             libraries={"scikit-image": version("scikit-image"), "numpy": np.__version__},
+            pass_size=1,
         )
         self._pool = ThreadPoolExecutor(threads)
 

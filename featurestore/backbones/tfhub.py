@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from featurestore._optional import import_extra
 from featurestore.backbones import kaggle
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
-from featurestore.backbones.registry import BackboneRecord, LoadOptions, check_weights
+from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
 from featurestore.errors import BackboneError, reason
 from featurestore.files import file_hash
 
@@ -39,7 +39,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         )
     weights = f"sha256:{folder_digest(folder)}"
     check_weights(folder, weights, expected=options.expected_weights)
-    preprocessing = options.preprocessing or record.preprocessing or Preprocessing(224, 224, "unit")
+    preprocessing = options.preprocess(record.preprocessing or Preprocessing(224, 224, "unit"))
     tensorflow = _tensorflow(options.threads)
     model = _load_folder(tensorflow, folder)
     function = _compiled(tensorflow, _forward(tensorflow, model, folder), preprocessing)

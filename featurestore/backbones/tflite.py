@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
-from featurestore.backbones.registry import BackboneRecord, LoadOptions, check_weights
+from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
 from featurestore.errors import BackboneError
 from featurestore.files import file_hash
 
@@ -39,7 +39,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     model_input = first.get_input_details()[0]
     if len(first.get_input_details()) != 1:
         raise BackboneError(f"{path} takes {len(first.get_input_details())} inputs, expected one: use an image model")
-    preprocessing = _preprocessing(path, model_input, options.preprocessing)
+    preprocessing = _preprocessing(path, model_input, options)
     output = _find_tensor(first, options.tensor, path)
     spec = BackboneSpec(
         name=options.name,
@@ -52,6 +52,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         licence=record.licence,
         libraries={"ai-edge-litert": version("ai-edge-litert")},
         precision=np.dtype(output["dtype"]).name,
+        pass_size=1,
     )
     return TFLiteBackbone(spec, interpreters, model_input, output)
 
@@ -96,8 +97,8 @@ class TFLiteBackbone:
         return np.asarray((vector.astype(np.float32) - self._zero) * np.float32(self._scale), np.float32)
 
 
-def _preprocessing(path: Path, model_input: Mapping[str, Any], wanted: Preprocessing | None) -> Preprocessing:
-    """The preprocessing that the model's input requires, or ``wanted`` if that is compatible with it."""
+def _preprocessing(path: Path, model_input: Mapping[str, Any], options: LoadOptions) -> Preprocessing:
+    """The preprocessing that the model's input requires, with compatible changes."""
     shape = [int(size) for size in model_input["shape"]]
     if len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
         raise BackboneError(f"{path} takes {shape}, expected one input of (1, height, width, 3): use an image model")
@@ -105,7 +106,7 @@ def _preprocessing(path: Path, model_input: Mapping[str, Any], wanted: Preproces
     if kind not in (np.uint8, np.int8, np.float32):
         raise BackboneError(f"{path} takes {kind} images, expected uint8, int8 or float32: convert it again")
     quantised = kind != np.float32
-    chosen = wanted or Preprocessing(shape[1], shape[2], "byte" if quantised else "unit")
+    chosen = options.preprocess(Preprocessing(shape[1], shape[2], "byte" if quantised else "unit"))
     if (chosen.height, chosen.width) != (shape[1], shape[2]):
         raise BackboneError(f"{path} takes {shape[1]} × {shape[2]} pixels: set the preprocessing to that size")
     if (chosen.scale == "byte") != quantised:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore._optional import import_extra
+from featurestore.backbones.geometry import draft_size, fit
+from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.formats import decoding_bytes, open_image, pixel_bytes
 from featurestore.collections.memory import MEMORY, room
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 64_000_000
+# The EXIF orientations that exchange width and height.
+TURNED = (5, 6, 7, 8)
 # Every poster that `featurestore sample` draws carries this JPEG comment, so that its origin is never lost.
 SYNTHETIC_COMMENT = b"synthetic featurestore sample"
 
@@ -92,26 +96,29 @@ def difference_hash(image: "Image") -> str:
     return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes().hex()
 
 
-def decode(content: bytes, *, height: int, width: int) -> NDArray[np.uint8]:
-    """Decode an image file to ``(height, width, 3)`` uint8 RGB.
+def decode(content: bytes, how: Preprocessing) -> NDArray[np.uint8]:
+    """Decode an image file to ``(height, width, 3)`` uint8 RGB, resized and cropped as ``how`` says.
 
-    The first frame or page, rotated by its EXIF orientation, transparency blended with white, 16 bits scaled to 8, then
-    a bilinear antialiased resize that does not keep the aspect ratio.
+    The first frame or page, rotated by its EXIF orientation, transparency blended with white, 16 bits scaled to 8.
 
     Raises
     ------
     ImageError
         As `inspect`.
     """
-    with _picture(content) as picture:
-        image = picture.upright
-        if image.size != (width, height):
-            image = image.resize((width, height), _pillow().Resampling.BILINEAR)
-        return np.asarray(image, dtype=np.uint8)
+    with _picture(content, draft=how if how.decode == "draft" else None) as picture:
+        return fit(picture.upright, how)
 
 
 def load_image(
     path: str | Path | ImageAddress, *, height: int, width: int, sha256: str | None = None, pipes: bool = False
+) -> NDArray[np.uint8]:
+    """The image at ``path`` as ``(height, width, 3)`` uint8 RGB, stretched to that size; see `load_pixels`."""
+    return load_pixels(path, Preprocessing(height, width), sha256=sha256, pipes=pipes)
+
+
+def load_pixels(
+    path: str | Path | ImageAddress, how: Preprocessing, *, sha256: str | None = None, pipes: bool = False
 ) -> NDArray[np.uint8]:
     """The image at ``path`` as ``(height, width, 3)`` uint8 RGB, as `decode` makes it.
 
@@ -132,7 +139,7 @@ def load_image(
     content = _content(path, pipes=pipes)
     if sha256 is not None and content_hash(content) != sha256:
         raise ImageError("the file has changed since its checksum was taken: run `featurestore ingest` again")
-    return decode(content, height=height, width=width)
+    return decode(content, how)
 
 
 def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
@@ -152,11 +159,11 @@ def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
 
 
 @contextmanager
-def _picture(content: bytes, *, grey: bool = False) -> Iterator[Picture]:
+def _picture(content: bytes, *, grey: bool = False, draft: Preprocessing | None = None) -> Iterator[Picture]:
     """Decode an image file for the block; waits while the images of other threads take up the memory for it.
 
     ``grey`` tells that its brightness is enough: of a JPEG all is read, but its colours are not converted, which takes
-    as long as the hash of it.
+    as long as the hash of it. With ``draft`` a JPEG is decoded at a smaller scale, as that preprocessing allows.
     """
     with quiet():
         with _reasons():
@@ -167,6 +174,8 @@ def _picture(content: bytes, *, grey: bool = False) -> Iterator[Picture]:
             if grey:
                 image.draft("L", None)
             drafted = image.mode != mode
+            if draft is not None:
+                _draft(image, draft)
         with room(size):
             with _reasons():
                 picture = _decoded(image, mode if drafted else None)
@@ -207,6 +216,13 @@ def _check_size(image: "Image", needed: int) -> None:
         raise ImageError(f"{size} are over the limit of {limit} for {image.format}, whose decoder takes more memory")
     if needed > MEMORY:
         raise ImageError(f"the tiles of the image, of {size}, are over the limit of {limit} pixels")
+
+
+def _draft(image: "Image", how: Preprocessing) -> None:
+    """Let a JPEG be decoded at the smallest scale that is not below `draft_size`; other formats stay as they are."""
+    turned = image.getexif().get(ORIENTATION, 1) in TURNED
+    width, height = draft_size(image.size[::-1] if turned else image.size, how)
+    image.draft(None, (height, width) if turned else (width, height))
 
 
 def _decoded(image: "Image", mode: str | None) -> Picture:

@@ -13,7 +13,7 @@ from featurestore.commands.options import json_option, location_option, snapshot
 @json_option
 def backbones(as_json: bool) -> None:
     """List the backbones that `embed` can use."""
-    from featurestore.backbones.registry import known
+    from featurestore.backbones.records import known
 
     records = known()
     if as_json:

@@ -1,14 +1,14 @@
 """The commands that write vectors to the store: `embed` and `import-embeddings`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from featurestore.commands.options import PATH, TensorName, json_option, store_option, wait_option
+from featurestore.commands.options import PATH, TensorName, json_option, preprocessing_option, store_option, wait_option
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
 
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @store_option
-@click.option("--backbone", required=True, help="A known name, tflite:FILE or savedmodel:DIR; see `backbones`.")
+@click.option("--backbone", required=True, help="A known name, or hf:DIR, onnx:FILE, tflite:FILE …; see `backbones`.")
 @click.option("--weights", type=PATH, help="A local SavedModel folder instead of the hub's weights.")
-@click.option("--tensor", type=TensorName(), help="tflite: name or number of the tensor that is the embedding.")
+@click.option("--tensor", type=TensorName(), help="tflite, onnx: name or number of the tensor that is the embedding.")
+@click.option("--pooling", help="hf, torch: what of the output is the embedding.  [default: the model family's]")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16", "fp16", "int8"]), help="Each but fp32 is a revision of its own."
+)
+@preprocessing_option
 @click.option("--name", help="Name in the store.  [default: the backbone's]")
 @click.option("--synthetic", is_flag=True, help="The weights are random or made up: mark all results as synthetic.")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images per forward pass.")
@@ -33,6 +38,9 @@ def embed(
     backbone: str,
     weights: Path | None,
     tensor: str | int | None,
+    pooling: str | None,
+    precision: str | None,
+    preprocessing: Mapping[str, str],
     name: str | None,
     synthetic: bool,
     batch_size: int,
@@ -49,6 +57,9 @@ def embed(
             name=name,
             weights=weights,
             tensor=tensor,
+            pooling=pooling,
+            precision=precision,
+            preprocessing=preprocessing or None,
             synthetic=synthetic,
             batch_size=batch_size,
             workers=workers,

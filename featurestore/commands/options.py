@@ -79,6 +79,28 @@ def named_columns(context: click.Context, parameter: click.Parameter, values: Se
     return columns
 
 
+def _fields(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Mapping[str, str]:
+    """The values ``FIELD=VALUE`` of ``--preprocessing`` by field."""
+    fields: dict[str, str] = {}
+    for value in values:
+        name, equals, setting = value.partition("=")
+        if not name or not equals or name in fields:
+            raise click.BadParameter(f"got {value!r}, expected FIELD=VALUE once for each field, as in decode=draft")
+        fields[name] = setting
+    return fields
+
+
+def preprocessing_option(command: Command) -> Command:
+    """``--preprocessing FIELD=VALUE``, on commands that load a backbone."""
+    return click.option(
+        "--preprocessing",
+        metavar="FIELD=VALUE",
+        multiple=True,
+        callback=_fields,
+        help="Change how images are prepared, as in resize=shortest, edge=256, decode=draft; repeatable.",
+    )(command)
+
+
 def snapshot_option(command: Command) -> Command:
     """``--snapshot NAME``, on every command that reads."""
     return click.option("--snapshot", metavar="NAME", help="Read this snapshot instead of the current state.")(command)

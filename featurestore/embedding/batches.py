@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from featurestore.backbones.base import Preprocessing
 from featurestore.collections.address import ImageAddress
-from featurestore.collections.images import load_image
+from featurestore.collections.images import load_pixels
 from featurestore.embedding.plan import PLACE
 from featurestore.errors import ImageError
 
@@ -36,13 +36,6 @@ class Decoded:
     names: list[str] = field(default_factory=list)
     images: list[NDArray[np.uint8]] = field(default_factory=list)
     failed: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def padded(self, batch_size: int) -> NDArray[np.uint8]:
-        """The images ``(batch_size, height, width, 3)``, the last repeated where there are fewer.
-
-        With another shape a network may sum in another order, so that a vector would depend on the size of its batch.
-        """
-        return np.stack(self.images + self.images[-1:] * (batch_size - len(self.images)))
 
 
 def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Iterator[Decoded]:
@@ -72,7 +65,7 @@ def _ahead(
         columns = (batch[name].to_pylist() for name in ("content_hash", *PLACE))
         for digest, name, *place in zip(*columns, strict=True):
             address = ImageAddress.of(*place)
-            image = pool.submit(load_image, address, height=how.height, width=how.width, sha256=digest)
+            image = pool.submit(load_pixels, address, how, sha256=digest)
             pending.append((digest, name, image))
             if len(pending) > window:
                 yield pending.popleft()

@@ -12,7 +12,7 @@ from featurestore.arrow import from_numpy, to_numpy
 from featurestore.backbones.base import Backbone
 from featurestore.embedding.assembly import Shard, assemble
 from featurestore.embedding.batches import Decoded, batches
-from featurestore.embedding.forward import forward
+from featurestore.embedding.forward import BATCH_SIZE, forward
 from featurestore.embedding.plan import EmbedPlan
 from featurestore.embedding.staging import Run, to_matrix
 from featurestore.embedding.vectors import faults
@@ -51,7 +51,7 @@ class Computation:
 
     plan: EmbedPlan
     run: Run
-    batch_size: int = 32
+    batch_size: int = BATCH_SIZE
     workers: int | None = None
     reused: int = 0
     computed: int = 0
@@ -110,7 +110,7 @@ class Computation:
             self._refuse(digest, name, reason)
         if not batch.images:
             return
-        vectors = forward(backbone, batch.padded(self.batch_size))[: len(batch.images)]
+        vectors = forward(backbone, batch.images, batch_size=self.batch_size)
         self.computed += len(batch.images)
         bad = faults(vectors)
         for row, reason in bad.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from featurestore.backbones.base import Backbone, BackboneSpec
-from featurestore.backbones.registry import store_name
+from featurestore.backbones.records import store_name
 from featurestore.catalog.views import failing_after
 from featurestore.collections.ingest import sync_images
 from featurestore.embedding.compute import Computation

@@ -8,19 +8,43 @@ from numpy.typing import NDArray
 
 from featurestore.backbones.base import Backbone
 from featurestore.backbones.custom import checked
-from featurestore.collections.images import load_image
+from featurestore.collections.images import load_pixels
 from featurestore.embedding.vectors import faults
 from featurestore.errors import BackboneError, FeatureStoreError, ImageError, InputError
 
+# Images of a forward pass, where the user does not say how many.
+BATCH_SIZE = 32
 
-def forward(backbone: Backbone, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """One forward pass over decoded ``images`` ``(n, height, width, 3)``, preprocessed and checked.
+
+def forward(
+    backbone: Backbone, images: Sequence[NDArray[np.uint8]], *, batch_size: int = BATCH_SIZE
+) -> NDArray[np.float32]:
+    """The checked vectors ``(n, embed_dim)`` of ``images``, ``(height, width, 3)`` uint8 RGB each.
+
+    Every forward pass has the same shape: with another one a network may sum in another order, so that a vector would
+    depend on the size of its batch. A short batch is padded with copies of its last image, unless the backbone
+    computes each image by itself.
+
+    Parameters
+    ----------
+    batch_size
+        Images of a pass; ``pass_size`` of the spec takes its place where it is not 0.
 
     Raises
     ------
     BackboneError
         When the backbone raises, or the result is not ``(n, embed_dim)`` floats.
     """
+    spec = backbone.spec
+    size = len(images) if spec.pass_size == 1 else spec.pass_size or batch_size
+    found = []
+    for start in range(0, len(images), size):
+        some = list(images[start : start + size])
+        found.append(_pass(backbone, some + some[-1:] * (size - len(some)))[: len(some)])
+    return np.concatenate(found)
+
+
+def _pass(backbone: Backbone, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     spec = backbone.spec
     try:
         vectors = backbone.embed(spec.preprocessing.apply(images))
@@ -46,14 +70,18 @@ def embed_files(backbone: Backbone, paths: Sequence[str | Path]) -> NDArray[np.f
     BackboneError
         When the backbone raises or returns the wrong shape.
     """
-    how = backbone.spec.preprocessing
     vectors = np.empty((len(paths), backbone.spec.embed_dim), np.float32)
-    for row, path in enumerate(map(str, paths)):
-        try:
-            image = load_image(path, height=how.height, width=how.width, pipes=True)
-        except ImageError as error:
-            raise InputError(f"the image {path!r} can't be used ({error}): name another") from error
-        vectors[row] = forward(backbone, image[None])
-        for reason in faults(vectors[row : row + 1]).values():
-            raise InputError(f"the image {path!r} can't be used ({reason}): use another image or backbone")
+    for start in range(0, len(paths), BATCH_SIZE):
+        some = [str(path) for path in paths[start : start + BATCH_SIZE]]
+        found = forward(backbone, [_pixels(backbone, path) for path in some])
+        for row, reason in faults(found).items():
+            raise InputError(f"the image {some[row]!r} can't be used ({reason}): use another image or backbone")
+        vectors[start : start + len(some)] = found
     return vectors
+
+
+def _pixels(backbone: Backbone, path: str) -> NDArray[np.uint8]:
+    try:
+        return load_pixels(path, backbone.spec.preprocessing, pipes=True)
+    except ImageError as error:
+        raise InputError(f"the image {path!r} can't be used ({error}): name another") from error

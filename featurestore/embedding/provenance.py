@@ -80,7 +80,7 @@ def _backbone(spec: BackboneSpec) -> dict[str, object]:
         "source": spec.source,
         "licence": spec.licence,
         "synthetic": spec.synthetic,
-        "preprocessing": json.dumps(asdict(spec.preprocessing), sort_keys=True),
+        "preprocessing": json.dumps(spec.preprocessing.identity(), sort_keys=True),
         "options": json.dumps(dict(spec.options), sort_keys=True),
         "libraries": json.dumps(dict(spec.libraries), sort_keys=True),
     }

@@ -10,6 +10,7 @@ import pytest
 from image_files import encoded, picture
 from PIL import Image
 
+from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.collections import memory
 from featurestore.collections.images import decode, inspect
 from featurestore.collections.memory import MEMORY, room
@@ -108,7 +109,7 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
     assert entered.wait(10)
     child = os.fork()
     if not child:
-        decode(content, height=8, width=8)
+        decode(content, Preprocessing(8, 8))
         os._exit(0 if memory._taken == 0 else 1)
     leave.set()
     holder.join()

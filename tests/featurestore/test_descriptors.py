@@ -80,5 +80,5 @@ def test_images_that_are_not_preprocessed_are_refused() -> None:
 def test_the_preprocessing_is_its_own() -> None:
     from featurestore.backbones.base import Preprocessing
 
-    with pytest.raises(BackboneError, match="their own preprocessing"):
+    with pytest.raises(BackboneError, match="takes no --preprocessing"):
         load("descriptors", preprocessing=Preprocessing())

@@ -24,7 +24,7 @@ def test_every_image_gets_its_vector(store: FeatureStore, collection: Collection
     from featurestore.collections.images import decode
 
     for row, img_id in enumerate(collection.ids):
-        pixels = decode((collection.images / f"{img_id}.jpg").read_bytes(), height=16, width=16)
+        pixels = decode((collection.images / f"{img_id}.jpg").read_bytes(), Preprocessing(16, 16))
         alone = CountingBackbone().embed(Preprocessing(16, 16).apply(pixels[None]))
         np.testing.assert_array_equal(features.X[row], alone[0])
 

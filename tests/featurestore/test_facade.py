@@ -212,7 +212,7 @@ def test_a_named_backbone_is_loaded_as_told(store: FeatureStore, tmp_path: Path)
     assert [info.name for info in store.backbones()] == ["mine"]
     with pytest.raises(BackboneError, match="takes no --tensor"):
         store.embed("descriptors", tensor=3)
-    with pytest.raises(BackboneError, match="got a loaded backbone with name"):
+    with pytest.raises(BackboneError, match="got a loaded backbone with options"):
         store.embed(CountingBackbone(), name="mine")
     with pytest.raises(StoreNotFound):  # told before the weights, which are absent, are loaded
         FeatureStore(tmp_path / "none").embed("tflite:none.tflite")

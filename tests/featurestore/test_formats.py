@@ -13,6 +13,7 @@ from PIL import Image
 from support import Collection, needs
 
 from featurestore import FeatureStore
+from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.collections import formats, images, inspection, scan
 from featurestore.collections.formats import FORMATS, SUFFIXES
 from featurestore.collections.images import decode, inspect, thumbnail
@@ -35,7 +36,7 @@ def test_each_format_and_mode_becomes_rgb(way: Usable, tmp_path: Path) -> None:
     facts = inspect(content)
     assert len(facts.phash) == 16
     assert (facts.width, facts.height) == ((27, 32) if way.form == "ICO" else SIZE)
-    pixels = decode(content, height=HEIGHT, width=WIDTH)
+    pixels = decode(content, Preprocessing(HEIGHT, WIDTH))
     assert (pixels.shape, pixels.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
     assert pixels[:2].mean() < 60
     assert pixels[-2:].mean() > 190
@@ -149,7 +150,7 @@ def test_heic_is_read_with_its_extra(mode: str) -> None:
     formats._register_heif()
     content = encoded(picture(1, mode), "HEIF")
     assert (inspect(content).width, inspect(content).height) == SIZE
-    pixels = decode(content, height=HEIGHT, width=WIDTH)
+    pixels = decode(content, Preprocessing(HEIGHT, WIDTH))
     assert pixels[:2].mean() < 60
     assert pixels[-2:].mean() > 190
     with pytest.raises(ImageError):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from featurestore.backbones import registry
-from featurestore.backbones.registry import BackboneRecord, by_name, known, load, store_name
+from featurestore.backbones import records
+from featurestore.backbones.records import BackboneRecord, by_name, known, store_name
+from featurestore.backbones.registry import load
 from featurestore.errors import BackboneError
 
 
@@ -13,7 +14,7 @@ from featurestore.errors import BackboneError
     ("reference", "options", "sentence"),
     [
         ("incepton_v3", {}, "did you mean inception_v3"),
-        ("zzz", {}, "known are descriptors, inception_v3"),
+        ("zzz", {}, "known are converted, descriptors"),
         ("tflite", {}, "expected a path after the colon"),
         ("descriptors:x", {}, "takes no path"),
         ("descriptors", {"weights": Path("x")}, "takes no --weights"),
@@ -69,7 +70,7 @@ def test_derived_names_are_bent_to_fit(stem: str, name: str) -> None:
 
 
 def test_records_are_complete() -> None:
-    for record in registry.RECORDS.values():
+    for record in records.RECORDS.values():
         assert record.description
         module, _, function = record.loader.partition(":")
         assert module.startswith("featurestore.backbones.")
@@ -93,7 +94,7 @@ def test_other_packages_bring_backbones(monkeypatch: pytest.MonkeyPatch) -> None
     lost = BackboneRecord("lost", "no_such_module:load", "theirs")
     broken = _Point("broken", ImportError("no such thing"))
     points = [_Point("other", ours), broken, _Point("odd", 42), _Point("lost", lost)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(records, "entry_points", lambda group: points)
     assert load("other").spec.name == "other"
     assert broken.loads == 0, "only what is asked for is imported"
     assert {"other", "broken", "odd"} <= {record.name for record in known()}

@@ -17,7 +17,7 @@ needs("ai_edge_litert")
 
 def posters(folder: Path, count: int) -> np.ndarray:
     files = sorted((folder / "posters_modern").glob("*.jpg"))[:count]
-    return np.stack([decode(path.read_bytes(), height=224, width=224) for path in files])
+    return np.stack([decode(path.read_bytes(), Preprocessing(224, 224)) for path in files])
 
 
 @pytest.mark.real

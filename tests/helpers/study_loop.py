@@ -13,6 +13,7 @@ from torch import nn
 from benchmarks.finetune.frozen_features import HEIGHT, WIDTH, normalised
 from benchmarks.finetune.recipes import Recipe
 from benchmarks.finetune.weights import Weights
+from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.collections.images import decode
 
 
@@ -51,6 +52,6 @@ class StudyLoop:
             return self.last(self._frozen(paths)).softmax(dim=1).numpy()
 
     def _frozen(self, paths: Sequence[Path]) -> torch.Tensor:
-        pixels = np.stack([decode(path.read_bytes(), height=HEIGHT, width=WIDTH) for path in paths])
+        pixels = np.stack([decode(path.read_bytes(), Preprocessing(HEIGHT, WIDTH)) for path in paths])
         with torch.no_grad():
             return self.network(normalised(torch.from_numpy(pixels))).pooler_output.flatten(1)

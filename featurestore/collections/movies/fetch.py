@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from featurestore.backbones import kaggle
-from featurestore.backbones.registry import RECORDS
+from featurestore.backbones.records import RECORDS
 from featurestore.collections.formats import SUFFIXES
 from featurestore.collections.movies.metadata import read_metadata
 from featurestore.errors import BackboneError, FeatureStoreError, InputError, MetadataError
