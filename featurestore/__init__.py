@@ -12,8 +12,9 @@ from featurestore import errors
 from featurestore._optional import import_public
 
 if TYPE_CHECKING:
-    from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
+    from featurestore.backbones.base import Backbone, BackboneSpec, TextBackbone, TextScale
     from featurestore.backbones.custom import from_callable
+    from featurestore.backbones.preprocessing import Preprocessing
     from featurestore.backbones.registry import load as load_backbone
     from featurestore.catalog.recipe import Collection
     from featurestore.collections.address import ImageAddress
@@ -42,6 +43,8 @@ __all__ = [
     "ImageAddress",
     "NearPairs",
     "Preprocessing",
+    "TextBackbone",
+    "TextScale",
     "embed_files",
     "errors",
     "from_callable",
@@ -70,7 +73,9 @@ _PLACES = {
     "Features": ("featurestore.features.features", "Features"),
     "ImageAddress": ("featurestore.collections.address", "ImageAddress"),
     "NearPairs": ("featurestore.explore.near", "NearPairs"),
-    "Preprocessing": ("featurestore.backbones.base", "Preprocessing"),
+    "Preprocessing": ("featurestore.backbones.preprocessing", "Preprocessing"),
+    "TextBackbone": ("featurestore.backbones.base", "TextBackbone"),
+    "TextScale": ("featurestore.backbones.base", "TextScale"),
     "embed_files": ("featurestore.embedding.forward", "embed_files"),
     "from_callable": ("featurestore.backbones.custom", "from_callable"),
     "has_label": ("featurestore.features.labels", "has_label"),
