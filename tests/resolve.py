@@ -10,8 +10,11 @@ import sys
 import tempfile
 import tomllib
 import urllib.request
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -21,13 +24,9 @@ PYTHONS = [
 # The extras that are asked for together, and whether the pins of constraints.txt hold; the last is what `make` takes.
 WANTED = (
     ((), True),
-    (("embed",), True),
-    (("bench",), True),
-    (("export",), True),
-    (("s3",), True),
-    (("heic",), True),
-    (("embed", "bench", "export", "s3"), False),
-    (("embed", "bench", "export", "s3", "dev"), True),
+    *(((extra,), True) for extra in ("embed", "onnx", "tensorflow", "torch", "bench", "export", "s3", "heic")),
+    (("all",), False),
+    (("all", "dev"), True),
 )
 # pip takes the wheels of another Python by --python-version, but reads environment markers with the Python it runs on.
 PIP = """
@@ -43,6 +42,15 @@ sys.exit(main())
 """
 
 
+def wanted(*extras: str) -> Iterator[Requirement]:
+    """What the extras ask for besides the core; an extra that names others of this project stands for theirs."""
+    for need in (Requirement(text) for extra in extras for text in PROJECT["optional-dependencies"][extra]):
+        if need.name == PROJECT["name"]:
+            yield from wanted(*sorted(need.extras))
+        else:
+            yield need
+
+
 def resolve(version: str, extras: tuple[str, ...], *, pinned: bool) -> list[str]:
     """The addresses of the wheels that would be installed.
 
@@ -51,7 +59,7 @@ def resolve(version: str, extras: tuple[str, ...], *, pinned: bool) -> list[str]
     LookupError
         What pip says of requirements that can't be met.
     """
-    needs = [*PROJECT["dependencies"], *(need for extra in extras for need in PROJECT["optional-dependencies"][extra])]
+    needs = [*PROJECT["dependencies"], *map(str, wanted(*extras))]
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch, "report.json")
         command = [sys.executable, "-c", PIP, version, "install", "--dry-run", "--quiet", "--ignore-installed"]

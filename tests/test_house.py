@@ -6,11 +6,12 @@ import importlib.util
 import re
 import subprocess
 import sys
-import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from resolve import PROJECT, wanted
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(path for package in ("featurestore", "benchmarks") for path in (ROOT / package).rglob("*.py"))
@@ -28,6 +29,10 @@ HEAVY = (
     "obstore",
     "rich",
     "transformers",
+    "openvino",
+    "onnx",
+    "ai_edge_litert",
+    "platformdirs",
 )
 
 
@@ -189,10 +194,7 @@ def test_the_heavy_ones_stay_out(code: str) -> None:
 
 
 def test_the_bench_extra_brings_what_the_bench_imports() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    named = {
-        re.split(r"[<>=\[]", need)[0] for need in (*project["dependencies"], *project["optional-dependencies"]["bench"])
-    }
+    named = {need.name for need in (*map(Requirement, PROJECT["dependencies"]), *wanted("bench"))}
     packages = {"sklearn": "scikit-learn", "PIL": "pillow", "huggingface_hub": "huggingface-hub"}
     asked = set()
     for path in (ROOT / "benchmarks").rglob("*.py"):

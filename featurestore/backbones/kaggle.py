@@ -50,7 +50,7 @@ class _Unavailable(Exception):
 
 
 def _kagglehub() -> Any:
-    return import_extra("kagglehub", "embed", needed_by="a download from Kaggle")
+    return import_extra("kagglehub", "tensorflow", needed_by="a download from Kaggle")
 
 
 def _get(download: Callable[[str], str], handle: str) -> Path:
@@ -62,7 +62,7 @@ def _get(download: Callable[[str], str], handle: str) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    requests = import_extra("requests", "embed", needed_by="a download from Kaggle")
+    requests = import_extra("requests", "tensorflow", needed_by="a download from Kaggle")
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
         return f"Kaggle denies access with HTTP {status}, log in as kagglehub's README says"

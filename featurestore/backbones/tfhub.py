@@ -89,7 +89,7 @@ def _tensorflow(threads: int | None = None) -> Any:
     # without a GPU, and real errors are raised as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent():
-        tensorflow = import_extra("tensorflow", "embed", needed_by="a SavedModel backbone", instead=WITHOUT)
+        tensorflow = import_extra("tensorflow", "tensorflow", needed_by="a SavedModel backbone", instead=WITHOUT)
     if threads is not None:
         try:
             tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
@@ -120,7 +120,7 @@ def _silent() -> Iterator[None]:
 def _load_folder(tensorflow: Any, folder: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it imports pkg_resources, which is deprecated
-        hub = import_extra("tensorflow_hub", "embed", needed_by="a SavedModel backbone", instead=WITHOUT)
+        hub = import_extra("tensorflow_hub", "tensorflow", needed_by="a SavedModel backbone", instead=WITHOUT)
     try:
         return hub.load(str(folder))
     except (OSError, ValueError, AttributeError, KeyError, RuntimeError, tensorflow.errors.OpError) as error:

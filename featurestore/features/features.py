@@ -120,7 +120,7 @@ class Features:
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame indexed by `ImgId`: the view's columns, then the numbered columns of `X`."""
-        pandas = import_extra("pandas", "embed", needed_by="to_pandas")
+        pandas = import_extra("pandas", "export", needed_by="to_pandas")
         numbers = [str(number) for number in range(self.X.shape[1])]
         check_names(self.table, numbers)
         meta = self.table.drop_columns(["ImgId"]).to_pandas()
@@ -135,13 +135,13 @@ class Features:
 
     def to_torch(self) -> Any:
         """A torch TensorDataset of ``(vector, label)``, or of vectors alone; the matrix is not copied."""
-        torch = import_extra("torch", "bench", needed_by="to_torch")
+        torch = import_extra("torch", "torch", needed_by="to_torch")
         tensors = [torch.from_numpy(array) for array in (self.X, self.y) if array is not None]
         return torch.utils.data.TensorDataset(*tensors)
 
     def to_tf(self) -> Any:
         """A tf.data.Dataset of ``(vector, label)``, or of vectors alone."""
-        tensorflow = import_extra("tensorflow", "embed", needed_by="to_tf", instead="to_torch, or the matrix X")
+        tensorflow = import_extra("tensorflow", "tensorflow", needed_by="to_tf", instead="to_torch, or the matrix X")
         return tensorflow.data.Dataset.from_tensor_slices(self.X if self.y is None else (self.X, self.y))
 
     def to_huggingface(self) -> Any:

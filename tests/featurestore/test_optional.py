@@ -1,14 +1,15 @@
 """What some Python has no wheels for: the markers, the pins and the sentences agree."""
 
+import ast
 import importlib
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from resolve import PROJECT, PYTHONS, ROOT, wanted
 from support import missing
 
 from featurestore._optional import LAST_PYTHON, import_extra
@@ -17,12 +18,19 @@ from featurestore.backbones.registry import load
 from featurestore.errors import MissingExtra
 from featurestore.features.features import Features
 
-ROOT = Path(__file__).resolve().parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-PYTHONS = [
-    name.split()[-1] for name in PROJECT["classifiers"] if name.startswith("Programming Language :: Python :: 3.")
-]
 EXTRAS = PROJECT["optional-dependencies"]
+# Where the package of a module has another name.
+PACKAGES = {
+    "PIL": "pillow",
+    "huggingface_hub": "huggingface-hub",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
+# What this project is meant to be built on, all of it there after `make`.
+STACK = """
+    numpy pillow pandas pyarrow duckdb tensorflow tensorflow-hub scikit-learn xgboost lightgbm torch
+    transformers openvino ai-edge-litert
+"""
 PINS = [
     Requirement(line.partition("#")[0])
     for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
@@ -37,7 +45,7 @@ def holds(need: Requirement, python: str) -> bool:
 
 def needs(python: str) -> dict[str, Requirement]:
     """What all extras together ask for on this Python, by name."""
-    every = map(Requirement, [*PROJECT["dependencies"], *(need for extra in EXTRAS.values() for need in extra)])
+    every = [*map(Requirement, PROJECT["dependencies"]), *wanted(*EXTRAS)]
     return {canonicalize_name(need.name): need for need in every if holds(need, python)}
 
 
@@ -64,6 +72,39 @@ def test_all_that_is_asked_for_is_pinned_once(python: str) -> None:
         assert version in need.specifier, f"{need} and {pinned[name]}"
 
 
+def brought(*extras: str) -> set[str]:
+    """The names of the packages of these extras and of the core."""
+    core = map(Requirement, PROJECT["dependencies"])
+    return {canonicalize_name(need.name) for need in (*core, *wanted(*extras))}
+
+
+def test_all_is_every_extra_that_users_need() -> None:
+    assert brought("all") == brought(*(set(EXTRAS) - {"all", "dev", "heic"}))
+    assert set(STACK.split()) <= brought("all")
+    assert "--editable '.[all,dev]'" in (ROOT / "Makefile").read_text("utf-8")
+
+
+def test_an_engine_brings_no_other_engine() -> None:
+    engines = {"embed": "ai-edge-litert", "onnx": "openvino", "tensorflow": "tensorflow", "torch": "torch"}
+    for extra, engine in engines.items():
+        assert set(engines.values()) & brought(extra) == {engine}
+        assert {"pillow", "platformdirs"} <= brought(extra), "each reads images, and remembers where weights were"
+    assert not {*engines.values(), "pillow", "platformdirs", "pandas"} & brought()
+
+
+def test_each_sentence_names_an_extra_that_brings_the_package() -> None:
+    asked = set()
+    for path in (path for package in ("featurestore", "benchmarks") for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "import_extra":
+                module, extra = (one.value if isinstance(one, ast.Constant) else None for one in node.args)
+                asked |= {(module, extra)} if module else set()
+    assert {("PIL.Image", "embed"), ("tensorflow", "tensorflow"), ("torch", "torch")} <= asked
+    tops = [(module.partition(".")[0], extra) for module, extra in asked]
+    names = [(canonicalize_name(PACKAGES.get(top, top)), extra) for top, extra in tops]
+    assert [(name, extra) for name, extra in names if name not in brought(extra)] == []
+
+
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """No TensorFlow can be imported, and no weights be downloaded."""
@@ -85,8 +126,8 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("version", "remedy"),
     [
-        ((3, 11, 0), r"not installed: pip install 'featurestore\[embed\]'$"),
-        ((3, 13, 9), r"not installed: pip install 'featurestore\[embed\]'$"),
+        ((3, 11, 0), r"not installed: pip install 'featurestore\[tensorflow\]'$"),
+        ((3, 13, 9), r"not installed: pip install 'featurestore\[tensorflow\]'$"),
         ((3, 14, 0), r"has no wheels for Python 3\.14: use Python 3\.11 to 3\.13, or another way$"),
         ((3, 15, 2), r"has no wheels for Python 3\.15: use Python 3\.11 to 3\.13, or another way$"),
     ],
@@ -96,7 +137,7 @@ def test_what_to_do_depends_on_the_python(
 ) -> None:
     monkeypatch.setattr(sys, "version_info", version)
     with pytest.raises(MissingExtra, match=f"^it needs the package '{package}', which (is )?{remedy}"):
-        import_extra(package, "embed", needed_by="it", instead="another way")
+        import_extra(package, "tensorflow", needed_by="it", instead="another way")
 
 
 @pytest.mark.parametrize("backbone", ["inception_v3", "resnet_v2_50", "savedmodel:MODEL"])
