@@ -3,11 +3,10 @@
 import doctest
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from torture.launch import in_process
 
 from benchmarks.commands.cli import cli as benchmarks_cli
 from featurestore.commands.cli import cli as featurestore_cli
@@ -52,11 +51,10 @@ def test_the_examples_run_and_print_what_they_say(tmp_path: Path, monkeypatch: p
             runner = doctest.DocTestRunner()
             assert runner.run(test).failed == 0
         for command, expected in commands(block) if kind == "console" else ():
-            program, *arguments = shlex.split(command)
-            module = {"featurestore": "featurestore.commands.cli", "benchmarks": "benchmarks.commands.cli"}[program]
-            result = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
-            assert result.returncode == 0, f"{command}\n{result.stderr}"
-            assert matches(expected, result.stdout), f"{command}\nprinted\n{result.stdout}\nexpected\n{expected}"
+            # In this process, which loads each library once; test_wheel.py runs commands as processes of their own.
+            done = in_process(shlex.split(command))
+            assert done.code == 0, f"{command}\n{done.err}"
+            assert matches(expected, done.out), f"{command}\nprinted\n{done.out}\nexpected\n{expected}"
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,9 @@ def run_script(text: str, *arguments: object, folder: Path) -> tuple[dict[str, l
     return json.loads(found.stdout), found.stderr
 
 
-@pytest.mark.parametrize("end", [GUARDED, UNGUARDED], ids=["guarded", "not guarded"])
+@pytest.mark.parametrize(
+    "end", [pytest.param(GUARDED, marks=pytest.mark.slow), UNGUARDED], ids=["guarded", "not guarded"]
+)
 def test_workers_do_not_run_the_script_again(end: str, store: Path, tmp_path: Path) -> None:
     rows, err = run_script(RUN + end, store, folder=tmp_path)
     assert rows == {"knn": [0, None]}
@@ -67,6 +69,7 @@ def test_a_head_in_a_guarded_script(store: Path, tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.slow  # the same through `compare` is not
 def test_a_head_in_a_script_that_is_not_guarded_says_what_to_do(store: Path, tmp_path: Path) -> None:
     rows, err = run_script(RUN + UNGUARDED, store, "own", folder=tmp_path)
     assert rows["knn"] == [0, None]
@@ -96,6 +99,7 @@ def main():
 """
 
 
+@pytest.mark.slow  # the next one holds it too
 def test_compare_in_a_script_that_is_not_guarded(tmp_path: Path) -> None:
     rows, err = run_script(COMPARES + UNGUARDED, folder=tmp_path)
     assert rows == {"knn": [0, None]}

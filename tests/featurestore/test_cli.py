@@ -111,8 +111,13 @@ def test_every_command_has_help() -> None:
             assert parameter.param_type_name == "argument" or parameter.help, f"{name} {parameter.name}"
 
 
-def test_what_a_script_would_read_is_json(run, collection: Collection, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_a_script_would_read_is_json(  # type: ignore[no-untyped-def]
+    run, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One JSON object or list on stdout, and nothing else there."""
+    monkeypatch.setattr(
+        "featurestore.collections.movies.sample.GENRES", {"Drama": 20, "Comedy": 10, "Crime": 5, "Horror": 5}
+    )  # a small one
     (tmp_path / "mine.sql").write_text("SELECT ImgId FROM labeled")
     store = ("--store", tmp_path / "s")
     vectors = ("--backbone", "descriptors")

@@ -63,9 +63,9 @@ def check(results: list[dict[str, object]]) -> None:
 
 
 def test_readers_see_whole_states_while_a_writer_commits(store: FeatureStore) -> None:
-    results, commits = read_while_writing(store.path, readers=3, seconds=6)
+    results, commits = read_while_writing(store.path, readers=3, seconds=4)
     check(results)
-    assert commits >= 6
+    assert commits >= 4
     assert max(int(str(result["states"])) for result in results) > 1, "they saw the news"
 
 

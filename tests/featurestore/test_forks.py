@@ -94,7 +94,7 @@ def test_a_fork_while_other_threads_ask(shared: FeatureStore) -> None:
     for thread in threads:
         thread.start()
     try:
-        for _ in range(12):
+        for _ in range(8):
             assert in_child(lambda: len(shared.sql("FROM labeled"))) == "20"
             assert in_child(lambda: shared.features("counting").X.shape) == "(20, 16)"
     finally:

@@ -60,10 +60,15 @@ def test_posters_have_the_size_of_the_real_ones(sample: Path) -> None:
             assert image.size == (182, 268)
 
 
-def test_the_same_bytes_again_in_the_place_of_the_old(sample: Path) -> None:
-    before = digest(sample)
-    write_sample(sample)
-    assert digest(sample) == before
+def test_the_same_bytes_again_in_the_place_of_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "featurestore.collections.movies.sample.GENRES", {"Drama": 20, "Comedy": 10, "Crime": 5, "Horror": 5}
+    )
+    write_sample(tmp_path / "sample")
+    before = digest(tmp_path / "sample")
+    write_sample(tmp_path / "sample")
+    assert digest(tmp_path / "sample") == before
+    assert len(list((tmp_path / "sample" / "posters").iterdir())) == 44
 
 
 def test_an_interrupt_leaves_no_half_sample(tmp_path: Path) -> None:

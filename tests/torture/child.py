@@ -17,7 +17,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 from support import CountingBackbone, distinct  # noqa: E402
 
-from featurestore.backbones import registry  # noqa: E402
+from featurestore.backbones.records import RECORDS, BackboneRecord, LoadOptions  # noqa: E402
 from featurestore.commands.options import run_command  # noqa: E402
 
 
@@ -31,14 +31,14 @@ class Backbone(CountingBackbone):
         return super().embed(images)
 
 
-def load(record: registry.BackboneRecord, options: registry.LoadOptions) -> Backbone:
+def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     """The loader of the record `counting`."""
     return Backbone(name=options.name)
 
 
 def main() -> int:
     """Run the command in ``sys.argv`` and return its exit code."""
-    registry.RECORDS["counting"] = registry.BackboneRecord(
+    RECORDS["counting"] = BackboneRecord(
         name="counting", loader="__main__:load", description="block means; counts its forward passes"
     )
     program = sys.argv[1]
