@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,9 +38,10 @@ class Decoded:
     failed: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Iterator[Decoded]:
+def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Generator[Decoded]:
     """The images of ``rows`` (columns ``content_hash`` and those in `PLACE`) in batches of ``batch_size``, or fewer."""
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(workers or os.cpu_count(), "decode")
+    try:
         batch = Decoded()
         for digest, name, future in _ahead(pool, rows, preprocessing, window=3 * batch_size):
             try:
@@ -54,6 +55,8 @@ def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, worke
                 batch = Decoded()
         if batch.images or batch.failed:
             yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error nobody waits for the images ahead
 
 
 def _ahead(

@@ -1,7 +1,10 @@
 """Computes the vectors of a plan as final parts in a run's folder; it does not lock the store or publish."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +15,7 @@ from featurestore.arrow import from_numpy, to_numpy
 from featurestore.backbones.base import Backbone
 from featurestore.embedding.assembly import Shard, assemble
 from featurestore.embedding.batches import Decoded, batches
-from featurestore.embedding.forward import BATCH_SIZE, forward
+from featurestore.embedding.forward import BATCH_SIZE, forward, pass_images
 from featurestore.embedding.plan import EmbedPlan
 from featurestore.embedding.staging import Run, to_matrix
 from featurestore.embedding.vectors import faults
@@ -78,23 +81,25 @@ class Computation:
         pa.default_memory_pool().release_unused()  # memory used for planning
         if on_progress:
             on_progress(0, len(missing))
-        done = 0
-        for batch in batches(missing, backbone.spec.preprocessing, self.batch_size, self.workers):
-            self._compute(backbone, batch)
-            yield from self._due()
-            done += len(batch.hashes) + len(batch.failed)
-            if on_progress:
-                on_progress(done, len(missing))
+        size = pass_images(backbone.spec, self.batch_size)
+        decoded = batches(missing, backbone.spec.preprocessing, size, self.workers)
+        with closing(decoded), _Stage(missing.num_rows, on_progress) as stage:
+            for batch in decoded:
+                vectors = self._forward(backbone, batch)
+                yield from stage.ended()  # before the next one begins, so that the run is used by one thread at a time
+                stage.begin(len(batch.hashes) + len(batch.failed), partial(self._stage, batch, vectors))
+            yield from stage.ended()
 
     def rest(self) -> Shard:
         """A shard of all staged vectors that are in no shard yet."""
         return assemble(self.run, self.plan)
 
-    def _due(self) -> Iterator[Shard]:
+    def _due(self) -> list[Shard]:
         staged = sum(len(batch.hashes) for batch in self.run.batches)
-        if staged >= max(SHARD_VECTORS, SHARD_SHARE * self._sharded):
-            self._sharded += staged
-            yield assemble(self.run, self.plan)
+        if staged < max(SHARD_VECTORS, SHARD_SHARE * self._sharded):
+            return []
+        self._sharded += staged
+        return [assemble(self.run, self.plan)]
 
     def _known(self, found: NDArray[np.bool_]) -> Iterator[pa.Array]:
         """Stage vectors that already exist, in adopted batches or for another id, and yield their hashes."""
@@ -104,23 +109,68 @@ class Computation:
             self.run.add(rows["content_hash"].to_pylist(), to_matrix(rows), rows["extraction"].combine_chunks())
             yield rows["content_hash"].combine_chunks()
 
-    def _compute(self, backbone: Backbone, batch: Decoded) -> None:
-        """Compute and stage the vectors of one batch; every forward pass has the same shape."""
+    def _forward(self, backbone: Backbone, batch: Decoded) -> NDArray[np.float32]:
+        """The vectors of one batch; its images are then freed."""
+        if not batch.images:
+            return np.empty((0, backbone.spec.embed_dim), np.float32)
+        vectors = forward(backbone, batch.images, batch_size=self.batch_size)
+        batch.images.clear()
+        return vectors
+
+    def _stage(self, batch: Decoded, vectors: NDArray[np.float32]) -> list[Shard]:
+        """Check and stage the vectors of one batch; a shard if enough are staged. Runs beside the next pass."""
         for digest, name, reason in batch.failed:
             self._refuse(digest, name, reason)
-        if not batch.images:
-            return
-        vectors = forward(backbone, batch.images, batch_size=self.batch_size)
-        self.computed += len(batch.images)
+        self.computed += len(vectors)
         bad = faults(vectors)
         for row, reason in bad.items():
             self._refuse(batch.hashes[row], batch.names[row], reason)
         good = [row for row in range(len(vectors)) if row not in bad]
-        self.run.add([batch.hashes[row] for row in good], vectors[good])
+        self.run.add([batch.hashes[row] for row in good], vectors[good] if bad else vectors)
+        return self._due()
 
     def _refuse(self, digest: str, name: str, reason: str) -> None:
         self.refused[name] = reason
         self.given_up.add(digest)
+
+
+class _Stage:
+    """Stages one batch at a time on a thread of its own, and reports progress; the block ends when none is left."""
+
+    def __init__(self, total: int, on_progress: Progress | None) -> None:
+        self._pool = ThreadPoolExecutor(1, "stage")
+        self._running: Future[list[Shard]] | None = None
+        self._images = self._done = 0
+        self._total = total
+        self._on_progress = on_progress
+
+    def __enter__(self) -> "_Stage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()  # after an error or an interrupt the batch in flight is staged too
+
+    def begin(self, images: int, work: Callable[[], list[Shard]]) -> None:
+        """Start to stage a batch of ``images``; `ended` must have returned those before it."""
+        self._images = images
+        self._running = self._pool.submit(work)
+
+    def ended(self) -> list[Shard]:
+        """Wait for the batch in flight; the shards that became due with it.
+
+        Raises
+        ------
+        IntegrityError, StoreError, OSError
+            As staging did.
+        """
+        if self._running is None:
+            return []
+        shards = self._running.result()
+        self._running = None
+        self._done += self._images
+        if self._on_progress:
+            self._on_progress(self._done, self._total)
+        return shards
 
 
 def in_file_order(rows: pa.Table) -> pa.Table:

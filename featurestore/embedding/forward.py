@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.backbones.base import Backbone
+from featurestore.backbones.base import Backbone, BackboneSpec
 from featurestore.backbones.custom import checked
 from featurestore.collections.images import load_pixels
 from featurestore.embedding.vectors import faults
@@ -44,6 +44,11 @@ def forward(
     return np.concatenate(found)
 
 
+def pass_images(spec: BackboneSpec, batch_size: int) -> int:
+    """The number of images to hand to `forward` at once: ``batch_size``, rounded up to whole passes of the spec."""
+    return -(-batch_size // max(1, spec.pass_size)) * max(1, spec.pass_size)
+
+
 def _pass(backbone: Backbone, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     spec = backbone.spec
     try:
@@ -71,8 +76,9 @@ def embed_files(backbone: Backbone, paths: Sequence[str | Path]) -> NDArray[np.f
         When the backbone raises or returns the wrong shape.
     """
     vectors = np.empty((len(paths), backbone.spec.embed_dim), np.float32)
-    for start in range(0, len(paths), BATCH_SIZE):
-        some = [str(path) for path in paths[start : start + BATCH_SIZE]]
+    size = pass_images(backbone.spec, BATCH_SIZE)
+    for start in range(0, len(paths), size):
+        some = [str(path) for path in paths[start : start + size]]
         found = forward(backbone, [_pixels(backbone, path) for path in some])
         for row, reason in faults(found).items():
             raise InputError(f"the image {some[row]!r} can't be used ({reason}): use another image or backbone")

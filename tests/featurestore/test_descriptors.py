@@ -1,11 +1,19 @@
 """The hand-crafted descriptors: finite for anything, the same in any batch, and not changed by accident."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from featurestore.backbones.descriptors import COLUMNS, HEIGHT, HUES, ROWS, WIDTH, describe
+from featurestore.backbones.descriptors import COLUMNS, HEIGHT, HUES, PATTERNS, ROWS, WIDTH, describe
+from featurestore.backbones.patterns import patterns
 from featurestore.backbones.registry import load
 from featurestore.errors import BackboneError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from perf.worker import find
 
 
 def picture(seed: int) -> np.ndarray:
@@ -59,6 +67,32 @@ PINNED = [
     36.597514,
     35.069487,
 ]
+
+
+def hard_pictures() -> list[np.ndarray]:
+    """Noise, its grey, flat colours and the finest structure: where rounding could decide."""
+    noise = np.random.default_rng(4).integers(0, 256, (HEIGHT, WIDTH, 3))
+    board = np.indices((HEIGHT, WIDTH)).sum(0)[..., None].repeat(3, -1) % 2 * 255
+    flat = [np.full((HEIGHT, WIDTH, 3), value) for value in (0, 1, 77, 255)]
+    ramp = np.mgrid[:HEIGHT, :WIDTH].transpose(1, 2, 0) @ [[1, 0, 1], [0, 1, 1]] % 256
+    grey = noise[..., :1].repeat(3, -1)
+    return [picture(2), *(image.astype(np.uint8) for image in (noise, grey, board, ramp, *flat))]
+
+
+def test_the_vectors_are_those_of_scikit_image() -> None:
+    """The first version computed textures and gradients with that library; it is kept as a rival of the perf job."""
+    before = find("descriptors_1.py:describe")
+    for image in hard_pictures():
+        np.testing.assert_allclose(describe(image), before(image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("points", "radius"), [(points, radius) for points, radius, _ in PATTERNS])
+def test_each_pattern_is_that_of_scikit_image(points: int, radius: int) -> None:
+    feature = pytest.importorskip("skimage.feature")
+    for image in hard_pictures():
+        plane = image[:91, :57, 1]
+        expected = feature.local_binary_pattern(plane, points, radius, "uniform")
+        np.testing.assert_array_equal(patterns(plane, points, radius), expected)
 
 
 def test_colour_and_layout_are_seen() -> None:

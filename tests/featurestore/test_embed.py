@@ -67,13 +67,16 @@ def test_an_interrupt_costs_at_most_the_batch_in_work(store: FeatureStore, backb
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
+from pathlib import Path
 sys.path.insert(0, {tests!r})
 from support import CountingBackbone
 from featurestore import FeatureStore
 backbone = CountingBackbone()
 def kill(batch):
     if batch == 3:
+        while len([*Path({store!r}).glob("staging/*/part-*.parquet")]) < 3:  # the one before is being staged
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
 backbone.before_batch = kill
 FeatureStore({store!r}).embed(backbone, batch_size=4)

@@ -102,7 +102,7 @@ def test_a_publication_waits_for_another_writer(store: FeatureStore, monkeypatch
     seen: list[int] = []
 
     def act(batch: int) -> None:
-        if batch == 1:
+        if batch == 2:  # the first batch is published after the second forward pass
             held.__enter__()
         elif batch == 4:
             seen.extend(FeatureStore(store.path).sql("SELECT ImgId FROM embeddings_counting")["ImgId"].to_pylist())

@@ -83,9 +83,14 @@ def test_what_happens_to_staged_batches_is_noticed_before_the_commit(
 def killed(store: FeatureStore) -> list[Path]:
     """What a run leaves that is killed before its fourth batch."""
     script = (
-        "import os, signal, sys\nsys.path.insert(0, sys.argv[2])\nfrom support import CountingBackbone\n"
-        "from featurestore import FeatureStore\nbackbone = CountingBackbone()\n"
-        "backbone.before_batch = lambda batch: os.kill(os.getpid(), signal.SIGKILL) if batch == 3 else None\n"
+        "import os, signal, sys, time\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[2])\n"
+        "from support import CountingBackbone\nfrom featurestore import FeatureStore\nbackbone = CountingBackbone()\n"
+        "def kill(batch):\n"
+        "    while batch == 3:\n"
+        "        if len([*Path(sys.argv[1]).glob('staging/*/part-*.parquet')]) == 3:\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        time.sleep(0.01)  # the third is being staged\n"
+        "backbone.before_batch = kill\n"
         "FeatureStore(sys.argv[1]).embed(backbone, batch_size=4)\n"
     )
     helpers = str(Path(__file__).parents[1] / "helpers")

@@ -5,7 +5,7 @@ python tests/perf/growth_of_commits.py [COUNT …]
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -67,7 +67,7 @@ def generated(count: int) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=IMAGES)
 
 
-def undecoded(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Iterator[Decoded]:
+def undecoded(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Generator[Decoded]:
     """In place of `batches.batches`: pixels made of the content hash."""
     for start in range(0, len(rows), batch_size):
         some = rows.slice(start, batch_size)
