@@ -63,11 +63,9 @@ def similar(
 
     if html is not None:
         format_of(html, None, PAGE)
-    if (len(ids) > 0) + (image is not None) + (vectors is not None) + (len(text) > 0) != 1:
-        raise click.UsageError("name either --id, --image, --vector or --text")
     if image is None and not text and (model or weights or tensor is not None):
         raise click.UsageError("--model, --weights and --tensor embed an --image or a --text: name one")
-    query = image or (list(ids) or None if vectors is None else _read_vectors(vectors))
+    query = _query(ids, image, vectors, text)
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.similar(
             query,
@@ -87,9 +85,7 @@ def similar(
         columns = ", ".join(map(quote_name, names))
         titles = opened.query(f"SELECT ImgId, {columns} FROM collection").to_pylist()
     known = {row["ImgId"]: row for row in titles}
-    starts: list[int | str] = list(text)
-    if not text:
-        starts = [str(image or f"{vectors}[{n}]") if one is None else one for n, one in enumerate(found.queries)]
+    starts = _starts(found.queries, image, vectors, text)
     rows = [
         {**row, "query": starts[row["query"]], **{name: known.get(row["ImgId"], {}).get(name) for name in names}}
         for row in found.to_arrow().to_pylist()
@@ -100,6 +96,22 @@ def similar(
     _print(rows, label=opened.label, title=opened.title)
     if html is not None:
         click.echo(f"contact sheet {html}")
+
+
+def _query(ids: Sequence[int], image: Path | None, vectors: Path | None, text: Sequence[str]) -> Any:
+    """The one query that is named; None for texts."""
+    if (len(ids) > 0) + (image is not None) + (vectors is not None) + (len(text) > 0) != 1:
+        raise click.UsageError("name either --id, --image, --vector or --text")
+    return image or (None if text else list(ids) if vectors is None else _read_vectors(vectors))
+
+
+def _starts(
+    queries: Sequence[int | None], image: Path | None, vectors: Path | None, text: Sequence[str]
+) -> list[int | str]:
+    """What the first column calls each query."""
+    if text:
+        return list(text)
+    return [str(image or f"{vectors}[{n}]") if one is None else one for n, one in enumerate(queries)]
 
 
 def _print(rows: Sequence[dict[str, Any]], *, label: str, title: str) -> None:
