@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from featurestore.backbones.custom import from_callable
     from featurestore.backbones.preprocessing import Preprocessing
     from featurestore.backbones.registry import load as load_backbone
+    from featurestore.backbones.texts import embed_texts
     from featurestore.catalog.recipe import Collection
     from featurestore.collections.address import ImageAddress
     from featurestore.collections.images import load_image, thumbnail
     from featurestore.embedding.forward import embed_files
     from featurestore.explore.inventory import BackboneInfo
     from featurestore.explore.near import NearPairs, near_by_cosine, near_by_hash
+    from featurestore.explore.search import backbone_of
     from featurestore.features.bundle import open_bundle
     from featurestore.features.features import Arrays, Features
     from featurestore.features.labels import has_label, label_text
@@ -45,7 +47,9 @@ __all__ = [
     "Preprocessing",
     "TextBackbone",
     "TextScale",
+    "backbone_of",
     "embed_files",
+    "embed_texts",
     "errors",
     "from_callable",
     "has_label",
@@ -76,7 +80,9 @@ _PLACES = {
     "Preprocessing": ("featurestore.backbones.preprocessing", "Preprocessing"),
     "TextBackbone": ("featurestore.backbones.base", "TextBackbone"),
     "TextScale": ("featurestore.backbones.base", "TextScale"),
+    "backbone_of": ("featurestore.explore.search", "backbone_of"),
     "embed_files": ("featurestore.embedding.forward", "embed_files"),
+    "embed_texts": ("featurestore.backbones.texts", "embed_texts"),
     "from_callable": ("featurestore.backbones.custom", "from_callable"),
     "has_label": ("featurestore.features.labels", "has_label"),
     "label_text": ("featurestore.features.labels", "label_text"),

@@ -1,7 +1,7 @@
 """What `compare` is given, checked: heads as names or objects, a protocol, whole numbers within their bounds."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import find
 from benchmarks.plan.given import COLUMN
 from benchmarks.plan.groups import Grouping
+from benchmarks.plan.prompts import Prompting, templates_of
 from benchmarks.plan.protocols import DEFAULT_REPEATS, PROTOCOLS, Protocol
 from benchmarks.run.limits import Limits
-from featurestore import FeatureStore
+from featurestore import Backbone, FeatureStore
 from featurestore.errors import InputError
 
 LARGEST_SEED = 2**31 - 1
@@ -126,6 +127,22 @@ def grouping_of(group: Any, *, hash_distance: Any, cosine: Any) -> Grouping:
     whole(hash_distance, "hash_distance", least=0, most=64)
     number(cosine, "cosine")
     return Grouping(group == "near", hash_distance, float(cosine))
+
+
+def prompting_of(templates: Any, models: Any) -> Prompting:
+    """How `zero_shot` names the classes, and the models of backbones by name.
+
+    Raises
+    ------
+    InputError
+        When ``templates`` can't be used, or ``models`` names no backbones.
+    """
+    if models is not None and not isinstance(models, Mapping):
+        raise InputError(f"got {type(models).__name__} as models, expected backbones by name, as in {{'clip': model}}")
+    for name, model in (models or {}).items():
+        if not isinstance(model, str | Backbone):
+            raise InputError(f"got {type(model).__name__} as the model of {name}, expected a backbone or a reference")
+    return Prompting(templates_of(templates), dict(models or {}))
 
 
 def limits_of(*, workers: int | None, time_limit: float, memory_limit: int | None) -> Limits:

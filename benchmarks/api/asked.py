@@ -8,6 +8,7 @@ from benchmarks.api.shown import shown
 from benchmarks.heads.base import HeadSpec
 from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.groups import Grouping
+from benchmarks.plan.prompts import Prompting
 from benchmarks.plan.protocols import Protocol
 from benchmarks.results.compared import known_metric
 from benchmarks.run.limits import Limits
@@ -27,6 +28,7 @@ class Asked:
     reference: str | None
     rank_by: str | None
     limits: Limits
+    prompting: Prompting
     quick: bool
     progress: bool
 
@@ -55,6 +57,7 @@ class Asked:
                 seed=self.seed,
                 seeds=self.seeds,
                 reference=self.reference,
+                prompting=self.prompting,
                 cost=not self.quick,
                 limits=self.limits,
                 on_progress=on_progress,

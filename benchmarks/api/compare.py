@@ -1,11 +1,11 @@
 """`compare`: heads over backbones of a store, or over arrays, in one call."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.api.arguments import grouping_of, heads_of, limits_of, protocol_of
+from benchmarks.api.arguments import grouping_of, heads_of, limits_of, prompting_of, protocol_of
 from benchmarks.api.asked import Asked
 from benchmarks.api.comparison import Comparison
 from benchmarks.api.sources import VIEW, source_of
@@ -40,6 +40,8 @@ def compare(
     workers: int | None = None,
     time_limit: float = 600.0,
     memory_limit: int | None = None,
+    templates: "str | Path | Sequence[str] | None" = None,
+    models: "Mapping[str, Any] | None" = None,
     quick: bool = False,
     progress: bool = True,
 ) -> Comparison:
@@ -48,8 +50,7 @@ def compare(
     Parameters
     ----------
     data
-        A store, by its path or open: what is computed is stored there and never computed again. Or ``X`` ``(n, d)``
-        with ``y``, or several such matrices of the same rows by name, ``{"clip": X1, "dino": X2}``.
+        A store, which keeps the results; ``X`` ``(n, d)``; or matrices of the same rows by name, ``{"clip": X1}``.
     y, groups
         Of arrays: a label for each row, or a list of labels, or ``(n, n_labels)`` of 0 and 1; and a value for each row,
         equal for duplicates, which stay on one side of each split. When None, equal vectors are duplicates.
@@ -57,21 +58,21 @@ def compare(
         Names (`benchmarks heads` lists them), functions marked with `benchmarks.head`; those of the protocol when None.
     split, by
         For the protocols ``given`` and ``across``: a column of the view; of arrays a value for each row.
-    group
-        ``near`` also keeps near-duplicates on one side of a split; those of arrays have at least this ``cosine``.
-    quick
-        A first look: one repeat, no measurement of costs.
+    group, quick
+        ``near`` also keeps near-duplicates on one side, of arrays by ``cosine``; a first look, one repeat, no costs.
+    templates, models
+        For ``zero_shot``: texts with ``{}``, or a file of them; backbones by name, where the store's can't be found.
 
-    >>> import numpy as np
-    >>> X = np.random.default_rng(0).normal(size=(60, 8))
-    >>> compare(X, X[:, 0] > 0, heads=["ridge", "knn"], quick=True, progress=False).best.backbone
+    >>> X = [[n % 7, n % 5] for n in range(60)]
+    >>> compare(X, [n % 7 > 3 for n in range(60)], heads=["ridge", "knn"], quick=True, progress=False).best.backbone
     'X'
     """
     refuse_worker()
-    kept = grouping_of(group, hash_distance=hash_distance, cosine=cosine)
-    source = source_of(data, y, groups, backbones=backbones, view=view, label=label, split=split, by=by, grouping=kept)
+    near = grouping_of(group, hash_distance=hash_distance, cosine=cosine)
+    source = source_of(data, y, groups, backbones=backbones, view=view, label=label, split=split, by=by, grouping=near)
     drawn = protocol_of(protocol, source.columns, folds=folds, repeats=1 if quick else repeats, seed=seed)
     limits = limits_of(workers=workers, time_limit=time_limit, memory_limit=memory_limit)
+    texts = prompting_of(templates, models)
     with tempfile.TemporaryDirectory(prefix="heads-") as folder:
-        found = heads_of(heads, Path(folder))
-        return source.compared(Asked(found, drawn, kept, seed, seeds, reference, rank_by, limits, quick, progress))
+        own = heads_of(heads, Path(folder))
+        return source.compared(Asked(own, drawn, near, seed, seeds, reference, rank_by, limits, texts, quick, progress))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.commands.options import templates_option
 from featurestore import visible
 from featurestore.commands.options import PATH, SEED, TensorName, json_option, store_option
 from featurestore.progress import ConsoleProgress
@@ -20,6 +21,7 @@ from featurestore.progress import ConsoleProgress
 @click.option("--label", help="The view's label column.  [default: the collection's]")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of a head that is random.")
 @click.option("--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own.")
+@templates_option
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that an own head holds; repeatable.")
 @click.option("-o", "--output", type=PATH, required=True, help="Folder to write.")
 def fit(
@@ -30,6 +32,7 @@ def fit(
     label: str | None,
     seed: int,
     files: Sequence[Path],
+    templates: Path | None,
     trust: Sequence[str],
     output: Path,
 ) -> None:
@@ -39,13 +42,23 @@ def fit(
     import_extra("sklearn", "bench", needed_by="benchmarks fit")
     from benchmarks.heads.registry import find
     from benchmarks.models.folder import save
+    from benchmarks.plan.prompts import Prompting, templates_of
     from benchmarks.run.fit import fit as fit_head
     from featurestore import open as open_store
 
     (spec,) = find([head], files=files)
     opened = open_store(store)
     with ConsoleProgress("fit", "heads") as progress:
-        classifier, card = fit_head(opened, spec, backbone, view=view, label=label, seed=seed, on_progress=progress)
+        classifier, card = fit_head(
+            opened,
+            spec,
+            backbone,
+            view=view,
+            label=label,
+            seed=seed,
+            prompting=Prompting(templates_of(templates)),
+            on_progress=progress,
+        )
     save(classifier, card, output, trust=trust)
     mark = ", SYNTHETIC" if card["synthetic"] else ""
     click.echo(f"{output}: {head} over {backbone}, {card['n_rows']:,} rows, {len(card['classes'])} classes{mark}")

@@ -102,6 +102,11 @@ rank_option = click.option(
 )
 
 
+templates_option = click.option(
+    "--templates", type=PATH, help="For zero_shot: a file of prompts, one a line, with {} for the class."
+)
+
+
 def data_options(function: Callable[..., None]) -> Callable[..., None]:
     """Options that reach the command as ``data``, a `Data`."""
     return _gathered(

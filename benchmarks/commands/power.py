@@ -56,8 +56,8 @@ def power(
 
     opened = open_store(store)
     rows = n_rows or len(opened.sql(f"SELECT ImgId FROM {quote_name(view)}"))
-    # The majority head is no candidate, so that no comparison is corrected for it.
-    learned = [head for head in find([], protocol="cv") if head.name != "majority"]
+    # The majority head is no candidate, so that no comparison is corrected for it; few backbones have a text tower.
+    learned = [head for head in find([], protocol="cv") if head.name != "majority" and not head.needs_text]
     candidates = candidates or max(2, len(learned) * max(1, len(opened.backbones())))
     stored = disagreement(opened, view=view) if discordance is None else None
     assumed = discordance or stored or ASSUMED

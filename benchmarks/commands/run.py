@@ -20,6 +20,7 @@ from benchmarks.commands.options import (
     group_options,
     head_options,
     rank_option,
+    templates_option,
     terminal_width,
     written,
 )
@@ -63,6 +64,7 @@ from featurestore.progress import ConsoleProgress
     help="Also fine-tune ResNet50: resnet50_head or resnet50_layer4; repeatable.",
 )
 @click.option("--weights", help="For --finetune: a name, a local folder, or none.  [default: microsoft/resnet-50]")
+@templates_option
 @rank_option
 @click.option("--quick", is_flag=True, help="A first look: one repeat, no measurement of costs.")
 @json_option
@@ -80,6 +82,7 @@ def run(
     reference: str | None,
     finetune: Sequence[str],
     weights: str | None,
+    templates: Path | None,
     rank_by: str | None,
     quick: bool,
     as_json: bool,
@@ -90,6 +93,7 @@ def run(
     import_extra("sklearn", "bench", needed_by="benchmarks run")
     from benchmarks.finetune.weights import DEFAULT
     from benchmarks.plan.given import COLUMN
+    from benchmarks.plan.prompts import Prompting, templates_of
     from benchmarks.plan.protocols import DEFAULT_REPEATS, Protocol
     from benchmarks.results.compared import known_metric
     from benchmarks.run.runner import run as start
@@ -116,6 +120,7 @@ def run(
             grouping=kept.grouping(),
             finetune=finetune,
             weights=weights or DEFAULT,
+            prompting=Prompting(templates_of(templates)),
             cost=not quick,
             limits=learning.limits(),
             on_progress=progress,

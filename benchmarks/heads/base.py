@@ -63,6 +63,10 @@ class HeadSpec:
         How: ``mean`` of the probabilities, or ``best``, the member with the best score on inner folds.
     sets
         Where it runs when no head is named: names of protocols.
+    needs_text
+        Whether the factory takes vectors of the class names, by the text tower of the backbone: see `plan.prompts`.
+    arrays
+        What the factory gets besides ``parameters``, which hold its hash: no part of the identity.
     """
 
     name: str
@@ -75,6 +79,8 @@ class HeadSpec:
     members: tuple[str, ...] = ()
     rule: str = "mean"
     sets: tuple[str, ...] = ("cv", "study", "given", "nested", "learning-curve", "across")
+    needs_text: bool = False
+    arrays: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def code_hash(self) -> str:
@@ -96,7 +102,7 @@ class HeadSpec:
         InputError
             When the factory of an own head can't be loaded, or gives no classifier.
         """
-        model = self.function()(seed=seed, **{**self.parameters, **changed})
+        model = self.function()(seed=seed, **{**self.parameters, **self.arrays, **changed})
         # Calibration would put a classifier of its own in the place of None.
         if isinstance(model, type) or not hasattr(model, "fit"):
             given = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__

@@ -42,6 +42,12 @@ HEADS: dict[str, HeadSpec] = {
             f"{_HERE}.majority:build_majority",
         ),
         HeadSpec(
+            "zero_shot",
+            "the class whose name is nearest by the backbone's text tower; learns nothing from the labels",
+            f"{_HERE}.zero_shot:build_zero_shot",
+            needs_text=True,
+        ),
+        HeadSpec(
             "logistic_regression",
             "multinomial, L2; penalty, scaling (row-L2, standardised) and components (all, 64, 32) chosen inside",
             f"{_HERE}.logistic_regression:build_logistic_regression",

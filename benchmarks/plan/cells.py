@@ -38,6 +38,8 @@ class Cell:
         Choose the head's settings on inner folds first.
     members
         Cells of the same rows whose results this one is made of; empty for one with a fit of its own.
+    failure
+        Why it can't be computed, where that is known before; else empty.
     """
 
     head: HeadSpec
@@ -46,6 +48,7 @@ class Cell:
     seed: int
     tune: bool = False
     members: tuple["Cell", ...] = ()
+    failure: str = ""
 
     @cached_property
     def model_key(self) -> str:

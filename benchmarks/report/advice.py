@@ -9,7 +9,7 @@ from benchmarks.report.claims import learned_of, seen_note
 from benchmarks.report.columns import spelled
 from benchmarks.results.breakdown import Row, RowPredictions
 from benchmarks.scores.factors import Spread
-from benchmarks.scores.significance import name_of
+from benchmarks.scores.significance import learns, name_of
 
 TableRow = dict[str, Any]
 # How many classes a sentence names.
@@ -32,7 +32,7 @@ def advice(
     if not learned:
         return []
     taken = cheapest(learned) or learned[0]
-    found = _take(learned, taken)
+    found = _take(learned, taken) + _without_labels(table, learned)
     if name_of(taken) in predicted:
         found += _never(taken, predicted[name_of(taken)], classes)
     found += _factors(table)
@@ -40,10 +40,19 @@ def advice(
 
 
 def cheapest(rows: Sequence[TableRow]) -> TableRow | None:
-    """The row of the set of best rows whose fit takes the least; None where nothing is compared or measured."""
-    best = [row for row in rows if row["in_best_set"]]
+    """The row of the set of best rows whose fit takes the least; None where nothing is compared or measured.
+
+    A row that learns nothing costs nothing: it is only taken where no other is in the set.
+    """
+    best = _best(rows)
     measure = _measure(best)
     return min(best, key=lambda row: (row[measure], *name_of(row))) if measure else None
+
+
+def _best(rows: Sequence[TableRow]) -> list[TableRow]:
+    """Those of the set of best rows that learn from the labels; all of the set where none does."""
+    best = [row for row in rows if row["in_best_set"]]
+    return [row for row in best if learns(name_of(row))] or best
 
 
 def _measure(rows: Sequence[TableRow]) -> str | None:
@@ -53,16 +62,34 @@ def _measure(rows: Sequence[TableRow]) -> str | None:
 
 
 def _take(learned: Sequence[TableRow], taken: TableRow) -> list[str]:
-    best = [row for row in learned if row["in_best_set"]]
+    best = _best(learned)
     measure = _measure(best)
     if not measure or len(learned) < 2:
         return []
+    if not learns(name_of(taken)):
+        return [f"Take {_named(taken)}: it needs no labels, and no row that learns from them is as good."]
     seconds = _seconds(taken[measure])
     if len(best) == 1:
         return [f"Take {_named(taken)}: one fit takes {seconds}."]
-    first = learned[0]
-    beside = "" if first is taken else f", that of {_named(first)}, the first of the table, {_seconds(first[measure])}"
-    return [f"Take {_named(taken)}, the cheapest of the set of best rows: one fit takes {seconds}{beside}."]
+    first, beside = learned[0], ""
+    if first is not taken and learns(name_of(first)):
+        beside = f", that of {_named(first)}, the first of the table, {_seconds(first[measure])}"
+    bare = sum(row["in_best_set"] for row in learned) > len(best)
+    which = " that learn" if bare else ""
+    return [f"Take {_named(taken)}, the cheapest of the set of best rows{which}: one fit takes {seconds}{beside}."]
+
+
+def _without_labels(table: dict[str, Any], learned: Sequence[TableRow]) -> list[str]:
+    """What the labels gain over the best row that needs none; nothing where rows are not compared."""
+    bare = next((row for row in learned if not learns(name_of(row))), None)
+    best = next((row for row in learned if learns(name_of(row))), None)
+    if bare is None or best is None or not any(row["in_best_set"] for row in learned):
+        return []
+    metric = table["rank_by"]
+    said = f"{_named(bare)}, which learns nothing from the labels, has {spelled(metric)} {bare[metric]:.3f}"
+    if bare["in_best_set"]:
+        return [f"{said}: no row that learns from them is significantly better."]
+    return [f"{said}: learning from them gains {abs(best[metric] - bare[metric]):.3f}."]
 
 
 def _never(taken: TableRow, row: RowPredictions, classes: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.finetune.cells import FineTuning
 from benchmarks.finetune.cells import computed as fine_tuned
-from benchmarks.plan.cells import Cell, Outcome, Task
+from benchmarks.plan.cells import Cell, Outcome, Task, shortened
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
 from benchmarks.run.cell import derive, run_cell
@@ -142,8 +142,10 @@ class Execution:
 
     def _computed(self, missing: Sequence[Cell]) -> Generator[results.Finished]:
         """Outcomes of those of ``missing`` that have a fit of their own, as they come."""
+        yield from ((cell, Outcome("failed", shortened(cell.failure))) for cell in missing if cell.failure)
         images = self.tuning.dataset if self.tuning else None
-        direct = [cell for cell in missing if not cell.members and cell.dataset is not images]
+        own = [cell for cell in missing if not cell.members and not cell.failure]
+        direct = [cell for cell in own if cell.dataset is not images]
         working = computed(
             run_cell,
             [as_task(cell, self.folder) for cell in direct],

@@ -14,6 +14,7 @@ from benchmarks.heads.groups import fit_with_groups
 from benchmarks.heads.probabilities import on_all_classes
 from benchmarks.plan.cells import Task, model_key, named_reason
 from benchmarks.plan.dataset import EmbeddingDataset
+from benchmarks.plan.prompts import Prompting, prompted_head
 from benchmarks.plan.reading import from_store
 from benchmarks.results.read import comparison
 from benchmarks.results.selection import supporting
@@ -38,6 +39,7 @@ def fit(
     view: str = "labeled",
     label: str | None = None,
     seed: int = 0,
+    prompting: Prompting | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Fit ``head`` on every row that has a label and an embedding; the classifier and its card.
@@ -53,6 +55,7 @@ def fit(
     dataset = from_store(store, backbone, view=view, label=label)
     if dataset.y.ndim == 2:
         raise InputError(f"{dataset.label} holds several labels a row: fit one that holds one")
+    head = prompted_head(store, head, dataset, prompting or Prompting())
     classifier = _fitted_apart(head, dataset, seed, on_progress)
     parts = [info for info in store.backbones() if info.name in backbone.split("+")]
     card = {

@@ -16,6 +16,7 @@ from benchmarks.plan.cells import Cell, Cost, Plan
 from benchmarks.plan.dataset import EmbeddingDataset, aligned, shuffled
 from benchmarks.plan.groups import Grouping
 from benchmarks.plan.near import grouped
+from benchmarks.plan.prompts import Prompting, prompted
 from benchmarks.plan.protocols import Protocol
 from benchmarks.plan.reading import from_store
 from benchmarks.results import write as results
@@ -59,6 +60,7 @@ def run(
     grouping: Grouping | None = None,
     finetune: Sequence[str] = (),
     weights: str = DEFAULT,
+    prompting: Prompting | None = None,
     cost: bool = False,
     limits: Limits | None = None,
     on_progress: Progress | None = None,
@@ -71,10 +73,8 @@ def run(
     ----------
     backbones
         Names in the store, or several joined by ``+``; each one in the store when empty.
-    label
-        A column of the view; that of the collection when None.
-    grouping
-        What is kept on one side of a drawn split; duplicates when None.
+    label, grouping
+        A column of the view, by default that of the collection; what is kept on one side of a drawn split.
 
     The others as those of `run_datasets`.
 
@@ -96,6 +96,7 @@ def run(
         canary=canary,
         finetune=finetune,
         weights=weights,
+        prompting=prompting,
         cost=cost,
         limits=limits,
         on_progress=on_progress,
@@ -116,6 +117,7 @@ def run_datasets(
     canary: bool = False,
     finetune: Sequence[str] = (),
     weights: str = DEFAULT,
+    prompting: Prompting | None = None,
     cost: bool = False,
     limits: Limits | None = None,
     on_progress: Progress | None = None,
@@ -138,6 +140,8 @@ def run_datasets(
         Shuffle the labels first: then no head can be better than chance.
     finetune, weights
         Recipes of fine-tuning to run after the heads of a repeat; what they start from: a name, a folder or ``none``.
+    prompting
+        How `zero_shot` names the classes; when no head is named, it runs only over backbones with a text tower.
     cost
         Measure time, memory and size of each head in a separate pass, one at a time.
     on_progress, on_cost
@@ -149,8 +153,12 @@ def run_datasets(
     if canary:
         datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
     tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
+    chosen = [heads or find([], protocol=one.name) for one in protocols]
+    needs_text = any(head.needs_text for some in chosen for head in some)
+    texts = prompted(store, datasets, prompting or Prompting(), named=bool(heads)) if needs_text else {}
     shared = partial(plan_run, datasets=datasets, seed=seed, seeds=seeds, reference=reference, canary=canary)
-    plans = [shared(one, heads=heads or find([], protocol=one.name), tuning=tuning) for one in protocols]
+    shared = partial(shared, tuning=tuning, prompted=texts)
+    plans = [shared(one, heads=some) for one, some in zip(protocols, chosen, strict=True)]
     return _carried_out(store, plans, limits or Limits(), tuning, cost, on_progress, on_cost, on_repeat)
 
 

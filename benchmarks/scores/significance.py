@@ -15,6 +15,11 @@ def is_majority(row: Row) -> bool:
     return row[1] == "majority"
 
 
+def learns(row: Row) -> bool:
+    """Whether a row learns from the labels; `zero_shot`, a candidate, does not."""
+    return row[1] not in ("majority", "zero_shot")
+
+
 def name_of(row: TableRow) -> Row:
     """Backbone and head."""
     return row["backbone"], row["head"]

@@ -103,5 +103,5 @@ class TextBackbone(Backbone, Protocol):
         ...
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed ``texts`` into ``(n, embed_dim)`` float32, each by itself; too long ones are cut off."""
+        """Embed ``texts`` into ``(n, embed_dim)`` float32, each by itself; too long ones are cut off with a warning."""
         ...

@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 @click.option("--id", "ids", type=int, multiple=True, help="ImgId of a query image; repeatable.")
 @click.option("--image", type=PATH, help="An image file as the query; embedded with --model.")
 @click.option("--vector", "vectors", type=PATH, help="An .npy file of query vectors: one vector, or one per row.")
-@click.option("--model", help="With --image: the backbone as for `embed`.  [default: --backbone]")
-@click.option("--weights", type=PATH, help="With --image: local weights, as for `embed`.")
+@click.option("--text", multiple=True, help="A text as the query, for a backbone with a text tower; repeatable.")
+@click.option("--model", help="With --image or --text: the backbone as for `embed`.  [default: --backbone]")
+@click.option("--weights", type=PATH, help="With --image or --text: local weights, as for `embed`.")
 @click.option("--tensor", type=TensorName(), help="With --image: tensor of a tflite model, as for `embed`.")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many neighbours.")
 @click.option("--where", metavar="SQL", help="Search only rows of `collection` that satisfy this condition.")
@@ -45,6 +46,7 @@ def similar(
     ids: Sequence[int],
     image: Path | None,
     vectors: Path | None,
+    text: Sequence[str],
     model: str | None,
     weights: Path | None,
     tensor: str | int | None,
@@ -55,20 +57,19 @@ def similar(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Find the images nearest to an image, exactly."""
-    from featurestore import FeatureStore, label_text, quote_name
+    """Find the images nearest to an image or a text, exactly."""
+    from featurestore import FeatureStore, quote_name
     from featurestore.files import PAGE, format_of
 
     if html is not None:
         format_of(html, None, PAGE)
-    if (len(ids) > 0) + (image is not None) + (vectors is not None) != 1:
-        raise click.UsageError("name either --id, --image or --vector")
-    if image is None and (model or weights or tensor is not None):
-        raise click.UsageError("--model, --weights and --tensor embed an --image: name one, or leave them out")
-    query = image or (list(ids) if vectors is None else _read_vectors(vectors))
+    if image is None and not text and (model or weights or tensor is not None):
+        raise click.UsageError("--model, --weights and --tensor embed an --image or a --text: name one")
+    query = _query(ids, image, vectors, text)
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.similar(
             query,
+            text=text or None,
             backbone=backbone,
             k=k,
             where=where,
@@ -84,7 +85,7 @@ def similar(
         columns = ", ".join(map(quote_name, names))
         titles = opened.query(f"SELECT ImgId, {columns} FROM collection").to_pylist()
     known = {row["ImgId"]: row for row in titles}
-    starts = [str(image or f"{vectors}[{n}]") if query is None else query for n, query in enumerate(found.queries)]
+    starts = _starts(found.queries, image, vectors, text)
     rows = [
         {**row, "query": starts[row["query"]], **{name: known.get(row["ImgId"], {}).get(name) for name in names}}
         for row in found.to_arrow().to_pylist()
@@ -92,12 +93,34 @@ def similar(
     if as_json:
         click.echo(json.dumps(rows))
         return
-    for row in rows:
-        label = visible(label_text(row[opened.label]))
-        title = visible(label_text(row[opened.title]) or label_text(row["ImgName"]))
-        click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {label:<12} {title}")
+    _print(rows, label=opened.label, title=opened.title)
     if html is not None:
         click.echo(f"contact sheet {html}")
+
+
+def _query(ids: Sequence[int], image: Path | None, vectors: Path | None, text: Sequence[str]) -> Any:
+    """The one query that is named; None for texts."""
+    if (len(ids) > 0) + (image is not None) + (vectors is not None) + (len(text) > 0) != 1:
+        raise click.UsageError("name either --id, --image, --vector or --text")
+    return image or (None if text else list(ids) if vectors is None else _read_vectors(vectors))
+
+
+def _starts(
+    queries: Sequence[int | None], image: Path | None, vectors: Path | None, text: Sequence[str]
+) -> list[int | str]:
+    """What the first column calls each query."""
+    if text:
+        return list(text)
+    return [str(image or f"{vectors}[{n}]") if one is None else one for n, one in enumerate(queries)]
+
+
+def _print(rows: Sequence[dict[str, Any]], *, label: str, title: str) -> None:
+    from featurestore import label_text
+
+    for row in rows:
+        name = visible(label_text(row[title]) or label_text(row["ImgName"]))
+        query, shown = visible(str(row["query"])), visible(label_text(row[label]))
+        click.echo(f"{query}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {shown:<12} {name}")
 
 
 def _read_vectors(path: Path) -> "NDArray[np.floating]":

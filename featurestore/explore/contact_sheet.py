@@ -66,6 +66,8 @@ def _section(neighbours: Neighbours, place: int, facts: dict[int, dict[str, Any]
     query = neighbours.queries[place]
     start = asked if query is None else facts.get(query, {"ImgId": query})
     cards = [] if start is None else [_card(start, "query", "query")]
+    if neighbours.texts:
+        cards = [f'<figure class="query">{_none(neighbours.texts[place])}<figcaption>query</figcaption></figure>']
     for img_id, score in zip(neighbours.ids[place].tolist(), neighbours.scores[place].tolist(), strict=True):
         if img_id >= 0:
             cards.append(_card(facts.get(img_id, {"ImgId": img_id}), f"{score:.3f}", ""))

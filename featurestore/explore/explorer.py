@@ -100,8 +100,9 @@ class Explorer(Reader):
 
     def similar(
         self,
-        query: "Query",
+        query: "Query | None" = None,
         *,
+        text: str | Sequence[str] | None = None,
         backbone: str,
         k: int = 10,
         where: str | None = None,
@@ -117,12 +118,14 @@ class Explorer(Reader):
         ----------
         query
             An ImgId or several, an image file, a vector ``(embed_dim,)``, or vectors ``(m, embed_dim)``.
+        text
+            A text or several instead of ``query``, for a backbone with a text tower; compared by cosine.
         where
             An SQL condition over the view `collection`; only matching rows are searched.
         metric
             ``cosine``, ``inner_product`` or ``euclidean``.
         model, weights, tensor
-            How to embed an image file, as for `embed`: it must be the model that computed the vectors of ``backbone``.
+            How to embed an image file or text, as for `embed`: it must be the model that computed the stored vectors.
             By default the backbone with that name, if it needs no other arguments.
         include_self
             Whether a query image may be its own neighbour.
@@ -139,6 +142,7 @@ class Explorer(Reader):
         return similar(
             self,
             query,
+            text=text,
             backbone=backbone,
             k=k,
             where=where,
@@ -156,10 +160,8 @@ class Explorer(Reader):
 
         Parameters
         ----------
-        title
-            ``Neighbours by BACKBONE`` when None.
-        image
-            The file of the query image, if the query was a file.
+        title, image
+            ``Neighbours by BACKBONE`` when None; the file of the query image, if the query was a file.
         """
         from featurestore.explore.contact_sheet import sheet_html
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from featurestore.backbones.texts import embed_texts
 from featurestore.errors import BackboneError, InputError
 from featurestore.features import rows
 from featurestore.features.selection import matching
@@ -34,7 +35,9 @@ class Neighbours:
     scores
         ``(m, k)`` float64: higher is more similar for cosine and inner product, lower for Euclidean distance.
     queries
-        The ImgId of each query, None where it was an image or a vector.
+        The ImgId of each query, None where it was an image, a vector or a text.
+    texts
+        The text of each query; empty where they were no texts.
     """
 
     ids: NDArray[np.int32]
@@ -42,6 +45,7 @@ class Neighbours:
     queries: tuple[int | None, ...]
     backbone: str
     metric: str
+    texts: tuple[str, ...] = ()
 
     def to_arrow(self) -> pa.Table:
         """One row per neighbour: ``query`` (index), ``rank`` (from 1), ``ImgId``, ``score``."""
@@ -69,8 +73,9 @@ class _Index:
 
 def similar(
     reader: "Reader",
-    query: Query,
+    query: Query | None = None,
     *,
+    text: str | Sequence[str] | None = None,
     backbone: str,
     k: int = 10,
     where: str | None = None,
@@ -85,19 +90,24 @@ def similar(
         raise InputError(f"got the metric {metric!r}, expected {', '.join(METRICS)}")
     if k < 1:
         raise InputError(f"got k = {k}, expected 1 or more")
+    texts = _texts(text, query, metric)
     numbers: list[int | None] = [None]
     with reader.reading() as seen:
         index = seen.remember(f"search index of {backbone}", lambda: _index(seen, backbone))
-        if isinstance(query, (str, Path)):
+        if texts:
+            loaded = backbone_of(seen, backbone, model=model, weights=weights, tensor=tensor)
+            numbers, vectors = [None] * len(texts), embed_texts(loaded, texts)
+        elif isinstance(query, (str, Path)):
             vectors = _embed_file(seen, Path(query), backbone=backbone, model=model, weights=weights, tensor=tensor)
         elif weights is not None or tensor is not None or isinstance(model, str):
-            raise InputError("model, weights and tensor are for a query by image file: leave them out")
+            raise InputError("model, weights and tensor are for a query by image file or text: leave them out")
         else:
+            assert query is not None  # `_texts` raises where there is neither
             numbers, vectors = _vectors(query, index, backbone)
         allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(seen, "collection", where)))
     k = min(k, max(len(index.ids), 1))
     ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
-    return Neighbours(ids, scores, tuple(numbers), backbone, metric)
+    return Neighbours(ids, scores, tuple(numbers), backbone, metric, texts)
 
 
 def _index(reader: "Reader", backbone: str) -> _Index:
@@ -105,6 +115,22 @@ def _index(reader: "Reader", backbone: str) -> _Index:
     squares = np.einsum("ij,ij->i", features.X, features.X)
     lengths = np.sqrt(np.where(squares > 0, squares, 1)).astype(np.float32)
     return _Index(features.ids, features.X, lengths, squares)
+
+
+def _texts(text: str | Sequence[str] | None, query: Query | None, metric: str) -> tuple[str, ...]:
+    """The texts to search by; none where there is a ``query`` instead."""
+    if text is None:
+        if query is None:
+            raise InputError("got nothing to search by, expected a query or text=")
+        return ()
+    if query is not None:
+        raise InputError("got both a query and text=: leave one out")
+    if metric != "cosine":
+        raise InputError(f"got the metric {metric!r} for a text, which is compared by cosine: leave the metric out")
+    texts = (text,) if isinstance(text, str) else tuple(text)
+    if not texts:
+        raise InputError("got no text, expected one or several, such as 'a red car at night'")
+    return texts
 
 
 def _vectors(
@@ -140,14 +166,39 @@ def _embed_file(
     """The vector of an image file, ``(1, embed_dim)``, computed exactly as those in the store."""
     from featurestore.embedding.forward import embed_files
 
+    return embed_files(backbone_of(reader, backbone, model=model, weights=weights, tensor=tensor), [path])
+
+
+def backbone_of(
+    reader: "Reader",
+    backbone: str,
+    *,
+    model: "Backbone | str | None" = None,
+    weights: str | Path | None = None,
+    tensor: str | int | None = None,
+) -> "Backbone":
+    """The loaded backbone that computed the vectors of ``backbone`` in the store.
+
+    Parameters
+    ----------
+    model, weights, tensor
+        As those of `FeatureStore.similar`.
+
+    Raises
+    ------
+    InputError
+        When the store has no such backbone, its files can't be found, or it is another revision than the store's.
+    """
+    shown = reader.state.revisions.get(backbone)
+    if shown is None:
+        raise InputError(f"there is no backbone {backbone!r} in the store: embed it first")
     loaded = _model(reader, backbone, model=model, weights=weights, tensor=tensor)
-    shown = reader.state.revisions[backbone]
     if loaded.spec.revision != shown:
         raise InputError(
             f"the store has revision {shown} of {backbone!r}, the model is {loaded.spec.revision}, so distances "
             "between them are meaningless: name the model, weights and tensor that the store was embedded with"
         )
-    return embed_files(loaded, [path])
+    return loaded
 
 
 def _model(
@@ -158,7 +209,7 @@ def _model(
     weights: str | Path | None,
     tensor: str | int | None,
 ) -> "Backbone":
-    """The backbone that embeds an image file; a path is only accepted from the caller, never from the store."""
+    """The backbone that embeds a query; a path is only accepted from the caller, never from the store."""
     from featurestore.backbones.registry import load, resolve
 
     if model is not None and not isinstance(model, str):
@@ -173,7 +224,7 @@ def _model(
         if weights is not None or tensor is not None:
             raise
         raise InputError(
-            f"a query by image needs the backbone that embeds it ({error}): name it with model=, --model"
+            f"a query by image or text needs the backbone that embeds it ({error}): name it with model=, --model"
         ) from error
 
 

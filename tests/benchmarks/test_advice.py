@@ -54,6 +54,33 @@ def test_one_best_row_is_simply_taken() -> None:
     assert advice(table(), rows, {}, CLASSES) == ["Take only over b: one fit takes 0.50 s."]
 
 
+def test_what_learns_nothing_is_no_bargain() -> None:
+    rows = [
+        row("zero_shot", best=True, seconds=0.0) | {"accuracy": 0.7},
+        row("knn", best=True, seconds=0.5) | {"accuracy": 0.69},
+        row("slow", best=True, seconds=2.0) | {"accuracy": 0.68},
+    ]
+    assert advice(table(), rows, {}, CLASSES) == [
+        "Take knn over b, the cheapest of the set of best rows that learn: one fit takes 0.50 s.",
+        "zero_shot over b, which learns nothing from the labels, has accuracy 0.700: no row that learns from them is "
+        "significantly better.",
+    ]
+    rows[0] |= {"in_best_set": False, "accuracy": 0.5}
+    assert advice(table(), [*rows[1:], rows[0]], {}, CLASSES)[1] == (
+        "zero_shot over b, which learns nothing from the labels, has accuracy 0.500: learning from them gains 0.190."
+    )
+
+
+def test_what_learns_nothing_is_taken_where_nothing_else_is_as_good() -> None:
+    rows = [
+        row("zero_shot", best=True, seconds=0.0) | {"accuracy": 0.9},
+        row("knn", best=False, seconds=0.5) | {"accuracy": 0.6},
+    ]
+    assert advice(table(), rows, {}, CLASSES)[0] == (
+        "Take zero_shot over b: it needs no labels, and no row that learns from them is as good."
+    )
+
+
 def test_classes_that_are_never_predicted_are_named_with_their_images() -> None:
     rows = [row("knn", best=False, seconds=0.5)]
     predicted = {("b", "knn"): predictions(0, 1, 0, 0, 1, 1)}

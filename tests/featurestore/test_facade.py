@@ -35,7 +35,7 @@ OF_VERBS = {"self", "on_progress"}
 # Where the two differ for a reason.
 ONLY_COMMAND = {
     "sql": {"form", "output"},  # how the result is shown
-    "similar": {"ids", "image", "vectors", "html"},  # three kinds of query; a contact sheet
+    "similar": {"ids", "image", "vectors", "html"},  # kinds of query; a contact sheet
     "quality": {"strict"},  # the exit code
 }
 ONLY_VERB = {"sql": {"parameters"}, "similar": {"query"}}
@@ -227,7 +227,7 @@ def test_similar_loads_what_it_is_told(kept_store: FeatureStore, collection: Col
     with pytest.raises(BackboneError, match="got a loaded backbone with"):
         kept_store.similar(image, backbone="counting", model=CountingBackbone(), tensor=1)
     for options in ({"model": "descriptors"}, {"weights": "folder"}, {"tensor": 0}):
-        with pytest.raises(InputError, match="are for a query by image file: leave them out"):
+        with pytest.raises(InputError, match="are for a query by image file or text: leave them out"):
             kept_store.similar(101, backbone="counting", **options)
     found = kept_store.similar(101, backbone="counting", k=1, include_self=True)
     assert found.ids.tolist() == [[101]]

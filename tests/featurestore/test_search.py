@@ -176,7 +176,7 @@ def test_the_command(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch)
         "sys.argv", ["featurestore", "similar", "--store", str(embedded.path), "--backbone", "counting"]
     )
     assert run_command(cli, "featurestore") == 2
-    assert "either --id, --image or --vector" in capfd.readouterr().err
+    assert "either --id, --image, --vector or --text" in capfd.readouterr().err
 
 
 def test_the_command_takes_vectors(embedded: FeatureStore, tmp_path: Path, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
