@@ -14,6 +14,7 @@ from featurestore._optional import import_public
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
     from featurestore.backbones.custom import from_callable
+    from featurestore.backbones.lookup import StoredRevision, find_backbone
     from featurestore.backbones.registry import load as load_backbone
     from featurestore.catalog.recipe import Collection
     from featurestore.collections.address import ImageAddress
@@ -42,8 +43,10 @@ __all__ = [
     "ImageAddress",
     "NearPairs",
     "Preprocessing",
+    "StoredRevision",
     "embed_files",
     "errors",
+    "find_backbone",
     "from_callable",
     "has_label",
     "label_text",
@@ -71,7 +74,9 @@ _PLACES = {
     "ImageAddress": ("featurestore.collections.address", "ImageAddress"),
     "NearPairs": ("featurestore.explore.near", "NearPairs"),
     "Preprocessing": ("featurestore.backbones.base", "Preprocessing"),
+    "StoredRevision": ("featurestore.backbones.lookup", "StoredRevision"),
     "embed_files": ("featurestore.embedding.forward", "embed_files"),
+    "find_backbone": ("featurestore.backbones.lookup", "find_backbone"),
     "from_callable": ("featurestore.backbones.custom", "from_callable"),
     "has_label": ("featurestore.features.labels", "has_label"),
     "label_text": ("featurestore.features.labels", "label_text"),

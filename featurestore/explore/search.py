@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from featurestore.errors import BackboneError, InputError
+from featurestore.errors import InputError
+from featurestore.explore.inventory import stored_revision
 from featurestore.features import rows
 from featurestore.features.selection import matching
 
@@ -159,22 +160,12 @@ def _model(
     tensor: str | int | None,
 ) -> "Backbone":
     """The backbone that embeds an image file; a path is only accepted from the caller, never from the store."""
-    from featurestore.backbones.registry import load, resolve
+    from featurestore.backbones.lookup import find_backbone
+    from featurestore.backbones.registry import resolve
 
     if model is not None and not isinstance(model, str):
         return resolve(model, weights=weights, tensor=tensor)
-    made_with = reader.query("SELECT weights FROM backbones WHERE backbone = ?", [backbone])["weights"].to_pylist()
-    expected = made_with[0] if made_with else None
-    if model is not None:
-        return load(model, weights=weights, tensor=tensor, expected_weights=expected)
-    try:
-        return load(backbone, trusted=False, weights=weights, tensor=tensor, expected_weights=expected)
-    except BackboneError as error:
-        if weights is not None or tensor is not None:
-            raise
-        raise InputError(
-            f"a query by image needs the backbone that embeds it ({error}): name it with model=, --model"
-        ) from error
+    return find_backbone(stored_revision(reader, backbone), model=model, weights=weights, tensor=tensor)
 
 
 def _search(
