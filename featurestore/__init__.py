@@ -14,6 +14,7 @@ from featurestore._optional import import_public
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone, BackboneSpec, TextBackbone, TextScale
     from featurestore.backbones.custom import from_callable
+    from featurestore.backbones.lookup import StoredRevision, find_backbone
     from featurestore.backbones.preprocessing import Preprocessing
     from featurestore.backbones.registry import load as load_backbone
     from featurestore.backbones.texts import embed_texts
@@ -45,12 +46,14 @@ __all__ = [
     "ImageAddress",
     "NearPairs",
     "Preprocessing",
+    "StoredRevision",
     "TextBackbone",
     "TextScale",
     "backbone_of",
     "embed_files",
     "embed_texts",
     "errors",
+    "find_backbone",
     "from_callable",
     "has_label",
     "label_text",
@@ -78,11 +81,13 @@ _PLACES = {
     "ImageAddress": ("featurestore.collections.address", "ImageAddress"),
     "NearPairs": ("featurestore.explore.near", "NearPairs"),
     "Preprocessing": ("featurestore.backbones.preprocessing", "Preprocessing"),
+    "StoredRevision": ("featurestore.backbones.lookup", "StoredRevision"),
     "TextBackbone": ("featurestore.backbones.base", "TextBackbone"),
     "TextScale": ("featurestore.backbones.base", "TextScale"),
     "backbone_of": ("featurestore.explore.search", "backbone_of"),
     "embed_files": ("featurestore.embedding.forward", "embed_files"),
     "embed_texts": ("featurestore.backbones.texts", "embed_texts"),
+    "find_backbone": ("featurestore.backbones.lookup", "find_backbone"),
     "from_callable": ("featurestore.backbones.custom", "from_callable"),
     "has_label": ("featurestore.features.labels", "has_label"),
     "label_text": ("featurestore.features.labels", "label_text"),

@@ -105,6 +105,7 @@ class FeatureStore(MaintainedStore):
         synthetic: bool = False,
         batch_size: int = 32,
         workers: int | None = None,
+        other_engine: bool = False,
         wait_seconds: float = 0.0,
         on_progress: "Progress | None" = None,
     ) -> "EmbedReport":
@@ -121,6 +122,8 @@ class FeatureStore(MaintainedStore):
             For a backbone given by name, see `featurestore.load_backbone`.
         batch_size, workers
             Images per forward pass; number of decoding threads, by default that of cores.
+        other_engine
+            Whether to continue a revision that another engine computed, whose vectors are rounded differently.
 
         Raises `BackboneError` when the backbone can't be loaded or fails; vectors computed before are kept.
         """
@@ -144,6 +147,7 @@ class FeatureStore(MaintainedStore):
                 loaded,
                 batch_size=batch_size,
                 workers=workers,
+                other_engine=other_engine,
                 wait_seconds=wait_seconds,
                 on_progress=on_progress,
             )

@@ -68,7 +68,7 @@ def fit(
 @click.argument("model", type=PATH)
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @click.option("--store", type=PATH, help="A store: also name the nearest labelled images in it.")
-@click.option("--model-backbone", "reference", help="The backbone as for `featurestore embed`.  [default: the card's]")
+@click.option("--model", "reference", help="The backbone, if its files have moved.  [default: as `embed` used it]")
 @click.option("--weights", type=PATH, help="Local weights, as for `featurestore embed`.")
 @click.option("--tensor", type=TensorName(), help="Tensor of a tflite model, as for `featurestore embed`.")
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that the model may hold; repeatable.")

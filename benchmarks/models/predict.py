@@ -9,8 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.models import folder as models
-from featurestore import Backbone, FeatureStore, embed_files, has_label, label_text, load_backbone, quote_name
-from featurestore.errors import BackboneError, InputError
+from featurestore import (
+    Backbone,
+    FeatureStore,
+    StoredRevision,
+    embed_files,
+    find_backbone,
+    has_label,
+    label_text,
+    quote_name,
+)
+from featurestore.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -34,28 +43,28 @@ def backbone_of(
     Parameters
     ----------
     reference, weights, tensor
-        As the user named them, see `featurestore.load_backbone`. Without a reference it is the backbone that the card
-        names, which must be an installed one: a model from elsewhere does not choose a file to run.
+        As the user named them, see `featurestore.find_backbone`. Without them it is loaded from where `embed` last
+        loaded it on this machine, or by its name: a model from elsewhere does not choose a file to run.
 
     Raises
     ------
     InputError
-        When the model learned from several backbones, or the one that its card names can't be loaded by its name.
+        When the model learned from several backbones, or the one that its card names is not found.
     BackboneError
         When the one that the user named can't be loaded, or its weights are others than the card's.
     """
     name, made_with = model.card["backbone"], model.card["weights"]
     if "+" in name or len(made_with) != 1:
         raise InputError(f"the model learned from {name}, several backbones: embed with each and use it from Python")
-    if reference is not None:
-        return load_backbone(reference, weights=weights, tensor=tensor, expected_weights=made_with[0])
-    try:
-        return load_backbone(name, trusted=False, weights=weights, tensor=tensor, expected_weights=made_with[0])
-    except BackboneError as error:
-        raise InputError(
-            f"the model's card names a backbone that can't be loaded by its name ({error}): name the network that the "
-            "model learned from (--model-backbone, --weights, --tensor)"
-        ) from error
+    options, preprocessing = (_only(model.card.get(field)) for field in ("options", "preprocessing"))
+    stored = StoredRevision(name, model.card["revision"], made_with[0], options, preprocessing)
+    return find_backbone(stored, model=reference, weights=weights, tensor=tensor)
+
+
+def _only(found: Any) -> dict[str, Any]:
+    """The record of the only backbone in a field of a card; earlier versions wrote none."""
+    fits = isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict)
+    return found[0] if fits else {}
 
 
 def embed_images(paths: Sequence[Path], model: models.Model, backbone: Backbone) -> NDArray[np.float32]:
@@ -73,7 +82,7 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: Backbone)
         raise InputError(
             f"the model learned from revision {card['revision']} of {card['backbone']!r} "
             f"({', '.join(card.get('sources', ()))}), got {backbone.spec.revision}: name the same weights "
-            "(--model-backbone, --weights, --tensor)"
+            "(--model, --weights, --tensor)"
         )
     return embed_files(backbone, paths)
 

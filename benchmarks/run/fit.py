@@ -69,6 +69,8 @@ def fit(
         "revision": dataset.revision,
         "weights": [info.weights for info in parts],
         "sources": [info.source for info in parts],
+        "options": [dict(info.options) for info in parts],
+        "preprocessing": [dict(info.preprocessing) for info in parts],
         "embed_dim": dataset.X.shape[1],
         "view": view,
         "label": dataset.label,

@@ -42,6 +42,8 @@ class BackboneSpec:
     precision
         The number type of the computation, as a NumPy dtype name. Lineage only, not part of the revision: one that
         changes vectors more than rounding does, such as ``bf16``, is also in ``options``.
+    device
+        What computes: ``cpu``, or a name such as ``cuda``. Lineage only, not part of the revision.
     pass_size
         Number of images that each forward pass takes. 1: each image is computed by itself, whatever its batch. 0: the
         caller's choice; short batches are then padded. Not part of the revision.
@@ -57,6 +59,7 @@ class BackboneSpec:
     licence: str = ""
     libraries: Mapping[str, str] = field(default_factory=dict)
     precision: str = "float32"
+    device: str = "cpu"
     pass_size: int = 0
 
     @property

@@ -84,6 +84,25 @@ class Preprocessing:
             if name in ORIGINAL or value != getattr(default, name)
         }
 
+    def describe(self) -> str:
+        """What is done to an image, in words."""
+        size, edge = f"{self.height} × {self.width} pixels", self.edge
+        crop = f", centre crop of {size}"
+        fit = {
+            "stretch": f"stretched to {edge} × {edge} pixels{crop}" if edge else f"stretched to {size}",
+            "shortest": f"shortest side to {edge or min(self.height, self.width)} pixels{crop}",
+            "longest": f"longest side to {edge or max(self.height, self.width)} pixels, padded to {size}",
+            "patches": f"at most {self.max_patches} patches of {self.patch} × {self.patch} pixels",
+        }[self.resize]
+        values = {"unit": "0 to 1", "signed": "-1 to 1", "raw": "0 to 255", "byte": "bytes 0 to 255"}[self.scale]
+        facts = [f"{fit}, {self.interpolation}", f"{self.color} {values}"]
+        facts += [f"minus {_listed(self.mean)}"] if self.mean else []
+        facts += [f"divided by {_listed(self.std)}"] if self.std else []
+        facts += [self.layout] if self.layout != "NHWC" else []
+        facts += [self.dtype] if self.dtype != "float32" else []
+        facts += ["JPEG decoded at a smaller scale"] if self.decode == "draft" else []
+        return "; ".join(facts)
+
     def apply(self, images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Inputs:
         """The numbers of ``images``: ``(height, width, 3)`` uint8 RGB each, as `geometry.fit` makes them.
 
@@ -145,6 +164,10 @@ def changed(base: Preprocessing, changes: Preprocessing | Mapping[str, Any] | No
         return _checked(changes)
     values = {name: _value(name, value) for name, value in (changes or {}).items()}
     return _checked(replace(base, **values))
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _value(name: str, value: object) -> Any:

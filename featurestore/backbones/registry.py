@@ -16,6 +16,7 @@ from featurestore.backbones.records import (
     find,
     store_name,
 )
+from featurestore.backbones.remembered import remember
 from featurestore.errors import BackboneError, MissingExtra
 
 
@@ -106,13 +107,15 @@ def resolve(
 ) -> Backbone:
     """Return ``backbone`` unchanged if it is loaded, else load the one that it names with the options of `load`.
 
+    Where its files are is then remembered, in the person's settings folder, for `lookup.find_backbone`.
+
     Raises
     ------
     BackboneError
         As `load`, or when an option is given for a backbone that is already loaded.
     """
     if isinstance(backbone, str):
-        return load(
+        loaded = load(
             backbone,
             name=name,
             weights=weights,
@@ -123,6 +126,18 @@ def resolve(
             synthetic=synthetic,
             expected_weights=expected_weights,
         )
+        remember(
+            backbone,
+            loaded.spec,
+            name=name,
+            weights=weights,
+            tensor=tensor,
+            pooling=pooling,
+            precision=precision,
+            changed=preprocessing is not None,
+            synthetic=synthetic,
+        )
+        return loaded
     if synthetic or any(option is not None for option in (name, weights, tensor, pooling, precision, preprocessing)):
         raise BackboneError(
             "got a loaded backbone with options that are only for a backbone given by name (name, weights, tensor, "

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--name", help="Name in the store.  [default: the backbone's]")
 @click.option("--synthetic", is_flag=True, help="The weights are random or made up: mark all results as synthetic.")
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images per forward pass.")
+@click.option("--other-engine", is_flag=True, help="Continue a revision that another engine computed.")
 @click.option("--workers", type=int, help="Threads that decode images.  [default: the number of cores]")
 @wait_option
 @json_option
@@ -45,6 +46,7 @@ def embed(
     synthetic: bool,
     batch_size: int,
     workers: int | None,
+    other_engine: bool,
     wait_seconds: float,
     as_json: bool,
 ) -> None:
@@ -63,6 +65,7 @@ def embed(
             synthetic=synthetic,
             batch_size=batch_size,
             workers=workers,
+            other_engine=other_engine,
             wait_seconds=wait_seconds,
             on_progress=progress,
         )

@@ -1,7 +1,9 @@
 """Options shared by the commands, and the handler that turns an error into one line and an exit code."""
 
+import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,14 +138,43 @@ def write_output(path: Path, content: bytes) -> None:
         raise InputError(f"{str(path)!r} can't be written ({error.strerror}): name another file") from error
 
 
+class _NotesHandler(logging.Handler):
+    """Prints a record of the package's log as one line on stderr."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(logging.INFO)
+        self.program = program
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print ``record``; it may quote untrusted text."""
+        click.echo(f"{self.program}: {terminal.visible(record.getMessage(), spaces=False)}", err=True)
+
+
+@contextmanager
+def _notes(name: str) -> Iterator[None]:
+    """Show what the package logs, such as the file that a backbone is loaded from."""
+    log, handler = logging.getLogger("featurestore"), _NotesHandler(name)
+    level, propagate = log.level, log.propagate
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+
+
 def run_command(command: click.Command, name: str) -> int:
-    """Run a click command; errors of this package become one line, Ctrl-C exit code 130.
+    """Run a click command; errors of this package become one line, Ctrl-C exit code 130, its log lines on stderr.
 
     The terminal stays guarded after it returns, since a traceback may also quote untrusted text.
     """
     terminal.guard()
     try:
-        code = command.main(prog_name=name, standalone_mode=False)
+        with _notes(name):
+            code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 @snapshot_option
 @click.option("--backbone", required=True, help="The backbone whose embeddings are compared.")
 @click.option("--id", "ids", type=int, multiple=True, help="ImgId of a query image; repeatable.")
-@click.option("--image", type=PATH, help="An image file as the query; embedded with --model.")
+@click.option("--image", type=PATH, help="An image file as the query; embedded as those in the store were.")
 @click.option("--vector", "vectors", type=PATH, help="An .npy file of query vectors: one vector, or one per row.")
 @click.option("--text", multiple=True, help="A text as the query, for a backbone with a text tower; repeatable.")
-@click.option("--model", help="With --image or --text: the backbone as for `embed`.  [default: --backbone]")
+@click.option(
+    "--model", help="With --image or --text: the backbone, if its files have moved.  [default: as `embed` used it]"
+)
 @click.option("--weights", type=PATH, help="With --image or --text: local weights, as for `embed`.")
 @click.option("--tensor", type=TensorName(), help="With --image: tensor of a tflite model, as for `embed`.")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many neighbours.")

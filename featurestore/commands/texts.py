@@ -85,13 +85,16 @@ def lineage_text(record: dict[str, Any]) -> str:
         mark = "" if vector["current"] else "  (not shown: older image or revision)"
         mark += "  SYNTHETIC WEIGHTS" if vector["synthetic"] else ""
         libraries = ", ".join(f"{name} {number}" for name, number in vector["libraries"].items()) or "not recorded"
-        preprocessing = ", ".join(f"{name} {value}" for name, value in vector["preprocessing"].items())
+        options = [f"{name} {value}" for name, value in vector["options"].items()]
+        device = f" on {vector['device']}" if vector["device"] != "cpu" else ""
         lines += [
             f"embedding   {vector['backbone']} revision {vector['revision']}, {vector['embed_dim']}-d float32{mark}",
             f"  from      sha256:{vector['content_hash'] or 'unknown'}",
             f"  weights   {vector['weights']}  ({vector['source']})",
-            f"  input     {preprocessing}",
-            f"  computed  {vector['at']} on {vector['machine']}, with {libraries}",
+            f"  input     {vector['input']}",
+            *([f"  output    {', '.join(options)}"] if options else []),
+            f"  engine    {libraries}; {vector['precision']}{device}",
+            f"  computed  {vector['at']} on {vector['machine']}",
             f"  part      {vector['part']}",
         ]
     if not record["embeddings"]:

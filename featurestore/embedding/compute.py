@@ -15,6 +15,7 @@ from featurestore.arrow import from_numpy, to_numpy
 from featurestore.backbones.base import Backbone
 from featurestore.embedding.assembly import Shard, assemble
 from featurestore.embedding.batches import Decoded, batches
+from featurestore.embedding.engine import check_engine
 from featurestore.embedding.forward import BATCH_SIZE, forward, pass_images
 from featurestore.embedding.plan import EmbedPlan
 from featurestore.embedding.staging import Run, to_matrix
@@ -42,6 +43,8 @@ class Computation:
         Images per forward pass.
     workers
         Number of decoding threads; the number of cores when None.
+    other_engine
+        Whether to continue a revision that another engine computed.
     reused
         Number of images that got the vector of another image with the same bytes, or one from an interrupted run.
     computed
@@ -56,6 +59,7 @@ class Computation:
     run: Run
     batch_size: int = BATCH_SIZE
     workers: int | None = None
+    other_engine: bool = False
     reused: int = 0
     computed: int = 0
     refused: dict[str, str] = field(default_factory=dict)
@@ -71,6 +75,8 @@ class Computation:
             When the backbone fails or returns the wrong shape; vectors computed before stay staged.
         IntegrityError
             When a stored vector that could be reused is damaged, or a staged one was lost.
+        InputError
+            When vectors must be computed, and another engine computed those that there are.
         """
         found = np.zeros(len(self.plan.hashes), bool)
         for hashes in self._known(found):
@@ -78,6 +84,8 @@ class Computation:
             yield from self._due()
         missing = in_file_order(self.plan.first_rows(np.flatnonzero(~found)))
         self.reused += len(self.plan.todo) - len(missing)
+        if len(missing) and not self.other_engine:
+            check_engine(self.plan, self.run)
         pa.default_memory_pool().release_unused()  # memory used for planning
         if on_progress:
             on_progress(0, len(missing))

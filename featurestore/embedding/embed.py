@@ -63,6 +63,7 @@ def embed(
     *,
     batch_size: int = 32,
     workers: int | None = None,
+    other_engine: bool = False,
     wait_seconds: float = 0.0,
     on_progress: Progress | None = None,
 ) -> EmbedReport:
@@ -79,6 +80,8 @@ def embed(
         Images per forward pass; the last one is padded with copies.
     workers
         Number of decoding threads; the number of cores when None.
+    other_engine
+        Whether to continue a revision that another engine computed.
     wait_seconds
         How many seconds to wait for another writer, or for another run that computes the same revision.
 
@@ -87,7 +90,7 @@ def embed(
     BackboneError
         When the backbone fails or returns the wrong shape; vectors computed before are kept.
     InputError
-        When the store holds no usable image, or an argument is invalid.
+        When the store holds no usable image, an argument is invalid, or another engine computed the revision.
     StoreLocked
         When another process is writing or computing this revision, and did not finish in time.
     """
@@ -98,10 +101,10 @@ def embed(
         sync_images(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose)
         shown = shown_before(read_state(root), spec)
         publisher = Publisher(run, purpose, wait_seconds)
-        plans = [Computation(_plan(root, spec), run, batch_size, workers)]
+        plans = [Computation(_plan(root, spec), run, batch_size, workers, other_engine)]
         while not _carried_out(plans[-1], backbone, publisher, on_progress):  # repeat if images changed meanwhile
             refused = {digest for work in plans for digest in work.given_up}
-            plans.append(Computation(_plan(root, spec, exclude=refused), run, batch_size, workers))
+            plans.append(Computation(_plan(root, spec, exclude=refused), run, batch_size, workers, other_engine))
     state = read_state(root)
     replaced = shown if state.revisions.get(spec.name) == spec.revision else ""
     return EmbedReport(

@@ -13,6 +13,8 @@ from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.commit import Commit
 from featurestore.storage.schemas import CORE_TABLES
 
+# The device that is not named, and the key that names another among the libraries: the table has no column for it.
+CPU, DEVICE = "cpu", "device"
 # The tables that `record` adds rows to.
 RECORDED_IN = ("backbones", "extractions")
 
@@ -24,7 +26,7 @@ class Extraction:
     Parameters
     ----------
     libraries
-        A JSON object: the version of each library by name.
+        A JSON object: the version of each library by name, and where it isn't the CPU the device as ``device``.
     """
 
     revision: str
@@ -37,11 +39,41 @@ class Extraction:
         """The hash of all fields, 16 hexadecimal digits."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
+    @property
+    def engine(self) -> str:
+        """What computed, without versions, see `engine_text`."""
+        return engine_text(self.libraries, self.precision)
+
+
+def libraries_and_device(libraries: str) -> tuple[dict[str, str], str]:
+    """The version of each library, and the device, of an `Extraction`; none where the text is damaged."""
+    try:
+        found = json.loads(libraries)
+    except (ValueError, RecursionError):
+        found = None
+    named = {name: str(number) for name, number in found.items()} if isinstance(found, dict) else {}
+    return named, named.pop(DEVICE, CPU)
+
+
+def engine_text(libraries: str, precision: str) -> str:
+    """What computed, without versions: rows of one engine are equal where their images are.
+
+    Empty where no library was recorded, as for a function of the user.
+
+    >>> engine_text('{"torch": "2.9", "transformers": "5.1", "device": "cuda"}', "float16")
+    'torch and transformers in float16 on cuda'
+    """
+    names, device = libraries_and_device(libraries)
+    if not names:
+        return ""
+    return f"{' and '.join(sorted(names))} in {precision}" + ("" if device == CPU else f" on {device}")
+
 
 def extraction_of(spec: BackboneSpec) -> Extraction:
     """The extraction of vectors of ``spec`` that are computed in this process."""
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    libraries = json.dumps(dict(spec.libraries), sort_keys=True)
+    device = {} if spec.device == CPU else {DEVICE: spec.device}
+    libraries = json.dumps({**spec.libraries, **device}, sort_keys=True)
     return Extraction(spec.revision, libraries, spec.precision, machine)
 
 

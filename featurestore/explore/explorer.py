@@ -126,7 +126,7 @@ class Explorer(Reader):
             ``cosine``, ``inner_product`` or ``euclidean``.
         model, weights, tensor
             How to embed an image file or text, as for `embed`: it must be the model that computed the stored vectors.
-            By default the backbone with that name, if it needs no other arguments.
+            By default it is loaded from where `embed` last loaded it on this machine, or by its name.
         include_self
             Whether a query image may be its own neighbour.
 

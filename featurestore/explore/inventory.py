@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from featurestore.backbones.lookup import StoredRevision
+from featurestore.errors import IntegrityError
 from featurestore.storage.names import quote_name, quote_text
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class BackboneInfo:
     synthetic: bool
     preprocessing: Mapping[str, object]
     libraries: Mapping[str, str]
+    options: Mapping[str, str] = field(default_factory=dict)
     unfinished: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -44,6 +47,31 @@ def list_backbones(reader: "Reader") -> list[BackboneInfo]:
     """See `FeatureStore.backbones`."""
     with reader.reading() as seen:
         return _listed(seen)
+
+
+def stored_revision(reader: "Reader", backbone: str) -> StoredRevision:
+    """What the store says of the revision of ``backbone`` that the views show.
+
+    Raises
+    ------
+    IntegrityError
+        When its record is damaged.
+    """
+    revision = reader.state.revisions[backbone]
+    rows = reader.query("SELECT * FROM backbones WHERE backbone = ? AND revision = ?", [backbone, revision])
+    for row in rows.to_pylist():
+        try:
+            options, preprocessing = json.loads(row["options"]), json.loads(row["preprocessing"])
+        except (ValueError, RecursionError) as error:
+            raise _damaged(backbone) from error
+        if not isinstance(options, dict) or not isinstance(preprocessing, dict):
+            raise _damaged(backbone)
+        return StoredRevision(backbone, revision, row["weights"], options, preprocessing)
+    return StoredRevision(backbone, revision, None)
+
+
+def _damaged(backbone: str) -> IntegrityError:
+    return IntegrityError(f"the record of the backbone {backbone!r} in `backbones` is damaged: embed it again")
 
 
 def _listed(reader: "Reader") -> list[BackboneInfo]:
@@ -68,6 +96,7 @@ def _listed(reader: "Reader") -> list[BackboneInfo]:
             synthetic=row["synthetic"],
             preprocessing=json.loads(row["preprocessing"]),
             libraries=json.loads(row["libraries"]),
+            options=json.loads(row["options"]),
             unfinished=_unfinished(reader, row["backbone"], images) if revisions[row["backbone"]] > 1 else {},
         )
         for row in rows

@@ -3,7 +3,9 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from featurestore.errors import InputError
+from featurestore.backbones.preprocessing import Preprocessing, changed
+from featurestore.embedding.provenance import engine_text, libraries_and_device
+from featurestore.errors import BackboneError, InputError
 from featurestore.storage.schemas import IMAGES, MAX_ID
 
 if TYPE_CHECKING:
@@ -37,8 +39,19 @@ def lineage(reader: "Reader", img_id: int) -> dict[str, Any]:
         vector["part"] = vector["part"].rpartition("/embeddings/")[2] or vector["part"]
         vector["at"] = vector["at"].isoformat()
         vector["dtype"] = "float32"
-        for name in ("preprocessing", "options", "libraries"):
+        vector["engine"] = engine_text(vector["libraries"], vector["precision"])
+        vector["libraries"], vector["device"] = libraries_and_device(vector["libraries"])
+        for name in ("preprocessing", "options"):
             vector[name] = json.loads(vector[name])
+        vector["input"] = _input(vector["preprocessing"])
         shown = reader.state.revisions.get(vector["backbone"]) == vector["revision"]
         vector["current"] = bool(images) and shown and vector["content_hash"] in ("", image["content_hash"])
     return {"state": reader.state.id, "image": image, "embeddings": vectors}
+
+
+def _input(preprocessing: dict[str, Any]) -> str:
+    """The preprocessing in words; one with fields of a later version field by field."""
+    try:
+        return changed(Preprocessing(), preprocessing).describe()
+    except BackboneError:
+        return ", ".join(f"{name} {value}" for name, value in preprocessing.items())

@@ -10,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.backbones.texts import embed_texts
-from featurestore.errors import BackboneError, InputError
+from featurestore.errors import InputError
+from featurestore.explore.inventory import stored_revision
 from featurestore.features import rows
 from featurestore.features.selection import matching
 
@@ -189,43 +190,21 @@ def backbone_of(
     InputError
         When the store has no such backbone, its files can't be found, or it is another revision than the store's.
     """
+    from featurestore.backbones.lookup import find_backbone
+    from featurestore.backbones.registry import resolve
+
     shown = reader.state.revisions.get(backbone)
     if shown is None:
         raise InputError(f"there is no backbone {backbone!r} in the store: embed it first")
-    loaded = _model(reader, backbone, model=model, weights=weights, tensor=tensor)
+    if model is None or isinstance(model, str):
+        return find_backbone(stored_revision(reader, backbone), model=model, weights=weights, tensor=tensor)
+    loaded = resolve(model, weights=weights, tensor=tensor)
     if loaded.spec.revision != shown:
         raise InputError(
             f"the store has revision {shown} of {backbone!r}, the model is {loaded.spec.revision}, so distances "
             "between them are meaningless: name the model, weights and tensor that the store was embedded with"
         )
     return loaded
-
-
-def _model(
-    reader: "Reader",
-    backbone: str,
-    *,
-    model: "Backbone | str | None",
-    weights: str | Path | None,
-    tensor: str | int | None,
-) -> "Backbone":
-    """The backbone that embeds a query; a path is only accepted from the caller, never from the store."""
-    from featurestore.backbones.registry import load, resolve
-
-    if model is not None and not isinstance(model, str):
-        return resolve(model, weights=weights, tensor=tensor)
-    made_with = reader.query("SELECT weights FROM backbones WHERE backbone = ?", [backbone])["weights"].to_pylist()
-    expected = made_with[0] if made_with else None
-    if model is not None:
-        return load(model, weights=weights, tensor=tensor, expected_weights=expected)
-    try:
-        return load(backbone, trusted=False, weights=weights, tensor=tensor, expected_weights=expected)
-    except BackboneError as error:
-        if weights is not None or tensor is not None:
-            raise
-        raise InputError(
-            f"a query by image or text needs the backbone that embeds it ({error}): name it with model=, --model"
-        ) from error
 
 
 def _search(

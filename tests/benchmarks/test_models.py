@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import made_backbones
 import numpy as np
 import pytest
 import torch
@@ -279,7 +280,7 @@ def fails(images: NDArray[np.float32]) -> NDArray[np.float32]:
         (fails, BackboneError, "the backbone 'counting' failed with ZeroDivisionError: nothing to divide by"),
         (lambda images: np.full((len(images), 16), np.nan, np.float32), InputError, "103.jpg' can't be used .*NaN"),
         (lambda images: np.zeros((len(images), 16), np.float32), InputError, "103.jpg' can't be used .*is constant"),
-        (lambda images: np.ones((len(images), 3), np.float32), BackboneError, r"expected \(1, 16\)"),
+        (lambda images: np.ones((len(images), 3), np.float32), BackboneError, r"expected \(32, 16\)"),
     ],
     ids=["raises", "nan", "constant", "shape"],
 )
@@ -298,17 +299,48 @@ def test_no_prediction_is_made_of_a_bad_vector(
 
 
 def test_the_backbone_is_the_one_of_the_card() -> None:
-    weights = load_backbone("descriptors").spec.weights
-    model = models.Model(None, {**CARD, "backbone": "descriptors", "weights": [weights]})
+    spec = load_backbone("descriptors").spec
+    weights = spec.weights
+    model = models.Model(None, {**CARD, "backbone": "descriptors", "weights": [weights], "revision": spec.revision})
     assert backbone_of(model).spec.weights == weights
     assert backbone_of(model, reference="descriptors").spec.weights == weights
+    later = models.Model(None, {**CARD, "backbone": "descriptors", "weights": [weights]})
+    with pytest.raises(InputError, match="'descriptors' are of revision r, the backbone is of"):
+        backbone_of(later)
     other = models.Model(None, {**CARD, "backbone": "descriptors", "weights": ["sha256:0"]})
-    with pytest.raises(InputError, match=r"card names .*'descriptors' has other weights .*--model-backbone"):
+    with pytest.raises(InputError, match=r"'descriptors' of revision .*'descriptors' has other weights .*--model"):
         backbone_of(other)
     with pytest.raises(BackboneError, match="'descriptors' has other weights"):
         backbone_of(other, reference="descriptors")
     with pytest.raises(InputError, match="learned from a\\+b, several backbones"):
         backbone_of(models.Model(None, {**CARD, "backbone": "a+b", "weights": ["x", "y"]}))
+
+
+def test_a_card_and_a_file_are_enough(
+    bench: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made_backbones.install(monkeypatch)
+    monkeypatch.setenv("FEATURESTORE_CONFIG", str(tmp_path / "settings"))
+    file = tmp_path / "net.blocks"
+    file.write_text("2.5")
+    bench.embed(f"blocks:{file}", tensor=2, preprocessing={"scale": "signed"})
+    classifier, card = fit(bench, find(["knn"])[0], "net")
+    assert (card["options"], card["preprocessing"][0]["scale"]) == ([{"tensor": "2"}], "signed")
+    models.save(classifier, card, tmp_path / "model")
+    image = tmp_path / "posters" / "104.jpg"
+
+    def predict(*options: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["benchmarks", "predict", str(tmp_path / "model"), str(image), *options])
+        return run_command(cli, "benchmarks"), *capfd.readouterr()
+
+    code, out, err = predict()
+    assert (code, err) == (0, f"benchmarks: the backbone 'net' is loaded from {file}\n")
+    moved = file.rename(tmp_path / "moved.blocks")
+    code, _, err = predict()
+    assert code == 1
+    assert err.startswith(f"benchmarks: the backbone 'net' of revision {card['revision']} was loaded from '{file}'")
+    assert "name its new place with --model blocks:PATH" in err
+    assert predict("--model", f"blocks:{moved}") == (0, out, "")
 
 
 @pytest.mark.parametrize(
@@ -333,7 +365,7 @@ def test_a_card_chooses_no_file(
     monkeypatch.setattr("sys.argv", ["benchmarks", "predict", ".", "104.jpg"])
     assert run_command(cli, "benchmarks") == 1
     err = capfd.readouterr().err
-    assert "the model's card names a backbone that can't be loaded by its name" in err
+    assert "is not remembered on this machine and can't be loaded by its name" in err
     assert err.count("\n") == 1
 
 

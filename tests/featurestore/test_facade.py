@@ -222,7 +222,7 @@ def test_similar_loads_what_it_is_told(kept_store: FeatureStore, collection: Col
     image = collection.images / "101.jpg"
     with pytest.raises(BackboneError, match=r"none\.tflite"):
         kept_store.similar(image, backbone="counting", model="tflite:none.tflite")
-    with pytest.raises(InputError, match="needs the backbone that embeds it"):
+    with pytest.raises(InputError, match="not remembered on this machine and can't be loaded by its name"):
         kept_store.similar(image, backbone="counting")
     with pytest.raises(BackboneError, match="got a loaded backbone with"):
         kept_store.similar(image, backbone="counting", model=CountingBackbone(), tensor=1)

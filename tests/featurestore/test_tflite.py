@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from savedmodels import tflite_files
-from support import needs
+from support import Collection, needs
 
+from featurestore import FeatureStore, embed_files, find_backbone
 from featurestore.backbones.base import Preprocessing
 from featurestore.backbones.registry import load
 from featurestore.collections.images import decode
 from featurestore.errors import BackboneError
+from featurestore.explore.inventory import stored_revision
 
 needs("ai_edge_litert")
 
@@ -74,6 +76,20 @@ def test_float_and_quantised_models_agree(tiny: dict[str, Path]) -> None:
         assert vectors[kind].dtype == np.float32
     np.testing.assert_array_equal(vectors["int8"], vectors["uint8"])
     assert np.abs(vectors["int8"] - vectors["float32"]).max() < 0.03 * np.ptp(vectors["float32"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_query_by_image_finds_the_file_again(
+    tiny: dict[str, Path], store: FeatureStore, collection: Collection
+) -> None:
+    store.embed(f"tflite:{tiny['uint8']}", name="mine", workers=1)
+    again = find_backbone(stored_revision(store, "mine"))
+    images = [collection.images / f"{img_id}.jpg" for img_id in collection.ids]
+    assert embed_files(again, images).tobytes() == store.features("mine", view="images_usable").X.tobytes()
+    by_file = store.similar(images[4], backbone="mine", k=3, model=f"tflite:{tiny['uint8']}")
+    found = store.similar(images[4], backbone="mine", k=3)
+    assert found.ids[0, 0] == collection.ids[4]
+    assert found.scores.tobytes() == by_file.scores.tobytes()
 
 
 @pytest.mark.filterwarnings("ignore")
