@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from featurestore import visible
-from featurestore.commands.options import PATH, SEED, TensorName, json_option, store_option
+from featurestore.commands.options import (
+    PATH,
+    SEED,
+    TensorName,
+    backbone_file_option,
+    chosen_backbone,
+    json_option,
+    store_option,
+)
 from featurestore.progress import ConsoleProgress
 
 
@@ -56,6 +64,7 @@ def fit(
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @click.option("--store", type=PATH, help="A store: also name the nearest labelled images in it.")
 @click.option("--model-backbone", "reference", help="The backbone as for `featurestore embed`.  [default: the card's]")
+@backbone_file_option
 @click.option("--weights", type=PATH, help="Local weights, as for `featurestore embed`.")
 @click.option("--tensor", type=TensorName(), help="Tensor of a tflite model, as for `featurestore embed`.")
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that the model may hold; repeatable.")
@@ -66,6 +75,7 @@ def predict(
     images: Sequence[Path],
     store: Path | None,
     reference: str | None,
+    backbone_file: Path | None,
     weights: Path | None,
     tensor: str | int | None,
     trust: Sequence[str],
@@ -78,7 +88,7 @@ def predict(
     from featurestore import open as open_store
 
     found = load(model, trust=trust)
-    backbone = backbone_of(found, reference=reference, weights=weights, tensor=tensor)
+    backbone = backbone_of(found, reference=chosen_backbone(reference, backbone_file), weights=weights, tensor=tensor)
     opened = open_store(store) if store is not None else None
     predictions = predict_images(images, found, backbone, store=opened, k=k)
     if as_json:

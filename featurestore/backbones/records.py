@@ -21,11 +21,12 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 class LoadOptions:
     """The arguments of a loader besides its record.
 
-    ``target`` is the path after the colon of ``tflite:FILE``; the other fields are as in `registry.load`. A loader of
-    weights must pass their hash to `check_weights` before it loads them.
+    ``target`` is the path after the colon of ``tflite:FILE``, ``named`` whether the user gave the name; the other
+    fields are as in `registry.load`. A loader of weights must pass their hash to `check_weights` before it loads them.
     """
 
     name: str
+    named: bool = False
     target: Path | None = None
     weights: Path | None = None
     tensor: str | int | None = None
@@ -136,6 +137,13 @@ RECORDS: dict[str, BackboneRecord] = {
             takes=frozenset({"pooling", "precision", "preprocessing"}),
         ),
         BackboneRecord(
+            name="python",
+            loader="featurestore.backbones.own_file:load",
+            description="python:FILE.py, a backbone that a Python file of yours defines; also --backbone-file",
+            takes_path=True,
+            takes=frozenset(),
+        ),
+        BackboneRecord(
             name="torch",
             loader="featurestore.backbones.exported:load",
             description="torch:FILE.pt2, a program of torch.export; --pooling for maps and tokens",
@@ -166,6 +174,11 @@ def by_name(name: str) -> str:
     if find(name, name).takes_path:
         raise BackboneError(f"the backbone {name!r} needs a path: {name}:PATH")
     return name
+
+
+def in_file(file: str | Path, name: str | None = None) -> str:
+    """The reference to the backbone ``name`` that a Python file defines; without a name to its only one."""
+    return f"python:{file}:{name}" if name else f"python:{file}"
 
 
 def check_weights(place: str | Path, weights: str, *, expected: str | None) -> None:

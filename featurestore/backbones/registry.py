@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.backbones.base import Backbone
+from featurestore.backbones.checks import check, check_once
 from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.backbones.records import (
     PRECISIONS,
@@ -14,14 +15,16 @@ from featurestore.backbones.records import (
     by_name,
     check_weights,
     find,
+    in_file,
     store_name,
 )
 from featurestore.errors import BackboneError, MissingExtra
 
 
 def load(
-    reference: str,
+    reference: str = "",
     *,
+    file: str | Path | None = None,
     trusted: bool = True,
     name: str | None = None,
     weights: str | Path | None = None,
@@ -39,6 +42,9 @@ def load(
     ----------
     reference
         A known name, or one with a path, such as ``hf:DIR`` or ``onnx:FILE``.
+    file
+        A Python file of your own that defines the backbone, see `own_file`; with several, ``reference`` is the name of
+        one. The file is executed.
     trusted
         False for a reference that was read from a store or a model: then only a name is accepted, since a path would
         decide which code runs.
@@ -62,9 +68,12 @@ def load(
     BackboneError
         When the name is unknown, the weights can't be loaded, or they differ from ``expected_weights``.
     """
+    if file is not None:
+        reference = in_file(file, reference)
     record, target = _named(reference if trusted else by_name(reference))
     options = LoadOptions(
         name=store_name(name or (target.stem if target else record.name), given=name is not None),
+        named=name is not None,
         target=target,
         weights=None if weights is None else Path(weights),
         tensor=tensor,
@@ -78,7 +87,7 @@ def load(
     _check_options(record, options)
     backbone = _loader(record)(record, options)
     check_weights(reference, backbone.spec.weights, expected=expected_weights)
-    return backbone
+    return check(backbone)
 
 
 def _named(reference: str) -> tuple[BackboneRecord, Path | None]:
@@ -128,7 +137,7 @@ def resolve(
             "got a loaded backbone with options that are only for a backbone given by name (name, weights, tensor, "
             "pooling, precision, preprocessing, synthetic): leave them out"
         )
-    return backbone
+    return check_once(backbone)
 
 
 def _check_options(record: BackboneRecord, options: LoadOptions) -> None:

@@ -90,6 +90,22 @@ def _fields(context: click.Context, parameter: click.Parameter, values: Sequence
     return fields
 
 
+def backbone_file_option(command: Command) -> Command:
+    """``--backbone-file FILE.py``, on commands that load a backbone; give it to `chosen_backbone`."""
+    return click.option(
+        "--backbone-file",
+        type=PATH,
+        help="A Python file of yours that defines the backbone, see `featurestore.from_callable`; it is executed.",
+    )(command)
+
+
+def chosen_backbone(reference: str | None, file: Path | None) -> str | None:
+    """What ``--backbone`` or ``--backbone-file`` name; with both, the backbone of that name in the file."""
+    from featurestore.backbones.records import in_file
+
+    return reference if file is None else in_file(file, reference)
+
+
 def preprocessing_option(command: Command) -> Command:
     """``--preprocessing FIELD=VALUE``, on commands that load a backbone."""
     return click.option(

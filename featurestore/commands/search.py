@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurestore.commands.options import PATH, TensorName, json_option, location_option, snapshot_option, write_output
+from featurestore.commands.options import (
+    PATH,
+    TensorName,
+    backbone_file_option,
+    chosen_backbone,
+    json_option,
+    location_option,
+    snapshot_option,
+    write_output,
+)
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--image", type=PATH, help="An image file as the query; embedded with --model.")
 @click.option("--vector", "vectors", type=PATH, help="An .npy file of query vectors: one vector, or one per row.")
 @click.option("--model", help="With --image: the backbone as for `embed`.  [default: --backbone]")
+@backbone_file_option
 @click.option("--weights", type=PATH, help="With --image: local weights, as for `embed`.")
 @click.option("--tensor", type=TensorName(), help="With --image: tensor of a tflite model, as for `embed`.")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many neighbours.")
@@ -46,6 +56,7 @@ def similar(
     image: Path | None,
     vectors: Path | None,
     model: str | None,
+    backbone_file: Path | None,
     weights: Path | None,
     tensor: str | int | None,
     k: int,
@@ -63,8 +74,11 @@ def similar(
         format_of(html, None, PAGE)
     if (len(ids) > 0) + (image is not None) + (vectors is not None) != 1:
         raise click.UsageError("name either --id, --image or --vector")
+    model = chosen_backbone(model, backbone_file)
     if image is None and (model or weights or tensor is not None):
-        raise click.UsageError("--model, --weights and --tensor embed an --image: name one, or leave them out")
+        raise click.UsageError(
+            "--model, --backbone-file, --weights and --tensor embed an --image: name one, or leave them out"
+        )
     query = image or (list(ids) if vectors is None else _read_vectors(vectors))
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.similar(
