@@ -16,6 +16,7 @@ from featurestore.commands.options import (
     chosen_backbone,
     json_option,
     store_option,
+    verbose_option,
 )
 from featurestore.progress import ConsoleProgress
 
@@ -65,6 +66,7 @@ def fit(
 @click.option("--store", type=PATH, help="A store: also name the nearest labelled images in it.")
 @click.option("--model-backbone", "reference", help="The backbone as for `featurestore embed`.  [default: the card's]")
 @backbone_file_option
+@verbose_option
 @click.option("--weights", type=PATH, help="Local weights, as for `featurestore embed`.")
 @click.option("--tensor", type=TensorName(), help="Tensor of a tflite model, as for `featurestore embed`.")
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that the model may hold; repeatable.")

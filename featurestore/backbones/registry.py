@@ -19,6 +19,7 @@ from featurestore.backbones.records import (
     store_name,
 )
 from featurestore.errors import BackboneError, MissingExtra
+from featurestore.quiet import muted
 
 
 def load(
@@ -85,9 +86,10 @@ def load(
         expected_weights=expected_weights,
     )
     _check_options(record, options)
-    backbone = _loader(record)(record, options)
-    check_weights(reference, backbone.spec.weights, expected=expected_weights)
-    return check(backbone)
+    with muted():
+        backbone = _loader(record)(record, options)
+        check_weights(reference, backbone.spec.weights, expected=expected_weights)
+        return check(backbone)
 
 
 def _named(reference: str) -> tuple[BackboneRecord, Path | None]:

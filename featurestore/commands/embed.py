@@ -16,6 +16,7 @@ from featurestore.commands.options import (
     json_option,
     preprocessing_option,
     store_option,
+    verbose_option,
     wait_option,
 )
 from featurestore.progress import ConsoleProgress
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @store_option
 @click.option("--backbone", help="A known name, or hf:DIR, onnx:FILE, tflite:FILE …; see `backbones`.")
 @backbone_file_option
+@verbose_option
 @click.option("--weights", type=PATH, help="A local SavedModel folder instead of the hub's weights.")
 @click.option("--tensor", type=TensorName(), help="tflite, onnx: name or number of the tensor that is the embedding.")
 @click.option("--pooling", help="hf, torch: what of the output is the embedding.  [default: the model family's]")

@@ -1,5 +1,6 @@
 """Options shared by the commands, and the handler that turns an error into one line and an exit code."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -104,6 +105,24 @@ def chosen_backbone(reference: str | None, file: Path | None) -> str | None:
     from featurestore.backbones.records import in_file
 
     return reference if file is None else in_file(file, reference)
+
+
+def _verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    from featurestore.quiet import VERBOSE
+
+    if value:
+        os.environ[VERBOSE] = "1"  # also for the processes that this one starts
+
+
+def verbose_option(command: Command) -> Command:
+    """``--verbose``, on commands that load a backbone."""
+    return click.option(
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_verbose,
+        help="Show what libraries print while a backbone is loaded; also FEATURESTORE_VERBOSE=1.",
+    )(command)
 
 
 def preprocessing_option(command: Command) -> Command:

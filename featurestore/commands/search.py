@@ -16,6 +16,7 @@ from featurestore.commands.options import (
     json_option,
     location_option,
     snapshot_option,
+    verbose_option,
     write_output,
 )
 from featurestore.terminal import visible
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--vector", "vectors", type=PATH, help="An .npy file of query vectors: one vector, or one per row.")
 @click.option("--model", help="With --image: the backbone as for `embed`.  [default: --backbone]")
 @backbone_file_option
+@verbose_option
 @click.option("--weights", type=PATH, help="With --image: local weights, as for `embed`.")
 @click.option("--tensor", type=TensorName(), help="With --image: tensor of a tflite model, as for `embed`.")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many neighbours.")
