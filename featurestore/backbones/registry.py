@@ -85,10 +85,15 @@ def load(
         threads=threads,
         expected_weights=expected_weights,
     )
+    return _loaded(record, options, reference)
+
+
+def _loaded(record: BackboneRecord, options: LoadOptions, reference: str) -> Backbone:
+    """The backbone of ``record``, checked."""
     _check_options(record, options)
     with muted():
         backbone = _loader(record)(record, options)
-        check_weights(reference, backbone.spec.weights, expected=expected_weights)
+        check_weights(reference, backbone.spec.weights, expected=options.expected_weights)
         return check(backbone)
 
 

@@ -2,9 +2,9 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -69,7 +69,7 @@ def similar(
     as_json: bool,
 ) -> None:
     """Find the images nearest to an image, exactly."""
-    from featurestore import FeatureStore, label_text, quote_name
+    from featurestore import FeatureStore, quote_name
     from featurestore.files import PAGE, format_of
 
     if html is not None:
@@ -109,11 +109,20 @@ def similar(
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        label = visible(label_text(row[opened.label]))
-        title = visible(label_text(row[opened.title]) or label_text(row["ImgName"]))
-        click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {label:<12} {title}")
+        _print(row, label=opened.label, title=opened.title)
     if html is not None:
         click.echo(f"contact sheet {html}")
+
+
+def _print(row: Mapping[str, Any], *, label: str, title: str) -> None:
+    """One neighbour on a line; ``label`` and ``title`` are columns."""
+    from featurestore import label_text
+
+    named = visible(label_text(row[title]) or label_text(row["ImgName"]))
+    click.echo(
+        f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  "
+        f"{visible(label_text(row[label])):<12} {named}"
+    )
 
 
 def _read_vectors(path: Path) -> "NDArray[np.floating]":
