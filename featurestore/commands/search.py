@@ -78,9 +78,7 @@ def similar(
         raise click.UsageError("name either --id, --image or --vector")
     model = chosen_backbone(model, backbone_file)
     if image is None and (model or weights or tensor is not None):
-        raise click.UsageError(
-            "--model, --backbone-file, --weights and --tensor embed an --image: name one, or leave them out"
-        )
+        raise click.UsageError("--model, --backbone-file, --weights and --tensor are for an --image: name one")
     query = image or (list(ids) if vectors is None else _read_vectors(vectors))
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.similar(
