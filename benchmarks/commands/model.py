@@ -9,7 +9,16 @@ import click
 
 from benchmarks.commands.options import templates_option
 from featurestore import visible
-from featurestore.commands.options import PATH, SEED, TensorName, json_option, store_option
+from featurestore.commands.options import (
+    PATH,
+    SEED,
+    TensorName,
+    backbone_file_option,
+    chosen_backbone,
+    json_option,
+    store_option,
+    verbose_option,
+)
 from featurestore.progress import ConsoleProgress
 
 
@@ -69,6 +78,8 @@ def fit(
 @click.argument("images", type=PATH, nargs=-1, required=True)
 @click.option("--store", type=PATH, help="A store: also name the nearest labelled images in it.")
 @click.option("--model", "reference", help="The backbone, if its files have moved.  [default: as `embed` used it]")
+@backbone_file_option
+@verbose_option
 @click.option("--weights", type=PATH, help="Local weights, as for `featurestore embed`.")
 @click.option("--tensor", type=TensorName(), help="Tensor of a tflite model, as for `featurestore embed`.")
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that the model may hold; repeatable.")
@@ -79,6 +90,7 @@ def predict(
     images: Sequence[Path],
     store: Path | None,
     reference: str | None,
+    backbone_file: Path | None,
     weights: Path | None,
     tensor: str | int | None,
     trust: Sequence[str],
@@ -91,7 +103,7 @@ def predict(
     from featurestore import open as open_store
 
     found = load(model, trust=trust)
-    backbone = backbone_of(found, reference=reference, weights=weights, tensor=tensor)
+    backbone = backbone_of(found, reference=chosen_backbone(reference, backbone_file), weights=weights, tensor=tensor)
     opened = open_store(store) if store is not None else None
     predictions = predict_images(images, found, backbone, store=opened, k=k)
     if as_json:

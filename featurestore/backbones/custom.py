@@ -1,7 +1,9 @@
 """Wraps a Python callable of the user as a backbone; it checks the record and the result, not the callable itself."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,10 @@ from numpy.typing import NDArray
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.records import store_name
 from featurestore.errors import BackboneError
+from featurestore.files import file_hash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CallableBackbone:
     """A user's function together with its `BackboneSpec`."""
 
@@ -39,6 +42,7 @@ def from_callable(
     revision: str,
     embed_dim: int,
     preprocessing: Preprocessing | None = None,
+    weights: str | Path | Sequence[str | Path] = (),
     synthetic: bool = False,
 ) -> Backbone:
     """Make a backbone of ``function``, which maps ``(n, height, width, 3)`` images to ``(n, embed_dim)`` floats.
@@ -53,13 +57,17 @@ def from_callable(
         Length of an embedding.
     preprocessing
         The input that the function expects; 224 × 224 float32 RGB in [0, 1] when None.
+    weights
+        The file or files of the function's weights: their hashes become part of the revision, so that other weights
+        are never taken for these.
     synthetic
         Whether the function's weights are random or made up.
 
     Raises
     ------
     BackboneError
-        When the name is not an identifier, the revision is empty or the dimension is not positive.
+        When the name is not an identifier, the revision is empty, the dimension is not positive, or a file of weights
+        is missing.
 
     Examples
     --------
@@ -73,15 +81,27 @@ def from_callable(
         raise BackboneError(f"the backbone {name!r} has an empty revision: set one, and change it with the vectors")
     if embed_dim < 1:
         raise BackboneError(f"the backbone {name!r} has embed_dim={embed_dim}, expected 1 or more")
+    files = [Path(one) for one in ([weights] if isinstance(weights, str | Path) else weights)]
     spec = BackboneSpec(
         name=store_name(name),
         embed_dim=embed_dim,
         preprocessing=preprocessing or Preprocessing(),
-        weights=f"callable-{revision}",
+        weights=_identity(name, revision, files),
         source=f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}",
         synthetic=synthetic,
     )
     return CallableBackbone(spec, function)
+
+
+def _identity(name: str, revision: str, files: Sequence[Path]) -> str:
+    """What identifies the weights: the declared revision, and the hashes of their files in the order given."""
+    if not files:
+        return f"callable-{revision}"
+    for path in files:
+        if not path.is_file():
+            raise BackboneError(f"the backbone {name!r} has its weights in {str(path)!r}, which is not a file")
+    lines = [revision, *(file_hash(path) for path in files)]
+    return f"sha256:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
 
 
 def checked(vectors: Any, spec: BackboneSpec, count: int) -> NDArray[np.float32]:

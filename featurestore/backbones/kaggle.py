@@ -8,6 +8,7 @@ from typing import Any
 
 from featurestore._optional import import_extra
 from featurestore.errors import BackboneError, InputError
+from featurestore.quiet import aloud
 from featurestore.terminal import unguarded
 
 
@@ -55,7 +56,7 @@ def _kagglehub() -> Any:
 
 def _get(download: Callable[[str], str], handle: str) -> Path:
     try:
-        with redirect_stderr(unguarded(sys.stderr)):  # its progress bars move the cursor
+        with aloud(), redirect_stderr(unguarded(sys.stderr)):  # its progress bars move the cursor
             return Path(download(handle))
     except Exception as error:  # kagglehub passes on errors of its HTTP client, archive reader and file system
         raise _Unavailable(_reason(error)) from error

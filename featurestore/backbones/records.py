@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from featurestore.backbones.hints import instead
 from featurestore.backbones.preprocessing import Preprocessing, changed
 from featurestore.errors import BackboneError
 
@@ -21,11 +22,12 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 class LoadOptions:
     """The arguments of a loader besides its record.
 
-    ``target`` is the path after the colon of ``tflite:FILE``; the other fields are as in `registry.load`. A loader of
-    weights must pass their hash to `check_weights` before it loads them.
+    ``target`` is the path after the colon of ``tflite:FILE``, ``named`` whether the user gave the name; the other
+    fields are as in `registry.load`. A loader of weights must pass their hash to `check_weights` before it loads them.
     """
 
     name: str
+    named: bool = False
     target: Path | None = None
     weights: Path | None = None
     tensor: str | int | None = None
@@ -136,6 +138,13 @@ RECORDS: dict[str, BackboneRecord] = {
             takes=frozenset({"pooling", "precision", "preprocessing"}),
         ),
         BackboneRecord(
+            name="python",
+            loader="featurestore.backbones.own_file:load",
+            description="python:FILE.py, a backbone that a Python file of yours defines; also --backbone-file",
+            takes_path=True,
+            takes=frozenset(),
+        ),
+        BackboneRecord(
             name="torch",
             loader="featurestore.backbones.exported:load",
             description="torch:FILE.pt2, a program of torch.export; --pooling for maps and tokens",
@@ -163,9 +172,14 @@ def by_name(name: str) -> str:
     BackboneError
         When no backbone has that name, or it needs a path.
     """
-    if find(name, name).takes_path:
+    if find(name, name, typed=False).takes_path:
         raise BackboneError(f"the backbone {name!r} needs a path: {name}:PATH")
     return name
+
+
+def in_file(file: str | Path, name: str | None = None) -> str:
+    """The reference to the backbone ``name`` that a Python file defines; without a name to its only one."""
+    return f"python:{file}:{name}" if name else f"python:{file}"
 
 
 def check_weights(place: str | Path, weights: str, *, expected: str | None) -> None:
@@ -204,8 +218,8 @@ def store_name(text: str, *, given: bool = True) -> str:
     return bent if NAME.fullmatch(bent) else f"model_{bent}"[:63].rstrip("_")
 
 
-def find(name: str, reference: str) -> BackboneRecord:
-    """The record ``name``; ``reference`` is what the user typed.
+def find(name: str, reference: str, *, typed: bool = True) -> BackboneRecord:
+    """The record ``name`` of ``reference``, which the user typed, or which was read from a store or a model.
 
     Raises
     ------
@@ -223,6 +237,7 @@ def find(name: str, reference: str) -> BackboneRecord:
     names = sorted([*RECORDS, *points])
     close = difflib.get_close_matches(name, names, n=2)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(names)}"
+    hint = (instead(reference) if typed else "") or hint
     raise BackboneError(f"there is no backbone {reference!r}: {hint}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.backbones.base import Backbone
+from featurestore.backbones.checks import check, check_once
 from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.backbones.records import (
     PRECISIONS,
@@ -14,15 +15,18 @@ from featurestore.backbones.records import (
     by_name,
     check_weights,
     find,
+    in_file,
     store_name,
 )
 from featurestore.backbones.remembered import remember
 from featurestore.errors import BackboneError, MissingExtra
+from featurestore.quiet import muted
 
 
 def load(
-    reference: str,
+    reference: str = "",
     *,
+    file: str | Path | None = None,
     trusted: bool = True,
     name: str | None = None,
     weights: str | Path | None = None,
@@ -40,9 +44,10 @@ def load(
     ----------
     reference
         A known name, or one with a path, such as ``hf:DIR`` or ``onnx:FILE``.
+    file
+        A Python file that defines the backbone, and is executed; with several, ``reference`` names one.
     trusted
-        False for a reference that was read from a store or a model: then only a name is accepted, since a path would
-        decide which code runs.
+        False for a reference from a store or a model: only a name, since a path would decide which code runs.
     name, weights
         Name in the store, by default that of the record or of the file; a local SavedModel folder.
     tensor
@@ -58,14 +63,13 @@ def load(
     expected_weights
         The expected ``weights`` of the spec, such as ``sha256:…``: others are refused before they are loaded.
 
-    Raises
-    ------
-    BackboneError
-        When the name is unknown, the weights can't be loaded, or they differ from ``expected_weights``.
+    Raises `BackboneError` when the name is unknown, the weights can't be loaded, or they differ from the expected ones.
     """
+    reference = reference if file is None else in_file(file, reference)
     record, target = _named(reference if trusted else by_name(reference))
     options = LoadOptions(
         name=store_name(name or (target.stem if target else record.name), given=name is not None),
+        named=name is not None,
         target=target,
         weights=None if weights is None else Path(weights),
         tensor=tensor,
@@ -76,10 +80,16 @@ def load(
         threads=threads,
         expected_weights=expected_weights,
     )
+    return _loaded(record, options, reference)
+
+
+def _loaded(record: BackboneRecord, options: LoadOptions, reference: str) -> Backbone:
+    """The backbone of ``record``, checked."""
     _check_options(record, options)
-    backbone = _loader(record)(record, options)
-    check_weights(reference, backbone.spec.weights, expected=expected_weights)
-    return backbone
+    with muted():
+        backbone = _loader(record)(record, options)
+        check_weights(reference, backbone.spec.weights, expected=options.expected_weights)
+        return check(backbone)
 
 
 def _named(reference: str) -> tuple[BackboneRecord, Path | None]:
@@ -143,7 +153,7 @@ def resolve(
             "got a loaded backbone with options that are only for a backbone given by name (name, weights, tensor, "
             "pooling, precision, preprocessing, synthetic): leave them out"
         )
-    return backbone
+    return check_once(backbone)
 
 
 def _check_options(record: BackboneRecord, options: LoadOptions) -> None:

@@ -3,8 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 from featurestore._optional import import_extra
 from featurestore.backbones import kaggle
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
+from featurestore.backbones.hints import folder_hint
 from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
 from featurestore.errors import BackboneError, reason
 from featurestore.files import file_hash
+from featurestore.quiet import muted, verbose
 
 WITHOUT = "an alternative: the backbones descriptors and tflite:FILE, or vectors by `featurestore import-embeddings`"
 
@@ -36,6 +37,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     if not (folder / "saved_model.pb").is_file():
         raise BackboneError(
             f"{str(folder)!r} is not a SavedModel (no saved_model.pb): name the unpacked folder with --weights DIR"
+            + folder_hint(folder)
         )
     weights = f"sha256:{folder_digest(folder)}"
     check_weights(folder, weights, expected=options.expected_weights)
@@ -87,8 +89,9 @@ def folder_digest(folder: Path) -> str:
 def _tensorflow(threads: int | None = None) -> Any:
     # TensorFlow reads this when it is imported. 3 also silences error lines: one is printed on every machine
     # without a GPU, and real errors are raised as exceptions.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _silent():
+    if not verbose():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with muted():  # before it reads any setting, it reports a missing GPU as if that were an error
         tensorflow = import_extra("tensorflow", "tensorflow", needed_by="a SavedModel backbone", instead=WITHOUT)
     if threads is not None:
         try:
@@ -98,23 +101,6 @@ def _tensorflow(threads: int | None = None) -> Any:
                 f"got threads={threads}, but TensorFlow is already running in this process: set it for the first model"
             ) from error
     return tensorflow
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Discard stderr: before TensorFlow reads any setting, it reports a missing GPU as if that were an error."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # there is no stderr to keep clean
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
 
 
 def _load_folder(tensorflow: Any, folder: Path) -> Any:

@@ -20,9 +20,9 @@ from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.formats import decoding_bytes, open_image, pixel_bytes
 from featurestore.collections.memory import MEMORY, room
-from featurestore.collections.quiet import quiet
 from featurestore.collections.rgb import ORIENTATION, flatten, turn
 from featurestore.errors import FeatureStoreError, ImageError
+from featurestore.quiet import quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,10 +11,10 @@ import pyarrow as pa
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.images import ImageFacts, inspect
 from featurestore.collections.listing import LINK_OUT, Listing
-from featurestore.collections.quiet import quiet
 from featurestore.collections.shards import ImageShard, read_members
 from featurestore.errors import ImageError, ImageNeedsExtra
 from featurestore.progress import Progress
+from featurestore.quiet import quiet
 from featurestore.storage.schemas import IMAGES
 
 # What is known of an image after it was read; ``again`` says that the next scan must read it too.

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurestore.commands.options import PATH, TensorName, json_option, preprocessing_option, store_option, wait_option
+from featurestore.commands.options import (
+    PATH,
+    TensorName,
+    backbone_file_option,
+    chosen_backbone,
+    json_option,
+    preprocessing_option,
+    store_option,
+    verbose_option,
+    wait_option,
+)
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
 
@@ -19,7 +29,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @store_option
-@click.option("--backbone", required=True, help="A known name, or hf:DIR, onnx:FILE, tflite:FILE …; see `backbones`.")
+@click.option("--backbone", help="A known name, or hf:DIR, onnx:FILE, tflite:FILE …; see `backbones`.")
+@backbone_file_option
+@verbose_option
 @click.option("--weights", type=PATH, help="A local SavedModel folder instead of the hub's weights.")
 @click.option("--tensor", type=TensorName(), help="tflite, onnx: name or number of the tensor that is the embedding.")
 @click.option("--pooling", help="hf, torch: what of the output is the embedding.  [default: the model family's]")
@@ -36,7 +48,8 @@ if TYPE_CHECKING:
 @json_option
 def embed(
     store: Path,
-    backbone: str,
+    backbone: str | None,
+    backbone_file: Path | None,
     weights: Path | None,
     tensor: str | int | None,
     pooling: str | None,
@@ -53,9 +66,12 @@ def embed(
     """Embed every image that has no embedding of this backbone yet."""
     from featurestore import FeatureStore
 
-    with ConsoleProgress(f"embed {name or backbone}", "images") as progress:
+    chosen = chosen_backbone(backbone, backbone_file)
+    if chosen is None:
+        raise click.UsageError("name a backbone with --backbone or --backbone-file, as in --backbone descriptors")
+    with ConsoleProgress(f"embed {name or chosen}", "images") as progress:
         report = FeatureStore(store).embed(
-            backbone,
+            chosen,
             name=name,
             weights=weights,
             tensor=tensor,

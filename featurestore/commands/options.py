@@ -1,6 +1,7 @@
 """Options shared by the commands, and the handler that turns an error into one line and an exit code."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,6 +91,40 @@ def _fields(context: click.Context, parameter: click.Parameter, values: Sequence
             raise click.BadParameter(f"got {value!r}, expected FIELD=VALUE once for each field, as in decode=draft")
         fields[name] = setting
     return fields
+
+
+def backbone_file_option(command: Command) -> Command:
+    """``--backbone-file FILE.py``, on commands that load a backbone; give it to `chosen_backbone`."""
+    return click.option(
+        "--backbone-file",
+        type=PATH,
+        help="A Python file of yours that defines the backbone, see `featurestore.from_callable`; it is executed.",
+    )(command)
+
+
+def chosen_backbone(reference: str | None, file: Path | None) -> str | None:
+    """What ``--backbone`` or ``--backbone-file`` name; with both, the backbone of that name in the file."""
+    from featurestore.backbones.records import in_file
+
+    return reference if file is None else in_file(file, reference)
+
+
+def _verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    from featurestore.quiet import VERBOSE
+
+    if value:
+        os.environ[VERBOSE] = "1"  # also for the processes that this one starts
+
+
+def verbose_option(command: Command) -> Command:
+    """``--verbose``, on commands that load a backbone."""
+    return click.option(
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_verbose,
+        help="Show what libraries print while a backbone is loaded; also FEATURESTORE_VERBOSE=1.",
+    )(command)
 
 
 def preprocessing_option(command: Command) -> Command:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurestore.commands.options import PATH, TensorName, json_option, location_option, snapshot_option, write_output
+from featurestore.commands.options import (
+    PATH,
+    TensorName,
+    backbone_file_option,
+    chosen_backbone,
+    json_option,
+    location_option,
+    snapshot_option,
+    verbose_option,
+    write_output,
+)
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
@@ -27,6 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--model", help="With --image or --text: the backbone, if its files have moved.  [default: as `embed` used it]"
 )
+@backbone_file_option
+@verbose_option
 @click.option("--weights", type=PATH, help="With --image or --text: local weights, as for `embed`.")
 @click.option("--tensor", type=TensorName(), help="With --image: tensor of a tflite model, as for `embed`.")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many neighbours.")
@@ -50,6 +62,7 @@ def similar(
     vectors: Path | None,
     text: Sequence[str],
     model: str | None,
+    backbone_file: Path | None,
     weights: Path | None,
     tensor: str | int | None,
     k: int,
@@ -65,8 +78,9 @@ def similar(
 
     if html is not None:
         format_of(html, None, PAGE)
+    model = chosen_backbone(model, backbone_file)
     if image is None and not text and (model or weights or tensor is not None):
-        raise click.UsageError("--model, --weights and --tensor embed an --image or a --text: name one")
+        raise click.UsageError("--model, --backbone-file, --weights and --tensor are for --image and --text: name one")
     query = _query(ids, image, vectors, text)
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.similar(

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.backbones.base import Backbone
+from featurestore.backbones.passes import BATCH_SIZE, forward, pass_images
 from featurestore.embedding.assembly import Shard, assemble
 from featurestore.embedding.batches import Decoded, batches
 from featurestore.embedding.engine import check_engine
-from featurestore.embedding.forward import BATCH_SIZE, forward, pass_images
 from featurestore.embedding.plan import EmbedPlan
 from featurestore.embedding.staging import Run, to_matrix
 from featurestore.embedding.vectors import faults

@@ -33,12 +33,12 @@ def test_a_function_embeds_a_store(store: FeatureStore) -> None:
 def test_one_bad_vector_does_not_stop_the_others(store: FeatureStore) -> None:
     def sometimes(images: np.ndarray) -> np.ndarray:
         vectors = corners(images)
-        vectors[0, 1] = np.nan
+        vectors[vectors.max(1) < 0.5] = np.nan
         return vectors
 
     report = store.embed(from_callable(sometimes, name="sometimes", revision="1", embed_dim=3), batch_size=12)
-    assert len(report.refused) == 2
-    assert len(store.features("sometimes", view="collection").X) == 22
+    assert 0 < len(report.refused) < 12
+    assert len(store.features("sometimes", view="collection").X) == 24 - len(report.refused)
 
 
 @pytest.mark.parametrize(

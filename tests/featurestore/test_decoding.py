@@ -14,8 +14,8 @@ from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.collections import memory
 from featurestore.collections.images import decode, inspect
 from featurestore.collections.memory import MEMORY, room
-from featurestore.collections.quiet import quiet
 from featurestore.errors import ImageError
+from featurestore.quiet import quiet
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from support import CountingBackbone
 
 from featurestore import FeatureStore
-from featurestore.backbones.passes import largest_pass
-from featurestore.embedding.forward import pass_images
+from featurestore.backbones.memory import largest_pass
+from featurestore.backbones.passes import pass_images
 from featurestore.errors import BackboneError
 
 

@@ -1,6 +1,7 @@
-"""Keeps what image libraries print about damaged files off the terminal; the errors themselves are raised as ever."""
+"""Keeps what libraries print off the terminal and out of notebooks; errors are raised as ever."""
 
 import ctypes
+import io
 import logging
 import os
 import sys
@@ -9,12 +10,98 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from typing import Any
 
 from featurestore._optional import import_extra
+
+# Set to anything but 0, it lets libraries print what they like; the option --verbose sets it.
+VERBOSE = "FEATURESTORE_VERBOSE"
 
 _lock = threading.Lock()
 _inside = 0
 _filters = ExitStack()
+_muted = 0
+_stderr: tuple[Any, int] | None = None
+
+
+def verbose() -> bool:
+    """Whether the user wants to see what libraries print."""
+    return os.environ.get(VERBOSE, "") not in ("", "0")
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Discard stderr within the block, unless `verbose`: that of Python and, beneath it, that of libraries in C.
+
+    It is for the loading of a model alone. LiteRT, TensorFlow and others report there in lines that can't be turned off
+    one by one; what goes wrong is raised. Blocks may be nested and run in several threads: the last to leave restores.
+    """
+    global _muted
+    if verbose():
+        yield
+        return
+    with _lock:
+        _muted += 1
+        if _muted == 1:
+            _redirect()
+    try:
+        yield
+    finally:
+        with _lock:
+            _muted -= 1
+            if not _muted:
+                _restore()
+
+
+@contextmanager
+def aloud() -> Iterator[None]:
+    """Within a block of `muted`: print again, for the progress of a download."""
+    with _lock:
+        _restore()
+    try:
+        yield
+    finally:
+        with _lock:
+            if _muted:
+                _redirect()
+
+
+def _redirect() -> None:
+    global _stderr
+    if _stderr is not None:
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is no stderr to keep clean
+        return
+    _stderr = sys.stderr, saved
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    sys.stderr = _Nowhere()
+
+
+def _restore() -> None:
+    global _stderr
+    if _stderr is None:
+        return
+    stream, saved = _stderr
+    os.dup2(saved, 2)
+    os.close(saved)
+    if isinstance(sys.stderr, _Nowhere):
+        sys.stderr = stream
+    _stderr = None
+
+
+class _Nowhere(io.TextIOBase):
+    """A stream that discards what is written; a library's log handler may keep it."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+    def fileno(self) -> int:
+        return 2
 
 
 @contextmanager

@@ -1,0 +1,109 @@
+"""Backbones that a Python file of the user defines (``python:FILE.py``); the file is executed, as `import` would."""
+
+import hashlib
+import importlib.util
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurestore.backbones.base import Backbone, BackboneSpec
+from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
+from featurestore.errors import BackboneError
+from featurestore.files import file_hash
+
+SUFFIX = ".py"
+EXAMPLE = "backbone = featurestore.from_callable(function, name=…, revision=…, embed_dim=…)"
+
+
+def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
+    """Load ``python:FILE.py``, or ``python:FILE.py:NAME`` where the file defines several backbones.
+
+    Raises
+    ------
+    BackboneError
+        When there is no such file, it can't be run, or it defines no backbone, or several of which none is named.
+    """
+    path, name = _split(str(options.target))
+    if path.suffix != SUFFIX or not path.is_file():
+        raise BackboneError(f"got {str(path)!r} as the file of a backbone, expected an existing .py file")
+    digest = f"sha256:{file_hash(path)}"
+    expected = options.expected_weights
+    if expected is not None and not expected.startswith(digest):
+        check_weights(path, digest, expected=expected)  # it is not run
+    found = _only(_defined(_run(path, digest)), path, name)
+    spec = found.spec
+    return OwnBackbone(
+        replace(
+            spec,
+            name=options.name if options.named else spec.name,
+            weights=f"{digest}+{spec.weights}",
+            source=path.name,
+            synthetic=spec.synthetic or options.synthetic,
+        ),
+        found,
+    )
+
+
+class OwnBackbone:
+    """A backbone of a user's file, whose identity covers the bytes of the file."""
+
+    def __init__(self, spec: BackboneSpec, backbone: Backbone) -> None:
+        self.spec = spec
+        self._backbone = backbone
+
+    def embed(self, images: Any) -> NDArray[np.float32]:
+        """As the backbone in the file does."""
+        return self._backbone.embed(images)
+
+
+def _split(target: str) -> tuple[Path, str]:
+    """The file and the name in ``FILE.py:NAME``; a file may have a colon in its own name."""
+    file, colon, name = target.rpartition(":")
+    return (Path(file), name) if colon and file.endswith(SUFFIX) else (Path(target), "")
+
+
+def _run(path: Path, digest: str) -> ModuleType:
+    """The module in ``path``, run once in a process for the same bytes."""
+    place = hashlib.sha256(f"{os.path.realpath(path)} {digest}".encode()).hexdigest()[:12]
+    name = f"own_backbones_{place}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BackboneError(f"{str(path)!r} can't be loaded as Python")
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # somebody's code
+        del sys.modules[name]
+        raise BackboneError(f"{str(path)!r} can't be run: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _defined(module: ModuleType) -> list[Backbone]:
+    """The backbones at the top level of ``module``, each once."""
+    found: dict[int, Backbone] = {}
+    for value in vars(module).values():
+        if not isinstance(value, type) and isinstance(getattr(value, "spec", None), BackboneSpec):
+            found.setdefault(id(value), value)
+    return list(found.values())
+
+
+def _only(backbones: list[Backbone], path: Path, name: str) -> Backbone:
+    known = ", ".join(one.spec.name for one in backbones)
+    if not backbones:
+        raise BackboneError(f"{str(path)!r} defines no backbone: put this at its top level: {EXAMPLE}")
+    if not name and len(backbones) > 1:
+        raise BackboneError(f"{str(path)!r} defines the backbones {known}: choose one by its name")
+    chosen = [one for one in backbones if name in ("", one.spec.name)]
+    if len(chosen) != 1:
+        raise BackboneError(f"{str(path)!r} has {len(chosen)} backbones {name!r}: it defines {known}")
+    if not callable(getattr(chosen[0], "embed", None)):
+        raise BackboneError(f"the backbone {chosen[0].spec.name!r} in {str(path)!r} has no method `embed`")
+    return chosen[0]
