@@ -69,10 +69,9 @@ def embed(
 ) -> EmbedReport:
     """Embed every usable image that has no vector of this backbone's revision.
 
-    The folders of the last ingest are scanned again first, so that replaced files are noticed. Images with equal bytes
-    are computed once. Each batch is written to disk when it is computed, so that an interrupt loses at most the current
-    one. The store is locked only briefly, so that others can write meanwhile. The backbone's views show the
-    old revision until the new one is complete; if there was none, they show the vectors published so far.
+    Replaced files are noticed, and images with equal bytes computed once. Each batch is written to disk when it is
+    computed. The store is locked only briefly. The backbone's views show the old revision until the new one is
+    complete; if there was none, they show the vectors published so far.
 
     Parameters
     ----------
@@ -87,10 +86,8 @@ def embed(
 
     Raises
     ------
-    BackboneError
-        When the backbone fails or returns the wrong shape; vectors computed before are kept.
-    InputError
-        When the store holds no usable image, an argument is invalid, or another engine computed the revision.
+    BackboneError, InputError
+        When the backbone fails; when the store holds no usable image, or another engine computed the revision.
     StoreLocked
         When another process is writing or computing this revision, and did not finish in time.
     """

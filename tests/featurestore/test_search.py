@@ -130,7 +130,7 @@ def test_search_sees_what_was_added(embedded: FeatureStore, collection: Collecti
         ("101.jpg", {"model": CountingBackbone(weights="others")}, InputError, "between them are meaningless"),
         (Path(__file__), {"model": CountingBackbone()}, InputError, "test_search.py' can't be used"),
         ("101.jpg", {"model": _Broken()}, BackboneError, "ZeroDivisionError"),
-        ("none.jpg", {}, InputError, "needs the backbone"),
+        ("none.jpg", {}, InputError, "not remembered on this machine"),
         ("none.jpg", {"model": CountingBackbone()}, InputError, "can't be read"),
         (101, {"where": "Genre1 = "}, QueryError, "can't be used"),
         (101, {"where": "true) UNION SELECT 1 FROM read_text('/etc/passwd') --"}, QueryError, "read_text"),

@@ -11,7 +11,7 @@ from support import CountingBackbone
 
 import featurestore
 from featurestore import FeatureStore, backbone_of, embed_texts
-from featurestore.backbones import registry
+from featurestore.backbones import records, registry
 from featurestore.backbones.base import TextScale
 from featurestore.backbones.texts import LONGEST_TEXT, has_text_tower
 from featurestore.commands.cli import cli
@@ -39,12 +39,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 def known(monkeypatch: pytest.MonkeyPatch) -> ColourBackbone:
     """The backbone that the name `colour` loads, as an installed plugin's would be."""
     loaded = ColourBackbone()
-    real = registry.load
-
-    def load(reference: str, **options: object) -> object:
-        return loaded if reference == "colour" else real(reference, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setitem(records.RECORDS, "colour", records.BackboneRecord("colour", "not:used", "made up"))
+    monkeypatch.setattr(registry, "_loader", lambda record: lambda record, options: loaded)
     return loaded
 
 
@@ -142,7 +138,7 @@ def test_the_backbone_of_a_store_is_the_one_that_computed_it(store: FeatureStore
     with pytest.raises(InputError, match="there is no backbone 'none' in the store"):
         backbone_of(store, "none")
     known.weights = "colour-2"
-    with pytest.raises(InputError, match="the store has revision"):
+    with pytest.raises(InputError, match="not remembered on this machine and can't be loaded by its name"):
         backbone_of(store, "colour")
 
 
