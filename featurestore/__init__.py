@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from featurestore.catalog.recipe import Collection
     from featurestore.collections.address import ImageAddress
     from featurestore.collections.images import load_image, thumbnail
+    from featurestore.embedding.convert import Conversion, convert_backbone
     from featurestore.embedding.forward import embed_files
     from featurestore.explore.inventory import BackboneInfo
     from featurestore.explore.near import NearPairs, near_by_cosine, near_by_hash
@@ -37,11 +38,13 @@ __all__ = [
     "BackboneInfo",
     "BackboneSpec",
     "Collection",
+    "Conversion",
     "FeatureStore",
     "Features",
     "ImageAddress",
     "NearPairs",
     "Preprocessing",
+    "convert_backbone",
     "embed_files",
     "errors",
     "from_callable",
@@ -66,11 +69,13 @@ _PLACES = {
     "BackboneInfo": ("featurestore.explore.inventory", "BackboneInfo"),
     "BackboneSpec": ("featurestore.backbones.base", "BackboneSpec"),
     "Collection": ("featurestore.catalog.recipe", "Collection"),
+    "Conversion": ("featurestore.embedding.convert", "Conversion"),
     "FeatureStore": ("featurestore.store", "FeatureStore"),
     "Features": ("featurestore.features.features", "Features"),
     "ImageAddress": ("featurestore.collections.address", "ImageAddress"),
     "NearPairs": ("featurestore.explore.near", "NearPairs"),
     "Preprocessing": ("featurestore.backbones.base", "Preprocessing"),
+    "convert_backbone": ("featurestore.embedding.convert", "convert_backbone"),
     "embed_files": ("featurestore.embedding.forward", "embed_files"),
     "from_callable": ("featurestore.backbones.custom", "from_callable"),
     "has_label": ("featurestore.features.labels", "has_label"),

@@ -21,8 +21,9 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 class LoadOptions:
     """The arguments of a loader besides its record.
 
-    ``target`` is the path after the colon of ``tflite:FILE``; the other fields are as in `registry.load`. A loader of
-    weights must pass their hash to `check_weights` before it loads them.
+    ``target`` is the path after the colon of ``tflite:FILE``, ``name_given`` tells whether the user chose the name; the
+    other fields are as in `registry.load`. A loader of weights must pass their hash to `check_weights` before it loads
+    them.
     """
 
     name: str
@@ -35,6 +36,7 @@ class LoadOptions:
     synthetic: bool = False
     threads: int | None = None
     expected_weights: str | None = None
+    name_given: bool = False
 
     def preprocess(self, default: Preprocessing) -> Preprocessing:
         """``default`` with what the user changed; raises `BackboneError` for a change that is not possible."""
@@ -126,7 +128,7 @@ RECORDS: dict[str, BackboneRecord] = {
             loader="featurestore.backbones.converted:load",
             description="converted:DIR, what `featurestore backbone convert` made; needs no TensorFlow",
             takes_path=True,
-            takes=frozenset({"precision"}),
+            takes=frozenset({"precision", "preprocessing"}),
         ),
         BackboneRecord(
             name="hf",

@@ -40,8 +40,7 @@ def load(
     reference
         A known name, or one with a path, such as ``hf:DIR`` or ``onnx:FILE``.
     trusted
-        False for a reference that was read from a store or a model: then only a name is accepted, since a path would
-        decide which code runs.
+        False for a reference that a store or a model holds: only names are accepted, as paths decide which code runs.
     name, weights
         Name in the store, by default that of the record or of the file; a local SavedModel folder.
     tensor
@@ -65,6 +64,7 @@ def load(
     record, target = _named(reference if trusted else by_name(reference))
     options = LoadOptions(
         name=store_name(name or (target.stem if target else record.name), given=name is not None),
+        name_given=name is not None,
         target=target,
         weights=None if weights is None else Path(weights),
         tensor=tensor,
