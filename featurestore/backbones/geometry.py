@@ -1,7 +1,7 @@
 """Moves the pixels of one Pillow image as its `Preprocessing` says: resize, crop and padding."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Size = tuple[int, int]
+# An image is resized to at most so many pixels; of a larger one only the centre is made.
+MOST_PIXELS = 16_000_000
 
 
 def fit(image: "Image", how: Preprocessing) -> NDArray[np.uint8]:
@@ -23,7 +25,10 @@ def fit(image: "Image", how: Preprocessing) -> NDArray[np.uint8]:
     size = resized_size(image.size, how)
     if image.size != size:
         pillow = import_extra("PIL.Image", "embed", needed_by="preprocessing images")
-        image = image.resize(size, pillow.Resampling[how.interpolation.upper()])
+        method = pillow.Resampling[how.interpolation.upper()]
+        if how.resize == "shortest" and size[0] * size[1] > MOST_PIXELS:
+            return np.asarray(_resized_centre(image, size, how, method), np.uint8)
+        image = image.resize(size, method)
     pixels = np.asarray(image, np.uint8)
     if how.resize == "patches" or pixels.shape[:2] == (how.height, how.width):
         return pixels
@@ -48,6 +53,23 @@ def draft_size(size: Size, how: Preprocessing) -> Size:
     """The smallest width and height at which a JPEG of ``size`` may be decoded: twice those of `resized_size`."""
     width, height = resized_size(size, how)
     return 2 * width, 2 * height
+
+
+def _resized_centre(image: "Image", size: Size, how: Preprocessing, method: Any) -> "Image":
+    """The centre of ``image`` resized to ``size``, as `_centred` takes it, without making the rest of it.
+
+    A strip of a million × 3 pixels would be resized to gigabytes. Not for all images, as Pillow may take its two passes
+    in another order then, which changes pixels of ``bicubic``.
+    """
+    scale = image.width / size[0], image.height / size[1]
+    left, top = (size[0] - how.width) // 2, (size[1] - how.height) // 2
+    box = (
+        left * scale[0],
+        top * scale[1],
+        min(image.width, (left + how.width) * scale[0]),
+        min(image.height, (top + how.height) * scale[1]),
+    )
+    return image.resize((how.width, how.height), method, box=box)
 
 
 def _centred(pixels: NDArray[np.uint8], how: Preprocessing) -> NDArray[np.uint8]:
