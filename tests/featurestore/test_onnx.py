@@ -1,5 +1,6 @@
 """ONNX files: what their signature says, which output is the embedding, files beside them, and hostile ones."""
 
+import json
 import re
 from pathlib import Path
 
@@ -208,3 +209,21 @@ def test_the_real_model(real_data: Path) -> None:
     spec = load(f"onnx:{path}", preprocessing=how).spec
     assert (spec.embed_dim, spec.preprocessing.height, spec.preprocessing.layout) == (1280, 260, "NCHW")
     assert spec.notes == ()
+
+
+def test_a_processor_file_beside_the_model_is_read(tmp_path: Path) -> None:
+    path = onnx_model(tmp_path / "m.onnx")
+    settings = {
+        "image_processor_type": "ViTImageProcessor",
+        "size": {"height": 32, "width": 32},
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.25, 0.25, 0.25],
+    }
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    spec = load(f"onnx:{path}").spec
+    assert (spec.preprocessing.mean, spec.preprocessing.std) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert (spec.preprocessing.layout, spec.preprocessing.height, spec.notes) == ("NCHW", 32, ())
+    settings["size"] = {"height": 64, "width": 64}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(BackboneError, match="takes 32 × 32 pixels, not 64 × 64"):
+        load(f"onnx:{path}")
