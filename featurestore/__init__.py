@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from featurestore.catalog.recipe import Collection
     from featurestore.collections.address import ImageAddress
     from featurestore.collections.images import load_image, thumbnail
+    from featurestore.embedding.convert import Conversion, convert_backbone
     from featurestore.embedding.forward import embed_files
     from featurestore.explore.inventory import BackboneInfo
     from featurestore.explore.near import NearPairs, near_by_cosine, near_by_hash
@@ -41,6 +42,7 @@ __all__ = [
     "BackboneInfo",
     "BackboneSpec",
     "Collection",
+    "Conversion",
     "FeatureStore",
     "Features",
     "ImageAddress",
@@ -50,6 +52,7 @@ __all__ = [
     "TextBackbone",
     "TextScale",
     "backbone_of",
+    "convert_backbone",
     "embed_files",
     "embed_texts",
     "errors",
@@ -76,6 +79,7 @@ _PLACES = {
     "BackboneInfo": ("featurestore.explore.inventory", "BackboneInfo"),
     "BackboneSpec": ("featurestore.backbones.base", "BackboneSpec"),
     "Collection": ("featurestore.catalog.recipe", "Collection"),
+    "Conversion": ("featurestore.embedding.convert", "Conversion"),
     "FeatureStore": ("featurestore.store", "FeatureStore"),
     "Features": ("featurestore.features.features", "Features"),
     "ImageAddress": ("featurestore.collections.address", "ImageAddress"),
@@ -85,6 +89,7 @@ _PLACES = {
     "TextBackbone": ("featurestore.backbones.base", "TextBackbone"),
     "TextScale": ("featurestore.backbones.base", "TextScale"),
     "backbone_of": ("featurestore.explore.search", "backbone_of"),
+    "convert_backbone": ("featurestore.embedding.convert", "convert_backbone"),
     "embed_files": ("featurestore.embedding.forward", "embed_files"),
     "embed_texts": ("featurestore.backbones.texts", "embed_texts"),
     "find_backbone": ("featurestore.backbones.lookup", "find_backbone"),

@@ -17,6 +17,8 @@ The message is one sentence: what was got, what was expected, what to do. It may
 field of a table), so it is shown without line breaks and control characters.
 """
 
+import textwrap
+
 from featurestore.terminal import visible
 
 # Maximum bytes of a message; the middle of a longer one is cut, because what to do is at its end.
@@ -45,6 +47,15 @@ def reason(error: BaseException) -> str:
     except Exception:  # a third-party `__str__` may raise anything
         lines = []
     return lines[0] if lines else type(error).__name__
+
+
+def shortened(text: str, length: int = 160) -> str:
+    """``text`` in one line of at most ``length`` characters, cut between words.
+
+    >>> shortened("incompatible shapes in the node StatefulPartitionedCall", 30)
+    'incompatible shapes in the …'
+    """
+    return textwrap.shorten(text, length, placeholder=" …")
 
 
 def in_one_line(error: Exception) -> str:

@@ -47,6 +47,8 @@ class BackboneSpec:
     pass_size
         Number of images that each forward pass takes. 1: each image is computed by itself, whatever its batch. 0: the
         caller's choice; short batches are then padded. Not part of the revision.
+    notes
+        Sentences that the user must read, such as what was assumed. For display, not part of the revision.
     """
 
     name: str
@@ -61,6 +63,7 @@ class BackboneSpec:
     precision: str = "float32"
     device: str = "cpu"
     pass_size: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def revision(self) -> str:

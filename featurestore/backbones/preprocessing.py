@@ -185,7 +185,7 @@ def _value(name: str, value: object) -> Any:
             items = value.split(",") if isinstance(value, str) else value
             return tuple(get_args(kind)[0](item) for item in items)  # type: ignore[attr-defined]
         return kind(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise _refused(name, value, "numbers such as 0.5,0.5,0.5" if get_origin(kind) else "a whole number") from error
 
 

@@ -128,7 +128,7 @@ RECORDS: dict[str, BackboneRecord] = {
             loader="featurestore.backbones.converted:load",
             description="converted:DIR, what `featurestore backbone convert` made; needs no TensorFlow",
             takes_path=True,
-            takes=frozenset({"precision"}),
+            takes=frozenset({"precision", "preprocessing"}),
         ),
         BackboneRecord(
             name="hf",

@@ -15,7 +15,8 @@ from featurestore.backbones import kaggle
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.hints import folder_hint
 from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
-from featurestore.errors import BackboneError, reason
+from featurestore.backbones.signature import ImageInput, input_kind, input_shape, preprocessing_of
+from featurestore.errors import BackboneError, reason, shortened
 from featurestore.files import file_hash
 from featurestore.quiet import muted, verbose
 
@@ -32,7 +33,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     """
     local = options.weights or options.target
     if local is None:
-        _tensorflow()  # fails early, before anything is downloaded
+        start()  # fails early, before anything is downloaded
     folder = local if local is not None else kaggle.model(record.handle)
     if not (folder / "saved_model.pb").is_file():
         raise BackboneError(
@@ -41,11 +42,12 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         )
     weights = f"sha256:{folder_digest(folder)}"
     check_weights(folder, weights, expected=options.expected_weights)
-    preprocessing = options.preprocess(record.preprocessing or Preprocessing(224, 224, "unit"))
-    tensorflow = _tensorflow(options.threads)
+    tensorflow = start(options.threads)
     model = _load_folder(tensorflow, folder)
-    function = _compiled(tensorflow, _forward(tensorflow, model, folder), preprocessing)
-    embed_dim = _probe(function, preprocessing, folder)
+    found = _image_input(model)
+    preprocessing = preprocessing_of(found, options, folder, base=record.preprocessing)
+    function = traced(_forward(model, folder), preprocessing)
+    embed_dim = probe(function, preprocessing, folder)
     if record.embed_dim is not None and embed_dim != record.embed_dim:
         raise BackboneError(
             f"{str(folder)!r} gives {embed_dim}-d vectors, {record.name} has {record.embed_dim}: "
@@ -69,12 +71,12 @@ class SavedModelBackbone:
 
     def __init__(self, spec: BackboneSpec, function: Callable[[Any], Any], model: Any) -> None:
         self.spec = spec
-        self._function = function
-        self._model = model  # keeps its variables alive
+        self.function = function
+        self.model = model  # keeps its variables alive
 
     def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """``(n, height, width, 3)`` float32 → ``(n, embed_dim)`` float32."""
-        return np.asarray(self._function(images).numpy(), np.float32)
+        """``(n, height, width, 3)`` → ``(n, embed_dim)`` float32."""
+        return np.asarray(self.function(images).numpy(), np.float32)
 
 
 def folder_digest(folder: Path) -> str:
@@ -86,7 +88,14 @@ def folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _tensorflow(threads: int | None = None) -> Any:
+def start(threads: int | None = None) -> Any:
+    """Import TensorFlow, with the number of its threads.
+
+    Raises
+    ------
+    BackboneError
+        When it is running already with another number of threads.
+    """
     # TensorFlow reads this when it is imported. 3 also silences error lines: one is printed on every machine
     # without a GPU, and real errors are raised as exceptions.
     if not verbose():
@@ -111,18 +120,32 @@ def _load_folder(tensorflow: Any, folder: Path) -> Any:
         return hub.load(str(folder))
     except (OSError, ValueError, AttributeError, KeyError, RuntimeError, tensorflow.errors.OpError) as error:
         raise BackboneError(
-            f"{str(folder)!r} can't be loaded as a SavedModel ({reason(error)[:120]}): download it again"
+            f"{str(folder)!r} can't be loaded as a SavedModel ({shortened(reason(error))}): download it again"
         ) from error
 
 
-def _forward(tensorflow: Any, model: Any, folder: Path) -> Callable[[Any], Any]:
+def _signature(model: Any) -> Any:
+    signatures = dict(getattr(model, "signatures", {}))
+    return signatures.get("serving_default") or next(iter(signatures.values()), None)
+
+
+def _image_input(model: Any) -> ImageInput:
+    """The input of the model's signature; images of any size in float32 where it has none for images alone."""
+    signature = _signature(model)
+    inputs = [] if signature is None else list(signature.structured_input_signature[1].values())
+    if len(inputs) != 1 or inputs[0].shape.rank != 4:
+        return ImageInput((None, None, None, 3), "float32")
+    shape = inputs[0].shape.as_list()
+    return ImageInput((*shape[:3], 3 if shape[3] is None else shape[3]), inputs[0].dtype.name)
+
+
+def _forward(model: Any, folder: Path) -> Callable[[Any], Any]:
     """The function of a SavedModel that takes images: a hub module is callable, a Keras export has ``serve``."""
     if callable(model):
         return lambda images: model(images)
     if hasattr(model, "serve"):
         return lambda images: model.serve(images)
-    signatures = dict(getattr(model, "signatures", {}))
-    signature = signatures.get("serving_default") or next(iter(signatures.values()), None)
+    signature = _signature(model)
     if signature is None:
         raise BackboneError(f"{str(folder)!r} has no function to call: expected a hub module or a Keras export")
     inputs = list(signature.structured_input_signature[1])
@@ -144,12 +167,17 @@ def _is_pooled(maps: Any) -> bool:
     return maps.shape.rank == 4 and list(maps.shape[1:3]) == [1, 1]
 
 
-def _compiled(tensorflow: Any, forward: Callable[[Any], Any], preprocessing: Preprocessing) -> Callable[[Any], Any]:
-    """Trace once for batches of any size, so that a smaller last batch is not traced again."""
-    kind = tensorflow.uint8 if preprocessing.scale == "byte" else tensorflow.float32
-    shape = [None, preprocessing.height, preprocessing.width, 3]
+def traced(
+    forward: Callable[[Any], Any], preprocessing: Preprocessing, *, batch: int | None = None
+) -> Callable[[Any], Any]:
+    """``forward`` as one TensorFlow function from images to vectors, for batches of any size or of ``batch``.
 
-    @tensorflow.function(input_signature=[tensorflow.TensorSpec(shape, kind)])
+    It is traced once, so that a smaller last batch is not traced again.
+    """
+    tensorflow = start()
+    shape = [batch, *input_shape(preprocessing)[1:]]
+
+    @tensorflow.function(input_signature=[tensorflow.TensorSpec(shape, input_kind(preprocessing))])
     def embed(images: Any) -> Any:
         vectors = _one_output(forward(images))
         return tensorflow.squeeze(vectors, [1, 2]) if _is_pooled(vectors) else vectors
@@ -157,7 +185,7 @@ def _compiled(tensorflow: Any, forward: Callable[[Any], Any], preprocessing: Pre
     return embed
 
 
-def _probe(function: Callable[[Any], Any], preprocessing: Preprocessing, folder: Path) -> int:
+def probe(function: Callable[[Any], Any], preprocessing: Preprocessing, folder: Path) -> int:
     """Embed one grey image to learn the length of a vector."""
     grey = np.full((1, preprocessing.height, preprocessing.width, 3), 128, np.uint8)
     expected = f"expected ({preprocessing.height}, {preprocessing.width}, 3) images in and one float vector each out"
@@ -165,7 +193,7 @@ def _probe(function: Callable[[Any], Any], preprocessing: Preprocessing, folder:
         vectors = function(preprocessing.apply(grey))
     except Exception as error:  # the graph is third-party: a mismatch may raise any error
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise BackboneError(f"{str(folder)!r} can't embed an image ({last[:120]}): {expected}") from error
+        raise BackboneError(f"{str(folder)!r} can't embed an image ({shortened(last)}): {expected}") from error
     if len(vectors.shape) != 2 or not vectors.dtype.is_floating:
         raise BackboneError(f"{str(folder)!r} returns {vectors.shape} {vectors.dtype.name}, {expected}")
     return int(vectors.shape[1])

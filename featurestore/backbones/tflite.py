@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from featurestore._optional import import_extra
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
-from featurestore.errors import BackboneError
+from featurestore.errors import BackboneError, shortened
 from featurestore.files import file_hash
 
 
@@ -27,9 +27,14 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     BackboneError
         When the file is missing or not a TFLite model, doesn't take images, or has no such tensor.
     """
+    return load_file(options, licence=record.licence)
+
+
+def load_file(options: LoadOptions, *, licence: str = "") -> "TFLiteBackbone":
+    """Load the file ``options.target``, as `load` does."""
     path = options.target
     if path is None:
-        raise BackboneError(f"the backbone {record.name!r} needs a file: tflite:FILE")
+        raise BackboneError("a TensorFlow Lite backbone needs a file: tflite:FILE")
     if not path.is_file():
         raise BackboneError(f"there is no file {str(path)!r}: name a .tflite model")
     weights = f"sha256:{file_hash(path)}"
@@ -49,7 +54,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         source=path.name,
         options={"tensor": str(output["index"])},
         synthetic=options.synthetic,
-        licence=record.licence,
+        licence=licence,
         libraries={"ai-edge-litert": version("ai-edge-litert")},
         precision=np.dtype(output["dtype"]).name,
         pass_size=1,
@@ -127,7 +132,7 @@ def _interpreter(path: Path, tensor: str | int | None) -> Any:
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise BackboneError(
-            f"{path} can't be loaded as TFLite ({str(error).strip()[:120]}): name a .tflite model"
+            f"{path} can't be loaded as TFLite ({shortened(str(error))}): name a .tflite model"
         ) from error
     return interpreter
 

@@ -1,12 +1,23 @@
 """Commands for backbones: those that `embed` can use, and those in a store."""
 
 import json
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from featurestore.commands.options import json_option, location_option, snapshot_option, store_option, wait_option
+from featurestore.commands.options import (
+    PATH,
+    json_option,
+    location_option,
+    preprocessing_option,
+    snapshot_option,
+    store_option,
+    wait_option,
+)
 
 
 @click.command()
@@ -25,7 +36,7 @@ def backbones(as_json: bool) -> None:
 
 @click.group()
 def backbone() -> None:
-    """List, remove or rename backbones of the store."""
+    """Convert a backbone; list, remove or rename those of the store."""
 
 
 @backbone.command("list")
@@ -75,3 +86,54 @@ def backbone_rename(store: Path, name: str, new_name: str, wait_seconds: float) 
 
     FeatureStore(store).rename_backbone(name, new_name, wait_seconds=wait_seconds)
     click.echo(f"backbone {name} renamed to {new_name}")
+
+
+@backbone.command("convert")
+@click.argument("source")
+@click.option("-o", "--output", type=PATH, required=True, help="The folder to write.")
+@click.option("--name", help="Name in the store.  [default: the source's]")
+@click.option("--weights", type=PATH, help="A local SavedModel folder instead of the hub's weights.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="fp32 keeps the source's revision; int8 is smaller, faster, and a revision of its own.",
+)
+@click.option("--images", type=PATH, help="A folder of images to compare on.  [default: generated images]")
+@preprocessing_option
+@click.option("--synthetic", is_flag=True, help="The weights are random or made up: mark all results as synthetic.")
+@json_option
+def backbone_convert(
+    source: str,
+    output: Path,
+    name: str | None,
+    weights: Path | None,
+    precision: Literal["fp32", "int8"],
+    images: Path | None,
+    preprocessing: Mapping[str, str],
+    synthetic: bool,
+    as_json: bool,
+) -> None:
+    """Convert SOURCE once, so that it later needs no TensorFlow: savedmodel:DIR, inception_v3, FILE.keras …."""
+    from featurestore import convert_backbone
+
+    done = convert_backbone(
+        source,
+        output,
+        name=name,
+        weights=weights,
+        precision=precision,
+        images=images,
+        preprocessing=preprocessing or None,
+        synthetic=synthetic,
+    )
+    if as_json:
+        click.echo(json.dumps(asdict(done)))
+        return
+    click.echo(
+        f"{done.backbone} (revision {done.revision}, {done.embed_dim}-d, {done.precision}): {done.size_bytes:,} bytes, "
+        f"on {done.images} {done.checked_on} images the largest difference is {done.largest_difference:.1e} of the "
+        f"largest value, the mean cosine {done.mean_cosine:.5f}"
+    )
+    click.echo(f"next: featurestore embed --backbone {shlex.quote(f'converted:{done.folder}')}")

@@ -92,6 +92,8 @@ def embed(
             f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.computed:,} computed "
             f"({report.images_per_second:,.1f} images/s), {report.reused:,} reused, {report.present:,} already there"
         )
+        for note in report.notes:
+            click.echo(f"note: {visible(note)}")
         _tell_of_revision(report)
         for image, reason in report.refused.items():
             click.echo(f"refused {image}: {reason}")

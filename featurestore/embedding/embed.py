@@ -38,6 +38,8 @@ class EmbedReport:
         The revision that the backbone's views showed before; empty if it is the same or there was none.
     failing_views
         The views of yours that can't be used any more, each with the reason.
+    notes
+        Sentences about the backbone, such as what was assumed.
     """
 
     backbone: str
@@ -50,6 +52,7 @@ class EmbedReport:
     seconds: float
     replaced: str = ""
     failing_views: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -115,6 +118,7 @@ def embed(
         seconds=time.monotonic() - started,
         replaced=replaced,
         failing_views=failing_after(root, state, replaced),
+        notes=spec.notes,
     )
 
 

@@ -28,7 +28,7 @@ VERBS = {
 }
 WRITING = {name for name, verb in VERBS.items() if "wait_seconds" in inspect.signature(verb).parameters}
 # Commands that need no store, and so are no verb of one.
-WITHOUT_STORE = {"backbones", "sample", "fetch"}
+WITHOUT_STORE = {"backbones", "backbone convert", "sample", "fetch"}
 # What belongs to the screen or to the opening of a store.
 OF_COMMANDS = {"store", "snapshot", "as_json", "verbose"}
 OF_VERBS = {"self", "on_progress"}

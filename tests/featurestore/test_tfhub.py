@@ -69,7 +69,7 @@ def test_batches_of_any_size_are_one_trace(weights: Path) -> None:
     backbone = load("resnet_v2_50", weights=weights, synthetic=True)
     for count in (1, 7, 32):
         assert backbone.embed(np.zeros((count, 224, 224, 3), np.float32)).shape == (count, 2048)
-    assert backbone._function.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]
+    assert backbone.function.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]
 
 
 def test_threads_come_before_the_first_model(weights: Path) -> None:
@@ -89,7 +89,7 @@ def test_wrong_models_are_named(tmp_path: Path) -> None:
         load(f"savedmodel:{tmp_path / 'broken'}")
     from featurestore.backbones.base import Preprocessing
 
-    with pytest.raises(BackboneError, match="can't embed an image"):
+    with pytest.raises(BackboneError, match="takes 224 × 224 pixels, not 64 × 64"):
         load(f"savedmodel:{short}", preprocessing=Preprocessing(64, 64))
 
 

@@ -88,3 +88,17 @@ def keras_export(folder: Path, *, embed_dim: int = 32) -> Path:
     outputs = keras.layers.Dense(embed_dim)(keras.layers.Flatten()(pooled))
     keras.Model(inputs, outputs).export(str(folder), verbose=False)
     return folder
+
+
+def keras_file(path: Path, *, side: int = 96, kind: str = "float32") -> Path:
+    """A ``.keras`` file of a network for images of ``side`` pixels, with 24-d vectors."""
+    needs("tensorflow", "keras")
+    import keras
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((side, side, 3), dtype=kind)
+    values = keras.layers.Rescaling(1 / 255)(inputs) if kind == "uint8" else inputs
+    maps = keras.layers.Conv2D(16, 8, strides=8, activation="relu")(values)
+    outputs = keras.layers.Dense(24)(keras.layers.GlobalAveragePooling2D()(maps))
+    keras.Model(inputs, outputs).save(path)
+    return path

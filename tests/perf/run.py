@@ -33,11 +33,22 @@ JOBS = {
     "collection": "perf.jobs.collection:run",
     "nothing-new": "perf.jobs.embed:nothing_new",
     "embed": "perf.jobs.embed:run",
+    "engines": "perf.jobs.engines:run",
     "finetune": "perf.jobs.finetune:run",
     "bench": "perf.jobs.bench:run",
     "growth": "perf.jobs.growth:run",
 }
-PACKAGES = ("numpy", "pyarrow", "duckdb", "deltalake", "tensorflow", "scikit-learn", "torch")
+PACKAGES = (
+    "numpy",
+    "pyarrow",
+    "duckdb",
+    "deltalake",
+    "tensorflow",
+    "openvino",
+    "ai-edge-litert",
+    "scikit-learn",
+    "torch",
+)
 
 
 def main() -> None:

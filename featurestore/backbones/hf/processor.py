@@ -124,7 +124,8 @@ def _kind(settings: Mapping[str, Any], path: Path) -> str:
 def _numbers(kind: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Scale, mean and standard deviation: ``(pixel * factor - offset - mean) / std``, with a factor of 1/255 or 1."""
     factor = _number("rescale_factor", asked) if _flag("do_rescale", asked) else 1.0
-    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
     if _flag("do_normalize", asked) and kind != "MobileViTImageProcessor":
         mean, std = _triple("image_mean", asked), _triple("image_std", asked)
     if kind == "EfficientNetImageProcessor":
@@ -220,7 +221,7 @@ def _number(name: str, asked: Mapping[str, Any]) -> float:
 def _triple(name: str, asked: Mapping[str, Any]) -> tuple[float, ...]:
     """A number for each of the three channels."""
     given = asked.get(name)
-    values = given if isinstance(given, list) else [given] * 3
+    values: list[Any] = given if isinstance(given, list) else [given] * 3
     if len(values) != 3 or not all(isinstance(one, int | float) and abs(one) <= 1e6 for one in values):
         raise BackboneError(f"got {name}={reprlib.repr(given)}, expected a number for each of the three channels")
     return tuple(float(one) for one in values)

@@ -196,6 +196,17 @@ def movies(options: Options) -> Callable[[], Any]:
     return once
 
 
+def converted(options: Options) -> Callable[[], Any]:
+    """A SavedModel for OpenVINO, or in int8 for LiteRT."""
+    from featurestore import convert_backbone
+
+    def once() -> Any:
+        source = "savedmodel:" + options["model"]
+        convert_backbone(source, options["folder"], precision=options["precision"], synthetic=True)
+
+    return once
+
+
 def models(options: Options) -> Callable[[], Any]:
     """A Keras application without weights as a SavedModel of the hub's signature: images in, pooled features out."""
     import tensorflow as tf

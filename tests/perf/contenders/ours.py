@@ -96,10 +96,11 @@ def near_pairs(options: Options) -> Callable[[], Any]:
 
 
 def backbone(options: Options) -> Any:
-    """A SavedModel, loaded as a user would."""
+    """The backbone of ``reference``, or the SavedModel ``model``, loaded as a user would."""
     from featurestore.backbones.registry import load
 
-    return load("savedmodel:" + options["model"], name="model", synthetic=True)
+    reference = options.get("reference") or "savedmodel:" + options["model"]
+    return load(reference, name="model", precision=options.get("precision"), synthetic=True)
 
 
 def embed(options: Options) -> Callable[[], Any]:
@@ -107,7 +108,7 @@ def embed(options: Options) -> Callable[[], Any]:
     from featurestore import FeatureStore
 
     model = backbone(options)
-    copies = _copies(Path(options["store"]))
+    copies = _copies(Path(options["store"]), options.get("copy", "copy"))
     model.embed(np.zeros((32, 224, 224, 3), np.float32))
 
     def once() -> Any:
@@ -117,12 +118,23 @@ def embed(options: Options) -> Callable[[], Any]:
     return once
 
 
-def _copies(store: Path) -> Any:
+def first_vector(options: Options) -> Callable[[], Any]:
+    """From nothing imported to the vector of one image file."""
+
+    def once() -> Any:
+        from featurestore import embed_files
+
+        return list(embed_files(backbone(options), [options["poster"]]).shape)
+
+    return once
+
+
+def _copies(store: Path, name: str = "copy") -> Any:
     import shutil
 
     number = 0
     while True:
-        target = store.with_name(f"{store.name}-copy")
+        target = store.with_name(f"{store.name}-{name}")
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(store, target)
         number += 1
