@@ -111,7 +111,9 @@ def _kind(settings: Mapping[str, Any], path: Path) -> str:
     if named is None:
         beside = path.with_name("config.json")
         family = read_json(beside).get("model_type") if beside.is_file() else None
-        named = f"{OF_FAMILIES.get(family, '') if isinstance(family, str) else ''}ImageProcessor"
+        if not isinstance(family, str) or family not in OF_FAMILIES:
+            raise BackboneError(f"{path} does not name its image_processor_type: add it, one of {', '.join(KINDS)}")
+        named = f"{OF_FAMILIES[family]}ImageProcessor"
     text = str(named)[:200].removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
     if text not in KINDS:
         raise BackboneError(
@@ -124,7 +126,8 @@ def _kind(settings: Mapping[str, Any], path: Path) -> str:
 def _numbers(kind: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Scale, mean and standard deviation: ``(pixel * factor - offset - mean) / std``, with a factor of 1/255 or 1."""
     factor = _number("rescale_factor", asked) if _flag("do_rescale", asked) else 1.0
-    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
     if _flag("do_normalize", asked) and kind != "MobileViTImageProcessor":
         mean, std = _triple("image_mean", asked), _triple("image_std", asked)
     if kind == "EfficientNetImageProcessor":
@@ -220,7 +223,7 @@ def _number(name: str, asked: Mapping[str, Any]) -> float:
 def _triple(name: str, asked: Mapping[str, Any]) -> tuple[float, ...]:
     """A number for each of the three channels."""
     given = asked.get(name)
-    values = given if isinstance(given, list) else [given] * 3
+    values: list[Any] = given if isinstance(given, list) else [given] * 3
     if len(values) != 3 or not all(isinstance(one, int | float) and abs(one) <= 1e6 for one in values):
         raise BackboneError(f"got {name}={reprlib.repr(given)}, expected a number for each of the three channels")
     return tuple(float(one) for one in values)
