@@ -157,7 +157,7 @@ def test_the_image_processor_within_a_processor(tmp_path: Path) -> None:
         ("[1]", "holds no JSON object"),
         (" " * (1 << 20) + "{}", "can't be read"),
         ({"image_processor_type": "NewImageProcessor"}, "known are Beit"),
-        ({}, "known are Beit"),
+        ({}, "does not name its image_processor_type"),
         ({"image_processor_type": 7}, "known are Beit"),
         ({"do_resize": False}, "images of one size"),
         ({"do_resize": "yes"}, "true or false"),

@@ -115,6 +115,8 @@ MODELS: dict[str, Tiny] = {
     "clip": Tiny("CLIP", PATCHED, CLIP, "CLIPImageProcessorPil", CLIP_TEXT),
     "siglip": Tiny("Siglip", PATCHED, SIGLIP, "SiglipImageProcessorPil", SIGLIP_TEXT),
     "siglip2": Tiny("Siglip2", FLEX, NAFLEX, "Siglip2ImageProcessorPil", SIGLIP_TEXT),
+    "clip_vision_model": Tiny("CLIPVision", PATCHED, CLIP, "CLIPImageProcessorPil"),
+    "siglip_vision_model": Tiny("SiglipVision", PATCHED, SIGLIP, "SiglipImageProcessorPil"),
     "dinov2": Tiny("Dinov2", {**PATCHED, "mlp_ratio": 2}, BIT, "BitImageProcessorPil"),
     "dinov2_with_registers": Tiny("Dinov2WithRegisters", {**PATCHED, "mlp_ratio": 2}, BIT, "BitImageProcessorPil"),
     "dinov3_vit": Tiny("DINOv3ViT", {**PATCHED, "num_register_tokens": 4}, DINOV3, ""),
@@ -140,7 +142,7 @@ MODELS: dict[str, Tiny] = {
     "efficientnet": Tiny(
         "EfficientNet",
         {
-            "image_size": 32, "width_coefficient": 0.5, "depth_coefficient": 0.5, "hidden_dim": 24,
+            "image_size": 32, "width_coefficient": 0.5, "depth_coefficient": 0.5, "hidden_dim": 640,
             "in_channels": [32, 16], "out_channels": [16, 24], "kernel_sizes": [3, 3], "strides": [1, 2],
             "num_block_repeats": [1, 1], "expand_ratios": [1, 2], "depthwise_padding": [],
         },
@@ -183,6 +185,11 @@ def tiny(name: str, folder: Path, *, tokenizer: bool = True) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         model = getattr(transformers, f"{made.kind}Model")(config).eval()
+        # By default networks without residuals shrink their values to nothing, most of all with SiLU.
+        gain = 8.0 if made.kind in ("EfficientNet", "MobileViT") else 1.0
+        for part in model.modules():
+            if isinstance(part, torch.nn.Conv2d):
+                part.weight.data = gain * torch.nn.init.kaiming_normal_(part.weight)
     bars = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(folder)

@@ -111,7 +111,9 @@ def _kind(settings: Mapping[str, Any], path: Path) -> str:
     if named is None:
         beside = path.with_name("config.json")
         family = read_json(beside).get("model_type") if beside.is_file() else None
-        named = f"{OF_FAMILIES.get(family, '') if isinstance(family, str) else ''}ImageProcessor"
+        if not isinstance(family, str) or family not in OF_FAMILIES:
+            raise BackboneError(f"{path} does not name its image_processor_type: add it, one of {', '.join(KINDS)}")
+        named = f"{OF_FAMILIES[family]}ImageProcessor"
     text = str(named)[:200].removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
     if text not in KINDS:
         raise BackboneError(
