@@ -22,6 +22,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 # Where the package of a module has another name.
 PACKAGES = {
     "PIL": "pillow",
+    "google": "onnx",  # protobuf, which it needs
+    "keras": "tensorflow",
     "huggingface_hub": "huggingface-hub",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
