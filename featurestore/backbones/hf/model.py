@@ -136,7 +136,7 @@ def _model(files: ModelFiles, engine: TorchEngine, pooling: str) -> Any:
             f"the weights in {str(files.folder)!r} lack {len(lost)} tensors, {lost[0]!r} first, which would be random: "
             "get its files again" + (", or choose another --pooling" if lost[0].startswith("pooler.") else "")
         )
-    return model.eval().requires_grad_(False).to(engine.device)
+    return engine.place(model)
 
 
 def _check_size(files: ModelFiles, config: Any, torch: Any, transformers: Any) -> None:
