@@ -109,7 +109,7 @@ def similar(
     if as_json:
         click.echo(json.dumps(rows))
         return
-    _print(rows, label=opened.label, title=opened.title)
+    _print(rows, label=opened.label, title=opened.title, synthetic=found.synthetic)
     if html is not None:
         click.echo(f"contact sheet {html}")
 
@@ -130,9 +130,11 @@ def _starts(
     return [str(image or f"{vectors}[{n}]") if one is None else one for n, one in enumerate(queries)]
 
 
-def _print(rows: Sequence[dict[str, Any]], *, label: str, title: str) -> None:
+def _print(rows: Sequence[dict[str, Any]], *, label: str, title: str, synthetic: bool) -> None:
     from featurestore import label_text
 
+    if synthetic:
+        click.echo("SYNTHETIC images or weights: these neighbours say nothing about real images")
     for row in rows:
         name = visible(label_text(row[title]) or label_text(row["ImgName"]))
         query, shown = visible(str(row["query"])), visible(label_text(row[label]))

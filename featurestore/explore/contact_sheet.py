@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from featurestore.collections.address import ImageAddress
 from featurestore.errors import ImageError
-from featurestore.explore.inventory import list_backbones
 from featurestore.explore.search import Neighbours
 from featurestore.features.labels import label_text
 from featurestore.storage.names import quote_name
@@ -35,7 +34,7 @@ def sheet_html(
     file = None if image is None else Path(image)
     ids = sorted({int(i) for i in neighbours.ids.ravel() if i >= 0} | {i for i in neighbours.queries if i is not None})
     facts = {row["ImgId"]: row for row in _facts(reader, ids)}
-    mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if _synthetic(reader, neighbours.backbone) else ""
+    mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if neighbours.synthetic else ""
     asked = None if file is None else {"ImgId": file.name, "source": str(file.parent), "file": file.name, "member": ""}
     sections = "".join(_section(neighbours, place, facts, asked) for place in range(len(neighbours.ids)))
     count = f"{len(neighbours.ids)} {'query' if len(neighbours.ids) == 1 else 'queries'}"
@@ -46,10 +45,6 @@ def sheet_html(
         f"<title>{html.escape(title)}</title><style>{STYLE}</style>"
         f"<h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>{mark}{sections}</html>\n"
     )
-
-
-def _synthetic(reader: "Reader", backbone: str) -> bool:
-    return reader.synthetic or any(info.synthetic for info in list_backbones(reader) if info.name == backbone)
 
 
 def _facts(reader: "Reader", ids: list[int]) -> list[dict[str, Any]]:

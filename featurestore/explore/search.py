@@ -39,6 +39,8 @@ class Neighbours:
         The ImgId of each query, None where it was an image, a vector or a text.
     texts
         The text of each query; empty where they were no texts.
+    synthetic
+        Whether any image, or the backbone's weights, are synthetic.
     """
 
     ids: NDArray[np.int32]
@@ -47,6 +49,7 @@ class Neighbours:
     backbone: str
     metric: str
     texts: tuple[str, ...] = ()
+    synthetic: bool = False
 
     def to_arrow(self) -> pa.Table:
         """One row per neighbour: ``query`` (index), ``rank`` (from 1), ``ImgId``, ``score``."""
@@ -70,6 +73,7 @@ class _Index:
     X: NDArray[np.float32]
     lengths: NDArray[np.float32]
     squares: NDArray[np.float32]
+    synthetic: bool
 
 
 def similar(
@@ -108,14 +112,14 @@ def similar(
         allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(seen, "collection", where)))
     k = min(k, max(len(index.ids), 1))
     ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
-    return Neighbours(ids, scores, tuple(numbers), backbone, metric, texts)
+    return Neighbours(ids, scores, tuple(numbers), backbone, metric, texts, index.synthetic)
 
 
 def _index(reader: "Reader", backbone: str) -> _Index:
     features = rows.read(reader, backbone, view="images_usable")
     squares = np.einsum("ij,ij->i", features.X, features.X)
     lengths = np.sqrt(np.where(squares > 0, squares, 1)).astype(np.float32)
-    return _Index(features.ids, features.X, lengths, squares)
+    return _Index(features.ids, features.X, lengths, squares, features.synthetic)
 
 
 def _texts(text: str | Sequence[str] | None, query: Query | None, metric: str) -> tuple[str, ...]:

@@ -158,7 +158,8 @@ def test_the_command(
     texts = ["--text", "red <b>&", "--text", "a\x1b blue"]
     assert run(*texts, "--html", str(page)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[-2] for line in lines[:4]] == ["red", "red", "blue", "blue"]
+    assert [line.split()[-2] for line in lines[1:5]] == ["red", "red", "blue", "blue"]
+    assert lines[0].startswith("SYNTHETIC images or weights")
     assert not any("\x1b" in line for line in lines), "what a terminal would obey is shown, not sent"
     html = page.read_text("utf-8")
     assert "red &lt;b&gt;&amp;" in html
