@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.backbones.base import Backbone, BackboneSpec
-from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
+from featurestore.backbones.base import Backbone, BackboneSpec, TextBackbone, TextScale
+from featurestore.backbones.records import NAME, BackboneRecord, LoadOptions, check_weights
+from featurestore.backbones.texts import has_text_tower
 from featurestore.errors import BackboneError
 from featurestore.files import file_hash
 
@@ -37,17 +39,14 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     if expected is not None and not expected.startswith(digest):
         check_weights(path, digest, expected=expected)  # it is not run
     found = _only(_defined(_run(path, digest)), path, name)
-    spec = found.spec
-    return OwnBackbone(
-        replace(
-            spec,
-            name=options.name if options.named else spec.name,
-            weights=f"{digest}+{spec.weights}",
-            source=path.name,
-            synthetic=spec.synthetic or options.synthetic,
-        ),
-        found,
+    spec = replace(
+        found.spec,
+        name=options.name if options.named else found.spec.name,
+        weights=f"{digest}+{found.spec.weights}",
+        source=path.name,
+        synthetic=found.spec.synthetic or options.synthetic,
     )
+    return OwnTextBackbone(spec, found) if has_text_tower(found) else OwnBackbone(spec, found)
 
 
 class OwnBackbone:
@@ -62,10 +61,27 @@ class OwnBackbone:
         return self._backbone.embed(images)
 
 
+class OwnTextBackbone(OwnBackbone):
+    """One with a text tower."""
+
+    def __init__(self, spec: BackboneSpec, backbone: TextBackbone) -> None:
+        super().__init__(spec, backbone)
+        self._tower = backbone
+
+    @property
+    def text_scale(self) -> TextScale:
+        """As the backbone in the file says it."""
+        return self._tower.text_scale
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """As the backbone in the file does."""
+        return self._tower.embed_text(texts)
+
+
 def _split(target: str) -> tuple[Path, str]:
     """The file and the name in ``FILE.py:NAME``; a file may have a colon in its own name."""
-    file, colon, name = target.rpartition(":")
-    return (Path(file), name) if colon and file.endswith(SUFFIX) else (Path(target), "")
+    file, _, name = target.rpartition(":")
+    return (Path(file), name) if file.endswith(SUFFIX) and NAME.fullmatch(name) else (Path(target), "")
 
 
 def _run(path: Path, digest: str) -> ModuleType:
@@ -103,7 +119,8 @@ def _only(backbones: list[Backbone], path: Path, name: str) -> Backbone:
         raise BackboneError(f"{str(path)!r} defines the backbones {known}: choose one by its name")
     chosen = [one for one in backbones if name in ("", one.spec.name)]
     if len(chosen) != 1:
-        raise BackboneError(f"{str(path)!r} has {len(chosen)} backbones {name!r}: it defines {known}")
+        count = f"{len(chosen)} backbones" if chosen else "no backbone"
+        raise BackboneError(f"{str(path)!r} defines {count} {name!r}: name one of {known}")
     if not callable(getattr(chosen[0], "embed", None)):
         raise BackboneError(f"the backbone {chosen[0].spec.name!r} in {str(path)!r} has no method `embed`")
     return chosen[0]

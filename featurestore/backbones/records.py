@@ -178,7 +178,17 @@ def by_name(name: str) -> str:
 
 
 def in_file(file: str | Path, name: str | None = None) -> str:
-    """The reference to the backbone ``name`` that a Python file defines; without a name to its only one."""
+    """The reference to the backbone ``name`` that a Python file defines; without a name to its only one.
+
+    Raises
+    ------
+    BackboneError
+        When ``name`` is a reference, such as ``hf:DIR``.
+    """
+    if name and not NAME.fullmatch(name):
+        raise BackboneError(
+            f"got both a file that defines the backbone, {str(file)!r}, and the backbone {name!r}: leave one out"
+        )
     return f"python:{file}:{name}" if name else f"python:{file}"
 
 

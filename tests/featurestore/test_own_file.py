@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support import Collection
 
-from featurestore import FeatureStore, from_callable, load_backbone
+from featurestore import FeatureStore, TextBackbone, TextScale, embed_texts, from_callable, load_backbone
 from featurestore.commands.cli import cli
 from featurestore.errors import BackboneError, FeatureStoreError
 
@@ -31,6 +31,16 @@ class Mine:
 
 mine = also = Mine()
 """
+WITH_TEXT = OBJECT.replace("import Backbone", "import TextScale, Backbone").replace(
+    "\nmine",
+    """
+    text_scale = TextScale(2.0)
+
+    def embed_text(self, texts):
+        return np.array([[len(text)] * 3 for text in texts], np.float32)
+
+mine""",
+)
 
 
 @pytest.fixture
@@ -70,6 +80,21 @@ def test_the_bytes_of_the_file_are_part_of_the_revision(file: Path) -> None:
         load_backbone(file=file, expected_weights=old.spec.weights)
 
 
+def test_a_text_tower_in_the_file(file: Path) -> None:
+    file.write_text(WITH_TEXT)
+    loaded = load_backbone(file=file)
+    assert isinstance(loaded, TextBackbone)
+    assert loaded.text_scale == TextScale(2.0)
+    assert embed_texts(loaded, ["a", "bc"]).tolist() == [[1, 1, 1], [2, 2, 2]]
+
+
+def test_a_file_and_a_reference_are_too_much(file: Path) -> None:
+    with pytest.raises(BackboneError, match="and the backbone 'hf:vit': leave one out"):
+        load_backbone("hf:vit", file=file)
+    with pytest.raises(BackboneError, match="defines no backbone 'other': name one of means"):
+        load_backbone("other", file=file)
+
+
 def test_an_object_with_spec_and_embed(file: Path) -> None:
     file.write_text(OBJECT)
     assert load_backbone(file=file).spec.name == "mine"
@@ -82,7 +107,7 @@ def test_one_of_several_by_name(store: FeatureStore, file: Path, capsys: pytest.
     assert "others (revision" in capsys.readouterr().out
     with pytest.raises(FeatureStoreError, match="defines the backbones means, others: choose one by its name"):
         run("embed", "--store", store.path, "--backbone-file", file)
-    with pytest.raises(FeatureStoreError, match="has 0 backbones 'none': it defines means, others"):
+    with pytest.raises(FeatureStoreError, match="defines no backbone 'none': name one of means, others"):
         load_backbone("none", file=file)
 
 
