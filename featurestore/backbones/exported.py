@@ -122,9 +122,11 @@ def pooled(found: Mapping[str, Any], pooling: str | None, torch: Any, *, channel
     if len(held) != 1 or (pooling is None and len(found) != 1):
         shapes = ", ".join(f"{name} {tuple(one.shape)}" for name, one in list(found.items())[:5])
         asked = f"from which --pooling {pooling} makes no vector" if pooling else "expected one vector for each image"
+        ready = len(found) == 1 and all(one.ndim == 2 for one in found.values())
+        choose = "leave --pooling out" if ready else f"choose --pooling {', '.join(POOLINGS)}"
         raise BackboneError(
-            f"the program returns {shapes}, {asked}: choose --pooling {', '.join(POOLINGS)}, or export a model that "
-            "returns one vector for each image"
+            f"the program returns the outputs {shapes}, {asked}: {choose}, or export a model that returns one vector "
+            "for each image"
         )
     (values,) = held.values()
     if pooling == "cls":

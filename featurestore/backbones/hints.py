@@ -9,7 +9,8 @@ FILES = {
     ".pt2": ("torch", "a program of torch.export"),
     ".tflite": ("tflite", "a TensorFlow Lite file"),
 }
-KERAS = (".keras", ".h5", ".hdf5")
+KERAS = ".keras"
+OLD_KERAS = (".h5", ".hdf5")
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # Libraries that come as plugins.
@@ -26,13 +27,18 @@ def instead(reference: str) -> str:
         )
     text = rest if colon and rest else reference
     path = Path(text)
-    return _file(path) or (_folder(path) if path.is_dir() else _hub(text))
+    return file_or_folder(path) or ("" if path.is_dir() else _hub(text))
 
 
 def folder_hint(path: Path) -> str:
-    """How to name the model in the folder ``path``, as the end of another sentence; empty when there is none."""
-    found = _folder(path)
+    """What `file_or_folder` says, as the end of another sentence."""
+    found = file_or_folder(path)
     return f"; {found}" if found else ""
+
+
+def file_or_folder(path: Path) -> str:
+    """How to name the model that ``path`` is, or that is in it; empty when there is none."""
+    return _folder(path) if path.is_dir() else _file(path)
 
 
 def _file(path: Path) -> str:
@@ -40,8 +46,13 @@ def _file(path: Path) -> str:
     if suffix in FILES:
         scheme, kind = FILES[suffix]
         return f"name {kind} as {scheme}:{path}"
-    if suffix in KERAS:
-        return f"convert a Keras model once with `featurestore backbone convert {path} DIR`"
+    if suffix == KERAS:
+        return f"convert a Keras model once with `featurestore backbone convert {path} -o DIR`"
+    if suffix in OLD_KERAS:
+        return (
+            "in Keras, load the model, save it with model.save('FILE.keras'), and convert that with `featurestore "
+            "backbone convert FILE.keras -o DIR`"
+        )
     if suffix == ".py":
         return f"name a Python file as --backbone-file {path}"
     if suffix in PICKLES:

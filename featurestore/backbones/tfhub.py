@@ -36,9 +36,10 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         start()  # fails early, before anything is downloaded
     folder = local if local is not None else kaggle.model(record.handle)
     if not (folder / "saved_model.pb").is_file():
+        hint = folder_hint(folder)
         raise BackboneError(
-            f"{str(folder)!r} is not a SavedModel (no saved_model.pb): name the unpacked folder with --weights DIR"
-            + folder_hint(folder)
+            f"{str(folder)!r} is not a SavedModel (no saved_model.pb): name the unpacked folder, as savedmodel:DIR "
+            "or with --weights DIR" + hint
         )
     weights = f"sha256:{folder_digest(folder)}"
     check_weights(folder, weights, expected=options.expected_weights)

@@ -139,8 +139,12 @@ def test_bf16_is_a_revision_of_its_own(programs: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("tokens.pt2", {}, r"returns tokens \(1, 17, 16\), pooled \(1, 8\), expected one vector.*--pooling cls, mean"),
-        ("net.pt2", {"pooling": "cls"}, "from which --pooling cls makes no vector"),
+        (
+            "tokens.pt2",
+            {},
+            r"returns the outputs tokens \(1, 17, 16\), pooled \(1, 8\), expected one vector.*--pooling cls, mean",
+        ),
+        ("net.pt2", {"pooling": "cls"}, "from which --pooling cls makes no vector: leave --pooling out"),
         ("net.pt2", {"pooling": "max"}, "got the pooling 'max', expected one of cls"),
         ("net.pt2", {"precision": "int8"}, "expected fp32 or bf16"),
         ("net.pt2", {"preprocessing": {"height": 64, "width": 64}}, r"takes \('n', 3, 32, 32\), not 64 × 64 pixels"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from featurestore._optional import import_extra
 from featurestore.backbones.hf.processor import FILE, NEWER_FILE, read_json
+from featurestore.backbones.hints import file_or_folder
 from featurestore.errors import BackboneError
 from featurestore.files import file_hash, open_file, why
 
@@ -63,6 +64,9 @@ def find(target: Path) -> Path:
     if target.is_dir():
         return target
     name = target.as_posix()
+    if target.is_file():
+        hint = file_or_folder(target) or f"name its folder, with config.json and {SINGLE}"
+        raise BackboneError(f"got the file {name!r} for hf:, expected a folder: {hint}")
     bring = f"where there is a network run `hf download {name} --local-dir DIR`, then use hf:DIR"
     if not HUB_NAME.fullmatch(name):
         raise BackboneError(
