@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import made_text_backbone
 import numpy as np
 import pytest
 from made_text_backbone import COLOURS, ColourBackbone
@@ -11,12 +12,12 @@ from support import CountingBackbone
 
 import featurestore
 from featurestore import FeatureStore, backbone_of, embed_texts
-from featurestore.backbones import registry
 from featurestore.backbones.base import TextScale
+from featurestore.backbones.records import RECORDS, BackboneRecord
 from featurestore.backbones.texts import LONGEST_TEXT, has_text_tower
 from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
-from featurestore.errors import BackboneError, InputError
+from featurestore.errors import BackboneError, FeatureStoreError, InputError
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +39,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> ColourBackbone:
     """The backbone that the name `colour` loads, as an installed plugin's would be."""
-    loaded = ColourBackbone()
-    real = registry.load
-
-    def load(reference: str, **options: object) -> object:
-        return loaded if reference == "colour" else real(reference, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setitem(RECORDS, "colour", BackboneRecord("colour", "made_text_backbone:load", "mean colours"))
+    monkeypatch.setattr(made_text_backbone, "LOADED", loaded := ColourBackbone())
     return loaded
 
 
@@ -142,7 +138,7 @@ def test_the_backbone_of_a_store_is_the_one_that_computed_it(store: FeatureStore
     with pytest.raises(InputError, match="there is no backbone 'none' in the store"):
         backbone_of(store, "none")
     known.weights = "colour-2"
-    with pytest.raises(InputError, match="the store has revision"):
+    with pytest.raises(FeatureStoreError, match="colour"):
         backbone_of(store, "colour")
 
 
