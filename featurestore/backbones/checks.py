@@ -38,7 +38,7 @@ def check(backbone: Backbone) -> Backbone:
             f"the backbone {spec.name!r} gives NaN or infinity for an ordinary image: check its weights and its "
             "preprocessing"
         )
-    largest = max(float(np.abs(first).max()), np.finfo(np.float32).tiny)
+    largest = float(np.abs(first).max()) or 1.0
     change = float(np.abs(first - again).max()) / largest
     if not change <= REPEATED:
         raise BackboneError(

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from featurestore.backbones.hints import instead
 from featurestore.backbones.preprocessing import Preprocessing, changed
 from featurestore.errors import BackboneError
 
@@ -171,7 +172,7 @@ def by_name(name: str) -> str:
     BackboneError
         When no backbone has that name, or it needs a path.
     """
-    if find(name, name).takes_path:
+    if find(name, name, typed=False).takes_path:
         raise BackboneError(f"the backbone {name!r} needs a path: {name}:PATH")
     return name
 
@@ -217,8 +218,8 @@ def store_name(text: str, *, given: bool = True) -> str:
     return bent if NAME.fullmatch(bent) else f"model_{bent}"[:63].rstrip("_")
 
 
-def find(name: str, reference: str) -> BackboneRecord:
-    """The record ``name``; ``reference`` is what the user typed.
+def find(name: str, reference: str, *, typed: bool = True) -> BackboneRecord:
+    """The record ``name`` of ``reference``, which the user typed, or which was read from a store or a model.
 
     Raises
     ------
@@ -236,6 +237,7 @@ def find(name: str, reference: str) -> BackboneRecord:
     names = sorted([*RECORDS, *points])
     close = difflib.get_close_matches(name, names, n=2)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(names)}"
+    hint = (instead(reference) if typed else "") or hint
     raise BackboneError(f"there is no backbone {reference!r}: {hint}")
 
 

@@ -44,11 +44,9 @@ def load(
     reference
         A known name, or one with a path, such as ``hf:DIR`` or ``onnx:FILE``.
     file
-        A Python file of your own that defines the backbone, see `own_file`; with several, ``reference`` is the name of
-        one. The file is executed.
+        A Python file that defines the backbone, and is executed; with several, ``reference`` names one.
     trusted
-        False for a reference that was read from a store or a model: then only a name is accepted, since a path would
-        decide which code runs.
+        False for a reference from a store or a model: only a name, since a path would decide which code runs.
     name, weights
         Name in the store, by default that of the record or of the file; a local SavedModel folder.
     tensor
@@ -64,13 +62,9 @@ def load(
     expected_weights
         The expected ``weights`` of the spec, such as ``sha256:…``: others are refused before they are loaded.
 
-    Raises
-    ------
-    BackboneError
-        When the name is unknown, the weights can't be loaded, or they differ from ``expected_weights``.
+    Raises `BackboneError` when the name is unknown, the weights can't be loaded, or they differ from the expected ones.
     """
-    if file is not None:
-        reference = in_file(file, reference)
+    reference = reference if file is None else in_file(file, reference)
     record, target = _named(reference if trusted else by_name(reference))
     options = LoadOptions(
         name=store_name(name or (target.stem if target else record.name), given=name is not None),
@@ -85,10 +79,15 @@ def load(
         threads=threads,
         expected_weights=expected_weights,
     )
+    return _loaded(record, options, reference)
+
+
+def _loaded(record: BackboneRecord, options: LoadOptions, reference: str) -> Backbone:
+    """The backbone of ``record``, checked."""
     _check_options(record, options)
     with muted():
         backbone = _loader(record)(record, options)
-        check_weights(reference, backbone.spec.weights, expected=expected_weights)
+        check_weights(reference, backbone.spec.weights, expected=options.expected_weights)
         return check(backbone)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from featurestore._optional import import_extra
 from featurestore.backbones import kaggle
 from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
+from featurestore.backbones.hints import folder_hint
 from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
 from featurestore.errors import BackboneError, reason
 from featurestore.files import file_hash
@@ -36,6 +37,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     if not (folder / "saved_model.pb").is_file():
         raise BackboneError(
             f"{str(folder)!r} is not a SavedModel (no saved_model.pb): name the unpacked folder with --weights DIR"
+            + folder_hint(folder)
         )
     weights = f"sha256:{folder_digest(folder)}"
     check_weights(folder, weights, expected=options.expected_weights)

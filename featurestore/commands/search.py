@@ -2,9 +2,9 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -69,7 +69,7 @@ def similar(
     as_json: bool,
 ) -> None:
     """Find the images nearest to an image, exactly."""
-    from featurestore import FeatureStore, label_text, quote_name
+    from featurestore import FeatureStore, quote_name
     from featurestore.files import PAGE, format_of
 
     if html is not None:
@@ -78,9 +78,7 @@ def similar(
         raise click.UsageError("name either --id, --image or --vector")
     model = chosen_backbone(model, backbone_file)
     if image is None and (model or weights or tensor is not None):
-        raise click.UsageError(
-            "--model, --backbone-file, --weights and --tensor embed an --image: name one, or leave them out"
-        )
+        raise click.UsageError("--model, --backbone-file, --weights and --tensor are for an --image: name one")
     query = image or (list(ids) if vectors is None else _read_vectors(vectors))
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.similar(
@@ -109,11 +107,20 @@ def similar(
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        label = visible(label_text(row[opened.label]))
-        title = visible(label_text(row[opened.title]) or label_text(row["ImgName"]))
-        click.echo(f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  {label:<12} {title}")
+        _print(row, label=opened.label, title=opened.title)
     if html is not None:
         click.echo(f"contact sheet {html}")
+
+
+def _print(row: Mapping[str, Any], *, label: str, title: str) -> None:
+    """One neighbour on a line; ``label`` and ``title`` are columns."""
+    from featurestore import label_text
+
+    named = visible(label_text(row[title]) or label_text(row["ImgName"]))
+    click.echo(
+        f"{row['query']}  {row['rank']:>3}  {row['ImgId']:>8}  {row['score']:.4f}  "
+        f"{visible(label_text(row[label])):<12} {named}"
+    )
 
 
 def _read_vectors(path: Path) -> "NDArray[np.floating]":
