@@ -33,6 +33,8 @@ JOBS = {
     "collection": "perf.jobs.collection:run",
     "nothing-new": "perf.jobs.embed:nothing_new",
     "embed": "perf.jobs.embed:run",
+    "feed": "perf.jobs.feed:run",
+    "descriptors": "perf.jobs.feed:descriptors",
     "finetune": "perf.jobs.finetune:run",
     "bench": "perf.jobs.bench:run",
     "growth": "perf.jobs.growth:run",
