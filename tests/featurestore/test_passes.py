@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from support import CountingBackbone
 
 from featurestore import FeatureStore
+from featurestore.backbones import tfhub
 from featurestore.backbones.memory import largest_pass
 from featurestore.backbones.passes import pass_images
 from featurestore.errors import BackboneError
@@ -71,3 +73,17 @@ def test_decoding_fills_whole_passes(store: FeatureStore) -> None:
     assert [pass_images(backbone.spec, batch) for batch in (1, 10, 11)] == [10, 10, 20]
     assert store.embed(backbone, batch_size=4).computed == 24
     assert backbone.sizes == (10, 10, 10), "not six passes that are padded from four images each"
+
+
+def test_tensorflow_takes_the_memory_of_each_gpu_as_it_needs_it() -> None:
+    grown: list[str] = []
+
+    def grow(device: str, enable: bool) -> None:
+        if device == "second":
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+        grown.append(f"{device} {enable}")
+
+    experimental = SimpleNamespace(set_memory_growth=grow)
+    config = SimpleNamespace(list_physical_devices=lambda kind: ["first", "second", "third"], experimental=experimental)
+    tfhub._share_gpus(SimpleNamespace(config=config))
+    assert grown == ["first True", "third True"]

@@ -17,7 +17,7 @@ from featurestore.backbones.records import RECORDS, BackboneRecord
 from featurestore.backbones.texts import LONGEST_TEXT, has_text_tower
 from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
-from featurestore.errors import BackboneError, FeatureStoreError, InputError
+from featurestore.errors import BackboneError, InputError
 
 
 @pytest.fixture(scope="module")

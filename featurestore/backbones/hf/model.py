@@ -58,6 +58,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         libraries={**engine.libraries, "transformers": version("transformers")},
         precision=str(engine.dtype).removeprefix("torch."),
         pass_size=engine.pass_size,
+        device=engine.device,
     )
     family = FAMILIES.get(files.model_type)
     if family is None or not family.text or pooling != "features":
