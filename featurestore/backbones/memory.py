@@ -1,6 +1,5 @@
 """Finds the number of images of a forward pass on a device whose memory is limited; it knows no engine."""
 
-import warnings
 from collections.abc import Callable
 
 from featurestore.errors import BackboneError
@@ -17,8 +16,7 @@ def largest_pass(
 ) -> int:
     """The largest of ``first``, its half, its quarter, … for which a forward pass fits into memory.
 
-    A warning says so when it is not ``first``. Use the result as the ``pass_size`` of a spec: each pass of a run then
-    has one shape.
+    Use the result as the ``pass_size`` of a spec: each pass of a run then has one shape.
 
     Parameters
     ----------
@@ -44,8 +42,4 @@ def largest_pass(
                 ) from error
             size = max(1, size // 2)
             continue
-        if size < first:
-            warnings.warn(
-                f"{first} images do not fit into the memory of the device: each forward pass takes {size}", stacklevel=2
-            )
         return size

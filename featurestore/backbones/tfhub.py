@@ -4,6 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,7 @@ def start(threads: int | None = None) -> Any:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with muted():  # before it reads any setting, it reports a missing GPU as if that were an error
         tensorflow = import_extra("tensorflow", "tensorflow", needed_by="a SavedModel backbone", instead=WITHOUT)
+    _share_gpus(tensorflow)
     if threads is not None:
         try:
             tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
@@ -111,6 +113,13 @@ def start(threads: int | None = None) -> Any:
                 f"got threads={threads}, but TensorFlow is already running in this process: set it for the first model"
             ) from error
     return tensorflow
+
+
+def _share_gpus(tensorflow: Any) -> None:
+    """Let TensorFlow take the memory of a GPU as it needs it: by default it takes all of it at once."""
+    for device in tensorflow.config.list_physical_devices("GPU"):
+        with suppress(RuntimeError):  # it already runs in this process, with the settings of its first user
+            tensorflow.config.experimental.set_memory_growth(device, True)
 
 
 def _load_folder(tensorflow: Any, folder: Path) -> Any:

@@ -1,7 +1,7 @@
 """The largest forward pass that fits is found by halving, and said; a pass is never padded by more than it must."""
 
-import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from support import CountingBackbone
 
 from featurestore import FeatureStore
+from featurestore.backbones import tfhub
 from featurestore.backbones.memory import largest_pass
 from featurestore.backbones.passes import pass_images
 from featurestore.errors import BackboneError
@@ -28,18 +29,15 @@ class Device:
             raise MemoryError
 
 
-def test_what_fits_at_once_is_taken_without_a_word() -> None:
+def test_what_fits_at_once_is_taken() -> None:
     device = Device(300)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert largest_pass(device.attempt, out_of_memory=MemoryError) == 256
+    assert largest_pass(device.attempt, out_of_memory=MemoryError) == 256
     assert device.tried == [256]
 
 
 @pytest.mark.parametrize(("images", "size"), [(100, 64), (64, 64), (1, 1)])
 def test_a_pass_is_halved_until_it_fits(images: int, size: int) -> None:
-    with pytest.warns(UserWarning, match=f"256 images do not fit into the memory .* takes {size}$"):
-        assert largest_pass(Device(images).attempt, out_of_memory=MemoryError) == size
+    assert largest_pass(Device(images).attempt, out_of_memory=MemoryError) == size
 
 
 def test_a_model_that_does_not_fit_is_refused() -> None:
@@ -71,3 +69,17 @@ def test_decoding_fills_whole_passes(store: FeatureStore) -> None:
     assert [pass_images(backbone.spec, batch) for batch in (1, 10, 11)] == [10, 10, 20]
     assert store.embed(backbone, batch_size=4).computed == 24
     assert backbone.sizes == (10, 10, 10), "not six passes that are padded from four images each"
+
+
+def test_tensorflow_takes_the_memory_of_each_gpu_as_it_needs_it() -> None:
+    grown: list[str] = []
+
+    def grow(device: str, enable: bool) -> None:
+        if device == "second":
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+        grown.append(f"{device} {enable}")
+
+    experimental = SimpleNamespace(set_memory_growth=grow)
+    config = SimpleNamespace(list_physical_devices=lambda kind: ["first", "second", "third"], experimental=experimental)
+    tfhub._share_gpus(SimpleNamespace(config=config))
+    assert grown == ["first True", "third True"]

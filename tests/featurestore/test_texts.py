@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import made_text_backbone
 import numpy as np
 import pytest
 from made_text_backbone import COLOURS, ColourBackbone
@@ -11,8 +12,8 @@ from support import CountingBackbone
 
 import featurestore
 from featurestore import FeatureStore, backbone_of, embed_texts
-from featurestore.backbones import records, registry
 from featurestore.backbones.base import TextScale
+from featurestore.backbones.records import RECORDS, BackboneRecord
 from featurestore.backbones.texts import LONGEST_TEXT, has_text_tower
 from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
@@ -38,9 +39,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> ColourBackbone:
     """The backbone that the name `colour` loads, as an installed plugin's would be."""
-    loaded = ColourBackbone()
-    monkeypatch.setitem(records.RECORDS, "colour", records.BackboneRecord("colour", "not:used", "made up"))
-    monkeypatch.setattr(registry, "_loader", lambda record: lambda record, options: loaded)
+    monkeypatch.setitem(RECORDS, "colour", BackboneRecord("colour", "made_text_backbone:load", "mean colours"))
+    monkeypatch.setattr(made_text_backbone, "LOADED", loaded := ColourBackbone())
     return loaded
 
 

@@ -34,6 +34,8 @@ JOBS = {
     "nothing-new": "perf.jobs.embed:nothing_new",
     "embed": "perf.jobs.embed:run",
     "engines": "perf.jobs.engines:run",
+    "feed": "perf.jobs.feed:run",
+    "descriptors": "perf.jobs.feed:descriptors",
     "finetune": "perf.jobs.finetune:run",
     "bench": "perf.jobs.bench:run",
     "growth": "perf.jobs.growth:run",

@@ -61,7 +61,7 @@ def _failing(context: Context, bed: Bed, job: Job, library: Path | None) -> list
     rows = []
     for what, error, sticky in kinds:
         started = time.monotonic()
-        places = spread(len(usual.calls), context.size(16, 2), context.random(f"{job.name} {error}"))
+        places = spread(len(usual.calls), context.size(16, 1), context.random(f"{job.name} {error}"))
         failures = [Failure(place, error, sticky) for place in places]
         found = context.each(lambda failure: fail(bed, job, usual, failure, library), failures)
         faults = [

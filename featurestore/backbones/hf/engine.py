@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.backbones.memory import largest_pass
 from featurestore.backbones.preprocessing import Inputs
 from featurestore.errors import BackboneError
 
-# Images of a pass on a GPU.
-GPU_PASS = 64
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -34,7 +33,7 @@ class TorchEngine:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         check_precision(torch, precision, self.device)
         self.dtype = getattr(torch, DTYPES[precision])
-        self.pass_size = GPU_PASS if self.device == "cuda" else 1
+        self.pass_size = 1
         before = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(
             threads or os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,)
@@ -50,6 +49,13 @@ class TorchEngine:
     def place(self, model: Any) -> Any:
         """``model`` on the device, ready to embed."""
         return model.eval().requires_grad_(False).to(self.device, memory_format=self.torch.channels_last)
+
+    def choose_pass(self, attempt: Callable[[int], object]) -> tuple[str, ...]:
+        """On a GPU, take as many images a pass as fit; ``attempt`` runs one of so many. Returns notes for the user."""
+        if self.device == "cpu":
+            return ()
+        self.pass_size = largest_pass(attempt, out_of_memory=self.torch.cuda.OutOfMemoryError)
+        return (f"each forward pass on the GPU takes {self.pass_size} images",)
 
     def run(self, function: Callable[[dict[str, Any]], Any], inputs: Inputs) -> NDArray[np.float32]:
         """``function`` of tensors by name, with rows of ``inputs``; its results ``(n, d)`` one below the other."""

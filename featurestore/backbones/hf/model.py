@@ -46,9 +46,13 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     engine = TorchEngine(torch, precision=options.precision, threads=options.threads)
     model = _model(files, engine, pooling)
     precision = {} if options.precision == "fp32" else {"precision": options.precision}
+    embed_dim = _length(files, model, engine, how=how, pooling=pooling)
+    notes = engine.choose_pass(
+        lambda count: engine.run(lambda inputs: vectors(model, inputs, pooling), how.apply([_grey(how)] * count))
+    )
     spec = BackboneSpec(
         name=options.name,
-        embed_dim=_length(files, model, engine, how=how, pooling=pooling),
+        embed_dim=embed_dim,
         preprocessing=how,
         weights=weights,
         source=options.target.as_posix(),
@@ -58,6 +62,8 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
         libraries={**engine.libraries, "transformers": version("transformers")},
         precision=str(engine.dtype).removeprefix("torch."),
         pass_size=engine.pass_size,
+        device=engine.device,
+        notes=notes,
     )
     family = FAMILIES.get(files.model_type)
     if family is None or not family.text or pooling != "features":
@@ -152,12 +158,15 @@ def _check_size(files: ModelFiles, config: Any, torch: Any, transformers: Any) -
         )
 
 
+def _grey(how: Preprocessing) -> NDArray[np.uint8]:
+    side = how.patch or 1
+    return np.full((side, side, 3) if how.resize == "patches" else (how.height, how.width, 3), 128, np.uint8)
+
+
 def _length(files: ModelFiles, model: Any, engine: TorchEngine, *, how: Preprocessing, pooling: str) -> int:
     """The length of a vector, as one pass gives it."""
-    side = how.patch or 1
-    grey = np.full((side, side, 3) if how.resize == "patches" else (how.height, how.width, 3), 128, np.uint8)
     try:
-        found = engine.run(lambda inputs: vectors(model, inputs, pooling), how.apply([grey]))
+        found = engine.run(lambda inputs: vectors(model, inputs, pooling), how.apply([_grey(how)]))
     except BackboneError:
         raise
     except Exception as error:  # a model of another kind may raise anything

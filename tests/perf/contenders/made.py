@@ -287,3 +287,23 @@ def _clusters(labels: Any, dim: int, *, seed: int) -> Any:
     latent = rng.standard_normal((len(codes), 256)) + centres[codes]
     X = latent @ directions + 0.3 * rng.standard_normal((len(codes), dim))
     return np.maximum(X, 0).astype(np.float32)
+
+
+def photographs(options: Options) -> Callable[[], Any]:
+    """``count`` generated photographs of 4000 × 3000 pixels as JPEG: soft shapes and grain, no two alike."""
+    from PIL import Image
+
+    size = (4000, 3000)
+
+    def once() -> Any:
+        folder = Path(options["folder"])
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(options["count"]):
+            rng = np.random.default_rng(number)
+            shapes, grain = (
+                Image.fromarray(rng.integers(0, 256, shape, np.uint8)).resize(size, Image.Resampling.BILINEAR)
+                for shape in ((30, 40, 3), (1500, 2000, 3))
+            )
+            Image.blend(shapes, grain, 0.2).save(folder / f"{number + 1}.jpg", quality=90)
+
+    return once

@@ -50,7 +50,7 @@ def run(context: Context) -> list[Row]:
     rows = once("made.py:labelled", made)
     once("plain.py:sample", made)
     ours = race([Contender("ours", "ours.py:bench", made)], 1)["ours"]
-    heads = find([], protocol="cv")
+    heads = [head for head in find([], protocol="cv") if not head.needs_text]
     plain, patched = _loops(context, heads, made)
     lazy = race([context.other("lazy", "lazypredict", "lazypredict", made)], 1)["lazy"]
     whole = repeats if context.quick else REPEATS
