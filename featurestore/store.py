@@ -112,7 +112,7 @@ class FeatureStore(MaintainedStore):
         """Embed every usable image that has no vector of this backbone's revision.
 
         The folders of the last ingest are scanned again first. Images with equal bytes are computed once. An interrupt
-        loses at most the current batch.
+        loses at most two batches.
 
         Parameters
         ----------

@@ -39,6 +39,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_remembered(settings: Path) -> None:
+    """Each module begins without backbones that another one used."""
+    (settings / "backbones.json").unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real posters, metadata and weights; skips where it is absent."""

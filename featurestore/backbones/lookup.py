@@ -122,7 +122,10 @@ def _again(stored: StoredRevision, found: RememberedBackbone) -> Backbone:
         )
     except BackboneError as error:
         if place is None:
-            raise
+            raise InputError(
+                f"the backbone {stored.name!r} of revision {stored.revision} can't be loaded as it was ({error}): name "
+                "it with --model (model=)"
+            ) from error
         raise InputError(f"{what} can't be used any more ({error}): name the one that it was with {option}") from error
     _checked(backbone, stored)
     if place is not None:

@@ -132,7 +132,7 @@ def test_an_image_without_a_label_is_no_labelled_neighbour(store: FeatureStore, 
     classifier, card = fit(store, find(["knn"])[0], "a", view="own", label="mark")
     how = Preprocessing(16, 16)
     spec = SimpleNamespace(revision=card["revision"], preprocessing=how)
-    spec.name, spec.embed_dim = "a", card["embed_dim"]
+    spec.name, spec.embed_dim, spec.pass_size = "a", card["embed_dim"], 1
     backbone = SimpleNamespace(spec=spec, embed=lambda images: store.features("a").X[:1])
     folder = store.sql("SELECT any_value(source) AS f FROM images")["f"][0].as_py()
     (one,) = predict_images([Path(folder, "100.jpg")], Model(classifier, card), backbone, store=store, k=60)

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -118,7 +119,11 @@ def test_batches_of_another_revision_are_not_adopted(store: FeatureStore) -> Non
 
 
 def remade(store: FeatureStore, collection: Collection) -> None:
-    shutil.rmtree(store.path)
+    for _ in range(200):  # the batch before is being staged
+        shutil.rmtree(store.path, ignore_errors=True)
+        if not store.path.exists():
+            break
+        time.sleep(0.01)
     FeatureStore(store.path).ingest(metadata=collection.metadata, images=collection.images)
 
 

@@ -27,6 +27,8 @@ from torture.content import Content
 
 CHILD = Path(__file__).with_name("child.py")
 BATCH = 4
+# Images of the check of a backbone when it is loaded, which each run does anew.
+CHECKED = 5
 PUBLISH_ROWS = 8
 TIMEOUT = 300.0
 # Behind a fault nobody is at work any longer: what it left must go at once.

@@ -77,7 +77,7 @@ def test_determinism(context: Context) -> None:
 
 
 @pytest.mark.slow
-def test_determinism_of_the_bench(context: Context) -> None:
+def test_bench_bits(context: Context) -> None:
     """The short form of it is `test_workers_do_not_change_a_bit`."""
     check(determinism.bench(context, context.bed("determinism")))
 

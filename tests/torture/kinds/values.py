@@ -50,7 +50,7 @@ def _numbers() -> list[Kind]:
         _command(
             "neither id nor image",
             ["featurestore", "similar", "--backbone", "counting"],
-            Refused("--id, --image or --vector", 2),
+            Refused("--id, --image, --vector or --text", 2),
         ),
         _command(
             "an image that is not there",
