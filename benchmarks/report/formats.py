@@ -128,7 +128,9 @@ def _terminal(table: dict[str, Any], notes: Sequence[str], width: int | None, mo
 
 
 def _names(table: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
-    mark = signs(row) + ("S" if row.get("synthetic") else "")
+    known = signs(row)
+    synthetic = "S" if row.get("synthetic") else ""
+    mark = f"failed {synthetic}".rstrip() if known == "failed" else known + synthetic
     return row["backbone"], row["head"], *extent(table, row).values(), mark
 
 

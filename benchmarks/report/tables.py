@@ -136,12 +136,20 @@ def notes(table: dict[str, Any]) -> list[str]:
         for row in table["rows"]
         if row.get("depends_on_batch")
     ]
-    failed = [row for row in table["rows"] if row["failed"]]
-    lines += [
+    return lines + _failures([row for row in table["rows"] if row["failed"]])
+
+
+def _failures(failed: Sequence[dict[str, Any]]) -> list[str]:
+    """Why rows failed: one sentence for those of a head that failed as often for a reason that names no other thing."""
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in failed:
+        reason = str(row["failure"]).replace(repr(row["backbone"]), "")
+        alike.setdefault((row["head"], row["failed"], row["cells"], reason), []).append(row)
+    return [
         f"{row['backbone']} {row['head']} failed in {row['failed']} of {row['cells']}: {row['failure']}"
-        for row in failed
+        + (f" (likewise over {', '.join(other['backbone'] for other in others)})" if others else "")
+        for row, *others in alike.values()
     ]
-    return lines
 
 
 def quick_note(table: dict[str, Any]) -> str | None:

@@ -103,6 +103,7 @@ def _again(stored: StoredRevision, found: RememberedBackbone) -> Backbone:
     place = found.place
     scheme = found.reference.partition(":")[0]
     option = f"--model {scheme} --weights DIR" if found.weights else f"--model {scheme}:PATH"
+    option = "--backbone-file FILE.py" if scheme == "python" else option
     what = f"the backbone {stored.name!r} of revision {stored.revision} was loaded from {str(place)!r}, which"
     if place is not None and not place.exists():
         raise InputError(f"{what} is gone: name its new place with {option}")

@@ -47,6 +47,18 @@ def test_a_terminal_gets_as_many_columns_as_it_is_wide(width: int | None) -> Non
         assert heading.endswith("predict ms")
 
 
+def test_rows_that_failed_for_one_reason_share_a_sentence() -> None:
+    table = shaped()
+    rows = [
+        {**table["rows"][0], "backbone": name, "head": head, "failed": 50, "failure": f"{name!r} has no text tower"}  # type: ignore[index]
+        for name, head in (("net", "h"), ("other", "h"), ("third", "h"), ("net", "g"))
+    ]
+    text = tables_as_text([table | {"rows": rows}], "terminal")
+    assert "net h failed in 50 of 50: 'net' has no text tower (likewise over other, third)\n" in text
+    assert text.endswith("net g failed in 50 of 50: 'net' has no text tower")
+    assert text.count("failed S ") == 4
+
+
 def test_a_real_table_is_not_marked() -> None:
     table = shaped(synthetic=False) | {"synthetic": False}
     for form in ("terminal", "markdown", "latex"):

@@ -221,3 +221,14 @@ def test_other_threads_keep_theirs(folder: Folder) -> None:
     before = torch.get_num_threads()
     load(f"hf:{folder('vit')}", threads=3)
     assert torch.get_num_threads() == before
+
+
+def test_a_text_that_is_cut_off_is_told(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = load(f"hf:{folder('clip')}")
+    assert isinstance(loaded, TextBackbone)
+    loaded.embed_text(["a b", "x " * 22])  # 24 tokens with the first and the last one
+    assert not caplog.records
+    loaded.embed_text(["a b", "x " * 23])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the text {'x ' * 23!r} is longer than 24 tokens and was cut off"
+    ]

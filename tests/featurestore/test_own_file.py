@@ -68,6 +68,18 @@ def test_embed_and_search_from_the_command_line(
     assert row["weights"].endswith("+callable-1")
 
 
+def test_a_file_that_is_gone_is_asked_for_by_its_option(
+    store: FeatureStore, collection: Collection, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("embed", "--store", store.path, "--backbone-file", file)
+    moved = file.rename(file.with_name("moved.py"))
+    asked = ("similar", "--store", store.path, "--backbone", "means", "--image", collection.images / "103.jpg")
+    with pytest.raises(FeatureStoreError, match=r"which is gone: name its new place with --backbone-file FILE\.py"):
+        run(*asked)
+    run(*asked, "--backbone-file", moved)
+    assert "103" in capsys.readouterr().out
+
+
 def test_the_bytes_of_the_file_are_part_of_the_revision(file: Path) -> None:
     old = load_backbone(file=file)
     assert load_backbone(f"python:{file}").spec == old.spec

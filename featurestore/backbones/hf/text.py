@@ -1,5 +1,6 @@
 """The text towers of CLIP, SigLIP and SigLIP 2: tokens, text vectors and the checkpoint's temperature."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from featurestore.backbones.hf.families import Family
 from featurestore.backbones.hf.processor import read_json
 from featurestore.errors import BackboneError
 
+log = logging.getLogger(__name__)
 LARGEST_TOKENIZER = 1 << 27
 LONGEST_TEXT = 4096
 FILES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
@@ -59,6 +61,11 @@ class TextTower:
             self._tokenizer = load_tokenizer(self._folder)
         if self._family.padded:
             texts = [text.lower() for text in texts]
+        # One token more than the tower reads shows which texts are cut off.
+        longer = self._tokenizer(texts, truncation=True, max_length=self._length + 1)["input_ids"]
+        for text, tokens in zip(texts, longer, strict=True):
+            if len(tokens) > self._length:
+                log.warning("the text %r is longer than %d tokens and was cut off", text[:80], self._length)
         found = self._tokenizer(
             texts, padding="max_length", truncation=True, max_length=self._length, return_tensors="np"
         )
