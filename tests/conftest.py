@@ -31,7 +31,7 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def settings_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A settings folder of the tests: none of them reads or writes that of the person, nor do processes they start."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("settings")
@@ -40,9 +40,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_remembered(settings: Path) -> None:
+def nothing_remembered(settings_folder: Path) -> None:
     """Each module begins without backbones that another one used."""
-    (settings / "backbones.json").unlink(missing_ok=True)
+    (settings_folder / "backbones.json").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
