@@ -119,11 +119,7 @@ def test_batches_of_another_revision_are_not_adopted(store: FeatureStore) -> Non
 
 
 def remade(store: FeatureStore, collection: Collection) -> None:
-    for _ in range(200):  # the batch before is being staged
-        shutil.rmtree(store.path, ignore_errors=True)
-        if not store.path.exists():
-            break
-        time.sleep(0.01)
+    shutil.rmtree(store.path)
     FeatureStore(store.path).ingest(metadata=collection.metadata, images=collection.images)
 
 
@@ -172,6 +168,9 @@ def test_nothing_is_written_to_another_store_than_the_one_opened(
     seen: list[dict[str, bytes]] = []
 
     def replace() -> None:
+        until = time.monotonic() + 10
+        while len(batches(store)) < at_batch and time.monotonic() < until:  # the batch before is being staged
+            time.sleep(0.01)
         how(store, collection)
         seen.append(contents(store.path))
 
