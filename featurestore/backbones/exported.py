@@ -1,6 +1,5 @@
 """Programs of torch.export (``torch:FILE.pt2``) as backbones: input, pooling, precision; `pt2` reads and runs them."""
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.pt2.archive import read
 from featurestore.backbones.pt2.program import Program, program
 from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
+from featurestore.backbones.torch_threads import cpu_has_bf16, single_threads
 from featurestore.errors import BackboneError, reason
 from featurestore.files import file_hash
 
@@ -75,7 +75,7 @@ class ExportedBackbone:
         self._autocast = options.precision == "bf16"
         self._pool: ThreadPoolExecutor | None = None
         if run.smallest == 1:
-            self._pool = _single_threads(options.threads or os.cpu_count() or 1, torch)
+            self._pool = single_threads(torch, options.threads)
 
     def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """``(n, height, width, 3)`` or ``(n, 3, height, width)`` → ``(n, embed_dim)`` float32."""
@@ -138,21 +138,13 @@ def pooled(found: Mapping[str, Any], pooling: str | None, torch: Any, *, channel
     return values
 
 
-def _single_threads(count: int, torch: Any) -> ThreadPoolExecutor:
-    """Threads in each of which torch computes with one thread; the others keep what they had."""
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
-    torch.set_num_threads(before)
-    return pool
-
-
 def _check_precision(precision: str, torch: Any) -> None:
     if precision not in ("fp32", "bf16"):
         raise BackboneError(
             f"got the precision {precision!r} for a program of torch.export, expected fp32 or bf16: int8 is for "
             "SavedModel and Keras models"
         )
-    if precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if precision == "bf16" and not cpu_has_bf16(torch):
         raise BackboneError("this processor does not compute in bf16: leave --precision out")
 
 

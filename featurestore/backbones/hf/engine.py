@@ -1,8 +1,6 @@
 """Runs a loaded torch model: each image by itself in threads on a CPU, in passes of one size on a GPU."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,6 +8,7 @@ from numpy.typing import NDArray
 
 from featurestore.backbones.memory import largest_pass
 from featurestore.backbones.preprocessing import Inputs
+from featurestore.backbones.torch_threads import cpu_has_bf16, single_threads
 from featurestore.errors import BackboneError
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -18,9 +17,8 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 class TorchEngine:
     """Where a model computes and in which precision.
 
-    On a CPU one image a call with one thread inside was about as fast as batches (on 2 busy cores 1.8 times with ViT-S,
-    0.9 to 1.3 times with ConvNeXt-T, 0.93 times with ResNet-50), and a vector can't depend on its batch. Images are
-    laid out with their channels last, which is how the kernels of convolutions want them.
+    On a CPU each call takes one image and one thread, so that a vector can't depend on its batch. Images are laid out
+    with their channels last, which is how the kernels of convolutions want them.
 
     Raises
     ------
@@ -34,11 +32,7 @@ class TorchEngine:
         check_precision(torch, precision, self.device)
         self.dtype = getattr(torch, DTYPES[precision])
         self.pass_size = 1
-        before = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(
-            threads or os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,)
-        )
-        torch.set_num_threads(before)
+        self._pool = single_threads(torch, threads)
 
     @property
     def libraries(self) -> dict[str, str]:
@@ -99,4 +93,4 @@ def check_precision(torch: Any, precision: str, device: str) -> None:
 def _has_bf16(torch: Any, device: str) -> bool:
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return cpu_has_bf16(torch)
