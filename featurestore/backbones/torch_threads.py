@@ -6,7 +6,7 @@ from typing import Any
 
 
 def single_threads(torch: Any, threads: int | None) -> ThreadPoolExecutor:
-    """A pool of ``threads``, by default one for each core; in each torch computes with one thread, elsewhere as before."""
+    """A pool of ``threads``, by default one for each core: in each torch uses one thread, elsewhere as before."""
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,))
     torch.set_num_threads(before)
