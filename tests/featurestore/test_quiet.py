@@ -79,5 +79,6 @@ def test_embed_prints_no_line_of_litert(store: FeatureStore, real_data: Path) ->
         subprocess.run([*command, *more], capture_output=True, text=True, check=True, env=without)
         for more in ([], ["--verbose"])
     )
-    assert quiet.stderr == ""
+    progress = "embed "  # a slow run tells how far it is
+    assert [line for line in quiet.stderr.splitlines() if not line.startswith(progress)] == []
     assert CHATTER in loud.stderr
