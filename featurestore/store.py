@@ -116,7 +116,7 @@ class FeatureStore(MaintainedStore):
     ) -> "EmbedReport":
         """Embed every usable image that has no vector of this backbone's revision.
 
-        The folders of the last ingest are scanned first. Equal images are computed once. An interrupt loses two batches.
+        Folders of the last ingest are scanned first. Equal images are computed once. An interrupt loses two batches.
 
         Parameters
         ----------

@@ -51,8 +51,9 @@ def check_engines(plan: EmbedPlan, received: Iterable[Extraction]) -> None:
 def recorded_engines(plan: EmbedPlan) -> dict[str, str]:
     """The engine of each extraction of the revision that the store records, by its id."""
     engines = {}
-    for part in Layout(plan.root, plan.state).parts("extractions"):
-        for row in read_part(plan.root / part.path).to_pylist():
+    layout = Layout(plan.objects, plan.state)
+    for part in layout.parts("extractions"):
+        for row in read_part(layout.path(part)).to_pylist():
             if (row["backbone"], row["revision"]) == (plan.spec.name, plan.spec.revision):
                 engines[row["extraction"]] = engine_text(row["libraries"], row["precision"])
     return engines
@@ -63,7 +64,10 @@ def _check(plan: EmbedPlan, mine: str, staged: Mapping[str, str], columns: Seque
     engines = recorded_engines(plan) | dict(staged)
     if not mine or {*engines.values()} <= {mine, ""}:
         return
-    rows = _rows([*(read_part(plan.root / part.path, ["extraction"])["extraction"] for part in plan.parts), *columns])
+    layout = Layout(plan.objects, plan.state)
+    parts = layout.revision_parts(plan.spec.name, plan.spec.revision)  # also those that are not near a share
+    layout.fetch(parts)
+    rows = _rows([*(read_part(layout.root / part.path, ["extraction"])["extraction"] for part in parts), *columns])
     counts: Counter[str] = Counter()
     for extraction, engine in engines.items():
         counts[engine] += rows[extraction]

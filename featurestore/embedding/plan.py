@@ -16,6 +16,7 @@ from featurestore.collections.ingest import images_of
 from featurestore.embedding.share import Share
 from featurestore.errors import InputError
 from featurestore.storage.layout import Layout
+from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.parts import Part, read_part
 from featurestore.storage.schemas import embeddings_schema
 from featurestore.storage.state import State
@@ -31,14 +32,14 @@ class EmbedPlan:
 
     Parameters
     ----------
-    root
-        The store's folder.
+    place
+        The store's folder, or its files.
     state
         The state that was read; results may only be published to the store with the id ``state.store``.
     spec
         The backbone that computes the vectors.
     parts
-        The revision's existing parts: none of their keys is in ``todo``.
+        The revision's existing parts, of a share those near its images: none of their keys is in ``todo``.
     todo
         One row per image without a vector, by id: the columns in `KEY` and `PLACE` of the table `images`.
         It takes 0.2 kB per image as an Arrow table, several times that as dicts.
@@ -46,12 +47,22 @@ class EmbedPlan:
         Number of images that have a vector.
     """
 
-    root: Path
+    place: Place
     state: State
     spec: BackboneSpec
     parts: tuple[Part, ...]
     todo: pa.Table
     present: int
+
+    @property
+    def objects(self) -> LocalObjects:
+        """The files of the store."""
+        return objects_of(self.place)
+
+    @property
+    def root(self) -> Path:
+        """The folder that the paths of the parts are relative to."""
+        return self.objects.root
 
     @cached_property
     def hashes(self) -> pa.Array:
@@ -127,7 +138,7 @@ def make_plan(
     todo = usable.filter(pc.invert(there))
     todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(exclude), pa.string()))))
     present = pc.sum(there).as_py() or 0
-    return EmbedPlan(layout.root, layout.state, spec, tuple(parts), todo.select([*KEY, *PLACE]), present)
+    return EmbedPlan(layout.objects, layout.state, spec, tuple(parts), todo.select([*KEY, *PLACE]), present)
 
 
 def usable_images(layout: Layout) -> pa.Table:

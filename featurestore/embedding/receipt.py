@@ -193,7 +193,7 @@ def _receipt(record: Mapping[str, Any], path: Path) -> Receipt:
     counts = [record[name] for name in ("computed", "reused")]
     if record["format"] != FORMAT or not all(map(is_count, counts)):
         raise ValueError(f"its counts are {counts!r}"[:100])
-    extractions = [Extraction(**_texts(fields)) for fields in record["extractions"]]
+    extractions = tuple(Extraction(**_texts(fields)) for fields in record["extractions"])
     if any(extraction.revision != spec.revision for extraction in extractions):
         raise ValueError("an extraction is of another revision")
     return Receipt(
@@ -202,7 +202,7 @@ def _receipt(record: Mapping[str, Any], path: Path) -> Receipt:
         images=check_recorded("manifest", record["images"], where),
         spec=spec,
         extractions=extractions,
-        parts=[_part(fields, spec.embed_dim, where) for fields in record["parts"]],
+        parts=tuple(_part(fields, spec.embed_dim, where) for fields in record["parts"]),
         refused={
             check_recorded("manifest", digest, where): (_text(name), _text(why))
             for digest, (name, why) in record["refused"].items()

@@ -105,14 +105,11 @@ def open_layout(location: str) -> Layout:
 def plan_shard(layout: Layout, spec: BackboneSpec, share: Share | pa.Array) -> EmbedPlan:
     """The images of a ``share``, or with the content hashes that are named, without a vector in a state.
 
-    What the computation reads of a store at an address is fetched into its cache.
-
     Raises
     ------
     InputError
         When the store holds no usable image.
     """
-    layout.fetch(layout.parts("extractions"))
     plan = make_plan(layout, spec, share=share)
     pa.default_memory_pool().release_unused()  # memory used for planning
     return plan
@@ -166,7 +163,7 @@ def compute_shard(
             for shard in work.shards(backbone, on_progress=on_progress):
                 written.add(shard)
             written.add(work.rest())
-        return written.receipt()
+        return written.latest or written.receipt()
 
 
 class _Written:
@@ -176,6 +173,7 @@ class _Written:
         self._work = work
         self._share = share
         self._started = started
+        self.latest: Receipt | None = None
         self._files = list(earlier.files)
         self._parts = list(earlier.parts)
         self._recorded = {one.id: one for receipt in earlier.receipts for one in receipt.extractions}
@@ -189,7 +187,8 @@ class _Written:
             self._computed_by |= set(read_part(path, ["extraction"])["extraction"].unique().to_pylist())
             self._parts.append(replace(part, path=path.name))
         run.check()
-        file = write_receipt(self.receipt())
+        self.latest = self.receipt()
+        file = write_receipt(self.latest)
         for older in self._files:
             if older != file:
                 older.unlink(missing_ok=True)
@@ -205,7 +204,7 @@ class _Written:
             store=plan.state.store,
             images=plan.state.tables["images"],
             spec=plan.spec,
-            extractions=[records[one] for one in sorted(self._computed_by & records.keys())],
+            extractions=tuple(records[one] for one in sorted(self._computed_by & records.keys())),
             parts=tuple(self._parts),
             refused={digest: (name, work.refused[name]) for digest, name in work.given_up.items()},
             computed=work.computed,
