@@ -111,6 +111,8 @@ class EarlierShard:
             raise InputError(f"{str(run.folder)!r} holds a shard of another store: name another folder with --out")
         listed = {part.path: part for receipt in found.values() for part in receipt.parts}
         kept = []
+        for path in run.folder.glob(".*.tmp"):  # of a run that was killed
+            path.unlink()
         for path in sorted((run.folder / PARTS).glob("*")):
             part = listed.get(path.name)
             try:

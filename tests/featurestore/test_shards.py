@@ -194,8 +194,11 @@ def test_a_damaged_part_is_computed_again(store: FeatureStore, tmp_path: Path, e
     shards(store, tmp_path / "out", 3)
     (part, *_) = sorted((tmp_path / "out").glob("*/parts/part-*"))
     part.write_bytes(part.read_bytes()[:-1])
-    (part.parent / "part-left.parquet").write_bytes(b"by a run that was killed")
+    left = [part.parent / "part-left.parquet", part.parent / ".left.tmp", part.parents[1] / ".receipt.new.x.tmp"]
+    for path in left:
+        path.write_bytes(b"by a run that was killed")
     assert shards(store, tmp_path / "out", 3) == 8
+    assert not any(path.exists() for path in left)
     store.publish(tmp_path / "out")
     assert content_hash(store) == expected
 
