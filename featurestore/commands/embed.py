@@ -104,18 +104,22 @@ def embed(
         for image, reason in report.refused.items():
             click.echo(f"refused {image}: {reason}")
         if out is not None:
-            click.echo(f"next: featurestore publish {shlex.quote(str(out))}")
+            click.echo(f"next: featurestore publish --store {shlex.quote(store)} {shlex.quote(str(out))}")
     if report.refused:
         raise click.exceptions.Exit(1)
 
 
 def _summary(report: "EmbedReport") -> str:
-    mark = ", SYNTHETIC WEIGHTS" if report.synthetic else ""
     shard = f"shard {report.shard}, " if report.shard else ""
     return (
-        f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d{mark}): {shard}{report.computed:,} computed "
-        f"({report.images_per_second:,.1f} images/s), {report.reused:,} reused, {report.present:,} already there"
+        f"{_heading(report)}: {shard}{report.computed:,} computed ({report.images_per_second:,.1f} images/s), "
+        f"{report.reused:,} reused, {report.present:,} already there"
     )
+
+
+def _heading(report: "EmbedReport | PublishReport") -> str:
+    mark = ", SYNTHETIC WEIGHTS" if report.synthetic else ""
+    return f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d{mark})"
 
 
 @click.command()
@@ -136,10 +140,8 @@ def publish(store: Path, folders: Sequence[Path], other_engine: bool, wait_secon
         click.echo(json.dumps([asdict(report) for report in reports]))
     else:
         for report in reports:
-            click.echo(
-                f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.added:,} added, "
-                f"{report.skipped:,} skipped, {report.receipts:,} receipts"
-            )
+            receipts = f"{report.receipts:,} receipt{'s' * (report.receipts != 1)}"
+            click.echo(f"{_heading(report)}: {report.added:,} added, {report.skipped:,} skipped, {receipts}")
             if report.missing:
                 shards = f", in the shards {', '.join(report.missing_shards)}" if report.missing_shards else ""
                 click.echo(f"missing: {report.missing:,} images{shards}")

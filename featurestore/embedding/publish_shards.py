@@ -51,6 +51,8 @@ class PublishReport:
         The revision that the backbone's views showed before; empty if it is the same or there was none.
     failing_views
         The views of yours that can't be used any more, each with the reason.
+    synthetic
+        Whether the backbone's weights are made up.
     """
 
     backbone: str
@@ -65,6 +67,7 @@ class PublishReport:
     seconds: float
     replaced: str = ""
     failing_views: Mapping[str, str] = field(default_factory=dict)
+    synthetic: bool = False
 
 
 def publish_folders(
@@ -124,7 +127,8 @@ def publish_receipts(
     StoreLocked
         When another process is writing, or computes or publishes this revision, and did not finish in time.
     """
-    spec, purpose = receipts[0].spec, f"publish {receipts[0].spec.name}"
+    spec = max(receipts, key=lambda receipt: receipt.spec.synthetic).spec  # what one says is made up is made up
+    purpose = f"publish {spec.name}"
     with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
         return publish_into(
             run,
@@ -176,6 +180,7 @@ def publish_into(
         seconds=time.monotonic() - started,
         replaced=replaced,
         failing_views=failing_after(root, state, replaced),
+        synthetic=spec.synthetic,
     )
 
 

@@ -18,6 +18,8 @@ from torture import content as contents
 from featurestore import FeatureStore
 from featurestore.backbones.base import Preprocessing
 from featurestore.catalog import maintenance
+from featurestore.commands.cli import cli
+from featurestore.commands.options import run_command
 from featurestore.embedding import compute
 from featurestore.embedding.publish_shards import publish_receipts
 from featurestore.embedding.receipt import receipts_of
@@ -370,3 +372,32 @@ def test_a_bare_receipt_has_nothing_to_add(store: FeatureStore, tmp_path: Path) 
     receipts = receipts_of([tmp_path / "out"])
     assert sorted(receipt.rows for receipt in receipts) == [0, 1]
     assert publish_receipts(store.path, receipts).missing == 23
+
+
+def test_the_commands(
+    store: FeatureStore, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_backbones.install(monkeypatch)
+    (tmp_path / "net.blocks").write_text("2.5")
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["featurestore", *map(str, words)])
+        code = run_command(cli, "featurestore")
+        return code, *capfd.readouterr()
+
+    options = ("--store", store.path, "--backbone", f"blocks:{tmp_path / 'net.blocks'}", "--out", tmp_path / "out")
+    code, out, _ = run("embed", *options, "--shard", "1/3", "--synthetic")
+    assert code == 0
+    assert "16-d, SYNTHETIC WEIGHTS): shard 1/3, 8 computed (" in out
+    assert out.endswith(f"next: featurestore publish --store {store.path} {tmp_path / 'out'}\n")
+    code, out, _ = run("publish", "--store", store.path, tmp_path / "out")
+    assert code == 0
+    assert "16-d, SYNTHETIC WEIGHTS): 8 added, 0 skipped, 1 receipt\nmissing: 16 images, in the shards 2/3, 3/3" in out
+    code, out, _ = run("embed", *options, "--shard", "2/3", "--json")
+    assert (json.loads(out)["computed"], json.loads(out)["shard"]) == (8, "2/3")
+    code, out, _ = run("publish", "--store", store.path, tmp_path / "out", "--json")
+    assert (code, [(one["added"], one["missing"]) for one in json.loads(out)]) == (0, [(8, 8)])
+    code, _, err = run("embed", *options)
+    assert (code, "name both, as in --shard 3/16 --out DIR" in err) == (1, True)
+    code, _, err = run("publish", "--store", store.path, tmp_path / "none")
+    assert (code, "none' can't be read" in err) == (1, True)
