@@ -232,11 +232,12 @@ class _Intake:
         if self.taken[first:end].all():
             return pa.table({"ImgId": pa.array([], pa.int32())})
         rows = read_received(receipt, part, self._extractions)
-        places = to_numpy(pc.fill_null(pc.index_in(pairs(rows), value_set=self._keys), -1))
+        near = self._keys.slice(first, end - first)  # a look-up makes a hash table of all that it looks in
+        places = to_numpy(pc.fill_null(pc.index_in(pairs(rows), value_set=near), -1)).astype(np.int64)
         wanted = np.zeros(len(rows), bool)
         wanted[np.unique(places, return_index=True)[1]] = True
-        wanted &= (places >= 0) & ~self.taken[places]
-        self.taken[places[wanted]] = True
+        wanted &= (places >= 0) & ~self.taken[first + places]
+        self.taken[first + places[wanted]] = True
         return rows.filter(from_numpy(wanted))
 
     def _due(self) -> list[Shard]:
