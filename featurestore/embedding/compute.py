@@ -52,7 +52,7 @@ class Computation:
     refused
         The file name of each image that got no vector, and the reason.
     given_up
-        The content hashes of the refused images.
+        The file name of each refused image by content hash.
     """
 
     plan: EmbedPlan
@@ -63,7 +63,7 @@ class Computation:
     reused: int = 0
     computed: int = 0
     refused: dict[str, str] = field(default_factory=dict)
-    given_up: set[str] = field(default_factory=set)
+    given_up: dict[str, str] = field(default_factory=dict)
     _sharded: int = 0
 
     def shards(self, backbone: Backbone, *, on_progress: Progress | None = None) -> Iterator[Shard]:
@@ -103,7 +103,7 @@ class Computation:
 
     def _due(self) -> list[Shard]:
         staged = sum(len(batch.hashes) for batch in self.run.batches)
-        if staged < max(SHARD_VECTORS, SHARD_SHARE * self._sharded):
+        if not is_due(staged, self._sharded):
             return []
         self._sharded += staged
         return [assemble(self.run, self.plan)]
@@ -130,7 +130,12 @@ class Computation:
 
     def _refuse(self, digest: str, name: str, reason: str) -> None:
         self.refused[name] = reason
-        self.given_up.add(digest)
+        self.given_up[digest] = name
+
+
+def is_due(waiting: int, published: int) -> bool:
+    """Whether so many ``waiting`` vectors are worth a commit, after so many in earlier ones of the run."""
+    return waiting >= max(SHARD_VECTORS, SHARD_SHARE * published)
 
 
 class _Stage:

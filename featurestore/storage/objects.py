@@ -84,6 +84,8 @@ class LocalObjects(Objects, Protocol):
 
 
 Kind = TypeVar("Kind", bound=Objects)
+# A store: its folder, or its files.
+Place = Path | LocalObjects
 
 
 @dataclass(frozen=True)
