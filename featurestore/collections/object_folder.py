@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from featurestore.collections.limits import MAX_BYTES
 from featurestore.collections.services import allow, check
@@ -16,8 +16,8 @@ from featurestore.errors import ImageError, ImageUnread, InputError, IntegrityEr
 from featurestore.storage.bucket import Bucket, ListedObject
 from featurestore.storage.remote import is_remote
 
-# Threads that read objects: most of their time they wait for an answer. Each can hold an image of `MAX_BYTES`.
-READERS = 16
+# Threads that read objects, at least and for each core: they mostly wait for answers. Each can hold `MAX_BYTES`.
+READERS, READERS_PER_CORE = 16, 4
 # Addresses of places that are no object store.
 OTHER_SCHEMES = ("file", "http", "https", "memory")
 # Fields of a fingerprint are stored with 64 bits; a server can send any number.
@@ -46,15 +46,15 @@ class ObjectFolder:
         InputError
             When it is not the address of a folder on an object store.
         """
-        _check(address)
+        url = _split(address)
         allow(address)
-        before, question, options = address.partition("?")
-        return cls((before if before.endswith("://") else before.rstrip("/")) + question + options)
+        names = "".join(f"/{quote(unquote(name))}" for name in url.path.split("/") if name)
+        return cls(f"{url.scheme}://{url.netloc}{names}" + (f"?{url.query}" if url.query else ""))
 
     @classmethod
     def of_object(cls, address: str) -> tuple["ObjectFolder", str]:
         """The folder and the key of one object that a user has named; raises as `of`."""
-        url = urlsplit(cls.of(address).address)
+        url = _split(cls.of(address).address)
         path, _, name = url.path.rpartition("/")
         return cls(urlunsplit(url._replace(path=path))), unquote(name)
 
@@ -64,7 +64,7 @@ class ObjectFolder:
     @property
     def parts(self) -> tuple[str, ...]:
         """The service, the bucket and the folders below it, as `Path.parts`."""
-        url = urlsplit(self.address)
+        url = _split(self.address)
         folders = [unquote(name) for name in url.path.split("/") if name]
         return (f"{url.scheme}:{url.query}", url.netloc, *folders)
 
@@ -87,7 +87,7 @@ class ObjectFolder:
 
     def where(self, key: str) -> str:
         """The address of the object ``key``."""
-        url = urlsplit(self.address)
+        url = _split(self.address)
         return urlunsplit(url._replace(path=f"{url.path}/{quote(key)}"))
 
     def read(self, key: str) -> bytes:
@@ -105,7 +105,7 @@ class ObjectFolder:
         try:
             return b"".join(_bucket(self.address).read(key, limit=MAX_BYTES))
         except FileNotFoundError as error:
-            raise ImageUnread("the object is not there any more: run `featurestore ingest` again") from error
+            raise ImageUnread("there is no such object") from error
         except IntegrityError as error:
             raise too_large() from error
 
@@ -137,22 +137,29 @@ def stored_source(text: str) -> Source:
 def readers(sources: Iterable[Source]) -> int:
     """The number of threads that read images from ``sources``."""
     cores = os.cpu_count() or 1
-    return max(cores, READERS) if any(isinstance(source, ObjectFolder) for source in sources) else cores
+    remote = any(isinstance(source, ObjectFolder) for source in sources)
+    return max(READERS, READERS_PER_CORE * cores) if remote else cores
 
 
-def _check(address: str) -> None:
-    """Refuse what is no address on an object store."""
-    if address.partition("://")[0].lower() in OTHER_SCHEMES or not address.isprintable():
+def _split(address: str) -> SplitResult:
+    """The parts of an address; refuses what is none on an object store."""
+    try:
+        url = urlsplit(address)
+    except ValueError:
+        url = SplitResult("", "", "", "", "")
+    if not url.netloc or url.fragment or url.scheme in OTHER_SCHEMES or not address.isprintable():
+        got = "an address with keys" if "@" in address else repr(address)  # which would appear in messages
         raise InputError(
-            f"got {address!r} as a folder of images, expected a path, or an address on an object store such as "
-            "s3://BUCKET/PATH: name one of them"
+            f"got {got} as a folder of images, expected a path, or an address on an object store such as "
+            "s3://BUCKET/PATH (with %23 for #): name one of them"
         )
+    return url
 
 
 @lru_cache(maxsize=16)
 def _bucket(address: str) -> Bucket:
     """The connections to one address are shared by all threads."""
-    _check(address)
+    _split(address)
     check(address)
     return Bucket(address, holds="collection of images")
 

@@ -23,7 +23,7 @@ RETRIES = {"max_retries": 3}
 # Maximum number of names in a listing, far more than in any store.
 MAX_LISTED = 1_000_000
 # The same of a whole bucket, of which a collection of images can be.
-MAX_EVERYTHING = 100_000_000
+MAX_EVERYTHING = 20_000_000
 # As many as S3 returns at once.
 PAGE = 1000
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")

@@ -1,6 +1,7 @@
 """Images on an object store, behind a local S3 server: listed, read from there, recognised, and refused in words."""
 
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from support import Collection, CountingBackbone, jpeg, needs
 
 from featurestore import FeatureStore, ImageAddress, load_image, thumbnail
 from featurestore.collections import object_folder, services
+from featurestore.collections.listing import fronts
 from featurestore.collections.object_folder import ObjectFolder, stored_source
 from featurestore.errors import AccessDenied, FeatureStoreError, ImageError, InputError, StoreError
 from featurestore.storage import bucket
@@ -130,6 +132,27 @@ def test_the_store_is_that_of_a_folder_and_a_second_ingest_reads_nothing(
     assert thumbnail(ImageAddress.at(one), width=8, height=8).startswith("data:image/jpeg")
 
 
+def test_the_commands_take_addresses(
+    uploaded: str, collection: Collection, tmp_path: Path, invoke: Callable[..., tuple[int, str, str]]
+) -> None:
+    store = ("--store", str(tmp_path / "store"))
+    code, out, err = invoke("ingest", *store, "--images", uploaded, "--metadata", str(collection.metadata))
+    assert (code, err) == (0, "")
+    assert re.search(r"images found +24$", out, flags=re.M)
+    assert invoke("embed", *store, "--backbone", "descriptors")[0] == 0
+    one = uploaded.replace("?", "/105.jpg?")
+    page = tmp_path / "sheet.html"
+    code, out, err = invoke(
+        "similar", *store, "--backbone", "descriptors", "--image", one, "-k", "1", "--html", str(page)
+    )
+    assert (code, err) == (0, "")
+    assert "105" in out
+    assert page.read_text().count('src="data:image/jpeg;base64,') == 2
+    code, _, err = invoke("similar", *store, "--backbone", "descriptors", "--image", one.replace("105", "0"))
+    assert code == 1
+    assert "(there is no such object): name another" in err
+
+
 def test_what_changed_is_read_and_nothing_else(
     uploaded: str, put: Callable[..., None], tmp_path: Path, asked: list[str]
 ) -> None:
@@ -160,20 +183,18 @@ def test_an_object_that_changes_or_vanishes_under_the_reader_is_refused(
         put("101.jpg", None)
 
     monkeypatch.setattr(ObjectFolder, "entries", late)
-    assert store.ingest(images=uploaded).broken == {
-        "101.jpg": "the object is not there any more: run `featurestore ingest` again"
-    }
+    assert store.ingest(images=uploaded).broken == {"101.jpg": "there is no such object"}
     monkeypatch.setattr("featurestore.embedding.embed.sync_images", lambda *_, **__: None)
     put("102.jpg", jpeg(9_000))
     put("103.jpg", None)
     report = store.embed(CountingBackbone())
     assert {name: reason[:28] for name, reason in report.refused.items()} == {
         "102.jpg": "the file has changed since i",
-        "103.jpg": "the object is not there any ",
+        "103.jpg": "there is no such object",
     }
     put("104.jpg", None)
     sheet = store.refresh().contact_sheet(store.similar(3, backbone="counting", k=3))
-    assert sheet.count("no image file (the object is not there any more") == 1
+    assert sheet.count("no image file (there is no such object") == 1
 
 
 def test_odd_names_and_folders(put: Callable[..., None], address: str, tmp_path: Path) -> None:
@@ -293,11 +314,13 @@ def test_addresses_that_are_none(server: str, put: Callable[..., None], address:
             address.replace("?", "/nothing?"): "holds no image .* name the folder of the images",
             address: r"holds no image file, but 1 files such as 'train.tar'.*copy them to this machine",
             address.replace(server, closed): "the collection of images at .* can't be read .*check address",
-            address.replace("?", "#x?"): "check the address",
+            address.replace("?", "#x?"): "%23 for #",
+            "s3://[x": "expected a path, or an address",
+            "http://me:secret@host/x": "got an address with keys",
             address + "&x=y": "check the address",
             "s3://b/x?region=x.evil.example/": "check the address",
             "s3://me:secret@bucket/x": "keys",
-            "s3://": "check the address",
+            "s3://": "expected a path, or an address",
             "http://host/x": "expected a path, or an address",
             "file:///x": "expected a path, or an address",
             "s3://b/\udc80": "expected a path, or an address",
@@ -347,3 +370,16 @@ def test_a_path_is_never_taken_for_an_address() -> None:
     assert stored_source("s3://ab/c") == ObjectFolder("s3://ab/c")
     assert str(ImageAddress.of("s3://ab/c?region=x", "d e/1.jpg")) == "s3://ab/c/d%20e/1.jpg?region=x"
     assert os.path.isabs(object_folder.resolved(Path("x")))
+
+
+def test_two_spellings_of_an_address_are_one() -> None:
+    named = {
+        ObjectFolder.of(one)
+        for one in ("s3://b/c d/e?region=x", "S3://b//c%20d/e/?region=x", "s3://b/c d%2Fe?region=x")
+    }
+    assert named == {ObjectFolder("s3://b/c%20d/e?region=x")}
+    assert fronts([ObjectFolder.of(f"s3://{one}") for one in ("b/x", "c/x", "b/x?region=y")]) == [
+        "s3:/b/x/",
+        "s3:/c/x/",
+        "s3:region=y/b/x/",
+    ]
