@@ -103,7 +103,7 @@ class ObjectFolder:
             When the object store can't be reached: this is not a property of the image.
         """
         try:
-            return b"".join(_bucket(self.address).read(key, limit=MAX_BYTES))
+            return b"".join(_bucket(self.address, patient=True).read(key, limit=MAX_BYTES))
         except FileNotFoundError as error:
             raise ImageUnread("there is no such object") from error
         except IntegrityError as error:
@@ -157,11 +157,11 @@ def _split(address: str) -> SplitResult:
 
 
 @lru_cache(maxsize=16)
-def _bucket(address: str) -> Bucket:
-    """The connections to one address are shared by all threads."""
+def _bucket(address: str, *, patient: bool = False) -> Bucket:
+    """The connections to one address, shared by all threads; a listing, which comes first, fails sooner than a read."""
     _split(address)
     check(address)
-    return Bucket(address, holds="collection of images")
+    return Bucket(address, holds="collection of images", patient=patient)
 
 
 def _mark(item: ListedObject) -> tuple[int, int, int, int]:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -20,6 +21,11 @@ REGION = re.compile("[A-Za-z0-9-]*")
 # Reading a part may take long; a connection without data for this many seconds is retried.
 CLIENT = {"timeout": "24h", "read_timeout": "60s"}
 RETRIES = {"max_retries": 3}
+# The same for an hour's work: for one or two minutes, with growing pauses.
+PATIENT = {
+    "max_retries": 10,
+    "backoff": {"init_backoff": timedelta(seconds=1), "max_backoff": timedelta(seconds=15), "base": 3},
+}
 # Maximum number of names in a listing, far more than in any store.
 MAX_LISTED = 1_000_000
 # The same of a whole bucket, of which a collection of images can be.
@@ -43,7 +49,8 @@ class ListedObject(NamedTuple):
 class Bucket:
     """The files of the store at ``address``: ``s3://BUCKET/PATH?region=…&endpoint_override=HOST:PORT&scheme=http``.
 
-    For other object stores, addresses have obstore's form, such as ``gs://BUCKET/PATH``. ``holds`` is what lies there.
+    For other object stores, addresses have obstore's form, such as ``gs://BUCKET/PATH``. ``holds`` is what lies there;
+    a ``patient`` one is not stopped by an interruption of a minute.
 
     Raises
     ------
@@ -53,11 +60,11 @@ class Bucket:
         When the address is invalid.
     """
 
-    def __init__(self, address: str, *, holds: str = "store") -> None:
+    def __init__(self, address: str, *, holds: str = "store", patient: bool = False) -> None:
         self.address, self._holds = address, holds
         self._obstore: Any = import_extra("obstore", "s3", needed_by=f"a {holds} on an object store ({address[:80]})")
         with self._reaching():
-            self._store = _connect(address)
+            self._store = _connect(address, PATIENT if patient else RETRIES)
 
     def where(self, name: str) -> str:
         """See `Objects.where`."""
@@ -129,11 +136,11 @@ def _said(error: Exception) -> str:
     return str(error).partition("<Message>")[2].partition("</Message>")[0] or reason(error)
 
 
-def _connect(address: str) -> Any:
+def _connect(address: str, retries: dict[str, Any]) -> Any:
     """The client for ``address``; no request is sent yet."""
     store = import_extra("obstore.store", "s3", needed_by="a store on an object store")
     if not address.startswith("s3://"):
-        return store.from_url(address, retry_config=RETRIES)
+        return store.from_url(address, retry_config=retries)
     url = urlsplit(address)
     options = dict(parse_qsl(url.query))
     if "@" in url.netloc:  # it would appear in messages
@@ -154,7 +161,7 @@ def _connect(address: str) -> Any:
         prefix=unquote(url.path).strip("/") or None,
         config={name: value for name, value in config.items() if value},
         client_options={**CLIENT, "allow_http": endpoint.startswith("http://")},
-        retry_config=RETRIES,
+        retry_config=retries,
     )
 
 

@@ -270,14 +270,13 @@ def test_without_permission(uploaded: str, tmp_path: Path, monkeypatch: pytest.M
         patch.setattr(Bucket, "read", refused)
         assert store.ingest(images=uploaded).broken == {"101.jpg": "there is no permission to read the object"}
     assert store.ingest(images=uploaded).broken == {}
-    there = object_folder._bucket(uploaded)
+    exceptions = object_folder._bucket(uploaded)._obstore.exceptions
 
     def forbidden(*_: object, **__: object) -> Iterator[Any]:
-        raise there._obstore.exceptions.PermissionDeniedError("403 Forbidden\nand more")
+        raise exceptions.PermissionDeniedError("403 Forbidden\nand more")
 
-    monkeypatch.setattr(
-        there, "_obstore", SimpleNamespace(exceptions=there._obstore.exceptions, list=forbidden, get=forbidden)
-    )
+    for there in (object_folder._bucket(uploaded), object_folder._bucket(uploaded, patient=True)):
+        monkeypatch.setattr(there, "_obstore", SimpleNamespace(exceptions=exceptions, list=forbidden, get=forbidden))
     with pytest.raises(AccessDenied, match=r"the collection of images at 's3.*\(403 Forbidden\): check address and"):
         store.ingest(images=uploaded)
     with pytest.raises(AccessDenied, match="403 Forbidden"):
