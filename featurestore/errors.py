@@ -9,6 +9,7 @@
     ├── StoreError            the store itself
     │   ├── StoreNotFound     there is no store at that path
     │   ├── StoreLocked       another process is writing
+    │   ├── AccessDenied      an object store refuses it
     │   └── IntegrityError    bytes on disk are not those that were written
     ├── QueryError            user SQL that can't be run
     └── MissingExtra          an optional dependency that is not installed
@@ -75,7 +76,11 @@ class ImageError(InputError):
     """One image can't be used; the message is the reason kept in its quarantine row."""
 
 
-class ImageNeedsExtra(ImageError):
+class ImageUnread(ImageError):
+    """One image can't be used for a reason that is not in it: it is to be read again at the next scan."""
+
+
+class ImageNeedsExtra(ImageUnread):
     """One image has a format that needs a package that is not installed: it is to be read again, once it may be."""
 
 
@@ -97,6 +102,10 @@ class StoreNotFound(StoreError):
 
 class StoreLocked(StoreError):
     """Another process is writing to the store."""
+
+
+class AccessDenied(StoreError):
+    """An object store refuses to read or to write there."""
 
 
 class IntegrityError(StoreError):
