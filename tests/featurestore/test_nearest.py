@@ -1,6 +1,7 @@
 """The nearest rows are those that scoring every row in float64 finds, bit for bit, whatever was estimated first."""
 
 import sys
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -121,6 +122,24 @@ def test_few_rows_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     scored.clear()
     nearest(index, vector, k=10, metric="cosine", copy=rounded(index.X))
     assert sum(scored) < 1_000
+
+
+@pytest.mark.parametrize("share", [None, 0.1, 0.9])
+def test_memory_is_that_of_a_block(share: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    index = searched(rng.standard_normal((10_000, 64)).astype(np.float32))
+    vectors = rng.standard_normal((100, 64)).astype(np.float32)
+    allowed = None if share is None else np.flatnonzero(rng.random(len(index.ids)) < share)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 2**18)
+    monkeypatch.setattr(module, "BLOCK_ROWS", 2**17)
+    monkeypatch.setattr(module, "SCORED", 2**12)
+    tracemalloc.start()
+    try:
+        nearest(index, vectors, k=10, metric="cosine", allowed=allowed)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2e6, "the scores alone are 4 MB, the matrix is 2.6 MB"
 
 
 @with_copy
