@@ -17,8 +17,9 @@ from featurestore.errors import MissingExtra
 
 # Lengths, and largest values, between which squares in float32 neither overflow nor vanish.
 ORDINARY = (1e-12, 1e12)
-# A matrix of fewer elements is searched in less than a millisecond without a copy.
-SMALLEST = 2**22
+# A matrix of fewer elements is searched in a millisecond without a copy; for shorter rows, what is done once a row
+# costs as much as the copy saves.
+SMALLEST, SHORTEST = 2**22, 128
 # Elements that a thread rounds at a time, half of what a processor's own cache holds, and rows that it multiplies.
 BLOCK, TASK = 2**17, 8192
 # The names that simsimd gives to instructions: AVX2, AVX-512 VNNI, ARM's dot products.
@@ -57,7 +58,8 @@ def _simsimd() -> ModuleType | None:
 
 def usable(X: NDArray[np.float32]) -> bool:
     """Whether a copy of this matrix can be made and would be faster to search."""
-    return X.size >= SMALLEST and X.shape[1] < 2**17 and _simsimd() is not None
+    # Sums of longer rows would be too large for int32.
+    return X.size >= SMALLEST and SHORTEST <= X.shape[1] < 2**17 and _simsimd() is not None
 
 
 def rounded(X: NDArray[np.float32]) -> Rounded:

@@ -148,6 +148,7 @@ def test_a_second_query_reads_the_copy(
 ) -> None:
     store.embed(CountingBackbone())
     monkeypatch.setattr(copies, "SMALLEST", 1)
+    monkeypatch.setattr(copies, "SHORTEST", 1)
     made: list[int] = []
     whole = copies.products
     monkeypatch.setattr(module, "products", lambda *given: (made.append(1), whole(*given))[1])
@@ -177,5 +178,6 @@ def test_without_the_package_or_the_instructions_there_is_no_copy(monkeypatch: p
         old.get_capabilities = lambda: {"serial": True, "haswell": True}  # type: ignore[attr-defined]
         assert usable(X)
         assert not usable(X[:5]), "a small matrix needs none"
+        assert not usable(X.reshape(-1, 64)), "nor do short rows"
     finally:
         copies._simsimd.cache_clear()
