@@ -27,6 +27,7 @@ HEAVY = (
     "xgboost",
     "lightgbm",
     "obstore",
+    "simsimd",
     "rich",
     "transformers",
     "openvino",

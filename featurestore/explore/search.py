@@ -1,6 +1,6 @@
-"""Exact nearest neighbours among the embeddings of one backbone: a float32 matrix product, then float64 reranking."""
+"""Exact nearest neighbours among the embeddings of one backbone: what is asked for, and what is searched."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from featurestore.backbones.texts import embed_texts
 from featurestore.errors import InputError
 from featurestore.explore.inventory import stored_revision
+from featurestore.explore.nearest import Index, lengths_of, nearest
+from featurestore.explore.rounded import Rounded, rounded, usable
 from featurestore.features import rows
 from featurestore.features.selection import matching
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
 METRICS = ("cosine", "inner_product", "euclidean")
-# Additional candidates, beyond k, that are reranked in float64: float32 sums may swap nearly equal ones.
-MARGIN = 32
 Query = int | str | Path | NDArray[np.floating] | Sequence[int]
 
 
@@ -65,17 +65,6 @@ class Neighbours:
         )
 
 
-@dataclass(frozen=True)
-class _Index:
-    """The vectors of one backbone, with their norms and squared norms."""
-
-    ids: NDArray[np.int32]
-    X: NDArray[np.float32]
-    lengths: NDArray[np.float32]
-    squares: NDArray[np.float32]
-    synthetic: bool
-
-
 def similar(
     reader: "Reader",
     query: Query | None = None,
@@ -90,7 +79,7 @@ def similar(
     tensor: str | int | None = None,
     include_self: bool = False,
 ) -> Neighbours:
-    """See `FeatureStore.similar`; the matrix is cached in the reader's memo until `refresh`."""
+    """See `FeatureStore.similar`; the matrix and its copy are cached in the reader's memo until `refresh`."""
     if metric not in METRICS:
         raise InputError(f"got the metric {metric!r}, expected {', '.join(METRICS)}")
     if k < 1:
@@ -98,7 +87,7 @@ def similar(
     texts = _texts(text, query, metric)
     numbers: list[int | None] = [None]
     with reader.reading() as seen:
-        index = seen.remember(f"search index of {backbone}", lambda: _index(seen, backbone))
+        (index, synthetic), again = _index(seen, backbone)
         if texts:
             loaded = backbone_of(seen, backbone, model=model, weights=weights, tensor=tensor)
             numbers, vectors = [None] * len(texts), embed_texts(loaded, texts)
@@ -110,16 +99,28 @@ def similar(
             assert query is not None  # `_texts` raises where there is neither
             numbers, vectors = _vectors(query, index, backbone)
         allowed = None if where is None else np.flatnonzero(np.isin(index.ids, matching(seen, "collection", where)))
+        copy = _copy(seen, backbone, index) if again and len(vectors) == 1 else None
     k = min(k, max(len(index.ids), 1))
-    ids, scores = _search(index, vectors, k=k, metric=metric, allowed=allowed, own=None if include_self else numbers)
-    return Neighbours(ids, scores, tuple(numbers), backbone, metric, texts, index.synthetic)
+    own = None if include_self else numbers
+    ids, scores = nearest(index, vectors, k=k, metric=metric, allowed=allowed, own=own, copy=copy)
+    return Neighbours(ids, scores, tuple(numbers), backbone, metric, texts, synthetic)
 
 
-def _index(reader: "Reader", backbone: str) -> _Index:
-    features = rows.read(reader, backbone, view="images_usable")
-    squares = np.einsum("ij,ij->i", features.X, features.X)
-    lengths = np.sqrt(np.where(squares > 0, squares, 1)).astype(np.float32)
-    return _Index(features.ids, features.X, lengths, squares, features.synthetic)
+def _index(reader: "Reader", backbone: str) -> tuple[tuple[Index, bool], bool]:
+    """What is searched, with whether any of it is synthetic; and whether it was there already."""
+    made = []
+
+    def make() -> tuple[Index, bool]:
+        features = rows.read(reader, backbone, view="images_usable")
+        made.append(backbone)
+        return Index(features.ids, features.X, lengths_of(features.X)), features.synthetic
+
+    return reader.remember(f"search index of {backbone}", make), not made
+
+
+def _copy(reader: "Reader", backbone: str, index: Index) -> Rounded | None:
+    """The vectors in int8, which take longer to make than one query does: a process that asks once has none."""
+    return reader.remember(f"int8 copy of {backbone}", lambda: rounded(index.X)) if usable(index.X) else None
 
 
 def _texts(text: str | Sequence[str] | None, query: Query | None, metric: str) -> tuple[str, ...]:
@@ -139,7 +140,7 @@ def _texts(text: str | Sequence[str] | None, query: Query | None, metric: str) -
 
 
 def _vectors(
-    query: int | NDArray[np.floating] | Sequence[int], index: _Index, backbone: str
+    query: int | NDArray[np.floating] | Sequence[int], index: Index, backbone: str
 ) -> tuple[list[int | None], NDArray[np.float32]]:
     """The id of each query, or None, and the query vectors ``(m, embed_dim)``."""
     array = np.atleast_1d(np.asarray(query))
@@ -209,59 +210,3 @@ def backbone_of(
             "between them are meaningless: name the model, weights and tensor that the store was embedded with"
         )
     return loaded
-
-
-def _search(
-    index: _Index,
-    vectors: NDArray[np.float32],
-    *,
-    k: int,
-    metric: str,
-    allowed: NDArray[np.intp] | None,
-    own: list[int | None] | None,
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Rank by one matrix product in float32, then rerank the best candidates in float64."""
-    likeness = _likeness(index, vectors, metric, allowed)
-    rows = np.arange(len(index.ids)) if allowed is None else allowed
-    found = min(k + MARGIN, likeness.shape[1])
-    ids = np.full((len(vectors), k), -1, np.int32)
-    scores = np.full((len(vectors), k), np.nan)
-    exact = _EXACT[metric]
-    for place, vector in enumerate(vectors):
-        best = np.argpartition(likeness[place], -found)[-found:] if found else np.zeros(0, np.intp)
-        candidates = rows[best]
-        if own is not None and own[place] is not None:
-            candidates = candidates[index.ids[candidates] != own[place]]
-        score = exact(index.X[candidates].astype(np.float64), vector.astype(np.float64))
-        order = np.lexsort((index.ids[candidates], score if metric == "euclidean" else -score))[:k]
-        ids[place, : len(order)] = index.ids[candidates[order]]
-        scores[place, : len(order)] = score[order]
-    return ids, scores
-
-
-def _likeness(
-    index: _Index, vectors: NDArray[np.float32], metric: str, allowed: NDArray[np.intp] | None
-) -> NDArray[np.float32]:
-    """A float32 score ``(m, rows)`` that is higher for more similar vectors."""
-    rows = slice(None) if allowed is None else allowed
-    matrix = index.X[rows]
-    product: NDArray[np.float32] = vectors @ matrix.T if len(vectors) > 1 else (matrix @ vectors[0])[None]
-    if metric == "cosine":
-        # Dividing n products by n norms is cheaper than keeping a second, normalised matrix.
-        product /= index.lengths[rows]
-    elif metric == "euclidean":
-        product *= 2
-        product -= index.squares[rows]
-    return product
-
-
-def _cosine(X: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
-    lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(v)
-    return np.divide(X @ v, lengths, out=np.zeros(len(X)), where=lengths > 0)
-
-
-_EXACT: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]] = {
-    "cosine": _cosine,
-    "inner_product": lambda X, v: X @ v,
-    "euclidean": lambda X, v: np.linalg.norm(X - v, axis=1),
-}

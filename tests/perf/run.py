@@ -47,6 +47,7 @@ PACKAGES = (
     "deltalake",
     "tensorflow",
     "openvino",
+    "simsimd",
     "ai-edge-litert",
     "scikit-learn",
     "torch",
