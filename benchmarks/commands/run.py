@@ -69,7 +69,7 @@ from featurestore.progress import ConsoleProgress
 @click.option("--quick", is_flag=True, help="A first look: one repeat, no measurement of costs.")
 @json_option
 def run(
-    store: Path,
+    store: str,
     data: Data,
     learning: Learning,
     kept: GroupOptions,

@@ -9,6 +9,7 @@ from featurestore.collections.reading import KeptMetadata
 from featurestore.collections.stored_paths import from_stored
 from featurestore.errors import StoreNotFound
 from featurestore.storage.layout import Layout
+from featurestore.storage.objects import Place
 from featurestore.storage.parts import check_once, read_part
 from featurestore.storage.state import State, read_state
 
@@ -16,9 +17,9 @@ from featurestore.storage.state import State, read_state
 SOURCES = "sources"
 
 
-def state_or_none(root: Path) -> State | None:
+def state_or_none(place: Place) -> State | None:
     try:
-        return read_state(root)
+        return read_state(place)
     except StoreNotFound:
         return None
 
@@ -34,6 +35,7 @@ def rows_of(layout: Layout, kind: Collection) -> pa.Table:
     if kind.table not in layout.state.tables:
         return kind.schema.empty_table()
     parts = layout.parts(kind.table)
+    layout.fetch(parts)
     for part in parts:
         check_once(part, layout.root)
     empty = layout.schema(kind.table).empty_table()

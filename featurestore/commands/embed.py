@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @wait_option
 @json_option
 def embed(
-    store: Path,
+    store: str,
     backbone: str | None,
     backbone_file: Path | None,
     weights: Path | None,
@@ -124,7 +124,7 @@ def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
 @wait_option
 @json_option
 def import_embeddings(
-    store: Path,
+    store: str,
     file: Path,
     backbone: str,
     ids: Path | None,

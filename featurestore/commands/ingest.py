@@ -51,7 +51,7 @@ WIDEST = 60
 @wait_option
 @json_option
 def ingest(
-    store: Path,
+    store: str,
     images: Sequence[Path],
     metadata: Path | None,
     key: str | None,

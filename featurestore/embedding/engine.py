@@ -46,8 +46,9 @@ def check_engine(plan: EmbedPlan, run: Run) -> None:
 def _recorded(plan: EmbedPlan) -> dict[str, str]:
     """The engine of each extraction of the revision that the store records, by its id."""
     engines = {}
-    for part in Layout(plan.root, plan.state).parts("extractions"):
-        for row in read_part(plan.root / part.path).to_pylist():
+    layout = Layout(plan.objects, plan.state)
+    for part in layout.parts("extractions"):
+        for row in read_part(layout.path(part)).to_pylist():
             if (row["backbone"], row["revision"]) == (plan.spec.name, plan.spec.revision):
                 engines[row["extraction"]] = engine_text(row["libraries"], row["precision"])
     return engines

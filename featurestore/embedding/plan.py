@@ -15,6 +15,7 @@ from featurestore.backbones.base import BackboneSpec
 from featurestore.collections.ingest import images_of
 from featurestore.errors import InputError
 from featurestore.storage.layout import Layout
+from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.parts import Part, read_part
 from featurestore.storage.schemas import embeddings_schema
 from featurestore.storage.state import State
@@ -30,8 +31,8 @@ class EmbedPlan:
 
     Parameters
     ----------
-    root
-        The store's folder.
+    place
+        The store's folder, or its files.
     state
         The state that was read; results may only be published to the store with the id ``state.store``.
     spec
@@ -45,12 +46,22 @@ class EmbedPlan:
         Number of images that have a vector.
     """
 
-    root: Path
+    place: Place
     state: State
     spec: BackboneSpec
     parts: tuple[Part, ...]
     todo: pa.Table
     present: int
+
+    @property
+    def objects(self) -> LocalObjects:
+        """The files of the store."""
+        return objects_of(self.place)
+
+    @property
+    def root(self) -> Path:
+        """The folder that the paths of the parts are relative to."""
+        return self.objects.root
 
     @cached_property
     def hashes(self) -> pa.Array:
@@ -115,18 +126,19 @@ def make_plan(layout: Layout, spec: BackboneSpec, *, exclude: Collection[str] = 
     images = images_of(layout)
     usable = images.filter(pc.equal(images["status"], "ok"))
     if not len(usable):
-        raise InputError(f"the store {str(layout.root)!r} holds no usable image: run `featurestore ingest` first")
+        raise InputError(f"the store {layout.objects.address!r} holds no usable image: run `featurestore ingest` first")
     parts = tuple(layout.revision_parts(spec.name, spec.revision))
     there = pc.is_in(pairs(usable), value_set=one_chunk(pairs(present_rows(layout, spec))))
     todo = usable.filter(pc.invert(there))
     todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(exclude), pa.string()))))
-    return EmbedPlan(layout.root, layout.state, spec, parts, todo.select([*KEY, *PLACE]), pc.sum(there).as_py() or 0)
+    return EmbedPlan(layout.objects, layout.state, spec, parts, todo.select([*KEY, *PLACE]), pc.sum(there).as_py() or 0)
 
 
 def present_rows(layout: Layout, spec: BackboneSpec) -> pa.Table:
     """An Arrow table of each ``ImgId`` and ``content_hash`` that has a vector of this revision."""
     empty = embeddings_schema(spec.embed_dim).empty_table().select(KEY)
     parts = layout.revision_parts(spec.name, spec.revision)
+    layout.fetch(parts)
     return pa.concat_tables([empty, *(read_part(layout.root / part.path, KEY).cast(empty.schema) for part in parts)])
 
 

@@ -20,16 +20,17 @@ from featurestore.arrow import one_chunk
 from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.writer import open_writer, writing
 from featurestore.embedding.provenance import Extraction, extraction_of
+from featurestore.embedding.shared_batches import FOLDER, copy_batches, put_batch, remove_batches
 from featurestore.embedding.vectors import faults
 from featurestore.errors import InputError, IntegrityError, StoreLocked, StoreNotFound
 from featurestore.files import file_hash
 from featurestore.storage.lock import LOCK_FILE, holder, locked, replaced
 from featurestore.storage.names import inside
+from featurestore.storage.objects import Place, objects_of
 from featurestore.storage.parts import HASH_DIGITS, read_part, write_part
 from featurestore.storage.schemas import EMBEDDINGS, embedding_type
 from featurestore.storage.state import read_state
 
-FOLDER = "staging"
 # The folder of a run's parts, inside its staging folder.
 PARTS = "parts"
 # The keys in a batch's footer for its revision, and for the extraction record of the run that wrote it.
@@ -63,8 +64,9 @@ class Run:
         The extraction records of the batches, by id.
     """
 
-    def __init__(self, root: Path, spec: BackboneSpec, handle: int, store: str) -> None:
-        self.root = root
+    def __init__(self, place: Place, spec: BackboneSpec, handle: int, store: str) -> None:
+        self.objects = objects_of(place)
+        root = self.root = self.objects.root
         self.spec = spec
         self.store = store
         self.folder = root / FOLDER / f"{spec.name}-{spec.revision}-{uuid4().hex}"
@@ -105,6 +107,7 @@ class Run:
         rows = pa.table([digests, extractions, to_arrow(vectors)], schema=self._schema())
         part = write_part(rows, self.root, str(self.folder.relative_to(self.root)))
         self.batches.append(Batch(self.root / part.path, digests))
+        put_batch(self.objects, self.spec, self.batches[-1].path)
 
     def adopt(self, wanted: pa.Array) -> list[Batch]:
         """Return the adopted batches that hold a vector for a hash in ``wanted``, and remove the others."""
@@ -147,6 +150,7 @@ class Run:
         """Remove batches that were published."""
         for batch in batches:
             batch.path.unlink(missing_ok=True)
+        remove_batches(self.objects, self.spec, [batch.path for batch in batches])
 
     def take_over(self, ended: Path) -> None:
         """Move the batches of a run that has ended to this run; its unpublished parts are written again."""
@@ -166,7 +170,7 @@ class Run:
         """Whether the folder is still the one that was opened, and holds the same store."""
         try:
             same = os.path.samestat(os.stat(self.root), os.fstat(self._handle))
-            return same and read_state(self.root).store == self.store
+            return same and read_state(self.objects).store == self.store
         except (FileNotFoundError, NotADirectoryError, StoreNotFound):
             return False
 
@@ -181,7 +185,7 @@ class Run:
 
 
 @contextmanager
-def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpose: str = "") -> Iterator[Run]:
+def open_run(place: Place, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpose: str = "") -> Iterator[Run]:
     """Reserve the computation of ``spec``'s revision for the store in ``root``, without locking the store.
 
     The store's lock is held briefly at the start, so that two runs can't start at once. Batches that remain when the
@@ -201,11 +205,13 @@ def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpo
     StoreNotFound, StoreError
         When there is no store, or it can't be written.
     """
-    with writing(root), ExitStack() as stack:
-        store = read_state(root).store
+    with writing(place), ExitStack() as stack:
+        store = read_state(place).store
+        root = objects_of(place).root
+        root.mkdir(parents=True, exist_ok=True)  # a cache that was not used yet
         handle = os.open(root, os.O_RDONLY)  # while it is open, its inode is not reused
         stack.callback(os.close, handle)
-        run = Run(root, spec, handle, store)
+        run = Run(place, spec, handle, store)
         if not wait_seconds >= 0:
             raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
         until, left = time.monotonic() + wait_seconds, wait_seconds
@@ -223,7 +229,7 @@ def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpo
 
 def _begin(run: Run, stack: ExitStack, *, wait_seconds: float, purpose: str) -> str:
     """Create and lock the folder of ``run``, and adopt batches of ended runs; or return who computes the revision."""
-    with open_writer(run.root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
+    with open_writer(run.objects, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
         writer.check_backbone(run.spec.name)
         run.store = writer.state.store
         inside(run.root, run.folder)
@@ -239,6 +245,7 @@ def _begin(run: Run, stack: ExitStack, *, wait_seconds: float, purpose: str) -> 
             stack.enter_context(locked(run.folder, wait_seconds=0, purpose=purpose))
             for other in others:
                 run.take_over(other)
+            copy_batches(run.objects, run.spec, run.folder)
     return ""
 
 
