@@ -14,7 +14,7 @@ from featurestore.storage.snapshot import SnapshotInfo
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from featurestore.catalog.maintenance import GcReport
+    from featurestore.catalog.garbage import GcReport
     from featurestore.catalog.repair import RepairReport
     from featurestore.progress import Progress
     from featurestore.storage.objects import LocalObjects

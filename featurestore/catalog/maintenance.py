@@ -4,13 +4,11 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
-from uuid import uuid4
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,12 +16,12 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from featurestore.catalog.commit import read_whole
-from featurestore.catalog.records import Records, read_records, trusted_records
+from featurestore.catalog.garbage import MANIFEST, STAGING, TEMPORARY, GcReport, gc_objects, gc_report
+from featurestore.catalog.records import read_records, trusted_records
 from featurestore.catalog.writer import Writer, open_writer, renew_shell_file
 from featurestore.errors import InputError, IntegrityError
 from featurestore.progress import Progress
 from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE
-from featurestore.storage.manifest import manifest_path
 from featurestore.storage.names import RECORDED, revision_of
 from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.parts import Part, write_part
@@ -31,28 +29,12 @@ from featurestore.storage.schemas import CORE_TABLES
 
 # Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
 MERGED_ROWS = 32_768
-STAGING = "staging"
 # Files that remain of a finished run after its batches were removed.
 LOCK_FILES = {LOCK_FILE, HOLDER_FILE}
-MANIFEST = re.compile(manifest_path(RECORDED["manifest"].pattern).replace(".json", r"\.json"))
-# Temporary files of this package and of DuckDB (its write-ahead log).
-TEMPORARY = re.compile(r"\..*\.tmp(\.wal)?")
 # Recently written files may be referenced by a writer's next commit.
 ONE_DAY = "1d"
 AGE = re.compile(r"(\d{1,6})([smhd])|0")
-# Files of an object store that are removed at the same time.
-REMOVERS = 8
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-@dataclass(frozen=True)
-class GcReport:
-    """The files that were removed, or would be, by path relative to the store; sizes are in bytes."""
-
-    removed: list[str]
-    removed_bytes: int
-    referenced_bytes: int
-    disk_bytes: int
 
 
 @dataclass(frozen=True)
@@ -106,58 +88,7 @@ def gc(
         if not dry_run:
             renew_shell_file(root, writer.state, always=True)
         sizes = {str(path.relative_to(root)): size for path, size in garbage.items()}
-        return _report(kept, sizes, sum(map(_size, _files(root))))
-
-
-def gc_objects(objects: LocalObjects, age: timedelta, *, dry_run: bool) -> GcReport:
-    """`gc` on an object store, where others may write meanwhile; ages are those of its own clock.
-
-    What was put before the listing and named after it is younger than ``age``, unless that is less than a commit takes.
-    """
-    latest = _now(objects) - age.total_seconds()
-    listed = list(objects.entries())
-    kept = trusted_records(objects)
-    garbage = {
-        entry.name: entry.size_bytes
-        for entry in listed
-        if _is_data(entry.name) and entry.name not in kept.referenced and entry.time <= latest
-    }
-
-    def remove(name: str) -> bool:
-        there = objects.entry(name)
-        if there is None or there.time > latest:  # a writer has put it again
-            return False
-        objects.delete([name])
-        return True
-
-    if garbage and not dry_run:
-        with ThreadPoolExecutor(REMOVERS) as pool:
-            gone = list(pool.map(remove, garbage))
-        garbage = {name: size for (name, size), done in zip(garbage.items(), gone, strict=True) if done}
-    left = sum(entry.size_bytes for entry in listed) - (0 if dry_run else sum(garbage.values()))
-    return _report(kept, garbage, left)
-
-
-def _report(kept: Records, removed: Mapping[str, int], disk_bytes: int) -> GcReport:
-    referenced = sum(part.size_bytes for part, _ in kept.parts.values())
-    return GcReport(sorted(removed), sum(removed.values()), referenced, disk_bytes)
-
-
-def _now(objects: LocalObjects) -> float:
-    """The time by the clock of an object store, in seconds since 1970."""
-    probe = f".gc.{uuid4().hex}.tmp"
-    objects.swap(probe, b"", None)
-    entry = objects.entry(probe)
-    objects.delete([probe])
-    return time.time() if entry is None else entry.time
-
-
-def _is_data(name: str) -> bool:
-    """Whether ``name`` is that of a part, a manifest, a staged batch or a temporary file."""
-    staged = name.startswith(f"{STAGING}/")
-    return any(pattern.fullmatch(name) for pattern in (RECORDED["part"], MANIFEST)) or (
-        bool(TEMPORARY.fullmatch(PurePosixPath(name).name)) or staged
-    )
+        return gc_report(kept, sizes, sum(map(_size, _files(root))))
 
 
 def _age(text: str | timedelta) -> timedelta:

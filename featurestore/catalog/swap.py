@@ -102,16 +102,20 @@ class TaggedSwap:
         """See `Swap.put`."""
         if state.commit != self._base.commit:  # the tag is that of another state
             return None
-        if not state.earlier:  # the first commit there
-            self._check_conditions()
         new = replace(new, earlier=(state.commit, *state.earlier)[:EARLIER] if state.number else ())
         failed: StoreError | None = None
         for attempt in range(ATTEMPTS):
-            before = self._tag
+            before, honoured = self._tag, True
             try:
-                tag = self._objects.swap(STATE_FILE, new.to_record(), before)
+                honoured = bool(state.earlier) or self._honours_conditions()  # tried before the first commit there
+                tag = self._objects.swap(STATE_FILE, new.to_record(), before) if honoured else None
             except StoreError as error:
                 tag, failed = None, error
+            if not honoured:
+                raise StoreError(
+                    f"the object store of {self._objects.address!r} ignores the conditions of a put (If-None-Match, "
+                    "If-Match), so that writers would undo each other's changes: write to a folder"
+                )
             if tag is not None:
                 self._base, self._tag = new, tag
                 return new
@@ -125,16 +129,16 @@ class TaggedSwap:
             time.sleep(PAUSE * 2**attempt)
         raise failed or self._unknown(None)
 
-    def _check_conditions(self) -> None:
-        """Refuse an object store that replaces what must not be replaced: writers would undo each other's commits."""
+    def _honours_conditions(self) -> bool:
+        """Whether the object store refuses to replace an object that is not as expected."""
         probe = f".probe.{uuid4().hex}.tmp"
         tag = self._objects.swap(probe, b"1", None)
-        if self._objects.swap(probe, b"2", None) or self._objects.swap(probe, b"3", Tag('"0"', tag and tag.version)):
-            raise StoreError(
-                f"the object store of {self._objects.address!r} ignores the conditions of a put (If-None-Match, "
-                "If-Match), so that writers would undo each other's changes: write to a folder"
-            )
+        replaced = [
+            self._objects.swap(probe, b"2", None),
+            self._objects.swap(probe, b"3", Tag('"0"', tag and tag.version)),
+        ]
         self._objects.delete([probe])
+        return replaced == [None, None]
 
     def _after(self, failed: StoreError | None) -> State:
         """The state after a put that failed, or was refused."""

@@ -20,6 +20,7 @@ CLIENT = {"timeout": "24h", "read_timeout": "60s"}
 RETRIES = {"max_retries": 3}
 # Whoever swaps a file must know whether an attempt failed: it may have been done, and another one is refused then.
 ONCE = {"max_retries": 0}
+DELETING = 4
 # Names in one page of a listing, and the bytes of the largest file that is put in one request. A file is never put in
 # several: what an interrupted writer leaves of one is billed, and obstore can't list it for `gc` to remove.
 PAGE, LARGEST_PUT = 1000, 5 << 30
@@ -95,7 +96,13 @@ class Bucket:
     def delete(self, names: Sequence[str]) -> None:
         """See `Objects.delete`."""
         with self._reaching("written"), suppress(FileNotFoundError):
-            self._obstore.delete(self._store, list(names))
+            for left in reversed(range(DELETING)):  # the library does not repeat it, since it can't know that it may
+                try:
+                    self._obstore.delete(self._store, list(names))
+                    return
+                except self._obstore.exceptions.BaseError:
+                    if not left:
+                        raise
 
     def list(self, folder: str) -> Iterator[str]:
         """See `Objects.list`; subfolders are skipped."""

@@ -15,14 +15,15 @@ from s3_server import S3Server, s3_server
 from support import Collection, CountingBackbone, needs
 
 from featurestore import FeatureStore
-from featurestore.catalog import maintenance
+from featurestore.catalog import garbage
 from featurestore.catalog.commit import Commit
 from featurestore.catalog.swap import TaggedSwap
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.collections.movies.recipe import MOVIES
 from featurestore.errors import Conflict, InputError, StoreError
 from featurestore.storage import state as states
-from featurestore.storage.objects import Objects
+from featurestore.storage.bucket import Bucket
+from featurestore.storage.objects import Objects, Tag
 from featurestore.storage.remote import objects_at
 from featurestore.storage.schemas import IMAGES
 
@@ -188,6 +189,23 @@ def test_what_is_unknown_is_said(away: FeatureStore, server: S3Server, monkeypat
     assert rows(away) == [1]
 
 
+def test_an_object_store_that_ignores_conditions_is_refused(
+    away: FeatureStore, server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap, store = Bucket.swap, FeatureStore(server.address(f"{tmp_path.name}-careless"))
+
+    def careless(self: Bucket, name: str, content: bytes, tag: Tag | None) -> Tag | None:
+        self.delete([name])
+        return swap(self, name, content, None)
+
+    monkeypatch.setattr(Bucket, "swap", careless)
+    with pytest.raises(StoreError, match="ignores the conditions of a put"):
+        store.create()
+    assert [
+        entry.name for entry in store.objects.entries() if "json" in entry.name and "manifests" not in entry.name
+    ] == []
+
+
 def test_two_that_embed_the_same_store_each_vector_once(
     store: FeatureStore, collection: Collection, server: S3Server, tmp_path: Path
 ) -> None:
@@ -249,7 +267,7 @@ def test_gc_spares_what_is_young_or_put_again(away: FeatureStore, monkeypatch: p
         commit.remove_table("notes")
     assert away.gc().removed == []
     assert part in away.gc(older_than=NO_AGE, dry_run=True).removed
-    listed = maintenance.trusted_records
+    listed = garbage.trusted_records
 
     def meanwhile(objects: Objects) -> object:  # a writer puts the part again after `gc` has listed it
         found = listed(objects)
@@ -258,7 +276,7 @@ def test_gc_spares_what_is_young_or_put_again(away: FeatureStore, monkeypatch: p
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(maintenance, "trusted_records", meanwhile)
+        patch.setattr(garbage, "trusted_records", meanwhile)
         assert part not in away.gc(older_than=NO_AGE).removed
     monkeypatch.setenv("FEATURESTORE_CACHE", f"{away.path}-elsewhere")
     assert rows(FeatureStore(away.location)) == [1]

@@ -1,5 +1,6 @@
 """An S3 server on this machine whose conditional puts are atomic, and whose requests and replies can be lost."""
 
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +39,7 @@ class S3Server:
 
     def start(self) -> None:
         """Serve, with an empty bucket."""
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
         self._thread.start()
         with urlopen(Request(f"http://{self.host}/{BUCKET}", method="PUT")):
             pass

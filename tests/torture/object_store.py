@@ -123,6 +123,11 @@ def _writers(context: Context, bed: Bed, server: S3Server) -> list[Row]:
     started = time.monotonic()
     writers = [Killed("writer", address, bed.folder, number) for number in range(WRITERS)]
     reader = Killed("reader", address, bed.folder, 0)
+    while not all(any(words[0] in ("stored", "saw") for words in one.lines()) for one in (*writers, reader)):
+        time.sleep(0.1)  # the processes start
+        if time.monotonic() > started + TIMEOUT:
+            break
+    started = time.monotonic()
     while (left := started + seconds - time.monotonic()) > 0:
         time.sleep(min(left, numbers.uniform(0.3, 1.0) * (3.0 if context.quick else 6.0)))
         numbers.choice(writers).kill(again=True)
