@@ -1,10 +1,10 @@
 """Writers of a store on an object store: no lock, no clock, and yet nothing is lost and nothing counts twice."""
 
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from featurestore.catalog.commit import Commit
 from featurestore.catalog.swap import TaggedSwap
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.collections.movies.recipe import MOVIES
-from featurestore.errors import Conflict, InputError, StoreError
+from featurestore.errors import Conflict, InputError, IntegrityError, StoreError
 from featurestore.storage import state as states
 from featurestore.storage.bucket import Bucket
 from featurestore.storage.objects import Objects, Tag
@@ -314,30 +314,15 @@ def test_a_missing_part_is_found_and_repaired(collection: Collection, server: S3
     assert away.verify().damaged == {}
 
 
-APPENDS = """
-import sys
-import pyarrow as pa
-from featurestore import FeatureStore
-store = FeatureStore(sys.argv[1])
-for value in range(int(sys.argv[2]), 10**9):
-    store.append({"notes": pa.table({"x": [value]})})
-    print(value, flush=True)
-"""
-
-
-def test_two_writers_that_are_killed_lose_nothing(away: FeatureStore, server: S3Server) -> None:
-    """Short form of `tests/torture`: acknowledged rows are there once, the one in work at most once."""
-    command = [sys.executable, "-c", APPENDS, away.location]
-    running = [subprocess.Popen([*command, str(start)], stdout=subprocess.PIPE, text=True) for start in (0, 10**6)]
-    for one in running:
-        assert one.stdout is not None
-        one.stdout.readline()
-    time.sleep(1.0)
-    for one in running:
-        one.send_signal(signal.SIGKILL)
-    said = [int(line) for one in running for line in one.communicate()[0].split()]
-    there = rows(away)
-    assert len(there) == len(set(there))
-    assert set(said) <= set(there)
-    assert len(there) <= len(said) + 4  # the first line of each was read above, and each had one in work
-    assert away.verify().damaged == {}
+def test_a_state_lists_the_commits_before_it(away: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featurestore.catalog.swap.EARLIER", 2)
+    commits = []
+    for value in range(4):
+        away.append(note(value))
+        commits.insert(0, away.state.commit)
+    assert away.state.earlier == tuple(commits[1:3])
+    assert away.state.id == replace(away.state, earlier=()).id, "equal content has an equal id in every store"
+    fields = away.state.fields()
+    for wrong in ("x", ["x"], [1], {"a": 1}):
+        with pytest.raises(IntegrityError, match="not a list of names"):
+            states.state_of({**fields, "earlier": wrong}, "state.json")

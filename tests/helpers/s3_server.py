@@ -51,6 +51,8 @@ class S3Server:
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         lost = self.lose(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        if lost == "request":  # else the rest of it would be taken for the next one
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if lost != "request":
             with self._lock:  # moto compares and writes in two steps
                 body = list(self._app(environ, start_response))

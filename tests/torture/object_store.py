@@ -116,7 +116,7 @@ def _keys(cache: Path) -> Iterator[None]:
 
 def _writers(context: Context, bed: Bed, server: S3Server) -> list[Row]:
     address, numbers = server.address("writers"), context.random("object store")
-    store, seconds = FeatureStore(address), max(4.0, context.seconds * SHARE)
+    store, seconds = FeatureStore(address), max(2.5, context.seconds * SHARE)
     store.create()
     store.append({name: pa.table({"writer": [-1], "step": [-1]}) for name in ("a", "b")})
     lossy = server.lose = Lossy(numbers)
@@ -177,8 +177,8 @@ def _embedders(context: Context, bed: Bed, server: S3Server) -> Row:
     server.lose = Lossy(numbers)
     started = time.monotonic()
     running = [Killed("embed", address, bed.folder, number) for number in range(EMBEDDERS)]
-    for _ in range(context.size(12, 2)):
-        time.sleep(numbers.uniform(0.5, 3.0))
+    for _ in range(context.size(12, 1)):
+        time.sleep(numbers.uniform(1.0, 3.0))
         one = numbers.choice(running)
         if one.running:
             one.kill(again=True)
