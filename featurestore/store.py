@@ -1,6 +1,8 @@
 """FeatureStore: every operation on a store; here those that read images and vectors into it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from featurestore.collections.report import IngestReport
     from featurestore.embedding.embed import EmbedReport
     from featurestore.embedding.importer import ImportReport
+    from featurestore.embedding.publish_shards import PublishReport
     from featurestore.progress import Progress
 
 
@@ -108,13 +111,14 @@ class FeatureStore(MaintainedStore):
         batch_size: int = 32,
         workers: int | None = None,
         other_engine: bool = False,
+        shard: str | None = None,
+        out: str | Path | None = None,
         wait_seconds: float = 0.0,
         on_progress: "Progress | None" = None,
     ) -> "EmbedReport":
         """Embed every usable image that has no vector of this backbone's revision.
 
-        The folders of the last ingest are scanned again first. Images with equal bytes are computed once. An interrupt
-        loses at most two batches.
+        Folders of the last ingest are scanned first. Equal images are computed once. An interrupt loses two batches.
 
         Parameters
         ----------
@@ -122,17 +126,17 @@ class FeatureStore(MaintainedStore):
             A known name, a reference such as ``hf:DIR`` or ``onnx:FILE``, or an object with ``spec`` and ``embed``.
         name, weights, tensor, pooling, precision, preprocessing, synthetic
             For a backbone given by name, see `featurestore.load_backbone`.
-        batch_size, workers
-            Images per forward pass; number of decoding threads, by default that of cores.
-        other_engine
-            Whether to continue a revision that another engine computed, whose vectors are rounded differently.
-
-        Raises `BackboneError` when the backbone can't be loaded or fails; vectors computed before are kept.
+        batch_size, workers, other_engine
+            Images per forward pass; decoding threads, by default one a core; whether to continue another engine's work.
+        shard, out
+            ``3/16`` computes the third of 16 shards into the folder ``out``, for `publish`; the store is only read.
         """
         from featurestore.backbones.registry import resolve
         from featurestore.embedding.embed import embed
+        from featurestore.embedding.shard import embed_shard, shard_place
 
-        with self._writing() as objects:
+        place = shard_place(shard, out)
+        with self._writing() if place is None else nullcontext(self.objects) as objects:
             _ = self.state  # raises if there is no store, before weights are loaded
             loaded = resolve(
                 backbone,
@@ -144,11 +148,50 @@ class FeatureStore(MaintainedStore):
                 preprocessing=preprocessing,
                 synthetic=synthetic,
             )
-            return embed(
-                objects,
+            work = partial(embed, objects) if place is None else partial(embed_shard, self.layout, place=place)
+            return work(
                 loaded,
                 batch_size=batch_size,
                 workers=workers,
+                other_engine=other_engine,
+                wait_seconds=wait_seconds,
+                on_progress=on_progress,
+            )
+
+    def publish(
+        self,
+        folders: str | Path | Sequence[str | Path],
+        *,
+        other_engine: bool = False,
+        wait_seconds: float = 0.0,
+        on_progress: "Progress | None" = None,
+    ) -> "list[PublishReport]":
+        """Publish the shards in ``folders``, those given to `embed` as ``out``; one report for each backbone.
+
+        Everything is checked first. Order does not matter, and what was published before is skipped; the reports say
+        what is missing. A backbone's views switch to the new revision when every image has a vector or was refused.
+
+        Parameters
+        ----------
+        folders
+            One folder or several.
+        other_engine
+            Whether to publish vectors of several engines.
+
+        Raises
+        ------
+        InputError
+            When a shard is of another store, or those of one backbone are of several revisions or engines.
+        IntegrityError
+            When a receipt or a part is missing or damaged.
+        """
+        from featurestore.embedding.publish_shards import publish_folders
+
+        named = [folders] if isinstance(folders, (str, Path)) else folders
+        with self._writing() as objects:
+            return publish_folders(
+                objects,
+                list(map(Path, named)),
                 other_engine=other_engine,
                 wait_seconds=wait_seconds,
                 on_progress=on_progress,

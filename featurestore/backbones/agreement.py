@@ -3,24 +3,34 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore._optional import import_extra
 from featurestore.backbones.base import Backbone, Preprocessing
+from featurestore.backbones.geometry import fit
 
 IMAGES = 8
 # Squares of the coarsest and the finest layer of a generated image, along each side.
 LAYERS = (2, 5, 12, 40)
 
 
-def generated_images(how: Preprocessing, count: int) -> NDArray[np.uint8]:
-    """``(count, height, width, 3)`` uint8 RGB: colour patches of several sizes, the same each time."""
+def generated_images(how: Preprocessing, count: int) -> list[NDArray[np.uint8]]:
+    """Colour patches of several sizes, always the same, as `geometry.fit` makes them.
+
+    Returns
+    -------
+    ``count`` images ``(height, width, 3)`` uint8 RGB.
+    """
+    pillow = import_extra("PIL.Image", "embed", needed_by="preprocessing images")
+    height, width = max(how.height, how.edge, LAYERS[-1]), max(how.width, how.edge, LAYERS[-1])
     random = np.random.default_rng(0)
-    images = np.zeros((count, how.height, how.width, 3), np.float32)
+    images = np.zeros((count, height, width, 3), np.float32)
     for layer in LAYERS:
         patches = random.uniform(0, 255, (count, layer, layer, 3)).astype(np.float32)
-        rows = np.arange(how.height) * layer // how.height
-        columns = np.arange(how.width) * layer // how.width
+        rows = np.arange(height) * layer // height
+        columns = np.arange(width) * layer // width
         images += patches[:, rows][:, :, columns]
     spread = images / len(LAYERS)
-    return np.clip((spread - 127.5) * 2 + 127.5, 0, 255).astype(np.uint8)
+    pixels = np.clip((spread - 127.5) * 2 + 127.5, 0, 255).astype(np.uint8)
+    return [fit(pillow.fromarray(one), how) for one in pixels]
 
 
 def largest_difference(vectors: NDArray[np.float32], reference: NDArray[np.float32]) -> float:

@@ -5,12 +5,10 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore._optional import import_extra
+from featurestore.backbones.agreement import generated_images
 from featurestore.backbones.base import Backbone
 from featurestore.backbones.custom import CallableBackbone
-from featurestore.backbones.geometry import fit
 from featurestore.backbones.passes import forward
-from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.errors import BackboneError
 
 # Few, since a load waits for them: six forward passes of one image.
@@ -31,7 +29,7 @@ def check(backbone: Backbone) -> Backbone:
         When they don't; also what `passes.forward` raises.
     """
     spec = backbone.spec
-    images = _images(spec.preprocessing)
+    images = generated_images(spec.preprocessing, IMAGES)
     first, again, alone = (forward(backbone, some, batch_size=IMAGES) for some in (images, images, images[:1]))
     if not np.isfinite(first).all():
         raise BackboneError(
@@ -65,11 +63,3 @@ def _agree(one: NDArray[np.float32], other: NDArray[np.float32], largest: float,
         return True
     lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
     return not exact and lengths > 0 and float((one * other).sum()) >= COSINE * lengths
-
-
-def _images(how: Preprocessing) -> list[NDArray[np.uint8]]:
-    """Images of smooth noise, always the same, as `geometry.fit` makes them."""
-    pillow = import_extra("PIL.Image", "embed", needed_by="preprocessing images")
-    coarse = np.random.default_rng(0).integers(0, 256, (IMAGES, 12, 9, 3), np.uint8)
-    size = (max(how.width, how.edge, 9), max(how.height, how.edge, 12))
-    return [fit(pillow.fromarray(one).resize(size, pillow.Resampling.BICUBIC), how) for one in coarse]

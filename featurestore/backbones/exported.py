@@ -13,6 +13,7 @@ from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.pt2.archive import read
 from featurestore.backbones.pt2.program import Program, program
 from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
+from featurestore.backbones.signature import ImageInput, preprocessing_of
 from featurestore.backbones.torch_threads import cpu_has_bf16, single_threads
 from featurestore.errors import BackboneError, reason
 from featurestore.files import file_hash
@@ -161,33 +162,12 @@ def _program(path: Path, torch: Any) -> Program:
 
 
 def _preprocessing(path: Path, run: Program, options: LoadOptions) -> Preprocessing:
-    """What the program's input requires, with the changes of the user."""
-    shape = ("n", *run.shape[1:])
-    if len(run.shape) != 4 or 3 not in (run.shape[1], run.shape[3]):
-        raise BackboneError(
-            f"{str(path)!r} takes {shape}, expected images (n, 3, height, width) or (n, height, width, 3)"
-        )
-    channels_first = run.shape[1] == 3
-    height, width = (2, 3) if channels_first else (1, 2)
-    if run.dtype not in ("float32", "float16", "uint8"):
-        raise BackboneError(f"{str(path)!r} takes {run.dtype} images, expected float32, float16 or uint8")
-    default = Preprocessing(
-        run.shape[height],
-        run.shape[width],
-        "byte" if run.dtype == "uint8" else "unit",
-        layout="NCHW" if channels_first else "NHWC",
-        dtype="float16" if run.dtype == "float16" else "float32",
-    )
-    chosen = options.preprocess(default)
-    for axis, got, expected in ((height, chosen.height, default.height), (width, chosen.width, default.width)):
-        if got != expected and not run.free[axis]:
-            raise BackboneError(f"{str(path)!r} takes {shape}, not {chosen.height} × {chosen.width} pixels")
-    for name in ("layout", "dtype"):
-        if getattr(chosen, name) != getattr(default, name):
-            raise BackboneError(f"{str(path)!r} takes {shape} {run.dtype}: leave the preprocessing {name} out")
-    if (chosen.scale == "byte") != (run.dtype == "uint8"):
-        raise BackboneError(f"{str(path)!r} takes {run.dtype} images, not the scale {chosen.scale}")
-    return chosen
+    """What the program's input requires, with the changes of the user; a free side is as long as in the export."""
+    shape = tuple(None if free else length for length, free in zip(run.shape, run.free, strict=True))
+    found = ImageInput((None, *shape[1:]), run.dtype)
+    high, wide = ImageInput(run.shape, run.dtype).sides(found.layout) if found.layout else (None, None)
+    base = Preprocessing(high, wide) if high and wide else None
+    return preprocessing_of(found, options, path, base=base)
 
 
 def _chosen(options: LoadOptions) -> dict[str, str]:

@@ -11,7 +11,7 @@ import click
 
 from featurestore import __version__
 from featurestore.commands.backbone import backbone, backbones
-from featurestore.commands.embed import embed, import_embeddings
+from featurestore.commands.embed import embed, import_embeddings, publish
 from featurestore.commands.export import export
 from featurestore.commands.ingest import ingest
 from featurestore.commands.options import (
@@ -120,6 +120,7 @@ def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
 for command in (
     ingest,
     embed,
+    publish,
     import_embeddings,
     backbones,
     backbone,

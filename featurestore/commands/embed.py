@@ -1,6 +1,7 @@
-"""The commands that write vectors to the store: `embed` and `import-embeddings`."""
+"""The commands that write vectors to the store: `embed`, `publish` and `import-embeddings`."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from featurestore.terminal import visible
 if TYPE_CHECKING:
     from featurestore.embedding.embed import EmbedReport
     from featurestore.embedding.importer import ImportReport
+    from featurestore.embedding.publish_shards import PublishReport
 
 
 @click.command()
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Images per forward pass.")
 @click.option("--other-engine", is_flag=True, help="Continue a revision that another engine computed.")
 @click.option("--workers", type=int, help="Threads that decode images.  [default: the number of cores]")
+@click.option("--shard", metavar="K/N", help="Only the K-th of N shards, into --out, for `publish`.")
+@click.option("--out", type=PATH, metavar="DIR", help="The folder for a shard; the store is only read.")
 @wait_option
 @json_option
 def embed(
@@ -60,6 +64,8 @@ def embed(
     batch_size: int,
     workers: int | None,
     other_engine: bool,
+    shard: str | None,
+    out: Path | None,
     wait_seconds: float,
     as_json: bool,
 ) -> None:
@@ -82,26 +88,70 @@ def embed(
             batch_size=batch_size,
             workers=workers,
             other_engine=other_engine,
+            shard=shard,
+            out=out,
             wait_seconds=wait_seconds,
             on_progress=progress,
         )
     if as_json:
         click.echo(json.dumps(asdict(report) | {"images_per_second": report.images_per_second}))
     else:
-        click.echo(
-            f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.computed:,} computed "
-            f"({report.images_per_second:,.1f} images/s), {report.reused:,} reused, {report.present:,} already there"
-        )
+        click.echo(_summary(report))
         for note in report.notes:
             click.echo(f"note: {visible(note)}")
         _tell_of_revision(report)
         for image, reason in report.refused.items():
             click.echo(f"refused {image}: {reason}")
+        if out is not None:
+            click.echo(f"next: featurestore publish --store {shlex.quote(store)} {shlex.quote(str(out))}")
     if report.refused:
         raise click.exceptions.Exit(1)
 
 
-def _tell_of_revision(report: "EmbedReport | ImportReport") -> None:
+def _summary(report: "EmbedReport") -> str:
+    shard = f"shard {report.shard}, " if report.shard else ""
+    return (
+        f"{_heading(report)}: {shard}{report.computed:,} computed ({report.images_per_second:,.1f} images/s), "
+        f"{report.reused:,} reused, {report.present:,} already there"
+    )
+
+
+def _heading(report: "EmbedReport | PublishReport") -> str:
+    mark = ", SYNTHETIC WEIGHTS" if report.synthetic else ""
+    return f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d{mark})"
+
+
+@click.command()
+@store_option
+@click.argument("folders", type=PATH, nargs=-1, required=True, metavar="DIR...")
+@click.option("--other-engine", is_flag=True, help="Publish vectors of several engines.")
+@wait_option
+@json_option
+def publish(store: str, folders: Sequence[Path], other_engine: bool, wait_seconds: float, as_json: bool) -> None:
+    """Check the shards in the folders of `embed --shard`, and add their embeddings to the store."""
+    from featurestore import FeatureStore
+
+    with ConsoleProgress("publish", "embeddings") as progress:
+        reports = FeatureStore(store).publish(
+            folders, other_engine=other_engine, wait_seconds=wait_seconds, on_progress=progress
+        )
+    if as_json:
+        click.echo(json.dumps([asdict(report) for report in reports]))
+    else:
+        for report in reports:
+            receipts = f"{report.receipts:,} receipt{'s' * (report.receipts != 1)}"
+            click.echo(f"{_heading(report)}: {report.added:,} added, {report.skipped:,} skipped, {receipts}")
+            if report.missing:
+                shards = f", in the shards {', '.join(report.missing_shards)}" if report.missing_shards else ""
+                click.echo(f"missing: {report.missing:,} images{shards}")
+            _tell_of_revision(report)
+            for image, reason in report.refused.items():
+                click.echo(f"refused {image}: {reason}")
+    if any(report.refused for report in reports):
+        raise click.exceptions.Exit(1)
+
+
+def _tell_of_revision(report: "EmbedReport | ImportReport | PublishReport") -> None:
     """Print a line when the views of a backbone show another revision than before."""
     if report.replaced:
         click.echo(

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.backbones.base import Backbone
-from featurestore.backbones.passes import BATCH_SIZE, forward, pass_images
+from featurestore.backbones.passes import BATCH_SIZE, run_passes
 from featurestore.embedding.assembly import Shard, assemble
-from featurestore.embedding.batches import Decoded, batches
+from featurestore.embedding.batches import Decoded, ready
 from featurestore.embedding.engine import check_engine
 from featurestore.embedding.plan import EmbedPlan
 from featurestore.embedding.staging import Run, to_matrix
@@ -52,7 +52,7 @@ class Computation:
     refused
         The file name of each image that got no vector, and the reason.
     given_up
-        The content hashes of the refused images.
+        The file name of each refused image by content hash.
     """
 
     plan: EmbedPlan
@@ -63,7 +63,7 @@ class Computation:
     reused: int = 0
     computed: int = 0
     refused: dict[str, str] = field(default_factory=dict)
-    given_up: set[str] = field(default_factory=set)
+    given_up: dict[str, str] = field(default_factory=dict)
     _sharded: int = 0
 
     def shards(self, backbone: Backbone, *, on_progress: Progress | None = None) -> Iterator[Shard]:
@@ -89,11 +89,10 @@ class Computation:
         pa.default_memory_pool().release_unused()  # memory used for planning
         if on_progress:
             on_progress(0, len(missing))
-        size = pass_images(backbone.spec, self.batch_size)
-        decoded = batches(missing, backbone.spec.preprocessing, size, self.workers)
-        with closing(decoded), _Stage(missing.num_rows, on_progress) as stage:
-            for batch in decoded:
-                vectors = self._forward(backbone, batch)
+        batches = ready(missing, backbone.spec, batch_size=self.batch_size, workers=self.workers)
+        with closing(batches), _Stage(missing.num_rows, on_progress) as stage:
+            for batch, prepared in batches:
+                vectors = run_passes(backbone, prepared)
                 yield from stage.ended()  # before the next one begins, so that the run is used by one thread at a time
                 stage.begin(len(batch.hashes) + len(batch.failed), partial(self._stage, batch, vectors))
             yield from stage.ended()
@@ -104,7 +103,7 @@ class Computation:
 
     def _due(self) -> list[Shard]:
         staged = sum(len(batch.hashes) for batch in self.run.batches)
-        if staged < max(SHARD_VECTORS, SHARD_SHARE * self._sharded):
+        if not is_due(staged, self._sharded):
             return []
         self._sharded += staged
         return [assemble(self.run, self.plan)]
@@ -116,14 +115,6 @@ class Computation:
         for rows in known_vectors(self.plan, self.plan.hashes.filter(from_numpy(~found))):
             self.run.add(rows["content_hash"].to_pylist(), to_matrix(rows), rows["extraction"].combine_chunks())
             yield rows["content_hash"].combine_chunks()
-
-    def _forward(self, backbone: Backbone, batch: Decoded) -> NDArray[np.float32]:
-        """The vectors of one batch; its images are then freed."""
-        if not batch.images:
-            return np.empty((0, backbone.spec.embed_dim), np.float32)
-        vectors = forward(backbone, batch.images, batch_size=self.batch_size)
-        batch.images.clear()
-        return vectors
 
     def _stage(self, batch: Decoded, vectors: NDArray[np.float32]) -> list[Shard]:
         """Check and stage the vectors of one batch; a shard if enough are staged. Runs beside the next pass."""
@@ -139,7 +130,12 @@ class Computation:
 
     def _refuse(self, digest: str, name: str, reason: str) -> None:
         self.refused[name] = reason
-        self.given_up.add(digest)
+        self.given_up[digest] = name
+
+
+def is_due(waiting: int, published: int) -> bool:
+    """Whether so many ``waiting`` vectors are worth a commit, after so many in earlier ones of the run."""
+    return waiting >= max(SHARD_VECTORS, SHARD_SHARE * published)
 
 
 class _Stage:

@@ -162,7 +162,7 @@ def _check_output(folder: Path) -> None:
 def _pixels(folder: Path | None, how: Preprocessing) -> list[NDArray[np.uint8]]:
     """At most `IMAGES` images: the first usable ones in ``folder`` by name, or generated ones."""
     if folder is None:
-        return list(generated_images(how, IMAGES))
+        return generated_images(how, IMAGES)
     if not folder.is_dir():
         raise InputError(f"there is no folder {str(folder)!r}: name a folder of images")
     found = list(islice(_usable(sorted(folder.iterdir()), how), IMAGES))

@@ -40,6 +40,10 @@ class EmbedReport:
         The views of yours that can't be used any more, each with the reason.
     notes
         Sentences about the backbone, such as what was assumed.
+    synthetic
+        Whether the backbone's weights are made up.
+    shard
+        The shard that was computed, of which nothing is published; empty if all images were embedded.
     """
 
     backbone: str
@@ -53,6 +57,8 @@ class EmbedReport:
     replaced: str = ""
     failing_views: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    synthetic: bool = False
+    shard: str = ""
 
     @property
     def images_per_second(self) -> float:
@@ -94,9 +100,8 @@ def embed(
     StoreLocked
         When another process is writing or computing this revision, and did not finish in time.
     """
-    _check(backbone, batch_size, workers)
-    started, spec = time.monotonic(), backbone.spec
-    purpose = f"embed {spec.name}"
+    check_arguments(backbone, batch_size, workers)
+    started, spec, purpose = time.monotonic(), backbone.spec, f"embed {backbone.spec.name}"
     with open_run(place, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
         sync_images(place, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose)
         shown = shown_before(read_state(place), spec)
@@ -119,10 +124,12 @@ def embed(
         replaced=replaced,
         failing_views=failing_after(place, state, replaced),
         notes=spec.notes,
+        synthetic=spec.synthetic,
     )
 
 
-def _check(backbone: Backbone, batch_size: int, workers: int | None) -> None:
+def check_arguments(backbone: Backbone, batch_size: int, workers: int | None) -> None:
+    """Refuse what is no backbone, or has an invalid name, and numbers below 1; raises `InputError`."""
     if not isinstance(getattr(backbone, "spec", None), BackboneSpec):
         raise InputError(
             f"got a {type(backbone).__name__} as the backbone, expected a name or an object with `spec` and `embed`: "

@@ -1,6 +1,6 @@
 """EmbedPlan: the images without a vector of a revision; planning takes no lock, computes and writes nothing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from featurestore.arrow import from_numpy, one_chunk, to_numpy
 from featurestore.backbones.base import BackboneSpec
 from featurestore.collections.ingest import images_of
+from featurestore.embedding.share import Share
 from featurestore.errors import InputError
 from featurestore.storage.layout import Layout
 from featurestore.storage.objects import LocalObjects, Place, objects_of
@@ -38,7 +39,7 @@ class EmbedPlan:
     spec
         The backbone that computes the vectors.
     parts
-        The revision's existing parts: none of their keys is in ``todo``.
+        The revision's existing parts, of a share those near its images: none of their keys is in ``todo``.
     todo
         One row per image without a vector, by id: the columns in `KEY` and `PLACE` of the table `images`.
         It takes 0.2 kB per image as an Arrow table, several times that as dicts.
@@ -110,36 +111,85 @@ class EmbedPlan:
         return np.cumsum(self.counts) - self.counts
 
 
-def make_plan(layout: Layout, spec: BackboneSpec, *, exclude: Collection[str] = ()) -> EmbedPlan:
+def make_plan(
+    layout: Layout, spec: BackboneSpec, *, exclude: Collection[str] = (), share: Share | pa.Array | None = None
+) -> EmbedPlan:
     """Find the usable images of a state without a vector of ``spec``'s revision, and the paths of their files.
 
     Parameters
     ----------
     exclude
         Content hashes to leave out, because they were refused.
+    share
+        Only images of this share, or with one of these content hashes.
 
     Raises
     ------
     InputError
         When the store holds no usable image.
     """
+    usable = usable_images(layout)
+    parts = layout.revision_parts(spec.name, spec.revision)
+    if share is not None:
+        wanted = share.of(distinct_hashes(usable)) if isinstance(share, Share) else share
+        usable = usable.filter(pc.is_in(usable["content_hash"], value_set=wanted))
+        parts = _near(parts, usable["ImgId"])
+    there = pc.is_in(pairs(usable), value_set=one_chunk(pairs(key_rows(layout, parts))))
+    todo = usable.filter(pc.invert(there))
+    todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(exclude), pa.string()))))
+    present = pc.sum(there).as_py() or 0
+    return EmbedPlan(layout.objects, layout.state, spec, tuple(parts), todo.select([*KEY, *PLACE]), present)
+
+
+def usable_images(layout: Layout) -> pa.Table:
+    """The usable images of a state, by id.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    layout.fetch(layout.parts("images"))
     images = images_of(layout)
     usable = images.filter(pc.equal(images["status"], "ok"))
     if not len(usable):
         raise InputError(f"the store {layout.objects.address!r} holds no usable image: run `featurestore ingest` first")
-    parts = tuple(layout.revision_parts(spec.name, spec.revision))
-    there = pc.is_in(pairs(usable), value_set=one_chunk(pairs(present_rows(layout, spec))))
-    todo = usable.filter(pc.invert(there))
-    todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(exclude), pa.string()))))
-    return EmbedPlan(layout.objects, layout.state, spec, parts, todo.select([*KEY, *PLACE]), pc.sum(there).as_py() or 0)
+    return usable
+
+
+def distinct_hashes(images: pa.Table) -> pa.Array:
+    """The content hashes of ``images``, each once, in the order of the first image with it."""
+    return images["content_hash"].unique()
+
+
+def _near(parts: Sequence[Part], ids: pa.ChunkedArray) -> list[Part]:
+    """Those of ``parts`` that can hold one of ``ids``."""
+    ends = pc.min_max(ids).as_py()
+    first, last = ends["min"], ends["max"]
+    if first is None:
+        return []
+    return [
+        part
+        for part in parts
+        if part.first_id is None or part.last_id is None or (part.first_id <= last and first <= part.last_id)
+    ]
 
 
 def present_rows(layout: Layout, spec: BackboneSpec) -> pa.Table:
     """An Arrow table of each ``ImgId`` and ``content_hash`` that has a vector of this revision."""
-    empty = embeddings_schema(spec.embed_dim).empty_table().select(KEY)
-    parts = layout.revision_parts(spec.name, spec.revision)
+    return key_rows(layout, layout.revision_parts(spec.name, spec.revision))
+
+
+def key_rows(layout: Layout, parts: Sequence[Part]) -> pa.Table:
+    """As `present_rows`, but only of ``parts``."""
     layout.fetch(parts)
-    return pa.concat_tables([empty, *(read_part(layout.root / part.path, KEY).cast(empty.schema) for part in parts)])
+    return read_keys([layout.root / part.path for part in parts])
+
+
+def read_keys(paths: Sequence[Path]) -> pa.Table:
+    """``ImgId`` and ``content_hash`` of each row of some parts with vectors."""
+    empty = embeddings_schema(1).empty_table().select(KEY)
+    return pa.concat_tables([empty, *(read_part(path, KEY).cast(empty.schema) for path in paths)])
 
 
 def pairs(rows: pa.Table) -> pa.ChunkedArray:

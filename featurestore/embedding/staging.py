@@ -1,12 +1,13 @@
-"""The staging folder of one run: its lock, and its computed but unpublished batches; it publishes nothing."""
+"""The folder of one run: its lock, and its computed but unpublished batches; it publishes nothing."""
 
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,7 +27,7 @@ from featurestore.errors import InputError, IntegrityError, StoreLocked, StoreNo
 from featurestore.files import file_hash
 from featurestore.storage.lock import LOCK_FILE, holder, locked, replaced
 from featurestore.storage.names import inside
-from featurestore.storage.objects import Place, objects_of
+from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.parts import HASH_DIGITS, read_part, write_part
 from featurestore.storage.schemas import EMBEDDINGS, embedding_type
 from featurestore.storage.state import read_state
@@ -50,11 +51,20 @@ class Batch:
 
 
 class Run:
-    """One run that computes a revision; get one from `open_run`.
+    """One run that computes a revision: in the staging folder of a store (`open_run`), or in a folder of its own.
 
     Its batches are immutable files, durable as soon as they are added, and keyed by content hash. Each stores its
     revision, and its bytes are verified against the hash in its name whenever it is read. Batches that a run leaves
     behind are adopted by the next run of the same revision.
+
+    Parameters
+    ----------
+    root
+        The folder that the paths of its parts are relative to.
+    folder
+        The folder of its batches and, while it runs, of its lock; below it lie its parts.
+    in_place
+        Returns whether ``root`` is still the folder that was opened.
 
     Attributes
     ----------
@@ -64,19 +74,18 @@ class Run:
         The extraction records of the batches, by id.
     """
 
-    def __init__(self, place: Place, spec: BackboneSpec, handle: int, store: str) -> None:
+    def __init__(self, place: Place, folder: Path, spec: BackboneSpec, in_place: Callable[[], bool]) -> None:
         self.objects = objects_of(place)
-        root = self.root = self.objects.root
+        self.root = self.objects.root
+        self.folder = folder
         self.spec = spec
-        self.store = store
-        self.folder = root / FOLDER / f"{spec.name}-{spec.revision}-{uuid4().hex}"
         self.batches: list[Batch] = []
         self.extraction = extraction_of(spec)
         self.extractions = {self.extraction.id: self.extraction}
-        self._handle = handle
+        self._in_place = in_place
 
     def check(self) -> None:
-        """Refuse to go on if the folder holds another store, or the staging folder was removed.
+        """Refuse to go on if the folder holds another store, or the folder of this run was removed.
 
         Raises
         ------
@@ -166,14 +175,6 @@ class Run:
             with suppress(OSError):  # other runs use it
                 self.folder.parent.rmdir()
 
-    def _in_place(self) -> bool:
-        """Whether the folder is still the one that was opened, and holds the same store."""
-        try:
-            same = os.path.samestat(os.stat(self.root), os.fstat(self._handle))
-            return same and read_state(self.objects).store == self.store
-        except (FileNotFoundError, NotADirectoryError, StoreNotFound):
-            return False
-
     def _schema(self) -> pa.Schema:
         fields = [EMBEDDINGS.field("content_hash"), EMBEDDINGS.field("extraction")]
         vectors = pa.field("embedding", embedding_type(self.spec.embed_dim), nullable=False)
@@ -211,7 +212,8 @@ def open_run(place: Place, spec: BackboneSpec, *, wait_seconds: float = 0.0, pur
         root.mkdir(parents=True, exist_ok=True)  # a cache that was not used yet
         handle = os.open(root, os.O_RDONLY)  # while it is open, its inode is not reused
         stack.callback(os.close, handle)
-        run = Run(place, spec, handle, store)
+        folder = root / FOLDER / f"{spec.name}-{spec.revision}-{uuid4().hex}"
+        run = Run(place, folder, spec, partial(_is_store, objects_of(place), handle, store))
         if not wait_seconds >= 0:
             raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
         until, left = time.monotonic() + wait_seconds, wait_seconds
@@ -231,7 +233,6 @@ def _begin(run: Run, stack: ExitStack, *, wait_seconds: float, purpose: str) -> 
     """Create and lock the folder of ``run``, and adopt batches of ended runs; or return who computes the revision."""
     with open_writer(run.objects, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
         writer.check_backbone(run.spec.name)
-        run.store = writer.state.store
         inside(run.root, run.folder)
         runs = f"{run.spec.name}-{run.spec.revision}*"
         with ExitStack() as ended:
@@ -247,6 +248,15 @@ def _begin(run: Run, stack: ExitStack, *, wait_seconds: float, purpose: str) -> 
                 run.take_over(other)
             copy_batches(run.objects, run.spec, run.folder)
     return ""
+
+
+def _is_store(objects: LocalObjects, handle: int, store: str) -> bool:
+    """Whether the folder that was opened as ``handle`` is still there, and ``objects`` are the same store."""
+    try:
+        same = os.path.samestat(os.stat(objects.root), os.fstat(handle))
+        return same and read_state(objects).store == store
+    except (FileNotFoundError, NotADirectoryError, StoreNotFound):
+        return False
 
 
 def _computed_by(metadata: Mapping[bytes, bytes], path: Path) -> Extraction:

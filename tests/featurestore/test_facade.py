@@ -131,6 +131,7 @@ def calls(collection: Collection) -> dict[str, Callable[[FeatureStore], Any]]:
         "gc": lambda store: store.gc(),
         "import_embeddings": lambda store: store.import_embeddings("x.csv", backbone="theirs"),
         "ingest": lambda store: store.ingest(metadata=collection.metadata, images=collection.images),
+        "publish": lambda store: store.publish("folder"),
         "remove_backbone": lambda store: store.remove_backbone("other"),
         "remove_snapshot": lambda store: store.remove_snapshot("kept"),
         "remove_view": lambda store: store.remove_view("mine"),

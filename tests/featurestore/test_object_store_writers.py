@@ -258,6 +258,22 @@ FeatureStore({away.location!r}).embed(Dies(), batch_size=4)
     assert not list(objects_at(away.location).entries("staging"))
 
 
+def test_shards_are_computed_from_it_and_published_into_it(
+    store: FeatureStore, collection: Collection, server: S3Server, tmp_path: Path
+) -> None:
+    away = FeatureStore(server.address(tmp_path.name))
+    away.ingest(metadata=collection.metadata, images=collection.images)
+    before = set(away.objects.entries())
+    for shard in ("2/2", "1/2"):
+        FeatureStore(away.location).embed(CountingBackbone(), shard=shard, out=tmp_path / "out")
+    assert set(away.objects.entries()) == before, "nothing was written there"
+    (report,) = away.publish(sorted((tmp_path / "out").iterdir()))
+    assert (report.added, report.missing) == (24, 0)
+    store.embed(CountingBackbone())
+    assert away.features("counting").X.tobytes() == store.features("counting").X.tobytes()
+    assert away.publish(sorted((tmp_path / "out").iterdir()))[0].added == 0
+
+
 def test_gc_spares_what_is_young_or_put_again(away: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     away.append(note(1))
     (part,) = (f"notes/{Path(path).name}" for path in away.parts("notes"))

@@ -17,7 +17,7 @@ from featurestore import FeatureStore
 from featurestore.backbones.base import Preprocessing
 from featurestore.backbones.custom import from_callable
 from featurestore.catalog.writer import open_writer
-from featurestore.embedding import compute
+from featurestore.embedding import batches
 from featurestore.embedding.batches import Decoded
 from featurestore.embedding.embed import embed
 from featurestore.storage.schemas import IMAGES
@@ -43,7 +43,7 @@ def measure(root: Path, count: int) -> Growth:
     store = FeatureStore(root)
     before = store.state.number
     backbone = from_callable(first_pixels, name="b", revision="1", embed_dim=8, preprocessing=Preprocessing(2, 2))
-    with patch.object(compute, "batches", undecoded):
+    with patch.object(batches, "batches", undecoded):
         assert embed(root, backbone, batch_size=BATCH).computed == count
     state = store.refresh().state
     return Growth(

@@ -11,7 +11,7 @@ from support import CountingBackbone, missing
 
 from featurestore import FeatureStore
 from torture import content as contents
-from torture import damage, determinism, disk, kill, load, object_store, shim
+from torture import damage, determinism, disk, kill, load, object_store, shards, shim
 from torture.bed import Bed, Done
 from torture.context import Context, spread
 from torture.jobs import JOBS
@@ -36,6 +36,10 @@ def test_kill(context: Context, moments: int) -> None:
     rows = list(kill.run(context))
     check(rows)
     assert sum(row.count for row in rows) >= 0.8 * moments, "they were killed, and not ended before"
+
+
+def test_shards(context: Context) -> None:
+    check(list(shards.run(context)))
 
 
 def test_disk(context: Context) -> None:
