@@ -33,7 +33,7 @@ def copy_batches(objects: LocalObjects, spec: BackboneSpec, folder: Path) -> Non
         return
     for entry in objects.entries(_folder(spec)):
         path = folder / PurePosixPath(entry.name).name
-        if RECORDED["file"].fullmatch(path.name) and not path.exists():
+        if RECORDED["part file"].fullmatch(path.name) and not path.exists():
             try:
                 with atomic_file(path) as file:
                     file.writelines(objects.read(entry.name, limit=entry.size_bytes))

@@ -59,12 +59,12 @@ class Run:
 
     Parameters
     ----------
-    root
-        The folder that the paths of its parts are relative to.
+    place
+        The store, or the folder, that the paths of its parts are relative to.
     folder
         The folder of its batches and, while it runs, of its lock; below it lie its parts.
     in_place
-        Returns whether ``root`` is still the folder that was opened.
+        Returns whether ``place`` is still the one that was opened.
 
     Attributes
     ----------

@@ -153,7 +153,7 @@ class Cached:
         """See `LocalObjects.mirror`."""
         for entry in self.source.entries(folder):
             path = inside(self.root, self.root / entry.name)
-            if not RECORDED["file"].fullmatch(path.name) or _is_named(path):
+            if not RECORDED["part file"].fullmatch(path.name) or _is_named(path):
                 continue
             with self._writing(), suppress(FileNotFoundError):  # removed meanwhile
                 path.parent.mkdir(parents=True, exist_ok=True)
