@@ -10,6 +10,7 @@
     │   ├── StoreNotFound     there is no store at that path
     │   ├── StoreLocked       another process is writing
     │   ├── Conflict          another writer has changed what this change rests on
+    │   ├── AccessDenied      an object store refuses it
     │   └── IntegrityError    bytes on disk are not those that were written
     ├── QueryError            user SQL that can't be run
     └── MissingExtra          an optional dependency that is not installed
@@ -76,7 +77,11 @@ class ImageError(InputError):
     """One image can't be used; the message is the reason kept in its quarantine row."""
 
 
-class ImageNeedsExtra(ImageError):
+class ImageUnread(ImageError):
+    """One image can't be used for a reason that is not in it: it is to be read again at the next scan."""
+
+
+class ImageNeedsExtra(ImageUnread):
     """One image has a format that needs a package that is not installed: it is to be read again, once it may be."""
 
 
@@ -102,6 +107,10 @@ class StoreLocked(StoreError):
 
 class Conflict(StoreError):
     """Another writer has changed what this change rests on, and nothing was stored: run the command again."""
+
+
+class AccessDenied(StoreError):
+    """An object store refuses to read or to write there."""
 
 
 class IntegrityError(StoreError):

@@ -58,8 +58,8 @@ class FeatureStore(MaintainedStore):
         Parameters
         ----------
         images
-            Folders of images, with a folder for each class or without, or Parquet, Arrow or tar files with images in
-            them; for movies, folders of ``<ImgId>.jpg``. When empty, those of the last ingest.
+            Folders of images, also ``s3://bucket/folder``, with one for each class or without, or Parquet, Arrow or
+            tar files with images in them; for movies, folders of ``<ImgId>.jpg``. When empty, those of the last ingest.
         metadata
             A table with a row for each image: CSV of any separator, JSON, JSON lines or Parquet, also ``.gz``.
         key, label
@@ -81,10 +81,10 @@ class FeatureStore(MaintainedStore):
             When a file, folder or argument is invalid; the store is not changed.
         """
         from featurestore.collections.ingest import ingest
-        from featurestore.collections.reading import Request
+        from featurestore.collections.reading import Request, named_sources
 
         request = Request(
-            images=[Path(folder) for folder in ([images] if isinstance(images, (str, Path)) else images)],
+            images=named_sources(images),
             metadata=None if metadata is None else Path(metadata),
             key=key,
             columns=columns,

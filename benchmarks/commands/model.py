@@ -11,6 +11,7 @@ from benchmarks.commands.options import templates_option
 from featurestore import visible
 from featurestore.commands.options import (
     PATH,
+    PLACE,
     SEED,
     TensorName,
     backbone_file_option,
@@ -75,7 +76,7 @@ def fit(
 
 @click.command()
 @click.argument("model", type=PATH)
-@click.argument("images", type=PATH, nargs=-1, required=True)
+@click.argument("images", type=PLACE, nargs=-1, required=True)
 @click.option("--store", type=PATH, help="A store: also name the nearest labelled images in it.")
 @click.option("--model", "reference", help="The backbone, if its files have moved.  [default: as `embed` used it]")
 @backbone_file_option
@@ -87,7 +88,7 @@ def fit(
 @json_option
 def predict(
     model: Path,
-    images: Sequence[Path],
+    images: Sequence[str | Path],
     store: str | None,
     reference: str | None,
     backbone_file: Path | None,

@@ -67,7 +67,7 @@ def _only(found: Any) -> dict[str, Any]:
     return found[0] if fits else {}
 
 
-def embed_images(paths: Sequence[Path], model: models.Model, backbone: Backbone) -> NDArray[np.float32]:
+def embed_images(paths: Sequence[str | Path], model: models.Model, backbone: Backbone) -> NDArray[np.float32]:
     """The vectors ``(n, d)`` of image files, made as those were that the model learned from.
 
     Raises
@@ -88,7 +88,12 @@ def embed_images(paths: Sequence[Path], model: models.Model, backbone: Backbone)
 
 
 def predict_images(
-    paths: Sequence[Path], model: models.Model, backbone: Backbone, *, store: FeatureStore | None = None, k: int = 3
+    paths: Sequence[str | Path],
+    model: models.Model,
+    backbone: Backbone,
+    *,
+    store: FeatureStore | None = None,
+    k: int = 3,
 ) -> list[Prediction]:
     """Probabilities of each image and, with a store, the ``k`` nearest labelled images by cosine."""
     vectors = embed_images(paths, model, backbone)

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.results.breakdown import ImageVerdict, Row, RowPredictions, image_probabilities, verdicts_on
 from benchmarks.results.doubtful import DoubtfulLabel, doubtful_labels
 from featurestore import FeatureStore, ImageAddress, label_text, quote_name, thumbnail
-from featurestore.errors import ImageError
+from featurestore.errors import ImageError, StoreError
 
 WIDTH = 110
 # How many images are shown of each kind.
@@ -127,5 +127,5 @@ def _thumbnail(row: dict[str, Any] | None) -> tuple[str, str]:
         return "", "no usable image in the store"
     try:
         return thumbnail(ImageAddress.of(row["source"], row["file"], row["member"]), width=WIDTH, height=2 * WIDTH), ""
-    except ImageError as error:
+    except (ImageError, StoreError) as error:
         return "", str(error)

@@ -1,4 +1,7 @@
-"""Tells by size, times and inode whether a file is unchanged since it was read; it reads none."""
+"""Tells by size, times and inode whether a file is unchanged since it was read; it reads none.
+
+For an object on an object store, `object_folder` gives what stands for them.
+"""
 
 import os
 from array import array
@@ -7,16 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore.collections.object_folder import ObjectEntry
+
 FINGERPRINT = ("size_bytes", "mtime_ns", "ctime_ns", "inode")
 # The time of change that no file has: its entry is not used, since the file is read again at the next scan.
 NEVER = -(1 << 63)
 
 
-def fingerprints(entries: Sequence[os.DirEntry[str]]) -> NDArray[np.int64]:
+def fingerprints(entries: Sequence[os.DirEntry[str] | ObjectEntry]) -> NDArray[np.int64]:
     """The fields in `FINGERPRINT`, one row for each of ``entries``: ``(n, fields)`` int64."""
     marks = array("q")
     for entry in entries:
-        marks.extend(_fingerprint(entry.path))
+        marks.extend(entry.mark if isinstance(entry, ObjectEntry) else _fingerprint(entry.path))
     return np.asarray(marks, np.int64).reshape(-1, len(FINGERPRINT))
 
 

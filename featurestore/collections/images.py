@@ -125,7 +125,7 @@ def load_pixels(
     Parameters
     ----------
     path
-        A file, or the address of an image in a file that holds many.
+        A file, the address of an object such as ``s3://BUCKET/PATH/1.jpg``, or of an image in a file that holds many.
     sha256
         The `content_hash` that the file must have, as in the view ``images``; not checked when None.
     pipes
@@ -184,7 +184,7 @@ def _picture(content: bytes, *, grey: bool = False, draft: Preprocessing | None 
 
 
 def _content(place: str | Path | ImageAddress, *, pipes: bool = False) -> bytes:
-    address = place if isinstance(place, ImageAddress) else ImageAddress(Path(place))
+    address = place if isinstance(place, ImageAddress) else ImageAddress.at(place)
     return address.read(pipes=pipes)
 
 

@@ -1,6 +1,5 @@
 """Reads metadata and images into a store, and scans the images again; the collection type has the rules for both."""
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from featurestore.catalog.recipe import GENERAL, Collection, Setting, find_recip
 from featurestore.catalog.writer import check_room, open_writer
 from featurestore.collections.known import SOURCES, kept, rows_of, sources_of, state_or_none
 from featurestore.collections.listing import list_images
+from featurestore.collections.object_folder import resolved
 from featurestore.collections.reading import Numbered, Reading, Request, Rows
 from featurestore.collections.report import FoundImages, IngestReport, report_of
 from featurestore.collections.scan import Scan, in_order, keep, scan_images
@@ -52,8 +52,7 @@ def ingest(
     kind = _choose(request, recipe, known)
     if known is not None:
         _check_kind(known, kind, objects.address)
-    named = request.images or sources_of(known)
-    folders = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in named))
+    folders = tuple(dict.fromkeys(map(resolved, request.images or sources_of(known))))
     request = replace(request, images=folders)
     if known is not None and request.metadata is None:
         request = replace(request, kept=kept(Layout(objects, known), kind))

@@ -1,6 +1,5 @@
 """Reads and decodes images of a listing on all cores; it knows neither the cache nor the order of the table."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -8,11 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from featurestore.collections.address import ImageAddress
+from featurestore.collections.address import ImageAddress, ObjectPath
 from featurestore.collections.images import ImageFacts, inspect
+from featurestore.collections.limits import MAX_BYTES
 from featurestore.collections.listing import LINK_OUT, Listing
+from featurestore.collections.object_folder import ObjectEntry, ObjectFolder, readers, too_large
 from featurestore.collections.shards import ImageShard, read_members
-from featurestore.errors import ImageError, ImageNeedsExtra
+from featurestore.errors import AccessDenied, ImageError, ImageUnread
 from featurestore.progress import Progress
 from featurestore.quiet import quiet
 from featurestore.storage.schemas import IMAGES
@@ -75,7 +76,7 @@ def _rows(listing: Listing, shards: Sequence[ImageShard], wanted: Sequence[int])
 
     files = [number for number in wanted if number < len(listing.entries)]
     tasks = [files[start : start + TASK_FILES] for start in range(0, len(files), TASK_FILES)]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(readers(listing.sources)) as pool:
         yield from pool.map(inspect_some, tasks)
     first = len(listing.entries)
     for shard in shards:
@@ -90,7 +91,16 @@ def _file_row(listing: Listing, number: int) -> Row:
     def read() -> bytes:
         if listing.outside[number]:
             raise ImageError(LINK_OUT)
-        return ImageAddress(Path(listing.entries[number].path)).read()
+        entry, source = listing.entries[number], listing.sources[listing.numbers[number]]
+        if not isinstance(entry, ObjectEntry):
+            return ImageAddress(Path(entry.path)).read()
+        assert isinstance(source, ObjectFolder)
+        if entry.mark[0] > MAX_BYTES:
+            raise too_large()
+        try:
+            return ImageAddress(ObjectPath(source, entry.key)).read()
+        except AccessDenied as error:  # the folder could be listed, so that this is said of the object
+            raise ImageUnread("there is no permission to read the object") from error
 
     return _row(read)
 
@@ -109,5 +119,5 @@ def _row(read: Callable[[], bytes]) -> Row:
         return *vars(inspect(read())).values(), "ok", None, False
     except ImageError as error:
         row: dict[str, str | bool] = {"content_hash": "", "synthetic": False, "status": "broken", "reason": str(error)}
-        row["again"] = isinstance(error, ImageNeedsExtra)
+        row["again"] = isinstance(error, ImageUnread)
         return tuple(row.get(name) for name in FOUND.names)

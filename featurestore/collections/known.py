@@ -1,12 +1,10 @@
 """What a store knows of its collection: the folders that were read, and the rows of the metadata."""
 
-from pathlib import Path
-
 import pyarrow as pa
 
 from featurestore.catalog.recipe import Collection
+from featurestore.collections.object_folder import Source, stored_source
 from featurestore.collections.reading import KeptMetadata
-from featurestore.collections.stored_paths import from_stored
 from featurestore.errors import StoreNotFound
 from featurestore.storage.layout import Layout
 from featurestore.storage.objects import Place
@@ -24,10 +22,10 @@ def state_or_none(place: Place) -> State | None:
         return None
 
 
-def sources_of(state: State | None) -> list[Path]:
+def sources_of(state: State | None) -> list[Source]:
     """The folders and files of images that the last ingest read."""
     found = () if state is None else state.settings.get(SOURCES, ())
-    return [Path(from_stored(source)) for source in found] if isinstance(found, (list, tuple)) else []
+    return [stored_source(source) for source in found] if isinstance(found, (list, tuple)) else []
 
 
 def rows_of(layout: Layout, kind: Collection) -> pa.Table:

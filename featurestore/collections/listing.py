@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from featurestore.collections.containers import datasets_files, is_container_name, is_datasets_folder
 from featurestore.collections.formats import SUFFIXES
+from featurestore.collections.object_folder import ObjectEntry, ObjectFolder, Source
 from featurestore.errors import InputError
 
 # Folders that archive programs and notebooks leave behind; so are all whose name starts with a dot.
@@ -27,7 +28,8 @@ class Listing:
     Parameters
     ----------
     entries, numbers, files
-        For each file: its entry, the place of its folder in ``sources``, and its path below that folder, with ``/``.
+        For each file or object: its entry, the place of its folder in ``sources``, and its path below that folder,
+        with ``/``.
     containers
         The place in ``sources`` and the path below it, empty for the source itself, of each file that holds images.
     splits
@@ -40,8 +42,8 @@ class Listing:
         The folders that are symbolic links and were not entered.
     """
 
-    sources: Sequence[Path]
-    entries: list["os.DirEntry[str]"] = field(default_factory=list)
+    sources: Sequence[Source]
+    entries: list["os.DirEntry[str] | ObjectEntry"] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     outside: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
@@ -50,9 +52,15 @@ class Listing:
     ignored: Counter[str] = field(default_factory=Counter)
     links: list[str] = field(default_factory=list)
 
+    def container(self, number: int, file: str) -> Path:
+        """The path of a file that holds images; none lies on an object store."""
+        source = self.sources[number]
+        assert isinstance(source, Path)
+        return source / file
 
-def list_images(sources: Sequence[Path], *, nested: bool, follow_links: bool = False) -> Listing:
-    """List the image files in ``sources``: folders, or files that hold images.
+
+def list_images(sources: Sequence[Source], *, nested: bool, follow_links: bool = False) -> Listing:
+    """List the image files in ``sources``: folders here or on an object store, or files that hold images.
 
     The files that hold images in a folder are those of the collection only if it holds no image files.
 
@@ -68,12 +76,16 @@ def list_images(sources: Sequence[Path], *, nested: bool, follow_links: bool = F
     ------
     InputError
         When a folder does not exist or can't be read, or lies in another one that is entered too.
+    StoreError
+        When a folder on an object store can't be listed.
     """
     listing = Listing(sources)
     if nested:
         _refuse_twice(sources)
     for number, source in enumerate(sources):
-        if nested and source.is_file():
+        if isinstance(source, ObjectFolder):
+            _list_objects(listing, number, source, nested=nested)
+        elif nested and source.is_file():
             listing.containers.append((number, ""))
         elif nested and is_datasets_folder(source):
             for path, split in datasets_files(source):
@@ -81,11 +93,12 @@ def list_images(sources: Sequence[Path], *, nested: bool, follow_links: bool = F
                 listing.containers.append((number, file))
                 listing.splits[number, file] = split
         else:
-            _list_folder(listing, number, nested=nested, follow_links=follow_links)
+            _list_folder(listing, number, source, nested=nested, follow_links=follow_links)
     listing.outside = np.zeros(len(listing.entries), bool)
     for place, entry in enumerate(listing.entries if not follow_links else ()):
-        if entry.is_symlink():
-            listing.outside[place] = _leads_out(entry, sources[listing.numbers[place]])
+        source = sources[listing.numbers[place]]
+        if isinstance(source, Path) and not isinstance(entry, ObjectEntry) and entry.is_symlink():
+            listing.outside[place] = _leads_out(entry, source)
     return listing
 
 
@@ -95,16 +108,45 @@ def _leads_out(entry: "os.DirEntry[str]", folder: Path) -> bool:
     return not os.path.realpath(entry.path).startswith(real)
 
 
-def _refuse_twice(sources: Sequence[Path]) -> None:
+def _refuse_twice(sources: Sequence[Source]) -> None:
     """Refuse sources of which one lies in another: its images would be in the collection twice."""
     for source in sources:
-        outer = next((other for other in sources if other in source.parents), None)
+        outer = next((other for other in sources if _is_above(other, source)), None)
         if outer is not None:
             raise InputError(f"{str(source)!r} lies in {str(outer)!r}, which is named too: name one of them")
 
 
-def _list_folder(listing: Listing, number: int, *, nested: bool, follow_links: bool) -> None:
-    folder = str(listing.sources[number])
+def _is_above(other: Source, source: Source) -> bool:
+    if isinstance(source, ObjectFolder):
+        return isinstance(other, ObjectFolder) and source.lies_in(other)
+    return other in source.parents
+
+
+def _list_objects(listing: Listing, number: int, source: ObjectFolder, *, nested: bool) -> None:
+    found: list[ObjectEntry] = []
+    containers = []
+    for entry in source.entries():
+        *folders, name = entry.key.split("/")
+        if any(folder.startswith(".") or folder in IGNORED_FOLDERS or not nested for folder in folders):
+            continue
+        if is_image(name):
+            found.append(entry)
+        else:
+            listing.ignored[suffix(name)] += 1
+            containers += [entry.key] if nested and is_container_name(name) else []
+    if containers and not found:
+        raise InputError(
+            f"{str(source)!r} holds no image file, but {len(containers):,} files such as {min(containers)!r}: files "
+            "that hold images are only read from a folder, copy them to this machine"
+        )
+    found.sort(key=lambda entry: entry.key.split("/"))  # as folders are entered
+    listing.entries += found
+    listing.numbers += [number] * len(found)
+    listing.files += [entry.key for entry in found]
+
+
+def _list_folder(listing: Listing, number: int, source: Path, *, nested: bool, follow_links: bool) -> None:
+    folder = str(source)
     skip = len(folder.rstrip("/")) + 1
     before = len(listing.entries)
     containers = []
@@ -119,7 +161,7 @@ def _list_folder(listing: Listing, number: int, *, nested: bool, follow_links: b
                 containers.append(entry)
     if len(listing.entries) == before:
         for entry in containers:
-            if not follow_links and entry.is_symlink() and _leads_out(entry, listing.sources[number]):
+            if not follow_links and entry.is_symlink() and _leads_out(entry, source):
                 raise InputError(f"{entry.path!r} is {LINK_OUT}")
             listing.containers.append((number, entry.path[skip:]))
             listing.ignored[suffix(entry.name)] -= 1
@@ -160,7 +202,7 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def fronts(sources: Sequence[Path]) -> list[str]:
+def fronts(sources: Sequence[Source]) -> list[str]:
     """What stands before the names of each source: nothing for one; its own name for several, with a ``/``.
 
     If two have the same name, as many of the folders above as tell them apart are part of it.

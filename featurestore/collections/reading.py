@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from featurestore.catalog.recipe import Setting
 from featurestore.collections.listing import Listing
+from featurestore.collections.object_folder import Source, source_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Request:
     Parameters
     ----------
     images
-        Absolute paths of folders, or files that hold images.
+        Folders on this machine or on an object store, or files that hold images.
     metadata
         The metadata file; None if there is none.
     key, labels
@@ -41,7 +42,7 @@ class Request:
         What the store has, for an ingest that names no metadata.
     """
 
-    images: Sequence[Path] = ()
+    images: Sequence[Source] = ()
     metadata: Path | None = None
     key: str | None = None
     labels: Sequence[str] = ()
@@ -50,6 +51,11 @@ class Request:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     stored: pa.Table | None = None
     kept: KeptMetadata | None = None
+
+
+def named_sources(images: str | Path | Sequence[str | Path]) -> list[Source]:
+    """The sources that a user has named, one or several; raises `InputError` for what is no path and no address."""
+    return [source_of(place) for place in ([images] if isinstance(images, (str, Path)) else images)]
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def open_shards(listing: Listing) -> list[ImageShard]:
     found = _containers(listing)
     shards = []
     for number, file, container in found:
-        path = listing.sources[number] / file
+        path = listing.container(number, file)
         rows = container.rows()
         stem = f"{PurePosixPath(printable(file)).with_suffix('')}/" if file and len(found) > 1 else ""
         names = [before[number] + _after(stem, name) for name in rows.name]
@@ -72,7 +72,7 @@ def _containers(listing: Listing) -> list[tuple[int, str, Container]]:
     found: list[tuple[int, str, Container]] = []
     without: dict[int, Path] = {}
     for number, file in listing.containers:
-        path = listing.sources[number] / file
+        path = listing.container(number, file)
         container = open_container(path)
         if container is not None:
             found.append((number, file, container))

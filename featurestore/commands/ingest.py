@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurestore.commands.options import PATH, json_option, named_columns, store_option, wait_option
+from featurestore.commands.options import PATH, PLACE, json_option, named_columns, store_option, wait_option
 from featurestore.commands.texts import counts_text, json_text, short
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
@@ -29,7 +29,10 @@ WIDEST = 60
 @click.command()
 @store_option
 @click.option(
-    "--images", type=PATH, multiple=True, help="A folder of images or class folders, or a file with images; repeatable."
+    "--images",
+    type=PLACE,
+    multiple=True,
+    help="A folder of images or class folders, also s3://bucket/folder, or a file with images; repeatable.",
 )
 @click.option("--metadata", type=PATH, help="A table with a row for each image.")
 @click.option("--key", help="The column that names the image.  [default: guessed]")
@@ -52,7 +55,7 @@ WIDEST = 60
 @json_option
 def ingest(
     store: str,
-    images: Sequence[Path],
+    images: Sequence[str | Path],
     metadata: Path | None,
     key: str | None,
     label: Sequence[str],

@@ -16,6 +16,17 @@ from featurestore.files import refuse_target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)  # a file or a folder
+
+
+class PlacePath(click.Path):
+    """A file or a folder; an address such as ``s3://…`` stays the text that it is."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """A path, or the address."""
+        return value if "://" in str(value) else super().convert(value, parameter, context)
+
+
+PLACE = PlacePath(path_type=Path)
 # Repeats and folds add to the seed; the sum must fit into the 32 bits that libraries accept.
 SEED = click.IntRange(0, 2**31 - 1)
 

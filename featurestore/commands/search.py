@@ -10,6 +10,7 @@ import click
 
 from featurestore.commands.options import (
     PATH,
+    PLACE,
     TensorName,
     backbone_file_option,
     chosen_backbone,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @snapshot_option
 @click.option("--backbone", required=True, help="The backbone whose embeddings are compared.")
 @click.option("--id", "ids", type=int, multiple=True, help="ImgId of a query image; repeatable.")
-@click.option("--image", type=PATH, help="An image file as the query; embedded as those in the store were.")
+@click.option("--image", type=PLACE, help="An image file as the query; embedded as those in the store were.")
 @click.option("--vector", "vectors", type=PATH, help="An .npy file of query vectors: one vector, or one per row.")
 @click.option("--text", multiple=True, help="A text as the query, for a backbone with a text tower; repeatable.")
 @click.option(
@@ -58,7 +59,7 @@ def similar(
     snapshot: str | None,
     backbone: str,
     ids: Sequence[int],
-    image: Path | None,
+    image: str | Path | None,
     vectors: Path | None,
     text: Sequence[str],
     model: str | None,
@@ -114,7 +115,7 @@ def similar(
         click.echo(f"contact sheet {html}")
 
 
-def _query(ids: Sequence[int], image: Path | None, vectors: Path | None, text: Sequence[str]) -> Any:
+def _query(ids: Sequence[int], image: str | Path | None, vectors: Path | None, text: Sequence[str]) -> Any:
     """The one query that is named; None for texts."""
     if (len(ids) > 0) + (image is not None) + (vectors is not None) + (len(text) > 0) != 1:
         raise click.UsageError("name either --id, --image, --vector or --text")
@@ -122,7 +123,7 @@ def _query(ids: Sequence[int], image: Path | None, vectors: Path | None, text: S
 
 
 def _starts(
-    queries: Sequence[int | None], image: Path | None, vectors: Path | None, text: Sequence[str]
+    queries: Sequence[int | None], image: str | Path | None, vectors: Path | None, text: Sequence[str]
 ) -> list[int | str]:
     """What the first column calls each query."""
     if text:

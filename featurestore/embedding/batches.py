@@ -1,6 +1,5 @@
 """Decodes images on threads, ahead of the model, and groups them into batches that are ready for a forward pass."""
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from featurestore.backbones.base import BackboneSpec, Preprocessing
 from featurestore.backbones.passes import Prepared, pass_images, prepare
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.images import load_pixels
+from featurestore.collections.object_folder import readers, stored_source
 from featurestore.embedding.plan import PLACE
 from featurestore.errors import ImageError
 
@@ -70,7 +70,7 @@ def _next(decoded: Iterator[Decoded], spec: BackboneSpec, batch_size: int) -> tu
 
 def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Generator[Decoded]:
     """The images of ``rows`` (columns ``content_hash`` and those in `PLACE`) in batches of ``batch_size``, or fewer."""
-    pool = ThreadPoolExecutor(workers or os.cpu_count(), "decode")
+    pool = ThreadPoolExecutor(workers or _threads(rows), "decode")
     try:
         batch = Decoded()
         for digest, name, future in _ahead(pool, rows, preprocessing, window=3 * batch_size):
@@ -87,6 +87,10 @@ def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, worke
             yield batch
     finally:
         pool.shutdown(cancel_futures=True)  # after an error nobody waits for the images ahead
+
+
+def _threads(rows: pa.Table) -> int:
+    return readers(map(stored_source, rows["source"].unique().to_pylist()))
 
 
 def _ahead(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurestore.collections.address import ImageAddress
-from featurestore.errors import ImageError
+from featurestore.errors import ImageError, StoreError
 from featurestore.explore.search import Neighbours
 from featurestore.features.labels import label_text
 from featurestore.storage.names import quote_name
@@ -31,11 +31,10 @@ def sheet_html(
 ) -> str:
     """See `FeatureStore.contact_sheet`."""
     title = f"Neighbours by {neighbours.backbone}" if title is None else title
-    file = None if image is None else Path(image)
     ids = sorted({int(i) for i in neighbours.ids.ravel() if i >= 0} | {i for i in neighbours.queries if i is not None})
     facts = {row["ImgId"]: row for row in _facts(reader, ids)}
     mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if neighbours.synthetic else ""
-    asked = None if file is None else {"ImgId": file.name, "source": str(file.parent), "file": file.name, "member": ""}
+    asked = None if image is None else {"ImgId": Path(image).name, "place": ImageAddress.at(image)}
     sections = "".join(_section(neighbours, place, facts, asked) for place in range(len(neighbours.ids)))
     count = f"{len(neighbours.ids)} {'query' if len(neighbours.ids) == 1 else 'queries'}"
     lead = f"{count}, {neighbours.backbone}, {neighbours.metric}, state {reader.state.id}"
@@ -73,7 +72,9 @@ def _card(fact: dict[str, Any], lead: str, kind: str) -> str:
     number = str(fact.get("ImgId", ""))
     title = label_text(fact.get("title")) or label_text(fact.get("ImgName"))
     caption = "<br>".join(html.escape(word) for word in (lead, number, title, label_text(fact.get("label"))) if word)
-    place = ImageAddress.of(fact["source"], fact["file"], fact["member"]) if fact.get("source") else None
+    place = fact.get("place")
+    if fact.get("source"):
+        place = ImageAddress.of(fact["source"], fact["file"], fact["member"])
     picture = _none("no image file") if place is None else _picture(place, html.escape(title or number, quote=True))
     return f'<figure class="{kind}">{picture}<figcaption>{caption}</figcaption></figure>'
 
@@ -83,7 +84,7 @@ def _picture(place: ImageAddress, title: str) -> str:
 
     try:
         return f'<img alt="{title}" src="{thumbnail(place, width=THUMBNAIL[0], height=THUMBNAIL[1])}">'
-    except ImageError as error:
+    except (ImageError, StoreError) as error:  # without a network, the neighbours are worth having
         return _none(f"no image file ({error})")
 
 

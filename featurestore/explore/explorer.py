@@ -117,7 +117,8 @@ class Explorer(Reader):
         Parameters
         ----------
         query
-            An ImgId or several, an image file, a vector ``(embed_dim,)``, or vectors ``(m, embed_dim)``.
+            An ImgId or several, an image file or the address of an object, a vector ``(embed_dim,)``, or vectors
+            ``(m, embed_dim)``.
         text
             A text or several instead of ``query``, for a backbone with a text tower; compared by cosine.
         where

@@ -103,7 +103,7 @@ def similar(
             loaded = backbone_of(seen, backbone, model=model, weights=weights, tensor=tensor)
             numbers, vectors = [None] * len(texts), embed_texts(loaded, texts)
         elif isinstance(query, (str, Path)):
-            vectors = _embed_file(seen, Path(query), backbone=backbone, model=model, weights=weights, tensor=tensor)
+            vectors = _embed_file(seen, query, backbone=backbone, model=model, weights=weights, tensor=tensor)
         elif weights is not None or tensor is not None or isinstance(model, str):
             raise InputError("model, weights and tensor are for a query by image file or text: leave them out")
         else:
@@ -161,7 +161,7 @@ def _vectors(
 
 def _embed_file(
     reader: "Reader",
-    path: Path,
+    path: str | Path,
     *,
     backbone: str,
     model: "Backbone | str | None",

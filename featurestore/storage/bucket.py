@@ -2,39 +2,61 @@
 
 import configparser
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from featurestore._optional import import_extra
-from featurestore.errors import StoreError, reason
+from featurestore.errors import AccessDenied, StoreError, reason
 from featurestore.files import MEGABYTE
 from featurestore.storage.objects import Entry, Tag, limited
 
 # The query parameters that an address may have.
 OPTIONS = ("endpoint_override", "region", "scheme")
+REGION = re.compile("[A-Za-z0-9-]*")
 # Reading a part may take long; a connection without data for this many seconds is retried.
 CLIENT = {"timeout": "24h", "read_timeout": "60s"}
 RETRIES = {"max_retries": 3}
 # Whoever swaps a file must know whether an attempt failed: it may have been done, and another one is refused then.
 ONCE = {"max_retries": 0}
 DELETING = 4
-# Names in one page of a listing, and the bytes of the largest file that is put in one request. A file is never put in
-# several: what an interrupted writer leaves of one is billed, and obstore can't list it for `gc` to remove.
-PAGE, LARGEST_PUT = 1000, 5 << 30
+# The same for an hour's work: for one or two minutes, with growing pauses.
+PATIENT = {
+    "max_retries": 10,
+    "backoff": {"init_backoff": timedelta(seconds=1), "max_backoff": timedelta(seconds=15), "base": 3},
+}
+# Bytes of the largest file that is put in one request. None is put in several: what an interrupted writer leaves
+# of one is billed, and obstore can't list it for `gc` to remove.
+LARGEST_PUT = 5 << 30
 # Maximum number of names in a listing, far more than in any store.
 MAX_LISTED = 1_000_000
+# The same of a whole bucket, of which a collection of images can be.
+MAX_EVERYTHING = 20_000_000
+# As many as S3 returns at once.
+PAGE = 1000
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 # The process that first used obstore: its threads don't exist in a forked child, which would wait for them forever.
 _used_by: int | None = None
 
 
+class ListedObject(NamedTuple):
+    """An object in a listing; ``etag`` is None where the object store has none."""
+
+    name: str
+    size_bytes: int
+    etag: str | None
+    changed_ns: int
+
+
 class Bucket:
     """The files of the store at ``address``: ``s3://BUCKET/PATH?region=…&endpoint_override=HOST:PORT&scheme=http``.
 
-    For other object stores, addresses have obstore's form, such as ``gs://BUCKET/PATH``.
+    For other object stores, addresses have obstore's form, such as ``gs://BUCKET/PATH``. ``holds`` is what lies there;
+    a ``patient`` one is not stopped by an interruption of a minute.
 
     Raises
     ------
@@ -44,11 +66,11 @@ class Bucket:
         When the address is invalid.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self._obstore: Any = import_extra("obstore", "s3", needed_by=f"a store on an object store ({address[:80]})")
+    def __init__(self, address: str, *, holds: str = "store", patient: bool = False) -> None:
+        self.address, self._holds = address, holds
+        self._obstore: Any = import_extra("obstore", "s3", needed_by=f"a {holds} on an object store ({address[:80]})")
         with self._reaching():
-            self._store = _connect(address, RETRIES)
+            self._store = _connect(address, PATIENT if patient else RETRIES)
             self._once = _connect(address, ONCE)
 
     def where(self, name: str) -> str:
@@ -126,6 +148,24 @@ class Bucket:
             except FileNotFoundError:
                 return None
 
+    def everything(self) -> Iterator[ListedObject]:
+        """Everything at the address and below, unordered, read by pages.
+
+        Raises
+        ------
+        StoreError
+            When it can't be listed, or there is no such bucket.
+        """
+        listed = 0
+        with self._reaching():
+            for page in self._obstore.list(self._store, chunk_size=PAGE):
+                listed += len(page)
+                if listed > MAX_EVERYTHING:
+                    raise StoreError(f"{self.address!r} holds more than {MAX_EVERYTHING:,} objects: name a part of it")
+                for item in page:
+                    changed_ns = int(item["last_modified"].timestamp() * 1_000_000) * 1000
+                    yield ListedObject(item["path"], item["size"], item["e_tag"], changed_ns)
+
     @contextmanager
     def _reaching(self, done: str = "read") -> Iterator[None]:
         """Turn obstore's errors in the block into one sentence, except that an object does not exist."""
@@ -134,16 +174,28 @@ class Bucket:
             _used_by = os.getpid()
         if _used_by != os.getpid():
             raise StoreError(
-                f"the store at {self.address!r} can't be read in this process: it was forked from one that had read "
-                "an object store, whose connections don't work here; start processes with the method 'spawn', or "
+                f"the {self._holds} at {self.address!r} can't be read in this process: it was forked from one that had "
+                "read an object store, whose connections don't work here; start processes with the method 'spawn', or "
                 "read the data in the parent"
             )
         try:
             yield
-        except self._obstore.exceptions.BaseError as error:
+        except self._obstore.exceptions.InvalidPathError as error:
             raise StoreError(
-                f"the store at {self.address!r} can't be {done} ({reason(error)[:240]}): check address and permissions"
+                f"the {self._holds} at {self.address!r} can't be {done} ({reason(error)[:240]}): rename or remove that "
+                "object"
             ) from error
+        except self._obstore.exceptions.BaseError as error:
+            denied = isinstance(error, self._obstore.exceptions.PermissionDeniedError)
+            raise (AccessDenied if denied else StoreError)(
+                f"the {self._holds} at {self.address!r} can't be {done} ({_said(error)[:240]}): check address and "
+                "permissions"
+            ) from error
+
+
+def _said(error: Exception) -> str:
+    """The sentence of the service in its answer, or what obstore says."""
+    return str(error).partition("<Message>")[2].partition("</Message>")[0] or reason(error)
 
 
 def _entry(item: Any) -> Entry:
@@ -160,7 +212,8 @@ def _connect(address: str, retries: dict[str, Any]) -> Any:
     if "@" in url.netloc:  # it would appear in messages
         raise StoreError("got an address that contains keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
     wrong = sorted(set(options) - set(OPTIONS))
-    if not url.netloc or wrong or options.get("scheme", "https") not in ("http", "https"):
+    wrong += [] if REGION.fullmatch(options.get("region", "")) else ["region"]  # it becomes part of a host's name
+    if not url.netloc or url.fragment or wrong or options.get("scheme", "https") not in ("http", "https"):
         raise StoreError(
             f"got the address {address!r}, expected s3://BUCKET/PATH, optionally with ?region=…, "
             "&endpoint_override=HOST:PORT and &scheme=http: check the address"

@@ -7,8 +7,9 @@ MAX_ID = 2**31 - 1
 
 # status: `ok` (a usable image), `broken` (quarantined, with the reason), `external` (known only from metadata or an
 # imported embedding: there is no file, so `content_hash` is empty) or `gone` (there was one: it keeps its ImgId).
-# Where the image lies: `file` is a path below the folder `source`, empty if the source is the file itself; `member` is
-# empty if the file is the image, else the name of a member or the number of a row in it.
+# Where the image lies: `file` is a path below the folder `source`, empty if the source is the file itself, or a key
+# below the address `source` of a folder on an object store; `member` is empty if the file is the image, else the name
+# of a member or the number of a row in it.
 IMAGES = pa.schema(
     [
         pa.field("ImgId", pa.int32()),

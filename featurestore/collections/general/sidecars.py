@@ -1,4 +1,7 @@
-"""Finds the tables that lie in an imagefolder: a metadata.csv, metadata.jsonl or metadata.parquet beside the images."""
+"""Finds the tables that lie in an imagefolder: a metadata.csv, metadata.jsonl or metadata.parquet beside the images.
+
+Those on an object store are not read.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from featurestore.collections.listing import fronts
+from featurestore.collections.object_folder import Source
 from featurestore.collections.tables import ReadTable, read_table, reserve
 from featurestore.errors import InputError
 
@@ -23,7 +27,7 @@ class FoundTable:
     key: str
 
 
-def find_tables(sources: Sequence[Path]) -> FoundTable | None:
+def find_tables(sources: Sequence[Source]) -> FoundTable | None:
     """Read the tables in the folders ``sources`` and in those directly below; None if there is none.
 
     Raises
@@ -35,6 +39,8 @@ def find_tables(sources: Sequence[Path]) -> FoundTable | None:
     """
     tables, notes = [], []
     for front, source in zip(fronts(sources), sources, strict=True):
+        if not isinstance(source, Path):
+            continue
         for path in _tables(source):
             read = reserve(read_table(path).rows)
             if KEY not in read.rows.column_names:

@@ -35,7 +35,7 @@ class MoviesReading:
     def check(self, listing: Listing) -> None:
         """See `Reading.check`."""
         for number, folder in enumerate(listing.sources):
-            names = [listing.entries[place].name for place, of in enumerate(listing.numbers) if of == number]
+            names = [listing.files[place] for place, of in enumerate(listing.numbers) if of == number]
             if not names:
                 raise InputError(
                     f"{str(folder)!r} holds no image ({listing.ignored.total()} other files): name the folder that "
