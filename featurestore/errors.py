@@ -9,6 +9,7 @@
     ├── StoreError            the store itself
     │   ├── StoreNotFound     there is no store at that path
     │   ├── StoreLocked       another process is writing
+    │   ├── Conflict          another writer has changed what this change rests on
     │   ├── AccessDenied      an object store refuses it
     │   └── IntegrityError    bytes on disk are not those that were written
     ├── QueryError            user SQL that can't be run
@@ -102,6 +103,10 @@ class StoreNotFound(StoreError):
 
 class StoreLocked(StoreError):
     """Another process is writing to the store."""
+
+
+class Conflict(StoreError):
+    """Another writer has changed what this change rests on, and nothing was stored: run the command again."""
 
 
 class AccessDenied(StoreError):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -10,29 +9,29 @@ import pyarrow as pa
 from featurestore.catalog import snapshots as records
 from featurestore.errors import StoreError
 from featurestore.explore.explorer import Explorer
-from featurestore.storage.remote import is_remote
 from featurestore.storage.snapshot import SnapshotInfo
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from featurestore.catalog.maintenance import GcReport
+    from featurestore.catalog.garbage import GcReport
     from featurestore.catalog.repair import RepairReport
     from featurestore.progress import Progress
+    from featurestore.storage.objects import LocalObjects
 
 
 class MaintainedStore(Explorer):
     """An `Explorer` with the operations that change what a store has; `FeatureStore` adds those that read into it."""
 
     @contextmanager
-    def _writing(self) -> Iterator[Path]:
-        """Yield the folder to a block that writes to it, and refresh this object afterwards."""
-        if is_remote(self.location):
-            raise StoreError(f"the store {self.location!r} is on an object store and read-only: write to a folder")
+    def _writing(self) -> Iterator["LocalObjects"]:
+        """Yield the files of the store to a block that writes to it, and refresh this object afterwards."""
+        if self.location.startswith("file://"):
+            raise StoreError(f"the store {self.location!r} is only read by this address: name the folder itself")
         if self.snapshot_name is not None:
             raise StoreError(f"the snapshot {self.snapshot_name!r} never changes: open the store without it to write")
         try:
-            yield self.path
+            yield self.objects
         finally:
             self.refresh()  # also after an error: `embed` may have published some vectors
 
@@ -46,8 +45,8 @@ class MaintainedStore(Explorer):
         """
         from featurestore.catalog.append import append
 
-        with self._writing() as root:
-            append(root, tables, wait_seconds=wait_seconds)
+        with self._writing() as objects:
+            append(objects, tables, wait_seconds=wait_seconds)
 
     def remove_backbone(self, name: str, *, wait_seconds: float = 0.0) -> int:
         """Remove a backbone with all its revisions, and return the number of vectors removed; snapshots keep theirs.
@@ -56,8 +55,8 @@ class MaintainedStore(Explorer):
         """
         from featurestore.catalog import backbones
 
-        with self._writing() as root:
-            return backbones.remove(root, name, wait_seconds=wait_seconds)
+        with self._writing() as objects:
+            return backbones.remove(objects, name, wait_seconds=wait_seconds)
 
     def rename_backbone(self, name: str, new_name: str, *, wait_seconds: float = 0.0) -> None:
         """Rename a backbone: no vector is written or computed again; snapshots keep the old name.
@@ -66,8 +65,8 @@ class MaintainedStore(Explorer):
         """
         from featurestore.catalog import backbones
 
-        with self._writing() as root:
-            backbones.rename(root, name, new_name, wait_seconds=wait_seconds)
+        with self._writing() as objects:
+            backbones.rename(objects, name, new_name, wait_seconds=wait_seconds)
 
     def create_view(self, name: str, sql: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
         """Create the view ``name`` from ``sql``, one SELECT with a column ``ImgId``, and return its number of rows.
@@ -81,25 +80,25 @@ class MaintainedStore(Explorer):
         """
         from featurestore.catalog import views
 
-        with self._writing() as root:
-            return views.create(root, name, sql, replace=replace, wait_seconds=wait_seconds)
+        with self._writing() as objects:
+            return views.create(objects, name, sql, replace=replace, wait_seconds=wait_seconds)
 
     def remove_view(self, name: str, *, wait_seconds: float = 0.0) -> None:
         """Remove one of your views; raises `InputError` if another view depends on it."""
         from featurestore.catalog import views
 
-        with self._writing() as root:
-            views.remove(root, name, wait_seconds=wait_seconds)
+        with self._writing() as objects:
+            views.remove(objects, name, wait_seconds=wait_seconds)
 
     def create_snapshot(self, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
         """Save the current state as the snapshot ``name``, which never changes; it takes one small file."""
-        with self._writing() as root:
-            return records.create(root, name, wait_seconds=wait_seconds)
+        with self._writing() as objects:
+            return records.create(objects, name, wait_seconds=wait_seconds)
 
     def remove_snapshot(self, name: str, *, wait_seconds: float = 0.0) -> None:
         """Remove a snapshot; `gc` then deletes the files that only it referred to."""
-        with self._writing() as root:
-            records.remove(root, name, wait_seconds=wait_seconds)
+        with self._writing() as objects:
+            records.remove(objects, name, wait_seconds=wait_seconds)
 
     def gc(
         self, *, older_than: "str | timedelta" = "1d", dry_run: bool = False, wait_seconds: float = 0.0
@@ -121,8 +120,8 @@ class MaintainedStore(Explorer):
         """
         from featurestore.catalog.maintenance import gc
 
-        with self._writing() as root:
-            return gc(root, older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)
+        with self._writing() as objects:
+            return gc(objects, older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)
 
     def repair(
         self,
@@ -145,8 +144,8 @@ class MaintainedStore(Explorer):
         """
         from featurestore.catalog.repair import repair
 
-        with self._writing() as root:
-            return repair(root, from_snapshot=from_snapshot, wait_seconds=wait_seconds, on_progress=on_progress)
+        with self._writing() as objects:
+            return repair(objects, from_snapshot=from_snapshot, wait_seconds=wait_seconds, on_progress=on_progress)
 
     def compact(
         self, *, wait_seconds: float = 0.0, on_progress: "Progress | None" = None
@@ -154,5 +153,5 @@ class MaintainedStore(Explorer):
         """Merge small parts; the rows stay the same. Returns each changed table's number of parts before and after."""
         from featurestore.catalog.maintenance import compact
 
-        with self._writing() as root:
-            return compact(root, wait_seconds=wait_seconds, on_progress=on_progress)
+        with self._writing() as objects:
+            return compact(objects, wait_seconds=wait_seconds, on_progress=on_progress)

@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 class FeatureStore(MaintainedStore):
     """A store with every operation; the command line has the same operations with the same arguments.
 
-    Methods that write raise `StoreError` on an object store and on a snapshot, and `StoreLocked` if another writer does
-    not finish within ``wait_seconds``; afterwards this object reads the newest state. ``on_progress`` is called with
-    the numbers of items done and in total. Methods raise a `FeatureStoreError` with a message of one sentence.
+    Methods that write raise `StoreError` on a snapshot, and in a folder `StoreLocked` if another writer does not finish
+    within ``wait_seconds``. On an object store nobody waits: changes of several writers are applied one after another,
+    and `Conflict` is raised if another one changed the same thing. Afterwards this object reads the newest state.
+    ``on_progress`` is called with the numbers of items done and in total. Methods raise a `FeatureStoreError` with a
+    message of one sentence.
     """
 
     def create(self, *, wait_seconds: float = 0.0) -> None:
         """Create a store without images, for `append` and `import_embeddings`; where there is a store, do nothing."""
         from featurestore.collections.ingest import create_store
 
-        with self._writing() as root:
-            create_store(root, wait_seconds=wait_seconds)
+        with self._writing() as objects:
+            create_store(objects, wait_seconds=wait_seconds)
 
     def ingest(
         self,
@@ -90,9 +92,9 @@ class FeatureStore(MaintainedStore):
             follow_links=follow_links,
             settings={} if top_genres is None else {"top_genres": top_genres},
         )
-        with self._writing() as root:
+        with self._writing() as objects:
             return ingest(
-                root, request, recipe=recipe, dry_run=dry_run, wait_seconds=wait_seconds, on_progress=on_progress
+                objects, request, recipe=recipe, dry_run=dry_run, wait_seconds=wait_seconds, on_progress=on_progress
             )
 
     def embed(
@@ -134,7 +136,7 @@ class FeatureStore(MaintainedStore):
         from featurestore.embedding.shard import embed_shard, shard_place
 
         place = shard_place(shard, out)
-        with self._writing() if place is None else nullcontext(Path()) as root:
+        with self._writing() if place is None else nullcontext(self.objects) as objects:
             _ = self.state  # raises if there is no store, before weights are loaded
             loaded = resolve(
                 backbone,
@@ -146,7 +148,7 @@ class FeatureStore(MaintainedStore):
                 preprocessing=preprocessing,
                 synthetic=synthetic,
             )
-            work = partial(embed, root) if place is None else partial(embed_shard, self.layout, place=place)
+            work = partial(embed, objects) if place is None else partial(embed_shard, self.layout, place=place)
             return work(
                 loaded,
                 batch_size=batch_size,
@@ -186,9 +188,9 @@ class FeatureStore(MaintainedStore):
         from featurestore.embedding.publish_shards import publish_folders
 
         named = [folders] if isinstance(folders, (str, Path)) else folders
-        with self._writing() as root:
+        with self._writing() as objects:
             return publish_folders(
-                root,
+                objects,
                 list(map(Path, named)),
                 other_engine=other_engine,
                 wait_seconds=wait_seconds,
@@ -239,9 +241,9 @@ class FeatureStore(MaintainedStore):
 
         if metadata is None and (key is not None or label is not None):
             raise InputError("got a key or a label without a table: name the table with --metadata")
-        with self._writing() as root:
+        with self._writing() as objects:
             return import_embeddings(
-                root,
+                objects,
                 Path(file),
                 backbone=backbone,
                 ids=None if ids is None else Path(ids),

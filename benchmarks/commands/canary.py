@@ -1,7 +1,6 @@
 """The command `canary`."""
 
 import json
-from pathlib import Path
 
 import click
 
@@ -18,7 +17,7 @@ from featurestore.progress import ConsoleProgress
 @click.option("--folds", type=int, default=5, show_default=True, help="Folds of the cross-validation.")
 @json_option
 def canary(
-    store: Path,
+    store: str,
     data: Data,
     learning: Learning,
     kept: GroupOptions,

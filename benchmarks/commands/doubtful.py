@@ -15,7 +15,7 @@ from featurestore.commands.options import PATH, json_option, store_option, write
 @click.option("-n", "most", type=click.IntRange(1), default=50, show_default=True, help="How many images at most.")
 @click.option("-o", "--output", type=PATH, help="File to write, .csv or .html; the page shows the images.")
 @json_option
-def doubtful(store: Path, run_id: str | None, most: int, output: Path | None, as_json: bool) -> None:
+def doubtful(store: str, run_id: str | None, most: int, output: Path | None, as_json: bool) -> None:
     """List the labels that the stored predictions of all heads contradict, by confident learning."""
     from benchmarks.report.gallery import cards, doubtful_lines, known_images, title_of
     from benchmarks.report.image_lists import as_csv, as_lines, as_page

@@ -35,7 +35,7 @@ from featurestore.progress import ConsoleProgress
 @click.option("--trust", multiple=True, metavar="TYPE", help="A type that an own head holds; repeatable.")
 @click.option("-o", "--output", type=PATH, required=True, help="Folder to write.")
 def fit(
-    store: Path,
+    store: str,
     head: str,
     backbone: str,
     view: str,
@@ -89,7 +89,7 @@ def fit(
 def predict(
     model: Path,
     images: Sequence[str | Path],
-    store: Path | None,
+    store: str | None,
     reference: str | None,
     backbone_file: Path | None,
     weights: Path | None,

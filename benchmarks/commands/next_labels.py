@@ -24,7 +24,7 @@ from featurestore.progress import ConsoleProgress
 @click.option("-o", "--output", type=PATH, help="CSV file to write.")
 @json_option
 def next_images(
-    store: Path,
+    store: str,
     backbone: str | None,
     head: str,
     files: Sequence[Path],

@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from pathlib import Path
 
 import click
 
@@ -33,7 +32,7 @@ ASSUMED = 0.15
 )
 @json_option
 def power(
-    store: Path,
+    store: str,
     view: str,
     split: str | None,
     folds: int,

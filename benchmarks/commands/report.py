@@ -29,9 +29,7 @@ run_option = click.option(
 @click.option("--wide", is_flag=True, help="On a terminal: all columns, however wide.")
 @run_option
 @rank_option
-def table(
-    store: Path, protocols: Sequence[str], form: str, wide: bool, run_id: str | None, rank_by: str | None
-) -> None:
+def table(store: str, protocols: Sequence[str], form: str, wide: bool, run_id: str | None, rank_by: str | None) -> None:
     """Print the comparison tables: of each protocol all stored results over the folds of its newest run."""
     from benchmarks.report.tables import tables, tables_as_text
     from featurestore import open as open_store
@@ -53,7 +51,7 @@ def table(
 )
 @run_option
 @rank_option
-def report(store: Path, output: Path | None, run_id: str | None, rank_by: str | None) -> None:
+def report(store: str, output: Path | None, run_id: str | None, rank_by: str | None) -> None:
     """Write the comparison tables with charts as one HTML page for people, or the tables alone as Markdown."""
     from featurestore._optional import import_extra
 
@@ -64,9 +62,9 @@ def report(store: Path, output: Path | None, run_id: str | None, rank_by: str | 
     from featurestore.files import PAGE as HTML
     from featurestore.files import format_of
 
-    path = output or store / PAGE
-    form = format_of(path, None, {**HTML, "markdown": (".md",)})
     opened = open_store(store)
+    path = output or opened.path / PAGE
+    form = format_of(path, None, {**HTML, "markdown": (".md",)})
     shown = tables(opened, run_id=run_id, rank_by=rank_by)
     page = partial(write_html, opened, shown, run_id=run_id)
     written(page if form == "html" else partial(write_report, shown), path)
@@ -77,7 +75,7 @@ def report(store: Path, output: Path | None, run_id: str | None, rank_by: str | 
 @store_option
 @json_option
 @click.pass_context
-def runs(context: click.Context, store: Path, as_json: bool) -> None:
+def runs(context: click.Context, store: str, as_json: bool) -> None:
     """List the runs, newest first; `table` and `report` show one alone with --run, `runs diff` compares two."""
     if context.invoked_subcommand is not None:
         context.default_map = {context.invoked_subcommand: {"store": store, "as_json": as_json}}
@@ -94,7 +92,7 @@ def runs(context: click.Context, store: Path, as_json: bool) -> None:
 @click.argument("second", metavar="B")
 @store_option
 @json_option
-def runs_diff(first: str, second: str, store: Path, as_json: bool) -> None:
+def runs_diff(first: str, second: str, store: str, as_json: bool) -> None:
     """Show what differs between the runs A and B: images, backbones, settings, and the score of each row.
 
     Each is named by its id or how that begins. Rows are tested over the splits that both runs have.

@@ -69,7 +69,7 @@ from featurestore.progress import ConsoleProgress
 @click.option("--quick", is_flag=True, help="A first look: one repeat, no measurement of costs.")
 @json_option
 def run(
-    store: Path,
+    store: str,
     data: Data,
     learning: Learning,
     kept: GroupOptions,
@@ -178,4 +178,4 @@ def _show(store: Any, reports: Sequence[Any], *, rank_by: str | None, quick: boo
         )
     if quick:
         click.echo("a first look; the full protocol, with costs measured: the same command without --quick")
-    click.echo(f"store {store.path}, report {store.path / PAGE}")
+    click.echo(f"store {store.location}, report {store.path / PAGE}")

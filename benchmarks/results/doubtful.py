@@ -88,7 +88,7 @@ def asked_run(store: FeatureStore, run_id: str | None) -> dict[str, Any]:
         return min(found, key=lambda run: run["protocol"] in ONE_SPLIT)
     if run_id is None:
         raise InputError(
-            f"the store {str(store.path)!r} has no run with one label an image: start one with `benchmarks run`"
+            f"the store {store.location!r} has no run with one label an image: start one with `benchmarks run`"
         )
     raise InputError(
         f"the run {run_id} has several labels an image, or shuffled labels: name another one (`benchmarks runs` lists "

@@ -54,7 +54,7 @@ def runs(store: FeatureStore, *, protocol: str | None = None, canary: bool | Non
     if found:
         return found
     what = f"run of the protocol {protocol!r}" if protocol else "run"
-    raise InputError(f"the store {str(store.path)!r} holds no {what}: start one with `benchmarks run`")
+    raise InputError(f"the store {store.location!r} holds no {what}: start one with `benchmarks run`")
 
 
 def primary(run: dict[str, Any]) -> str:

@@ -92,7 +92,7 @@ def find(store: FeatureStore, run_id: str) -> Run:
     if len(exact or fitting) == 1:
         return (exact or fitting)[0]
     if not fitting or not run_id:
-        raise InputError(f"the store {str(store.path)!r} has no run {run_id!r}: `benchmarks runs` lists those it has")
+        raise InputError(f"the store {store.location!r} has no run {run_id!r}: `benchmarks runs` lists those it has")
     raise InputError(
         f"got {run_id!r} as the run, with which {len(fitting)} ids begin (the newest: {fitting[0]['run_id']}): "
         "name more of the id, as `benchmarks runs` lists it"

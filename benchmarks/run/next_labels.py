@@ -93,7 +93,7 @@ def _only_backbone(store: FeatureStore) -> str:
     have = (
         f"has several backbones ({', '.join(names)}): name one with --backbone" if names else "has no backbone: embed"
     )
-    raise InputError(f"the store {str(store.path)!r} {have}")
+    raise InputError(f"the store {store.location!r} {have}")
 
 
 def candidates(found: NextLabels) -> list[dict[str, Any]]:

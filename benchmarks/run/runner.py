@@ -186,7 +186,7 @@ def stored_datasets(
     split, by = _column_of(protocols, "given"), _column_of(protocols, "across")
     names = list(backbones) or [info.name for info in store.backbones()]
     if not names:
-        raise InputError(f"the store {str(store.path)!r} holds no embeddings: run `featurestore embed` first")
+        raise InputError(f"the store {store.location!r} holds no embeddings: run `featurestore embed` first")
     datasets = [from_store(store, name, view=view, label=label, split=split, by=by) for name in dict.fromkeys(names)]
     return grouped(store, aligned(datasets), grouping or Grouping())
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,15 +11,16 @@ from featurestore.catalog.sql_types import sql_type
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, reason
 from featurestore.storage.names import RESERVED, check_identifier
+from featurestore.storage.objects import Place
 
 
-def append(root: Path, tables: Mapping[str, pa.Table], *, wait_seconds: float) -> None:
+def append(place: Place, tables: Mapping[str, pa.Table], *, wait_seconds: float) -> None:
     """See `FeatureStore.append`."""
     stored = {}
     for name, rows in tables.items():
         _check(name, rows.column_names)
         stored[name] = _as_stored(name, rows.schema)
-    with open_writer(root, wait_seconds=wait_seconds, purpose="append") as writer:
+    with open_writer(place, wait_seconds=wait_seconds, purpose="append") as writer:
         layout = writer.layout
         for name in tables:
             if name in own_names(writer.state.collection).tables:

@@ -1,7 +1,6 @@
 """Removes a backbone of a store with all its revisions, or renames it; it computes no vectors."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,13 +11,14 @@ from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import InputError, IntegrityError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import check_identifier, embeddings_key, nearest
+from featurestore.storage.objects import Place
 from featurestore.storage.state import State, read_state
 
 # Tables whose rows refer to a backbone by name.
 DESCRIBING = ("backbones", "extractions")
 
 
-def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> int:
+def remove(place: Place, name: str, *, wait_seconds: float = 0.0) -> int:
     """Remove the backbone ``name`` with all its revisions and return the number of vectors removed.
 
     Snapshots keep their vectors; the next `gc` deletes those that no snapshot refers to.
@@ -30,8 +30,8 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> int:
     IntegrityError
         When a part that must be rewritten is damaged.
     """
-    read_state(root)
-    with open_writer(root, wait_seconds=wait_seconds, purpose=f"remove backbone {name}") as writer:
+    read_state(place)
+    with open_writer(place, wait_seconds=wait_seconds, purpose=f"remove backbone {name}") as writer:
         tables = [embeddings_key(name, revision) for revision in _existing(writer.layout, name)]
         rows = sum(_count(writer.layout, table) for table in tables)
         _refuse_failing_views(writer, name, _without(writer.layout, name), "removed")
@@ -44,7 +44,7 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> int:
     return rows
 
 
-def rename(root: Path, old: str, new: str, *, wait_seconds: float = 0.0) -> None:
+def rename(place: Place, old: str, new: str, *, wait_seconds: float = 0.0) -> None:
     """Rename the backbone ``old`` to ``new``; no vector is rewritten or has to be computed again.
 
     Snapshots keep the old name.
@@ -57,8 +57,8 @@ def rename(root: Path, old: str, new: str, *, wait_seconds: float = 0.0) -> None
         When a part that must be rewritten is damaged.
     """
     check_identifier(new, "backbone")
-    read_state(root)
-    with open_writer(root, wait_seconds=wait_seconds, purpose=f"rename backbone {old}") as writer:
+    read_state(place)
+    with open_writer(place, wait_seconds=wait_seconds, purpose=f"rename backbone {old}") as writer:
         tables = {
             embeddings_key(old, revision): embeddings_key(new, revision) for revision in _existing(writer.layout, old)
         }
@@ -113,7 +113,7 @@ def _refuse_failing_views(writer: Writer, name: str, trial: State, what: str) ->
     """Refuse a change that would make a working view fail."""
     if not writer.state.views:
         return
-    before, after = failing(writer.root, writer.state), failing(writer.root, trial)
+    before, after = failing(writer.objects, writer.state), failing(writer.objects, trial)
     for view, failure in after.items():
         if view not in before:
             raise InputError(

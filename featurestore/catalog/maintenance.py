@@ -16,39 +16,25 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from featurestore.catalog.commit import read_whole
+from featurestore.catalog.garbage import MANIFEST, STAGING, TEMPORARY, GcReport, gc_objects, gc_report
 from featurestore.catalog.records import read_records, trusted_records
 from featurestore.catalog.writer import Writer, open_writer, renew_shell_file
 from featurestore.errors import InputError, IntegrityError
 from featurestore.progress import Progress
 from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE
-from featurestore.storage.manifest import manifest_path
 from featurestore.storage.names import RECORDED, revision_of
-from featurestore.storage.objects import LocalObjects, objects_of
+from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.parts import Part, write_part
 from featurestore.storage.schemas import CORE_TABLES
 
 # Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
 MERGED_ROWS = 32_768
-STAGING = "staging"
 # Files that remain of a finished run after its batches were removed.
 LOCK_FILES = {LOCK_FILE, HOLDER_FILE}
-MANIFEST = re.compile(manifest_path(RECORDED["manifest"].pattern).replace(".json", r"\.json"))
-# Temporary files of this package and of DuckDB (its write-ahead log).
-TEMPORARY = re.compile(r"\..*\.tmp(\.wal)?")
 # Recently written files may be referenced by a writer's next commit.
 ONE_DAY = "1d"
 AGE = re.compile(r"(\d{1,6})([smhd])|0")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-@dataclass(frozen=True)
-class GcReport:
-    """The files that were removed, or would be, by path relative to the store; sizes are in bytes."""
-
-    removed: list[str]
-    removed_bytes: int
-    referenced_bytes: int
-    disk_bytes: int
 
 
 @dataclass(frozen=True)
@@ -62,12 +48,12 @@ class VerifyReport:
 
 
 def gc(
-    root: Path, *, older_than: str | timedelta = ONE_DAY, dry_run: bool = False, wait_seconds: float = 0.0
+    place: Place, *, older_than: str | timedelta = ONE_DAY, dry_run: bool = False, wait_seconds: float = 0.0
 ) -> GcReport:
     """Remove parts, manifests and staged batches that neither the current state nor a snapshot refers to.
 
-    It also rewrites ``store.duckdb``: no checksum covers it, and so a damaged one is replaced. A reader that opened an
-    older state must call `refresh`.
+    It also rewrites ``store.duckdb`` of a folder: no checksum covers it, and so a damaged one is replaced. A reader
+    that opened an older state must call `refresh`.
 
     Parameters
     ----------
@@ -83,8 +69,12 @@ def gc(
         When a record is damaged; nothing is then removed.
     """
     age = _age(older_than)
+    objects = objects_of(place)
+    if not objects.in_place:
+        return gc_objects(objects, age, dry_run=dry_run)
+    root = objects.root
     with open_writer(root, wait_seconds=wait_seconds, purpose="gc", renew=dry_run) as writer:
-        kept = trusted_records(root)
+        kept = trusted_records(objects)
         latest = time.time() - age.total_seconds()
         garbage = {
             path: path.lstat().st_size
@@ -97,12 +87,8 @@ def gc(
             _remove_empty(path.parent, root)
         if not dry_run:
             renew_shell_file(root, writer.state, always=True)
-        return GcReport(
-            removed=[str(path.relative_to(root)) for path in garbage],
-            removed_bytes=sum(garbage.values()),
-            referenced_bytes=sum(part.size_bytes for part, _ in kept.parts.values()),
-            disk_bytes=sum(map(_size, _files(root))),
-        )
+        sizes = {str(path.relative_to(root)): size for path, size in garbage.items()}
+        return gc_report(kept, sizes, sum(map(_size, _files(root))))
 
 
 def _age(text: str | timedelta) -> timedelta:
@@ -114,7 +100,7 @@ def _age(text: str | timedelta) -> timedelta:
     return timedelta(**{UNITS[found[2]]: int(found[1])}) if found[2] else timedelta(0)
 
 
-def verify(place: Path | LocalObjects, *, on_progress: Progress | None = None) -> VerifyReport:
+def verify(place: Place, *, on_progress: Progress | None = None) -> VerifyReport:
     """Read every record, and verify checksum, rows and columns of every part that a record refers to.
 
     Damaged files don't raise an error: the result lists them, by path relative to the store. For a store at an address,
@@ -124,6 +110,7 @@ def verify(place: Path | LocalObjects, *, on_progress: Progress | None = None) -
     records = read_records(objects)
     parts = [part for part, _ in records.parts.values()]
     damaged = {**records.damaged, **objects.fetch(parts, recheck=True, on_progress=on_progress)}
+    damaged |= {} if objects.in_place else _misplaced(objects, parts)
     for path, (part, tables) in records.parts.items():
         if path not in damaged:
             try:
@@ -138,6 +125,16 @@ def verify(place: Path | LocalObjects, *, on_progress: Progress | None = None) -
     )
 
 
+def _misplaced(objects: LocalObjects, parts: Sequence[Part]) -> dict[str, str]:
+    """The parts that the store lacks or has with another size, though the cache may hold them, each with the reason."""
+    sizes = {entry.name: entry.size_bytes for entry in objects.entries()}
+    wrong = {part.path: sizes.get(part.path) for part in parts if sizes.get(part.path) != part.size_bytes}
+    return {
+        path: f"{objects.where(path)} {'is missing' if size is None else f'has {size} bytes'}: copy it again"
+        for path, size in wrong.items()
+    }
+
+
 def _check_columns(part: Part, root: Path, tables: set[str]) -> None:
     footer = pq.read_metadata(root / part.path)
     if footer.num_rows != part.rows:
@@ -149,15 +146,18 @@ def _check_columns(part: Part, root: Path, tables: set[str]) -> None:
 
 
 def compact(
-    root: Path, *, wait_seconds: float = 0.0, on_progress: Progress | None = None
+    place: Place, *, wait_seconds: float = 0.0, on_progress: Progress | None = None
 ) -> dict[str, tuple[int, int]]:
-    """Merge small parts; the rows stay the same. Returns each changed table's number of parts before and after."""
-    with open_writer(root, wait_seconds=wait_seconds, purpose="compact") as writer:
+    """Merge small parts; the rows stay the same. Returns each changed table's number of parts before and after.
+
+    Raises `Conflict` where another writer adds to a table meanwhile; those before it are merged.
+    """
+    with open_writer(place, wait_seconds=wait_seconds, purpose="compact") as writer:
         jobs = [(table, group) for table in sorted(writer.state.tables) if (group := _group(writer, table))]
         before = {table: len(writer.layout.parts(table)) for table, _ in jobs}
         for done, (table, group) in enumerate(jobs, 1):
             with writer.commit() as commit:
-                commit.swap(table, add=[_merge(root, table, group)], remove=group)
+                commit.swap(table, add=[_merge(writer.objects, table, group)], remove=group)
             if on_progress:
                 on_progress(done, len(jobs))
         return {table: (count, len(writer.layout.parts(table))) for table, count in before.items()}
@@ -175,7 +175,7 @@ def _group(writer: Writer, table: str) -> list[Part]:
     return group if len(group) > 1 else []
 
 
-def _merge(root: Path, table: str, group: Sequence[Part]) -> Part:
+def _merge(objects: LocalObjects, table: str, group: Sequence[Part]) -> Part:
     """Write one part with the rows of all; embeddings are sorted by ``ImgId``, so that they are read sequentially.
 
     Raises
@@ -183,10 +183,10 @@ def _merge(root: Path, table: str, group: Sequence[Part]) -> Part:
     IntegrityError
         When a part is damaged: merging it would give its rows a valid checksum.
     """
-    rows = pa.concat_tables([read_whole(root, part) for part in group])
+    rows = pa.concat_tables([read_whole(objects, part) for part in group])
     if revision_of(table) is not None:
         rows = rows.take(pc.sort_indices(rows, [("ImgId", "ascending"), ("content_hash", "ascending")]))
-    return write_part(rows, root, table)
+    return write_part(rows, objects.root, table)
 
 
 def _data_files(root: Path) -> Iterator[Path]:

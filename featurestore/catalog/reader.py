@@ -49,7 +49,7 @@ class Reader:
 
     @classmethod
     def open(cls, path: str | Path = "store", *, snapshot: str | None = None) -> Self:
-        """Open the store in ``path``: a folder, or an address such as ``s3://bucket/store``, which is read-only.
+        """Open the store in ``path``: a folder, or an address such as ``s3://bucket/store``.
 
         Parameters
         ----------

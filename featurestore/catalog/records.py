@@ -82,7 +82,7 @@ def read_records(place: Path | Objects) -> Records:
     return Records(states, dict(sorted(parts.items())), {manifest_path(name) for name, _ in manifests}, damaged)
 
 
-def trusted_records(root: Path) -> Records:
+def trusted_records(objects: Objects) -> Records:
     """`read_records`, but a damaged record is an error.
 
     Raises
@@ -90,11 +90,11 @@ def trusted_records(root: Path) -> Records:
     IntegrityError
         When a record is damaged: the files that it refers to are then unknown.
     """
-    records = read_records(root)
+    records = read_records(objects)
     if records.damaged:
         raise IntegrityError(
             "nothing was removed, it is unknown which files are still needed: of the store's records "
-            f"{len(records.damaged)} can't be trusted, the first is {root / min(records.damaged)}; see `featurestore "
-            "verify` and `featurestore repair`"
+            f"{len(records.damaged)} can't be trusted, the first is {objects.where(min(records.damaged))}; see "
+            "`featurestore verify` and `featurestore repair`"
         )
     return records

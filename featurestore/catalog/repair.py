@@ -1,6 +1,7 @@
 """Removes damaged parts from the current state where their rows can be recreated; it recovers no bytes itself."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,17 +14,16 @@ from featurestore.catalog.recipe import find_recipe
 from featurestore.catalog.records import read_records
 from featurestore.catalog.repair_images import recovered_images
 from featurestore.catalog.writer import Writer, open_writer
-from featurestore.errors import InputError, IntegrityError, StoreError, StoreNotFound
-from featurestore.files import write_atomic
+from featurestore.errors import Conflict, InputError, IntegrityError, StoreError, StoreNotFound
 from featurestore.progress import Progress
 from featurestore.storage.lock import locked
 from featurestore.storage.names import RECORDED, embeddings_key, revision_of
-from featurestore.storage.objects import Folder
+from featurestore.storage.objects import LocalObjects, Objects, Place, Tag, objects_of
 from featurestore.storage.parts import Part, part_of, read_part
-from featurestore.storage.records import read_record
+from featurestore.storage.records import RECORD_BYTES
 from featurestore.storage.schemas import CORE_TABLES
 from featurestore.storage.snapshot import SnapshotInfo, read_snapshot, snapshot_names
-from featurestore.storage.state import STATE_FILE, read_state
+from featurestore.storage.state import STATE_FILE, parse_state, read_state
 
 # Append-only tables whose rows have unique keys: the rows of every undamaged part are valid.
 APPEND_ONLY = {"backbones": ["backbone", "revision"], "extractions": ["extraction", "backbone"]}
@@ -58,7 +58,7 @@ class RepairReport:
 
 
 def repair(
-    root: Path, *, from_snapshot: str | None = None, wait_seconds: float = 0.0, on_progress: Progress | None = None
+    place: Place, *, from_snapshot: str | None = None, wait_seconds: float = 0.0, on_progress: Progress | None = None
 ) -> RepairReport:
     """Remove damaged parts of embeddings, images and metadata from the current state, in one commit.
 
@@ -80,30 +80,31 @@ def repair(
     StoreLocked
         When another process is writing.
     """
+    objects = objects_of(place)
     if from_snapshot:
-        _take_state(root, from_snapshot, wait_seconds)
+        _take_state(objects, from_snapshot, wait_seconds)
     else:
-        _check_state(root)
+        _check_state(objects)
     report = RepairReport()
-    with open_writer(root, wait_seconds=wait_seconds, purpose="repair") as writer:
-        damaged = verify(root, on_progress=on_progress).damaged
+    with open_writer(objects, wait_seconds=wait_seconds, purpose="repair") as writer:
+        damaged = verify(objects, on_progress=on_progress).damaged
         with writer.commit() as commit:
             for table in _repairable(writer):
                 try:
                     _drop(commit, table, damaged, report)
                 except IntegrityError:  # its manifest is damaged
                     _rebuild(commit, table, report)
-        records = read_records(root)  # damaged files may still be referenced by a snapshot
+        records = read_records(objects)  # damaged files may still be referenced by a snapshot
         report.left = {path: why for path, why in damaged.items() if path in {*records.parts, *records.damaged}}
     return report
 
 
-def _check_state(root: Path) -> None:
+def _check_state(objects: Objects) -> None:
     """Refuse a store whose state is damaged or missing, and say which snapshot can replace it."""
     try:
-        read_state(root)
+        read_state(objects)
     except (IntegrityError, StoreNotFound) as error:
-        if whole := list(_undamaged_snapshots(root)):
+        if whole := list(_undamaged_snapshots(objects)):
             newest = max(whole, key=lambda info: (info.created_at, info.name))
             raise IntegrityError(
                 f"{error}; or go back to the newest undamaged snapshot, {newest.name!r} of "
@@ -113,8 +114,7 @@ def _check_state(root: Path) -> None:
         raise
 
 
-def _undamaged_snapshots(root: Path) -> Iterator[SnapshotInfo]:
-    objects = Folder(root)
+def _undamaged_snapshots(objects: Objects) -> Iterator[SnapshotInfo]:
     for name in snapshot_names(objects):
         try:
             yield read_snapshot(objects, name)[0]
@@ -122,19 +122,28 @@ def _undamaged_snapshots(root: Path) -> Iterator[SnapshotInfo]:
             continue
 
 
-def _take_state(root: Path, name: str, wait_seconds: float) -> None:
+def _take_state(objects: LocalObjects, name: str, wait_seconds: float) -> None:
     """Make the state of the snapshot ``name`` the current one, if the current one is missing or damaged."""
-    state = snapshots.read(root, name)
-    with locked(root, wait_seconds=wait_seconds, purpose="repair"):
+    state = snapshots.read(objects, name)
+    wait = locked(objects.root, wait_seconds=wait_seconds, purpose="repair") if objects.in_place else nullcontext()
+    with wait:
+        content, tag = _load(objects, STATE_FILE)
         try:
-            read_state(root)
+            if tag is not None:
+                parse_state(content, objects.where(STATE_FILE))
+                raise InputError(f"the state of the store {objects.address!r} is undamaged: leave out --from-snapshot")
         except IntegrityError:
-            write_atomic(root / DAMAGED_STATE, read_record(Folder(root), STATE_FILE))
-        except StoreNotFound:
-            pass
-        else:
-            raise InputError(f"the state of the store {str(root)!r} is undamaged: leave out --from-snapshot")
-        write_atomic(root / STATE_FILE, state.next().to_record())
+            objects.swap(DAMAGED_STATE, content, _load(objects, DAMAGED_STATE)[1])
+        if objects.swap(STATE_FILE, state.next().to_record(), tag) is None:
+            raise Conflict("another writer has replaced the state meanwhile: run the command again")
+
+
+def _load(objects: Objects, name: str) -> tuple[bytes, Tag | None]:
+    """The bytes of a record and their tag; empty, and None, if there is none."""
+    try:
+        return objects.load(name, limit=RECORD_BYTES)
+    except FileNotFoundError:
+        return b"", None
 
 
 def _repairable(writer: Writer) -> list[str]:
@@ -174,6 +183,7 @@ def _rebuild(commit: Commit, table: str, report: RepairReport) -> None:
         commit.replace(table, schema.empty_table())
         report.rows[table] = 0
         return
+    commit.objects.mirror("embeddings")
     parts = list(_undamaged_parts(commit.root, table))
     if not parts:
         commit.remove_table(table)
@@ -200,6 +210,7 @@ def _recover_images(commit: Commit, table: str, report: RepairReport) -> bool:
 def _rows_once(commit: Commit, table: str) -> pa.Table:
     """The distinct rows of the undamaged parts of a table in `APPEND_ONLY`, for the revisions that the store has."""
     rows: dict[tuple[object, ...], dict[str, object]] = {}
+    commit.objects.mirror(table)
     for path in sorted((commit.root / table).glob("part-*.parquet")):
         try:
             part_of(commit.root, _below(commit.root, path))

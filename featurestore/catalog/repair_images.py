@@ -20,6 +20,7 @@ def recovered_images(commit: Commit) -> pa.Table:
     ingest recognises its image.
     """
     rows: dict[int, Mapping[str, Any]] = {}
+    commit.objects.mirror("images")
     for table in _undamaged(commit.root):
         rows |= {row["ImgId"]: row for row in table.to_pylist() if row["ImgId"] is not None}
     for number, digest in _vectors(commit):
@@ -52,6 +53,7 @@ def _vectors(commit: Commit) -> Iterator[tuple[int, str]]:
             continue
         for part in parts:
             try:
+                commit.objects.fetch([part])
                 part_of(commit.root, part.path)
                 found = read_part(commit.root / part.path, ["ImgId", "content_hash"])
             except (IntegrityError, FileNotFoundError):

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,13 +10,16 @@ import pyarrow.compute as pc
 from featurestore.catalog.database import Database
 from featurestore.catalog.recipe import find_recipe
 from featurestore.catalog.writer import open_writer
-from featurestore.errors import InputError, IntegrityError
-from featurestore.files import make_folder, write_atomic
+from featurestore.errors import Conflict, InputError, IntegrityError, StoreError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import RECORDED, quote_name
-from featurestore.storage.objects import Folder, LocalObjects, Objects, objects_of
+from featurestore.storage.objects import LocalObjects, Objects, Place, objects_of
+from featurestore.storage.records import RECORD_BYTES
 from featurestore.storage.snapshot import SnapshotInfo, read_snapshot, snapshot_names, snapshot_path, snapshot_record
 from featurestore.storage.state import State, read_state
+
+# How often a snapshot is taken anew because another writer changed the state meanwhile.
+TURNS = 10
 
 
 @dataclass(frozen=True)
@@ -28,27 +31,51 @@ class TableDiff:
     changed: int
 
 
-def create(root: Path, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
+def create(place: Place, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
     """Save the current state as the snapshot ``name``; it takes one small file.
 
     Raises
     ------
     InputError
         When the name is in use or is not a valid file name.
+    Conflict
+        When other writers changed the state again and again meanwhile.
     """
     if not RECORDED["snapshot"].fullmatch(name):
         raise InputError(f"got the snapshot name {name!r}, expected letters, digits and . _ - (100 at most)")
-    read_state(root)
-    with open_writer(root, wait_seconds=wait_seconds, purpose=f"snapshot {name}") as writer:
-        path = root / snapshot_path(name)
-        if path.exists():
-            raise InputError(f"there is a snapshot {name!r} already: snapshots never change, use another name")
-        make_folder(path.parent)
-        write_atomic(path, snapshot_record(writer.state, name))
-    return read_snapshot(Folder(root), name)[0]
+    read_state(place)
+    with open_writer(place, wait_seconds=wait_seconds, purpose=f"snapshot {name}") as writer:
+        for _ in range(TURNS):
+            _put(writer.objects, snapshot_path(name), snapshot_record(writer.state, name))
+            saved = writer.state
+            if writer.objects.in_place or read_state(writer.objects).commit == saved.commit:
+                return read_snapshot(writer.objects, name)[0]
+            # Another writer was between: a `gc` after it may not have seen that this state is needed still.
+            writer.objects.delete([snapshot_path(name)])
+            writer.renew()
+    raise Conflict(f"other writers changed the state again and again, and there is no snapshot {name!r}: run it again")
 
 
-def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
+def _put(objects: LocalObjects, path: str, record: bytes) -> None:
+    """Write the record of a new snapshot.
+
+    Raises
+    ------
+    InputError
+        When there is one of that name, which is not this record: the reply to an earlier attempt may have been lost.
+    """
+    try:
+        done = objects.swap(path, record, None) is not None
+    except StoreError:
+        if objects.entry(path) is None:
+            raise
+        done = False
+    if not done and objects.load(path, limit=RECORD_BYTES)[0] != record:
+        name = PurePosixPath(path).stem
+        raise InputError(f"there is a snapshot {name!r} already: snapshots never change, use another name")
+
+
+def remove(place: Place, name: str, *, wait_seconds: float = 0.0) -> None:
     """Remove a snapshot; the next `gc` deletes the files that only it referred to.
 
     Raises
@@ -56,11 +83,11 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
     InputError
         When there is no such snapshot.
     """
-    read_state(root)
-    with open_writer(root, wait_seconds=wait_seconds, purpose=f"remove snapshot {name}"):
-        if not RECORDED["snapshot"].fullmatch(name) or not (root / snapshot_path(name)).is_file():
-            raise _unknown(Folder(root), name)
-        (root / snapshot_path(name)).unlink()
+    read_state(place)
+    with open_writer(place, wait_seconds=wait_seconds, purpose=f"remove snapshot {name}") as writer:
+        if not RECORDED["snapshot"].fullmatch(name) or writer.objects.entry(snapshot_path(name)) is None:
+            raise _unknown(writer.objects, name)
+        writer.objects.delete([snapshot_path(name)])
 
 
 def listing(place: Path | Objects) -> list[SnapshotInfo]:

@@ -1,7 +1,6 @@
 """Creates, checks and removes users' feature views: named SELECTs that are part of the state and of each snapshot."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -13,10 +12,11 @@ from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import check_identifier, check_names, quote_name, well_named
+from featurestore.storage.objects import Place, objects_of
 from featurestore.storage.state import State, read_state
 
 
-def create(root: Path, name: str, query: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
+def create(place: Place, name: str, query: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
     """Create the view ``name`` from ``query``, one SELECT over the store's views, and return its number of rows.
 
     Raises
@@ -28,8 +28,8 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
     """
     check_identifier(name, "view")
     text = query.strip().rstrip(";").strip()
-    read_state(root)
-    with open_writer(root, wait_seconds=wait_seconds, purpose=f"view {name}") as writer:
+    read_state(place)
+    with open_writer(place, wait_seconds=wait_seconds, purpose=f"view {name}") as writer:
         mine = name in writer.state.views
         if mine and not replace:
             raise InputError(f"there is a view {name!r} already: use --replace, or another name")
@@ -37,13 +37,13 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
         own = own_names(state.collection)
         known = well_named(state.tables, state.revisions, state.views, own=own)
         check_names(state.tables, state.revisions, [*known, name], own=own)
-        with Database(writer.layout, root, locked=True) as database:
+        with Database(writer.layout, writer.root, locked=True) as database:
             database.check(text, stored=True)
             explain(database.cursor(), text)
             before = database.failing_views()
         # Views are created in order: one can't depend on itself, or on a later one.
         trial = writer.state.next(views={**writer.state.views, name: text})
-        with Database(Layout(root, trial), root) as database:
+        with Database(Layout(writer.objects, trial), writer.root) as database:
             after = database.failing_views()
             _refuse_new(
                 after, before.keys() - {name}, f"the view {name!r} can't be replaced so, others or itself depend on it"
@@ -54,7 +54,7 @@ def create(root: Path, name: str, query: str, *, replace: bool = False, wait_sec
     return rows
 
 
-def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
+def remove(place: Place, name: str, *, wait_seconds: float = 0.0) -> None:
     """Remove a user's view.
 
     Raises
@@ -62,29 +62,30 @@ def remove(root: Path, name: str, *, wait_seconds: float = 0.0) -> None:
     InputError
         When there is none, or another view depends on it.
     """
-    read_state(root)
-    with open_writer(root, wait_seconds=wait_seconds, purpose=f"remove view {name}") as writer:
+    read_state(place)
+    with open_writer(place, wait_seconds=wait_seconds, purpose=f"remove view {name}") as writer:
         if name not in writer.state.views:
             have = ", ".join(writer.state.views) or "none"
             raise InputError(f"there is no view {name!r} of your own (there are: {have})")
-        before = failing(root, writer.state)
+        before = failing(place, writer.state)
         trial = writer.state.next(
             views={other: writer.state.views[other] for other in writer.state.views if other != name}
         )
-        _refuse_new(failing(root, trial), before, f"the view {name!r} can't be removed, another depends on it")
+        _refuse_new(failing(place, trial), before, f"the view {name!r} can't be removed, another depends on it")
         with writer.commit() as commit:
             commit.set_view(name, None)
 
 
-def failing(root: Path, state: State) -> dict[str, Failure]:
+def failing(place: Place, state: State) -> dict[str, Failure]:
     """The users' views of ``state`` that can't be used, each with the reason."""
-    with Database(Layout(root, state), root) as database:
+    objects = objects_of(place)
+    with Database(Layout(objects, state), objects.root) as database:
         return database.failing_views()
 
 
-def failing_after(root: Path, state: State, replaced: str) -> dict[str, str]:
+def failing_after(place: Place, state: State, replaced: str) -> dict[str, str]:
     """A message for each failing view, after a commit that replaced the revision ``replaced`` of a backbone."""
-    failures = failing(root, state) if replaced and state.views else {}
+    failures = failing(place, state) if replaced and state.views else {}
     return {name: failure.sentence(name) for name, failure in failures.items()}
 
 

@@ -1,8 +1,9 @@
-"""Writer: the single holder of a store's lock, with the state that its next commit starts from."""
+"""Writer: the right to change a store, with the state that its next commit starts from."""
 
+import itertools
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -10,20 +11,26 @@ import duckdb
 from featurestore.catalog.commit import Commit
 from featurestore.catalog.recipe import BUILT_IN, own_names
 from featurestore.catalog.shell_file import SHELL_FILE, write_shell_file
-from featurestore.errors import InputError, StoreError, StoreNotFound, in_one_line
+from featurestore.catalog.swap import LockedSwap, Swap, TaggedSwap
+from featurestore.errors import InputError, StoreError, in_one_line
 from featurestore.storage.layout import Layout
-from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE, locked, replaced
+from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE, locked
 from featurestore.storage.names import check_names, well_named
+from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.state import STATE_FILE, State, read_state
+
+# Files of a prefix on an object store that are looked at to find out whether it is free.
+LOOKED_AT = 1000
 
 
 class Writer:
-    """The right to write to the store in ``root``; get one from `open_writer`."""
+    """The right to write to the store with the files ``objects``; get one from `open_writer`."""
 
-    def __init__(self, root: Path, state: State, is_locked: Callable[[], bool]) -> None:
-        self.root = root
-        self.layout = Layout(root, state)
-        self._is_locked = is_locked
+    def __init__(self, objects: LocalObjects, swap: Swap) -> None:
+        self.objects = objects
+        self.root = objects.root
+        self.layout = Layout(objects, swap.newest())
+        self._swap = swap
 
     @property
     def state(self) -> State:
@@ -38,8 +45,11 @@ class Writer:
         StoreError
             When the folder was removed or replaced, or another process changed the state.
         """
-        if not self._is_locked() or _read_or_empty(self.root).commit != self.state.commit:
-            raise replaced(self.root)
+        self._swap.check(self.state)
+
+    def renew(self) -> None:
+        """Go on from the newest state: on an object store, others write too."""
+        self.layout = Layout(self.objects, self._swap.newest())
 
     def check_backbone(self, name: str) -> None:
         """Refuse a backbone whose views would have names that are in use.
@@ -58,23 +68,28 @@ class Writer:
     def commit(self) -> Iterator[Commit]:
         """Collect changes in the block and publish them at its end; nothing is published if the block raises."""
         self.check()
-        commit = Commit(self.layout, self.check)
+        commit = Commit(self.layout, self._swap)
         yield commit
         state = commit.publish()
         if state is not self.state:
-            self.layout = Layout(self.root, state)
+            self.layout = Layout(self.objects, state)
 
 
 @contextmanager
 def open_writer(
-    root: Path, *, create: bool = False, wait_seconds: float = 0.0, purpose: str = "", renew: bool = True
+    place: Place, *, create: bool = False, wait_seconds: float = 0.0, purpose: str = "", renew: bool = True
 ) -> Iterator[Writer]:
-    """Lock the store in ``root`` for one writer.
+    """Open the store in ``place`` for a writer; a folder is locked, so that there is no other one.
+
+    On an object store nothing is locked: others may commit at any time, and a commit that rests on what they changed
+    raises Conflict.
 
     Parameters
     ----------
+    place
+        The store's folder, or its files.
     create
-        Create a new store if ``root`` is empty or does not exist.
+        Create a new store if ``place`` is empty or does not exist.
     wait_seconds
         How many seconds to wait for another writer.
     purpose
@@ -87,27 +102,35 @@ def open_writer(
     StoreLocked
         When another process is writing and did not finish in time.
     StoreNotFound, StoreError
-        When there is no store and ``create`` is False, ``root`` holds other files, or it can't be written.
+        When there is no store and ``create`` is False, ``place`` holds other files, or it can't be written.
     """
-    with writing(root):
+    objects = objects_of(place)
+    root = objects.root
+    with writing(objects), ExitStack() as stack:
         if create:
-            check_room(root)
+            check_room(objects)
             root.mkdir(parents=True, exist_ok=True)
-        elif not (root / STATE_FILE).is_file():
+        elif objects.in_place and not (root / STATE_FILE).is_file():
             read_state(root)
-        with locked(root, wait_seconds=wait_seconds, purpose=purpose) as is_locked:
-            writer = Writer(root, _read_or_empty(root), is_locked)
-            try:
-                yield writer
-            finally:
-                with suppress(StoreError):  # the folder now holds another store: leave that one alone
-                    writer.check()
-                    if renew:
-                        renew_shell_file(root, writer.state)
+        if not objects.in_place:
+            writer = Writer(objects, TaggedSwap(objects))
+            if not (create or writer.state.number):
+                read_state(objects)  # raises
+            yield writer
+            return
+        is_locked = stack.enter_context(locked(root, wait_seconds=wait_seconds, purpose=purpose))
+        writer = Writer(objects, LockedSwap(root, is_locked))
+        try:
+            yield writer
+        finally:
+            with suppress(StoreError):  # the folder now holds another store: leave that one alone
+                writer.check()
+                if renew:
+                    renew_shell_file(root, writer.state)
 
 
 @contextmanager
-def writing(root: Path) -> Iterator[None]:
+def writing(place: Place) -> Iterator[None]:
     """Turn errors of the file system in the block into one sentence; committed data is safe once the state was swapped.
 
     Raises
@@ -120,9 +143,13 @@ def writing(root: Path) -> Iterator[None]:
     except BrokenPipeError:  # the reader of our output has ended: not an error of the store
         raise
     except OSError as error:
+        objects = objects_of(place)
+        which, remedy = (
+            ("store", "make the folder writable") if objects.in_place else ("cache", "set FEATURESTORE_CACHE")
+        )
         raise StoreError(
-            f"the store {str(root)!r} can't be written ({error.strerror or in_one_line(error)}): earlier commits "
-            "are safe; free space or make the folder writable, and run the command again"
+            f"the {which} {str(objects.root)!r} can't be written ({error.strerror or in_one_line(error)}): earlier "
+            f"commits are safe; free space or {remedy}, and run the command again"
         ) from error
 
 
@@ -150,34 +177,36 @@ def _is_behind(root: Path) -> bool:
         return True
 
 
-def check_room(root: Path) -> None:
-    """Refuse a folder that neither is a store nor can become one; nothing is created.
+def check_room(place: Place) -> None:
+    """Refuse a folder or a prefix that neither is a store nor can become one; nothing is created.
 
     Raises
     ------
     InputError
-        When ``root`` is a file, or a folder that holds other files.
+        When ``place`` is a file, or holds other files.
     """
-    if root.exists() and not root.is_dir():
+    objects = objects_of(place)
+    root = objects.root
+    if objects.in_place and root.exists() and not root.is_dir():
         raise InputError(f"{str(root)!r} is a file: the store needs a folder, name another with --store")
     odd = sorted({letter for letter in str(root.resolve()) if letter in "\\?" or not letter.isprintable()})
     if odd:
         raise InputError(f"{str(root)!r} holds {odd[0]!r}, which DuckDB can't have in a path: name another folder")
-    if not root.exists() or (root / STATE_FILE).is_file():
-        return
     tables = {name for recipe in BUILT_IN for name in own_names(recipe).tables}
     ours = {LOCK_FILE, HOLDER_FILE, *tables, "cache", "manifests", "staging"}
-    strangers = sorted(
-        entry.name for entry in root.iterdir() if entry.name not in ours and not entry.name.endswith(".tmp")
-    )
-    if strangers:
+    there = _top_names(objects)
+    strangers = sorted(name for name in there if name not in ours and not name.endswith(".tmp"))
+    if strangers and STATE_FILE not in there:
         raise InputError(
-            f"{str(root)!r} is not a store and holds other files ({', '.join(strangers[:3])}): name an empty folder"
+            f"{objects.address!r} is not a store and holds other files ({', '.join(strangers[:3])}): name an empty "
+            "folder"
         )
 
 
-def _read_or_empty(root: Path) -> State:
-    try:
-        return read_state(root)
-    except StoreNotFound:
-        return State()
+def _top_names(objects: LocalObjects) -> set[str]:
+    """The names at the top of the store: all of a folder, of a prefix those of the first files."""
+    if objects.in_place:
+        return {entry.name for entry in objects.root.iterdir()} if objects.root.exists() else set()
+    if objects.entry(STATE_FILE) is not None:
+        return {STATE_FILE}
+    return {entry.name.split("/")[0] for entry in itertools.islice(objects.entries(), LOOKED_AT)}

@@ -1,7 +1,7 @@
 """Reads metadata and images into a store, and scans the images again; the collection type has the rules for both."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,10 +21,11 @@ from featurestore.collections.report import FoundImages, IngestReport, report_of
 from featurestore.collections.scan import Scan, in_order, keep, scan_images
 from featurestore.collections.shards import attached, open_shards
 from featurestore.collections.stored_paths import to_stored
-from featurestore.errors import InputError, StoreError
+from featurestore.errors import Conflict, InputError, StoreError
 from featurestore.progress import Progress
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import replaced
+from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.parts import check_once, read_part
 from featurestore.storage.schemas import IMAGES
 from featurestore.storage.state import State, read_state
@@ -35,7 +36,7 @@ FOLLOW = "follow_links"
 
 
 def ingest(
-    root: Path,
+    place: Place,
     request: Request,
     *,
     recipe: str | None = None,
@@ -44,15 +45,17 @@ def ingest(
     on_progress: Progress | None = None,
 ) -> IngestReport:
     """See `FeatureStore.ingest`."""
-    check_room(root)
-    known = state_or_none(root)
+    objects = objects_of(place)
+    root = objects.root
+    check_room(objects)
+    known = state_or_none(objects)
     kind = _choose(request, recipe, known)
     if known is not None:
-        _check_kind(known, kind, root)
+        _check_kind(known, kind, objects.address)
     folders = tuple(dict.fromkeys(map(resolved, request.images or sources_of(known))))
     request = replace(request, images=folders)
     if known is not None and request.metadata is None:
-        request = replace(request, kept=kept(Layout(root, known), kind))
+        request = replace(request, kept=kept(Layout(objects, known), kind))
     # Everything is read before the store is created: a typo must not leave an empty store behind.
     reading: Reading = _function(kind.reader)(request)
     listing = list_images(folders, nested=reading.nested, follow_links=request.follow_links)
@@ -60,14 +63,16 @@ def ingest(
     shards = open_shards(listing)
     scan = scan_images(listing, shards, cache=root / CACHE if root.is_dir() else None, on_progress=on_progress)
     said = attached(scan.table, shards)
-    before = IMAGES.empty_table() if known is None else images_of(Layout(root, known))
+    before = IMAGES.empty_table() if known is None else images_of(Layout(objects, known))
     read = _Read.of(kind, reading, scan, said, before)
     with (
-        TemporaryDirectory() if dry_run else nullcontext(root) as place,
-        open_writer(Path(place), create=True, wait_seconds=wait_seconds, purpose="ingest") as writer,
+        TemporaryDirectory() if dry_run else nullcontext() as trial,
+        open_writer(
+            Path(trial) if trial else objects, create=True, wait_seconds=wait_seconds, purpose="ingest"
+        ) as writer,
     ):
         if not dry_run:
-            _check_kind(writer.state, kind, root)
+            _check_kind(writer.state, kind, objects.address)
             if request.kept is not None and known is not None:
                 _check_kept(writer.state, known, kind)
             keep(scan, root / CACHE)
@@ -84,12 +89,12 @@ def ingest(
         return report_of(writer, kind, found, read.rows, changed=changed, dry_run=dry_run)
 
 
-def create_store(root: Path, *, wait_seconds: float = 0.0) -> None:
+def create_store(place: Place, *, wait_seconds: float = 0.0) -> None:
     """Create a store without any image, for vectors that were computed elsewhere."""
     kind = _choose(Request(), None, None)
-    with open_writer(root, create=True, wait_seconds=wait_seconds, purpose="create") as writer:
+    with open_writer(place, create=True, wait_seconds=wait_seconds, purpose="create") as writer:
         if not writer.state.number:
-            with writer.commit() as commit:
+            with suppress(Conflict), writer.commit() as commit:  # then another writer has created one
                 commit.set_collection(kind, {})
                 commit.replace("images", IMAGES.empty_table())
 
@@ -122,7 +127,7 @@ def _check_usable(images: pa.Table, found: int) -> None:
 
 
 def sync_images(
-    root: Path, *, wait_seconds: float = 0.0, purpose: str = "", on_progress: Progress | None = None
+    place: Place, *, wait_seconds: float = 0.0, purpose: str = "", on_progress: Progress | None = None
 ) -> None:
     """Scan the folders of the last ingest again and commit changes; the store is locked only for the commit.
 
@@ -133,14 +138,14 @@ def sync_images(
     StoreLocked
         When there is something to commit, and another process is writing and did not finish in time.
     """
-    while not _synced(root, wait_seconds=wait_seconds, purpose=purpose, on_progress=on_progress):
+    while not _synced(objects_of(place), wait_seconds=wait_seconds, purpose=purpose, on_progress=on_progress):
         pass  # another ingest was committed meanwhile: scan again
 
 
-def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progress | None) -> bool:
+def _synced(objects: LocalObjects, *, wait_seconds: float, purpose: str, on_progress: Progress | None) -> bool:
     """Scan the folders once; False if the table `images` changed meanwhile, so that nothing was committed."""
-    layout = Layout(root, read_state(root))
-    state = layout.state
+    layout = Layout(objects, read_state(objects))
+    state, root = layout.state, objects.root
     folders = sources_of(state)
     if not folders:
         return True
@@ -155,23 +160,27 @@ def _synced(root: Path, *, wait_seconds: float, purpose: str, on_progress: Progr
     after = in_order(_function(kind.numbering)(scan.table, before).images)
     if scan.seen is None and after.equals(before):
         return True
-    with open_writer(root, wait_seconds=wait_seconds, purpose=purpose) as writer:
+    with open_writer(objects, wait_seconds=wait_seconds, purpose=purpose) as writer:
         if writer.state.store != state.store:
-            raise replaced(root)
+            raise replaced(objects.address)
         if writer.state.tables["images"] != state.tables["images"]:
             return False
         keep(scan, root / CACHE)
         if not after.equals(before):
-            with writer.commit() as commit:
-                rows = reading.rows(after, attached(scan.table, shards))
-                commit.replace(kind.table, rows.table)
-                commit.replace("images", after)
+            try:
+                with writer.commit() as commit:
+                    rows = reading.rows(after, attached(scan.table, shards))
+                    commit.replace(kind.table, rows.table)
+                    commit.replace("images", after)
+            except Conflict:
+                return False
     return True
 
 
 def images_of(layout: Layout) -> pa.Table:
     """The table `images` of a state, ordered by id, then name."""
     parts = layout.parts("images")
+    layout.fetch(parts)
     for part in parts:  # verify now: rewritten rows would get a valid checksum
         check_once(part, layout.root)
     tables = [read_part(layout.root / part.path).cast(IMAGES) for part in parts]
@@ -201,10 +210,10 @@ def _choose(request: Request, name: str | None, known: State | None) -> Collecti
     return recipe_named(GENERAL)
 
 
-def _check_kind(state: State, kind: Collection, root: Path) -> None:
+def _check_kind(state: State, kind: Collection, address: str) -> None:
     if state.number and state.collection != kind.name:
         raise InputError(
-            f"the store {str(root)!r} holds a collection of the type {state.collection!r}, got {kind.name!r}: name "
+            f"the store {address!r} holds a collection of the type {state.collection!r}, got {kind.name!r}: name "
             "another folder with --store"
         )
 

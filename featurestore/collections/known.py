@@ -1,7 +1,5 @@
 """What a store knows of its collection: the folders that were read, and the rows of the metadata."""
 
-from pathlib import Path
-
 import pyarrow as pa
 
 from featurestore.catalog.recipe import Collection
@@ -9,6 +7,7 @@ from featurestore.collections.object_folder import Source, stored_source
 from featurestore.collections.reading import KeptMetadata
 from featurestore.errors import StoreNotFound
 from featurestore.storage.layout import Layout
+from featurestore.storage.objects import Place
 from featurestore.storage.parts import check_once, read_part
 from featurestore.storage.state import State, read_state
 
@@ -16,9 +15,9 @@ from featurestore.storage.state import State, read_state
 SOURCES = "sources"
 
 
-def state_or_none(root: Path) -> State | None:
+def state_or_none(place: Place) -> State | None:
     try:
-        return read_state(root)
+        return read_state(place)
     except StoreNotFound:
         return None
 
@@ -34,6 +33,7 @@ def rows_of(layout: Layout, kind: Collection) -> pa.Table:
     if kind.table not in layout.state.tables:
         return kind.schema.empty_table()
     parts = layout.parts(kind.table)
+    layout.fetch(parts)
     for part in parts:
         check_once(part, layout.root)
     empty = layout.schema(kind.table).empty_table()

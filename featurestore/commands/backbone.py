@@ -12,7 +12,6 @@ import click
 from featurestore.commands.options import (
     PATH,
     json_option,
-    location_option,
     preprocessing_option,
     snapshot_option,
     store_option,
@@ -40,7 +39,7 @@ def backbone() -> None:
 
 
 @backbone.command("list")
-@location_option
+@store_option
 @snapshot_option
 @json_option
 def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
@@ -67,7 +66,7 @@ def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
 @click.argument("name")
 @wait_option
 @json_option
-def backbone_remove(store: Path, name: str, wait_seconds: float, as_json: bool) -> None:
+def backbone_remove(store: str, name: str, wait_seconds: float, as_json: bool) -> None:
     """Remove the backbone NAME with all its vectors; snapshots keep theirs, `gc` deletes the rest."""
     from featurestore import FeatureStore
 
@@ -80,7 +79,7 @@ def backbone_remove(store: Path, name: str, wait_seconds: float, as_json: bool) 
 @click.argument("name")
 @click.argument("new_name")
 @wait_option
-def backbone_rename(store: Path, name: str, new_name: str, wait_seconds: float) -> None:
+def backbone_rename(store: str, name: str, new_name: str, wait_seconds: float) -> None:
     """Rename the backbone NAME to NEW_NAME; no vector is written or computed again."""
     from featurestore import FeatureStore
 

@@ -18,9 +18,9 @@ from featurestore.commands.options import (
     PATH,
     SEED,
     json_option,
-    location_option,
     run_command,
     snapshot_option,
+    store_option,
     write_output,
 )
 from featurestore.commands.parts import parts
@@ -38,7 +38,7 @@ def cli() -> None:
 
 
 @cli.command()
-@location_option
+@store_option
 @click.argument("query")
 @click.option(
     "--format",
@@ -68,7 +68,7 @@ def sql(store: str, query: str, form: str | None, output: Path | None, seconds: 
 
 
 @cli.command()
-@location_option
+@store_option
 @snapshot_option
 @click.option("--problems", is_flag=True, help="List what did not fit, as the view `problems` does.")
 @json_option

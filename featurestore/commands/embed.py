@@ -15,7 +15,6 @@ from featurestore.commands.options import (
     backbone_file_option,
     chosen_backbone,
     json_option,
-    location_option,
     preprocessing_option,
     store_option,
     verbose_option,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@location_option
+@store_option
 @click.option("--backbone", help="A known name, or hf:DIR, onnx:FILE, tflite:FILE …; see `backbones`.")
 @backbone_file_option
 @verbose_option
@@ -128,7 +127,7 @@ def _heading(report: "EmbedReport | PublishReport") -> str:
 @click.option("--other-engine", is_flag=True, help="Publish vectors of several engines.")
 @wait_option
 @json_option
-def publish(store: Path, folders: Sequence[Path], other_engine: bool, wait_seconds: float, as_json: bool) -> None:
+def publish(store: str, folders: Sequence[Path], other_engine: bool, wait_seconds: float, as_json: bool) -> None:
     """Check the shards in the folders of `embed --shard`, and add their embeddings to the store."""
     from featurestore import FeatureStore
 
@@ -175,7 +174,7 @@ def _tell_of_revision(report: "EmbedReport | ImportReport | PublishReport") -> N
 @wait_option
 @json_option
 def import_embeddings(
-    store: Path,
+    store: str,
     file: Path,
     backbone: str,
     ids: Path | None,

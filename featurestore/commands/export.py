@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, json_option, location_option, snapshot_option
+from featurestore.commands.options import PATH, json_option, snapshot_option, store_option
 from featurestore.progress import ConsoleProgress
 
 FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled", "bundle", "delta")
 
 
 @click.command()
-@location_option
+@store_option
 @snapshot_option
 @click.option(
     "--backbone", required=True, multiple=True, help="Repeatable: vectors are concatenated; delta: a table for each."

@@ -54,7 +54,7 @@ WIDEST = 60
 @wait_option
 @json_option
 def ingest(
-    store: Path,
+    store: str,
     images: Sequence[str | Path],
     metadata: Path | None,
     key: str | None,

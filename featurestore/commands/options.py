@@ -45,12 +45,12 @@ def store_option(command: Command) -> Command:
     """``--store DIR``, on every command that needs a store."""
     return click.option(
         "--store",
-        type=FolderPath(path_type=Path),
-        default=Path("store"),
+        default="store",
         envvar="FEATURESTORE_STORE",
+        metavar="DIR",
         show_default="./store",
         show_envvar=True,
-        help="The store's folder.",
+        help="The store: a folder, or an address such as s3://bucket/store.",
     )(command)
 
 
@@ -69,16 +69,6 @@ def wait_option(command: Command) -> Command:
         metavar="SECONDS",
         help="Seconds to wait for another writer to finish.",
     )(command)
-
-
-class FolderPath(click.Path):
-    """A writable store: a folder, not an address."""
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """Refuse ``s3://…`` with an error instead of creating a folder of that name."""
-        if "://" in str(value):
-            self.fail(f"{value} is an address: a store there is read-only, this command needs a folder")
-        return super().convert(value, parameter, context)
 
 
 def named_columns(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Mapping[str, str]:
@@ -152,19 +142,6 @@ def preprocessing_option(command: Command) -> Command:
 def snapshot_option(command: Command) -> Command:
     """``--snapshot NAME``, on every command that reads."""
     return click.option("--snapshot", metavar="NAME", help="Read this snapshot instead of the current state.")(command)
-
-
-def location_option(command: Command) -> Command:
-    """``--store DIR`` on commands that only read: also an address such as ``s3://bucket/store``."""
-    return click.option(
-        "--store",
-        default="store",
-        envvar="FEATURESTORE_STORE",
-        metavar="DIR",
-        show_default="./store",
-        show_envvar=True,
-        help="The store: a folder, or an address such as s3://bucket/store.",
-    )(command)
 
 
 def write_output(path: Path, content: bytes) -> None:

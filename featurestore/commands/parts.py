@@ -4,11 +4,11 @@ import json
 
 import click
 
-from featurestore.commands.options import json_option, location_option, snapshot_option
+from featurestore.commands.options import json_option, snapshot_option, store_option
 
 
 @click.command()
-@location_option
+@store_option
 @snapshot_option
 @click.argument("name")
 @json_option

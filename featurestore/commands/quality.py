@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, json_option, location_option, snapshot_option
+from featurestore.commands.options import PATH, json_option, snapshot_option, store_option
 from featurestore.commands.texts import quality_text
 from featurestore.progress import ConsoleProgress
 
 
 @click.command()
-@location_option
+@store_option
 @snapshot_option
 @click.option("--backbone", multiple=True, help="Repeatable.  [default: all in the store]")
 @click.option(

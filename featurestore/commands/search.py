@@ -15,8 +15,8 @@ from featurestore.commands.options import (
     backbone_file_option,
     chosen_backbone,
     json_option,
-    location_option,
     snapshot_option,
+    store_option,
     verbose_option,
     write_output,
 )
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@location_option
+@store_option
 @snapshot_option
 @click.option("--backbone", required=True, help="The backbone whose embeddings are compared.")
 @click.option("--id", "ids", type=int, multiple=True, help="ImgId of a query image; repeatable.")

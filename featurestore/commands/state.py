@@ -11,7 +11,6 @@ import click
 from featurestore.commands.options import (
     PATH,
     json_option,
-    location_option,
     snapshot_option,
     store_option,
     wait_option,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@location_option
+@store_option
 @snapshot_option
 @click.argument("img_id", type=int)
 @json_option
@@ -47,7 +46,7 @@ def snapshot() -> None:
 @click.argument("name")
 @wait_option
 @json_option
-def snapshot_create(store: Path, name: str, wait_seconds: float, as_json: bool) -> None:
+def snapshot_create(store: str, name: str, wait_seconds: float, as_json: bool) -> None:
     """Save the current state as the snapshot NAME."""
     from featurestore import FeatureStore
 
@@ -56,7 +55,7 @@ def snapshot_create(store: Path, name: str, wait_seconds: float, as_json: bool) 
 
 
 @snapshot.command("list")
-@location_option
+@store_option
 @json_option
 def snapshot_list(store: str, as_json: bool) -> None:
     """List the snapshots, oldest first."""
@@ -73,7 +72,7 @@ def snapshot_list(store: str, as_json: bool) -> None:
 
 
 @snapshot.command("diff")
-@location_option
+@store_option
 @click.argument("first")
 @click.argument("second", required=False)
 @json_option
@@ -94,7 +93,7 @@ def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> 
 @store_option
 @click.argument("name")
 @wait_option
-def snapshot_remove(store: Path, name: str, wait_seconds: float) -> None:
+def snapshot_remove(store: str, name: str, wait_seconds: float) -> None:
     """Remove the snapshot NAME; `gc` then deletes the files that only it referred to."""
     from featurestore import FeatureStore
 
@@ -114,7 +113,7 @@ def view() -> None:
 @click.option("--replace", is_flag=True, help="Replace the view of that name.")
 @wait_option
 @json_option
-def view_create(store: Path, name: str, sql: Path, replace: bool, wait_seconds: float, as_json: bool) -> None:
+def view_create(store: str, name: str, sql: Path, replace: bool, wait_seconds: float, as_json: bool) -> None:
     """Create the view NAME from a SELECT over the store's views."""
     from featurestore import FeatureStore
     from featurestore.errors import InputError
@@ -146,7 +145,7 @@ def _unlabelled(store: "FeatureStore", view: str) -> int | None:
 
 
 @view.command("list")
-@location_option
+@store_option
 @json_option
 def view_list(store: str, as_json: bool) -> None:
     """List your views with their SQL, and why a view can't be used."""
@@ -170,7 +169,7 @@ def view_list(store: str, as_json: bool) -> None:
 @store_option
 @click.argument("name")
 @wait_option
-def view_remove(store: Path, name: str, wait_seconds: float) -> None:
+def view_remove(store: str, name: str, wait_seconds: float) -> None:
     """Remove one of your views."""
     from featurestore import FeatureStore
 
@@ -186,7 +185,7 @@ def view_remove(store: Path, name: str, wait_seconds: float) -> None:
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @wait_option
 @json_option
-def gc(store: Path, older_than: str, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
+def gc(store: str, older_than: str, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
     """Remove files that neither the current state nor a snapshot refers to, and rewrite store.duckdb."""
     from featurestore import FeatureStore
 
@@ -203,7 +202,7 @@ def gc(store: Path, older_than: str, dry_run: bool, wait_seconds: float, as_json
 
 
 @click.command()
-@location_option
+@store_option
 @json_option
 def verify(store: str, as_json: bool) -> None:
     """Verify every record and part, including those of snapshots, and list the damaged ones."""
@@ -229,7 +228,7 @@ def verify(store: str, as_json: bool) -> None:
 @click.option("--from-snapshot", metavar="NAME", help="First replace a damaged state.json by this snapshot's state.")
 @wait_option
 @json_option
-def repair(store: Path, from_snapshot: str | None, wait_seconds: float, as_json: bool) -> None:
+def repair(store: str, from_snapshot: str | None, wait_seconds: float, as_json: bool) -> None:
     """Remove damaged parts that `embed` or `ingest` can recreate; list what only a copy can restore."""
     from featurestore import FeatureStore
 
@@ -260,7 +259,7 @@ def repair(store: Path, from_snapshot: str | None, wait_seconds: float, as_json:
 @store_option
 @wait_option
 @json_option
-def compact(store: Path, wait_seconds: float, as_json: bool) -> None:
+def compact(store: str, wait_seconds: float, as_json: bool) -> None:
     """Merge small parts; `gc` then deletes the old ones."""
     from featurestore import FeatureStore
 

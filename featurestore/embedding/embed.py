@@ -4,7 +4,6 @@ import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from featurestore.backbones.base import Backbone, BackboneSpec
 from featurestore.backbones.records import store_name
@@ -17,6 +16,7 @@ from featurestore.embedding.staging import SHORT_WAIT, open_run
 from featurestore.errors import InputError, StoreLocked
 from featurestore.progress import Progress
 from featurestore.storage.layout import Layout
+from featurestore.storage.objects import Place
 from featurestore.storage.state import read_state
 
 
@@ -67,7 +67,7 @@ class EmbedReport:
 
 
 def embed(
-    root: Path,
+    place: Place,
     backbone: Backbone,
     *,
     batch_size: int = 32,
@@ -102,15 +102,15 @@ def embed(
     """
     check_arguments(backbone, batch_size, workers)
     started, spec, purpose = time.monotonic(), backbone.spec, f"embed {backbone.spec.name}"
-    with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
-        sync_images(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose)
-        shown = shown_before(read_state(root), spec)
+    with open_run(place, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
+        sync_images(place, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose)
+        shown = shown_before(read_state(place), spec)
         publisher = Publisher(run, purpose, wait_seconds)
-        plans = [Computation(_plan(root, spec), run, batch_size, workers, other_engine)]
+        plans = [Computation(_plan(place, spec), run, batch_size, workers, other_engine)]
         while not _carried_out(plans[-1], backbone, publisher, on_progress):  # repeat if images changed meanwhile
             refused = {digest for work in plans for digest in work.given_up}
-            plans.append(Computation(_plan(root, spec, exclude=refused), run, batch_size, workers, other_engine))
-    state = read_state(root)
+            plans.append(Computation(_plan(place, spec, exclude=refused), run, batch_size, workers, other_engine))
+    state = read_state(place)
     replaced = shown if state.revisions.get(spec.name) == spec.revision else ""
     return EmbedReport(
         backbone=spec.name,
@@ -122,7 +122,7 @@ def embed(
         refused={name: why for work in plans for name, why in work.refused.items()},
         seconds=time.monotonic() - started,
         replaced=replaced,
-        failing_views=failing_after(root, state, replaced),
+        failing_views=failing_after(place, state, replaced),
         notes=spec.notes,
         synthetic=spec.synthetic,
     )
@@ -142,8 +142,8 @@ def check_arguments(backbone: Backbone, batch_size: int, workers: int | None) ->
     store_name(backbone.spec.name)
 
 
-def _plan(root: Path, spec: BackboneSpec, *, exclude: Collection[str] = ()) -> EmbedPlan:
-    return make_plan(Layout(root, read_state(root)), spec, exclude=exclude)
+def _plan(place: Place, spec: BackboneSpec, *, exclude: Collection[str] = ()) -> EmbedPlan:
+    return make_plan(Layout(place, read_state(place)), spec, exclude=exclude)
 
 
 def _carried_out(work: Computation, backbone: Backbone, publisher: Publisher, on_progress: Progress | None) -> bool:
@@ -158,7 +158,7 @@ def _carried_out(work: Computation, backbone: Backbone, publisher: Publisher, on
         with suppress(StoreLocked):  # the next run adopts the staged batches
             publisher.publish(work.plan, work.rest(), complete=False)
         raise
-    images = read_state(work.plan.root).tables.get("images")
+    images = read_state(work.plan.objects).tables.get("images")
     same = images == work.plan.state.tables.get("images")
     publisher.publish(work.plan, work.rest(), complete=same, last=True)
     return same

@@ -1,6 +1,7 @@
 """Stores vectors that were computed elsewhere; `vector_files` reads them from files."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from featurestore.embedding.resolve import Resolved, resolve
 from featurestore.embedding.staging import SHORT_WAIT, open_run
 from featurestore.embedding.vector_files.imported import ImportedVectors
 from featurestore.embedding.vector_files.reading import read_vectors_file, vectors_hash
+from featurestore.errors import Conflict
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import replaced as replaced_store
 from featurestore.storage.names import check_identifier
+from featurestore.storage.objects import Place, objects_of
 from featurestore.storage.schemas import IMAGES
 from featurestore.storage.state import STATE_FILE, read_state
 
@@ -52,7 +55,7 @@ class ImportReport:
 
 
 def import_embeddings(
-    root: Path,
+    place: Place,
     file: Path,
     *,
     backbone: str,
@@ -66,9 +69,9 @@ def import_embeddings(
     vectors = read_vectors_file(file, ids)
     said: Sequence[str] = ()
     if request is not None:
-        said = ingest(root, request, wait_seconds=wait_seconds).notes
-    elif not (root / STATE_FILE).is_file():
-        create_store(root, wait_seconds=wait_seconds)
+        said = ingest(place, request, wait_seconds=wait_seconds).notes
+    elif objects_of(place).entry(STATE_FILE) is None:
+        create_store(place, wait_seconds=wait_seconds)
     spec = BackboneSpec(
         name=backbone,
         embed_dim=vectors.X.shape[1],
@@ -77,12 +80,12 @@ def import_embeddings(
         source=f"imported from {file.name or file.resolve().name}",
         synthetic=synthetic,
     )
-    report = store_vectors(root, spec, vectors, wait_seconds=wait_seconds)
+    report = store_vectors(place, spec, vectors, wait_seconds=wait_seconds)
     return replace(report, notes=(*said, *report.notes))
 
 
 def store_vectors(
-    root: Path, spec: BackboneSpec, vectors: ImportedVectors, *, wait_seconds: float = 0.0
+    place: Place, spec: BackboneSpec, vectors: ImportedVectors, *, wait_seconds: float = 0.0
 ) -> ImportReport:
     """Store the ``vectors`` of ids that have none of this revision yet, and switch the backbone's views to it.
 
@@ -94,13 +97,13 @@ def store_vectors(
         When another process is writing or storing this revision, and did not finish in time.
     """
     purpose = f"import {spec.name}"
-    with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
-        found, external = _add_external(root, vectors, wait_seconds=wait_seconds, purpose=purpose)
-        layout = Layout(root, read_state(root))
+    with open_run(place, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
+        found, external = _add_external(place, vectors, wait_seconds=wait_seconds, purpose=purpose)
+        layout = Layout(place, read_state(place))
         replaced = shown_before(layout.state, spec)
         images, rows = _missing(layout, spec, found.ids)
         parts = [write_vectors(run, images, vectors.X[rows])] if len(rows) else []
-        plan = EmbedPlan(root, layout.state, spec, tuple(layout.revision_parts(spec.name, spec.revision)), images, 0)
+        plan = EmbedPlan(place, layout.state, spec, tuple(layout.revision_parts(spec.name, spec.revision)), images, 0)
         publisher = Publisher(run, purpose, wait_seconds, renew=external > 0)
         publisher.publish(plan, Shard(parts, ()), complete=True, last=True)
     return ImportReport(
@@ -111,7 +114,7 @@ def store_vectors(
         added=len(rows),
         external=external,
         replaced=replaced,
-        failing_views=failing_after(root, read_state(root), replaced),
+        failing_views=failing_after(place, read_state(place), replaced),
         notes=(*vectors.notes, *found.notes),
     )
 
@@ -128,23 +131,26 @@ def _missing(layout: Layout, spec: BackboneSpec, ids: NDArray[np.int64]) -> tupl
     return pa.table({"ImgId": missing, "content_hash": pc.fill_null(hashes, "")}), rows
 
 
-def _add_external(root: Path, vectors: ImportedVectors, *, wait_seconds: float, purpose: str) -> tuple[Resolved, int]:
+def _add_external(place: Place, vectors: ImportedVectors, *, wait_seconds: float, purpose: str) -> tuple[Resolved, int]:
     """Find the image of each vector, and add a row to `images` for each that the store lacks, so that views join it.
 
     Return the images, and how many rows were added. The store is locked only for the commit, which leaves
     ``store.duckdb`` to the publication that follows.
     """
     while True:
-        layout = Layout(root, read_state(root))
+        layout = Layout(place, read_state(place))
         images = images_of(layout)
         found = resolve(images, layout.state.collection, vectors)
         there = images.filter(pc.and_(pc.is_valid(images["ImgId"]), pc.not_equal(images["status"], "gone")))
         new = np.flatnonzero(~np.isin(found.ids, to_numpy(there["ImgId"])))
         if not len(new):
             return found, 0
-        with open_writer(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose, renew=False) as writer:
+        with (
+            suppress(Conflict),
+            open_writer(place, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose, renew=False) as writer,
+        ):
             if writer.state.store != layout.state.store:
-                raise replaced_store(root)
+                raise replaced_store(layout.objects.address)
             if writer.state.tables.get("images") != layout.state.tables.get("images"):
                 continue  # another program has written since
             with writer.commit() as commit:

@@ -16,8 +16,9 @@ from featurestore.embedding.assembly import Shard
 from featurestore.embedding.plan import KEY, EmbedPlan, pairs
 from featurestore.embedding.provenance import RECORDED_IN, Extraction, record
 from featurestore.embedding.staging import Run, lost
-from featurestore.errors import IntegrityError, StoreLocked, reason
+from featurestore.errors import Conflict, IntegrityError, StoreLocked, reason
 from featurestore.files import make_folder, sync_folder
+from featurestore.storage.layout import Layout
 from featurestore.storage.lock import replaced
 from featurestore.storage.names import embeddings_key, inside
 from featurestore.storage.parts import Part, check_part, read_part, write_part
@@ -64,21 +65,26 @@ def publish(
         When the file of a part is missing or has another size; nothing is then published.
     """
     spec, root = plan.spec, writer.root
-    if writer.state.store != plan.state.store:
-        raise replaced(root)
     key = embeddings_key(spec.name, spec.revision)
     for part in parts:
         _check_there(root, part)
-    others = [part for part in writer.layout.parts(key) if part.path not in disjoint]
-    parts = [new for part in parts for new in _without_known(root, part, others)]
-    with writer.commit() as commit:
-        if parts:
-            record(commit, spec, extractions)
-            parts = _move(root, key, parts)
-            commit.add(key, parts)
-        if commit.parts(key) and (complete or spec.name not in writer.state.revisions):
-            commit.set_revision(spec.name, spec.revision)
-    return list(parts)
+    while True:
+        if writer.state.store != plan.state.store:
+            raise replaced(writer.objects.address)
+        others = [part for part in writer.layout.parts(key) if part.path not in disjoint]
+        parts = [new for part in parts for new in _without_known(writer.layout, part, others)]
+        try:
+            with writer.commit() as commit:
+                if parts:
+                    record(commit, spec, extractions)
+                    parts = _move(root, key, parts)
+                    commit.add(key, parts)
+                if commit.parts(key) and (complete or spec.name not in writer.state.revisions):
+                    commit.set_revision(spec.name, spec.revision)
+        except Conflict:  # on an object store: another writer published too, and may have the same keys
+            writer.renew()
+            continue
+        return list(parts)
 
 
 class Publisher:
@@ -127,7 +133,7 @@ class Publisher:
     def _publish(self, plan: EmbedPlan, *, complete: bool, last: bool, wait_seconds: float) -> None:
         parts = [part for shard in self._waiting for part in shard.parts]
         behind = self._renew or bool(self._mine)
-        if not parts and not (last and behind) and not _switches(read_state(plan.root), plan.spec, complete):
+        if not parts and not (last and behind) and not _switches(read_state(plan.objects), plan.spec, complete):
             return
         self.run.check()
         for part in parts:
@@ -137,7 +143,7 @@ class Publisher:
                 make_folder(inside(plan.root, plan.root / table))
         known = self._mine | {part.path for part in plan.parts}
         new = [] if self._mine else self.run.extractions.values()
-        with open_writer(plan.root, wait_seconds=wait_seconds, purpose=self.purpose, renew=last) as writer:
+        with open_writer(plan.objects, wait_seconds=wait_seconds, purpose=self.purpose, renew=last) as writer:
             self._failed = True
             stored = publish(writer, plan, parts, extractions=new, disjoint=known, complete=complete)
             self._failed = False
@@ -177,11 +183,12 @@ def _check_there(root: Path, part: Part) -> None:
         raise lost(path, f"it has {size} bytes, expected {part.size_bytes}")
 
 
-def _without_known(root: Path, part: Part, others: Sequence[Part]) -> list[Part]:
+def _without_known(layout: Layout, part: Part, others: Sequence[Part]) -> list[Part]:
     """``part`` without the keys in ``others``: ``[part]`` if they share none, an empty list if they share all."""
-    near = [other for other in others if _overlap(part, other)]
+    root, near = layout.root, [other for other in others if _overlap(part, other)]
     if not near:
         return [part]
+    layout.fetch(near)
     known = pa.concat_tables([read_part(root / other.path, KEY) for other in near])
     twice = pc.is_in(pairs(read_part(root / part.path, KEY)), value_set=one_chunk(pairs(known)))
     if not pc.any(twice).as_py():

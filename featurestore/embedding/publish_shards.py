@@ -25,6 +25,7 @@ from featurestore.embedding.staging import Run, open_run, to_matrix
 from featurestore.errors import InputError
 from featurestore.progress import Progress
 from featurestore.storage.layout import Layout
+from featurestore.storage.objects import Place
 from featurestore.storage.parts import Part
 from featurestore.storage.state import read_state
 
@@ -71,7 +72,7 @@ class PublishReport:
 
 
 def publish_folders(
-    root: Path,
+    place: Place,
     folders: Sequence[Path],
     *,
     other_engine: bool = False,
@@ -99,21 +100,21 @@ def publish_folders(
                 f"{str(second)!r}: publish the folders of one revision"
             )
     return [
-        publish_receipts(root, receipts, other_engine=other_engine, wait_seconds=wait_seconds, on_progress=on_progress)
+        publish_receipts(place, receipts, other_engine=other_engine, wait_seconds=wait_seconds, on_progress=on_progress)
         for revisions in by_name.values()
         for receipts in revisions.values()
     ]
 
 
 def publish_receipts(
-    root: Path,
+    place: Place,
     receipts: Sequence[Receipt],
     *,
     other_engine: bool = False,
     wait_seconds: float = 0.0,
     on_progress: Progress | None = None,
 ) -> PublishReport:
-    """Check the parts that ``receipts`` of one revision list, and add the vectors that the store in ``root`` lacks.
+    """Check the parts that ``receipts`` of one revision list, and add the vectors that the store in ``place`` lacks.
 
     The order of the receipts does not matter; vectors that were published before are skipped. The views of the backbone
     switch to the revision when every usable image has a vector or was refused. The store is locked only briefly.
@@ -129,7 +130,7 @@ def publish_receipts(
     """
     spec = max(receipts, key=lambda receipt: receipt.spec.synthetic).spec  # what one says is made up is made up
     purpose = f"publish {spec.name}"
-    with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
+    with open_run(place, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
         return publish_into(
             run,
             receipts,
@@ -179,7 +180,7 @@ def publish_into(
         refused=refused,
         seconds=time.monotonic() - started,
         replaced=replaced,
-        failing_views=failing_after(run.root, state, replaced),
+        failing_views=failing_after(objects, state, replaced),
         synthetic=spec.synthetic,
     )
 

@@ -21,17 +21,17 @@ from featurestore.arrow import one_chunk
 from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.writer import open_writer, writing
 from featurestore.embedding.provenance import Extraction, extraction_of
+from featurestore.embedding.shared_batches import FOLDER, copy_batches, put_batch, remove_batches
 from featurestore.embedding.vectors import faults
 from featurestore.errors import InputError, IntegrityError, StoreLocked, StoreNotFound
 from featurestore.files import file_hash
 from featurestore.storage.lock import LOCK_FILE, holder, locked, replaced
 from featurestore.storage.names import inside
-from featurestore.storage.objects import Place, objects_of
+from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.parts import HASH_DIGITS, read_part, write_part
 from featurestore.storage.schemas import EMBEDDINGS, embedding_type
 from featurestore.storage.state import read_state
 
-FOLDER = "staging"
 # The folder of a run's parts, inside its staging folder.
 PARTS = "parts"
 # The keys in a batch's footer for its revision, and for the extraction record of the run that wrote it.
@@ -116,6 +116,7 @@ class Run:
         rows = pa.table([digests, extractions, to_arrow(vectors)], schema=self._schema())
         part = write_part(rows, self.root, str(self.folder.relative_to(self.root)))
         self.batches.append(Batch(self.root / part.path, digests))
+        put_batch(self.objects, self.spec, self.batches[-1].path)
 
     def adopt(self, wanted: pa.Array) -> list[Batch]:
         """Return the adopted batches that hold a vector for a hash in ``wanted``, and remove the others."""
@@ -158,6 +159,7 @@ class Run:
         """Remove batches that were published."""
         for batch in batches:
             batch.path.unlink(missing_ok=True)
+        remove_batches(self.objects, self.spec, [batch.path for batch in batches])
 
     def take_over(self, ended: Path) -> None:
         """Move the batches of a run that has ended to this run; its unpublished parts are written again."""
@@ -184,7 +186,7 @@ class Run:
 
 
 @contextmanager
-def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpose: str = "") -> Iterator[Run]:
+def open_run(place: Place, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpose: str = "") -> Iterator[Run]:
     """Reserve the computation of ``spec``'s revision for the store in ``root``, without locking the store.
 
     The store's lock is held briefly at the start, so that two runs can't start at once. Batches that remain when the
@@ -204,12 +206,14 @@ def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpo
     StoreNotFound, StoreError
         When there is no store, or it can't be written.
     """
-    with writing(root), ExitStack() as stack:
-        store = read_state(root).store
+    with writing(place), ExitStack() as stack:
+        store = read_state(place).store
+        root = objects_of(place).root
+        root.mkdir(parents=True, exist_ok=True)  # a cache that was not used yet
         handle = os.open(root, os.O_RDONLY)  # while it is open, its inode is not reused
         stack.callback(os.close, handle)
         folder = root / FOLDER / f"{spec.name}-{spec.revision}-{uuid4().hex}"
-        run = Run(root, folder, spec, partial(_is_store, root, handle, store))
+        run = Run(place, folder, spec, partial(_is_store, objects_of(place), handle, store))
         if not wait_seconds >= 0:
             raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
         until, left = time.monotonic() + wait_seconds, wait_seconds
@@ -227,7 +231,7 @@ def open_run(root: Path, spec: BackboneSpec, *, wait_seconds: float = 0.0, purpo
 
 def _begin(run: Run, stack: ExitStack, *, wait_seconds: float, purpose: str) -> str:
     """Create and lock the folder of ``run``, and adopt batches of ended runs; or return who computes the revision."""
-    with open_writer(run.root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
+    with open_writer(run.objects, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose) as writer:
         writer.check_backbone(run.spec.name)
         inside(run.root, run.folder)
         runs = f"{run.spec.name}-{run.spec.revision}*"
@@ -242,14 +246,15 @@ def _begin(run: Run, stack: ExitStack, *, wait_seconds: float, purpose: str) -> 
             stack.enter_context(locked(run.folder, wait_seconds=0, purpose=purpose))
             for other in others:
                 run.take_over(other)
+            copy_batches(run.objects, run.spec, run.folder)
     return ""
 
 
-def _is_store(root: Path, handle: int, store: str) -> bool:
-    """Whether ``root`` is still the folder that was opened as ``handle``, and holds the same store."""
+def _is_store(objects: LocalObjects, handle: int, store: str) -> bool:
+    """Whether the folder that was opened as ``handle`` is still there, and ``objects`` are the same store."""
     try:
-        same = os.path.samestat(os.stat(root), os.fstat(handle))
-        return same and read_state(root).store == store
+        same = os.path.samestat(os.stat(objects.root), os.fstat(handle))
+        return same and read_state(objects).store == store
     except (FileNotFoundError, NotADirectoryError, StoreNotFound):
         return False
 

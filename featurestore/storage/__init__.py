@@ -1,1 +1,1 @@
-"""Storage: immutable parts, manifests that list them, the state of all tables, the lock; reading object stores."""
+"""Storage: immutable parts, manifests that list them, the state of all tables, the lock; folders and object stores."""

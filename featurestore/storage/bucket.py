@@ -1,10 +1,10 @@
-"""Bucket: reads the files of a store on an object store through obstore; it caches nothing."""
+"""Bucket: the files of a store on an object store, through obstore; it caches nothing."""
 
 import configparser
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from featurestore._optional import import_extra
 from featurestore.errors import AccessDenied, StoreError, reason
 from featurestore.files import MEGABYTE
-from featurestore.storage.objects import limited
+from featurestore.storage.objects import Entry, Tag, limited
 
 # The query parameters that an address may have.
 OPTIONS = ("endpoint_override", "region", "scheme")
@@ -21,11 +21,17 @@ REGION = re.compile("[A-Za-z0-9-]*")
 # Reading a part may take long; a connection without data for this many seconds is retried.
 CLIENT = {"timeout": "24h", "read_timeout": "60s"}
 RETRIES = {"max_retries": 3}
+# Whoever swaps a file must know whether an attempt failed: it may have been done, and another one is refused then.
+ONCE = {"max_retries": 0}
+DELETING = 4
 # The same for an hour's work: for one or two minutes, with growing pauses.
 PATIENT = {
     "max_retries": 10,
     "backoff": {"init_backoff": timedelta(seconds=1), "max_backoff": timedelta(seconds=15), "base": 3},
 }
+# Bytes of the largest file that is put in one request. None is put in several: what an interrupted writer leaves
+# of one is billed, and obstore can't list it for `gc` to remove.
+LARGEST_PUT = 5 << 30
 # Maximum number of names in a listing, far more than in any store.
 MAX_LISTED = 1_000_000
 # The same of a whole bucket, of which a collection of images can be.
@@ -65,6 +71,7 @@ class Bucket:
         self._obstore: Any = import_extra("obstore", "s3", needed_by=f"a {holds} on an object store ({address[:80]})")
         with self._reaching():
             self._store = _connect(address, PATIENT if patient else RETRIES)
+            self._once = _connect(address, ONCE)
 
     def where(self, name: str) -> str:
         """See `Objects.where`."""
@@ -76,15 +83,70 @@ class Bucket:
             blocks = self._obstore.get(self._store, name).stream(min_chunk_size=MEGABYTE)
             yield from limited(blocks, self.where(name), limit=limit)
 
+    def load(self, name: str, *, limit: int) -> tuple[bytes, Tag]:
+        """See `Objects.load`."""
+        with self._reaching():
+            found = self._obstore.get(self._store, name)
+            content = b"".join(limited(found.stream(min_chunk_size=MEGABYTE), self.where(name), limit=limit))
+            return content, Tag(found.meta["e_tag"], found.meta["version"])
+
+    def put(self, name: str, file: Path) -> None:
+        """See `Objects.put`."""
+        if file.stat().st_size > LARGEST_PUT:
+            raise StoreError(f"{self.where(name)} would have more than {LARGEST_PUT:,} bytes: write to a folder")
+        with self._reaching("written"):
+            self._obstore.put(self._store, name, file, use_multipart=False)
+
+    def swap(self, name: str, content: bytes, tag: Tag | None) -> Tag | None:
+        """See `Objects.swap`; the object store compares and writes in one step."""
+        mode = "create" if tag is None else {kind: text for kind, text in tag._asdict().items() if text is not None}
+        if not mode:
+            raise StoreError(
+                f"{self.where(name)} has no ETag, so that a change by others would be missed: use a folder"
+            )
+        with self._reaching("written"):
+            try:
+                put = self._obstore.put(self._once, name, content, mode=mode, use_multipart=False)
+            except (self._obstore.exceptions.AlreadyExistsError, self._obstore.exceptions.PreconditionError):
+                return None
+            except FileNotFoundError:  # also where there is no such bucket
+                if tag is None:
+                    raise StoreError(f"there is no bucket for {self.address!r}: create it first") from None
+                return None
+            return Tag(put["e_tag"], put["version"])
+
+    def delete(self, names: Sequence[str]) -> None:
+        """See `Objects.delete`."""
+        with self._reaching("written"), suppress(FileNotFoundError):
+            for left in reversed(range(DELETING)):  # the library does not repeat it, since it can't know that it may
+                try:
+                    self._obstore.delete(self._store, list(names))
+                    return
+                except self._obstore.exceptions.BaseError:
+                    if not left:
+                        raise
+
     def list(self, folder: str) -> Iterator[str]:
         """See `Objects.list`; subfolders are skipped."""
+        yield from (entry.name for entry in self.entries(folder) if entry.name.rpartition("/")[0] == folder)
+
+    def entries(self, folder: str = "") -> Iterator[Entry]:
+        """See `Objects.entries`."""
         listed = 0
         with self._reaching():
-            for page in self._obstore.list(self._store, prefix=folder):
+            for page in self._obstore.list(self._store, prefix=folder or None, chunk_size=PAGE):
                 listed += len(page)
                 if listed > MAX_LISTED:
                     raise StoreError(f"{self.where(folder)} holds more than {MAX_LISTED:,} objects: no store does")
-                yield from (item["path"] for item in page if item["path"].rpartition("/")[0] == folder)
+                yield from map(_entry, page)
+
+    def entry(self, name: str) -> Entry | None:
+        """See `Objects.entry`."""
+        with self._reaching():
+            try:
+                return _entry(self._obstore.head(self._store, name))
+            except FileNotFoundError:
+                return None
 
     def everything(self) -> Iterator[ListedObject]:
         """Everything at the address and below, unordered, read by pages.
@@ -105,7 +167,7 @@ class Bucket:
                     yield ListedObject(item["path"], item["size"], item["e_tag"], changed_ns)
 
     @contextmanager
-    def _reaching(self) -> Iterator[None]:
+    def _reaching(self, done: str = "read") -> Iterator[None]:
         """Turn obstore's errors in the block into one sentence, except that an object does not exist."""
         global _used_by
         if _used_by is None:
@@ -120,13 +182,13 @@ class Bucket:
             yield
         except self._obstore.exceptions.InvalidPathError as error:
             raise StoreError(
-                f"the {self._holds} at {self.address!r} can't be read ({reason(error)[:240]}): rename or remove that "
+                f"the {self._holds} at {self.address!r} can't be {done} ({reason(error)[:240]}): rename or remove that "
                 "object"
             ) from error
         except self._obstore.exceptions.BaseError as error:
             denied = isinstance(error, self._obstore.exceptions.PermissionDeniedError)
             raise (AccessDenied if denied else StoreError)(
-                f"the {self._holds} at {self.address!r} can't be read ({_said(error)[:240]}): check address and "
+                f"the {self._holds} at {self.address!r} can't be {done} ({_said(error)[:240]}): check address and "
                 "permissions"
             ) from error
 
@@ -134,6 +196,10 @@ class Bucket:
 def _said(error: Exception) -> str:
     """The sentence of the service in its answer, or what obstore says."""
     return str(error).partition("<Message>")[2].partition("</Message>")[0] or reason(error)
+
+
+def _entry(item: Any) -> Entry:
+    return Entry(item["path"], item["size"], item["last_modified"].timestamp())
 
 
 def _connect(address: str, retries: dict[str, Any]) -> Any:

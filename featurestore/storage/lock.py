@@ -47,8 +47,8 @@ def locked(root: Path, *, wait_seconds: float, purpose: str) -> Iterator[Callabl
         os.close(handle)
 
 
-def replaced(root: Path) -> StoreError:
-    """The error of a writer whose store was removed or replaced."""
+def replaced(root: Path | str) -> StoreError:
+    """The error of a writer whose store, in a folder or at an address, was removed or replaced."""
     return StoreError(
         f"the store {str(root)!r} was removed or replaced while this command ran, and nothing was written to the "
         "new one: run the command again if you mean that store"

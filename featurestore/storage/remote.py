@@ -1,10 +1,10 @@
-"""Stores at an address: read-only, with a local cache of the files that were used; each part is fetched once."""
+"""Stores at an address, with a local cache of the files that were used or written; each part is fetched once."""
 
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Event
@@ -12,15 +12,17 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from featurestore.errors import IntegrityError, StoreError
-from featurestore.files import file_hash, write_atomic
+from featurestore.files import atomic_file, file_hash, write_atomic
 from featurestore.progress import Progress
 from featurestore.storage.bucket import Bucket
 from featurestore.storage.manifest import FOLDER as MANIFESTS
-from featurestore.storage.names import inside
-from featurestore.storage.objects import Folder, LocalObjects, Objects
-from featurestore.storage.parts import Part
+from featurestore.storage.names import RECORDED, inside
+from featurestore.storage.objects import Entry, Folder, LocalObjects, Objects, Tag
+from featurestore.storage.parts import HASH_DIGITS, Part
 
 FETCHERS = 8
+# Files that are put at the same time, each of which is in memory; how often one is put before it is given up.
+SENDERS, SENDING = 4, 3
 # The modification time that a cached part gets once its checksum was verified; any later change gives another time.
 # So a part is fetched and verified once, and then recognised by its size and this time.
 CHECKED_TIME = 0
@@ -73,6 +75,11 @@ class Cached:
     root: Path
 
     @property
+    def in_place(self) -> bool:
+        """False."""
+        return False
+
+    @property
     def address(self) -> str:
         """The address of the source."""
         return self.source.address
@@ -99,9 +106,59 @@ class Cached:
                     write_atomic(path, content)
         yield content
 
+    def load(self, name: str, *, limit: int) -> tuple[bytes, Tag]:
+        """See `Objects.load`; nothing is cached."""
+        return self.source.load(name, limit=limit)
+
+    def put(self, name: str, file: Path) -> None:
+        """See `Objects.put`."""
+        self.source.put(name, file)
+
+    def swap(self, name: str, content: bytes, tag: Tag | None) -> Tag | None:
+        """See `Objects.swap`."""
+        return self.source.swap(name, content, tag)
+
+    def delete(self, names: Sequence[str]) -> None:
+        """See `Objects.delete`."""
+        self.source.delete(names)
+
     def list(self, folder: str) -> Iterator[str]:
         """See `Objects.list`."""
         yield from self.source.list(folder)
+
+    def entries(self, folder: str = "") -> Iterator[Entry]:
+        """See `Objects.entries`."""
+        yield from self.source.entries(folder)
+
+    def entry(self, name: str) -> Entry | None:
+        """See `Objects.entry`."""
+        return self.source.entry(name)
+
+    def send(self, names: Sequence[str]) -> None:
+        """See `LocalObjects.send`; each is put, also where there is one, and then looked for."""
+
+        def put(name: str) -> None:
+            # A file that was there is younger now, but a `gc` that looked at its age before may still remove it.
+            for _ in range(SENDING):
+                self.source.put(name, inside(self.root, self.root / name))
+                if self.source.entry(name) is not None:
+                    return
+            raise StoreError(f"{self.where(name)} is removed as often as it is written: run one `gc` at a time")
+
+        if names:
+            with ThreadPoolExecutor(min(SENDERS, len(names))) as pool:
+                list(pool.map(put, names))
+
+    def mirror(self, folder: str) -> None:
+        """See `LocalObjects.mirror`."""
+        for entry in self.source.entries(folder):
+            path = inside(self.root, self.root / entry.name)
+            if not RECORDED["part file"].fullmatch(path.name) or _is_named(path):
+                continue
+            with self._writing(), suppress(FileNotFoundError):  # removed meanwhile
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_file(path) as file:
+                    file.writelines(self.source.read(entry.name, limit=entry.size_bytes))
 
     def fetch(
         self, parts: Sequence[Part], *, recheck: bool = False, on_progress: Progress | None = None
@@ -179,6 +236,11 @@ class Cached:
                 f"the cache {str(self.root)!r} can't be written ({error.strerror or error}): free space, or name "
                 "another folder in FEATURESTORE_CACHE"
             ) from error
+
+
+def _is_named(path: Path) -> bool:
+    """Whether there is a file whose bytes match the hash in its name."""
+    return path.is_file() and file_hash(path)[:HASH_DIGITS] in path.name
 
 
 def _is_whole(path: Path, part: Part) -> bool:

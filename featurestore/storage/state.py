@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from featurestore.errors import StoreError, StoreNotFound
 from featurestore.storage.names import check_recorded, embeddings_key
-from featurestore.storage.objects import Folder, Objects, objects_of
-from featurestore.storage.records import CHECKSUM, damaged, from_record, read_record, to_record
+from featurestore.storage.objects import Objects, Tag, objects_of
+from featurestore.storage.records import CHECKSUM, RECORD_BYTES, damaged, from_record, read_record, to_record
 
 STATE_FILE = "state.json"
 FORMAT = 3
@@ -22,7 +22,9 @@ MAX_COUNT = 2**63 - 1
 # The largest number in a setting, within the range of SQL integers.
 MAX_SETTING = 1_000_000
 # Random or changing with each commit, so they are excluded from the hash of the content.
-RANDOM = ("store", "commit")
+RANDOM = ("store", "commit", "earlier")
+# Maximum number of earlier commits that a state on an object store lists: far more than there are while one is put.
+EARLIER = 100
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class State:
         The SELECT of each of the users' views.
     tables
         For each table the SHA-256 of its manifest. Each revision of a backbone is a table named by its folder.
+    earlier
+        On an object store the ``commit`` of the states before this one, the last first: a writer whose reply was lost
+        looks for its own. Empty in a folder.
     """
 
     store: str = ""
@@ -57,6 +62,7 @@ class State:
     revisions: Mapping[str, str] = field(default_factory=dict)
     views: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
+    earlier: Sequence[str] = ()
 
     @property
     def id(self) -> str:
@@ -68,7 +74,10 @@ class State:
 
     def fields(self) -> dict[str, Any]:
         """The fields of the record; views keep their order, since one may depend on earlier ones."""
-        return {"format": FORMAT, "id": self.id, **asdict(self)}
+        fields = {"format": FORMAT, "id": self.id, **asdict(self)}
+        if not self.earlier:
+            del fields["earlier"]
+        return fields
 
     def to_record(self) -> bytes:
         """The bytes of ``state.json``."""
@@ -76,7 +85,8 @@ class State:
 
     def next(self, **changes: Any) -> "State":
         """The state after this one, with ``changes``."""
-        return replace(self, number=self.number + 1, store=self.store or uuid4().hex, commit=uuid4().hex, **changes)
+        store, commit = self.store or uuid4().hex, uuid4().hex
+        return replace(self, number=self.number + 1, store=store, commit=commit, earlier=(), **changes)
 
 
 def parse_state(content: bytes, where: str) -> State:
@@ -103,7 +113,8 @@ def state_of(fields: Mapping[str, Any], where: str) -> State:
     try:
         if version != FORMAT:
             raise ValueError(f"its format is {str(version)[:20]!r}")
-        state = _checked(State(**fields), where)
+        earlier = fields.pop("earlier", [])
+        state = _checked(State(**fields, earlier=tuple(earlier) if type(earlier) is list else earlier), where)
         if written != state.id:
             raise ValueError(f"it is not the state {written}")
     except (ValueError, TypeError, AttributeError) as error:
@@ -133,6 +144,8 @@ def _checked(state: State, where: str) -> State:
         raise ValueError("it has no number")
     if state.number and not (is_nonce(state.store) and is_nonce(state.commit)):
         raise ValueError("it does not name its store and commit")
+    if type(state.earlier) is not tuple or not all(map(is_nonce, state.earlier)):
+        raise ValueError("the commits before it are not a list of names")
     if state.number and "images" not in state.tables:  # the first commit creates it; without it `gc` would delete all
         raise ValueError("it has no table images")
     check_recorded("collection", state.collection, where)
@@ -186,7 +199,19 @@ def read_state(place: Path | Objects) -> State:
     try:
         return parse_state(read_record(objects, STATE_FILE), objects.where(STATE_FILE))
     except FileNotFoundError:
-        remedy = "make one with `featurestore ingest`, or name another with --store"
-        if not isinstance(objects, Folder):
-            remedy = "copy a complete store there, or name another with --store"
-        raise StoreNotFound(f"there is no store in {objects.address!r}: {remedy}") from None
+        raise _no_store(objects) from None
+
+
+def read_tagged_state(objects: Objects) -> tuple[State, Tag]:
+    """The current state of a store, and the tag of its record; raises as `read_state`."""
+    try:
+        content, tag = objects.load(STATE_FILE, limit=RECORD_BYTES)
+    except FileNotFoundError:
+        raise _no_store(objects) from None
+    return parse_state(content, objects.where(STATE_FILE)), tag
+
+
+def _no_store(objects: Objects) -> StoreNotFound:
+    return StoreNotFound(
+        f"there is no store in {objects.address!r}: make one with `featurestore ingest`, or name another with --store"
+    )

@@ -12,7 +12,7 @@ from support import CountingBackbone, manifest_of
 
 from featurestore import FeatureStore
 from featurestore.catalog import commit as commits
-from featurestore.catalog import maintenance
+from featurestore.catalog import maintenance, swap
 from featurestore.catalog.writer import open_writer
 from featurestore.collections.movies.recipe import MOVIES
 from featurestore.embedding.staging import open_run
@@ -146,14 +146,13 @@ def test_a_crash_leaves_files_that_nobody_names_and_nothing_else(
 def _commit_and_crash(store: FeatureStore, step: str, patch: pytest.MonkeyPatch) -> None:
     with open_writer(store.path) as writer, writer.commit() as commit:
         if step in ("write_part", "write_manifests", "write_atomic"):
-            patch.setattr(commits, step, _crash)
+            patch.setattr(swap if step == "write_atomic" else commits, step, _crash)
         commit.append("notes", ROW)
         commit.append("more", ROW)
         if step == "publish":
             raise Crash
         if step == "after the manifests":
-            checks = iter([None, Crash()])
-            patch.setattr(commit, "_check", lambda: _raise(next(checks)))
+            patch.setattr(swap.LockedSwap, "put", _crash)
         if step == "none":
             commit.publish()
             raise Crash
@@ -161,11 +160,6 @@ def _commit_and_crash(store: FeatureStore, step: str, patch: pytest.MonkeyPatch)
 
 def _crash(*_: object) -> None:
     raise Crash
-
-
-def _raise(error: BaseException | None) -> None:
-    if error is not None:
-        raise error
 
 
 def test_all_that_a_state_names_is_on_disk_before_it(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ def test_a_killed_writer_holds_nobody_up(store: FeatureStore) -> None:
         "with open_writer(Path(sys.argv[1]), purpose='dies') as writer:\n"
         "    commit = writer.commit().__enter__()\n"
         "    commit.append('ghost', pa.table({'x': [1]}))\n"
-        "    import featurestore.catalog.commit as w\n"
+        "    import featurestore.catalog.swap as w\n"
         "    w.write_atomic = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    commit.publish()\n"
     )

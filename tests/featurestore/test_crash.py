@@ -13,7 +13,7 @@ import pytest
 from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore
-from featurestore.catalog import commit, maintenance, writer
+from featurestore.catalog import commit, maintenance, swap, writer
 from featurestore.catalog.repair import RepairReport, repair
 from featurestore.catalog.writer import open_writer
 from featurestore.commands.cli import cli
@@ -97,7 +97,7 @@ def test_a_full_disk_is_one_sentence_and_the_state_stays(
 ) -> None:
     before = store.state.id
     with monkeypatch.context() as patch:
-        patch.setattr(commit, step, full_disk)
+        patch.setattr(swap if step == "write_atomic" else commit, step, full_disk)
         with pytest.raises(StoreError, match=r"can't be written \(No space left on device\)"):
             store.append({"notes": pa.table({"x": [1]})})
     assert store.refresh().state.id == before

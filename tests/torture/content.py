@@ -11,6 +11,7 @@ from featurestore.catalog import snapshots
 from featurestore.catalog.records import read_records
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import RECORDED, revision_of
+from featurestore.storage.objects import LocalObjects
 from featurestore.storage.parts import read_part
 from featurestore.storage.state import State, read_state
 
@@ -29,15 +30,16 @@ ONCE = {"extractions"}
 Content = Mapping[str, Counter[str]]
 
 
-def content(root: Path, state: State | None = None) -> Content:
+def content(root: Path, state: State | None = None, objects: LocalObjects | None = None) -> Content:
     """The rows of every table of a state, the current one when None, each as text with the times it occurs.
 
+    ``objects`` are the files of a store on an object store, whose parts have been fetched to ``root``.
     The vectors of all revisions are one table. Revisions, settings and views of the state stand beside the tables,
     under ``.state``.
     """
     state = state or read_state(root)
     found: dict[str, Counter[str]] = {}
-    layout = Layout(root, state)
+    layout = Layout(objects or root, state)
     for key in state.tables:
         table, revision = key.partition("/")[0], revision_of(key)
         more = {} if revision is None else dict(zip(("backbone", "revision"), revision, strict=True))

@@ -22,6 +22,7 @@ from torture.context import Context  # noqa: E402
 from torture.table import Row, render, save, table  # noqa: E402
 
 JOBS = {name: f"torture.{name}:run" for name in ("kill", "shards", "disk", "damage", "load", "determinism", "inputs")}
+JOBS["object-store"] = "torture.object_store:run"
 PACKAGES = ("numpy", "pyarrow", "duckdb", "scikit-learn", "filelock")
 
 

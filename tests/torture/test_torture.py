@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support import CountingBackbone
+from support import CountingBackbone, missing
 
 from featurestore import FeatureStore
 from torture import content as contents
-from torture import damage, determinism, disk, kill, load, shards, shim
+from torture import damage, determinism, disk, kill, load, object_store, shards, shim
 from torture.bed import Bed, Done
 from torture.context import Context, spread
 from torture.jobs import JOBS
@@ -74,6 +74,12 @@ def test_damage(context: Context) -> None:
 
 def test_load(context: Context) -> None:
     check(load.run(context))
+
+
+def test_object_store(context: Context) -> None:
+    rows = object_store.run(context)
+    check(rows)
+    assert all(row.count for row in rows) or missing("moto", "obstore")
 
 
 def test_determinism(context: Context) -> None:
