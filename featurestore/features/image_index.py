@@ -1,5 +1,6 @@
 """An in-memory index of the images of an open store's state, so that rows are selected without another query."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,10 @@ class ImageIndex:
     synthetic: bool
     made_up: frozenset[str]
     places: dict[str, Places] = field(default_factory=dict)
+
+    def is_synthetic(self, backbones: Collection[str]) -> bool:
+        """Whether any image, or the weights of any of ``backbones``, are synthetic."""
+        return self.synthetic or not self.made_up.isdisjoint(backbones)
 
     def groups(self, images: NDArray[np.intp]) -> NDArray[np.int64]:
         """For each of ``images`` the smallest `ImgId` among them with the same content, its own if it has no file."""
