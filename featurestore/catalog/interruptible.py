@@ -1,6 +1,7 @@
 """Runs a DuckDB query in a thread so that Ctrl-C and a time limit can interrupt it, which DuckDB itself ignores."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -8,6 +9,8 @@ from typing import TypeVar
 Result = TypeVar("Result")
 # An interrupt that arrives before DuckDB has started the query is lost, so it is repeated at this interval.
 AGAIN_SECONDS = 0.05
+# A signal that the system delivers to another thread does not wake this one, so it looks for one at this interval.
+LOOK_SECONDS = 0.5
 
 
 class TimeLimitExceeded(Exception):
@@ -27,7 +30,9 @@ def interruptible(work: Callable[[], Result], stop: Callable[[], None], *, secon
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(work)
         try:
-            wait([running], None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
+            until = time.monotonic() + (threading.TIMEOUT_MAX if seconds is None else seconds)
+            while not running.done() and (left := until - time.monotonic()) > 0:
+                wait([running], min(left, LOOK_SECONDS))
             late = not running.done()
         finally:
             while not running.done():

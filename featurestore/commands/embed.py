@@ -88,8 +88,9 @@ def embed(
     if as_json:
         click.echo(json.dumps(asdict(report) | {"images_per_second": report.images_per_second}))
     else:
+        mark = ", SYNTHETIC WEIGHTS" if report.synthetic else ""
         click.echo(
-            f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.computed:,} computed "
+            f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d{mark}): {report.computed:,} computed "
             f"({report.images_per_second:,.1f} images/s), {report.reused:,} reused, {report.present:,} already there"
         )
         for note in report.notes:

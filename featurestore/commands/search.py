@@ -107,7 +107,7 @@ def similar(
         for row in found.to_arrow().to_pylist()
     ]
     if as_json:
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps([{**row, "synthetic": found.synthetic} for row in rows]))
         return
     _print(rows, label=opened.label, title=opened.title, synthetic=found.synthetic)
     if html is not None:

@@ -1,9 +1,10 @@
-"""Decodes images on threads, ahead of the model, and groups them into batches."""
+"""Decodes images on threads, ahead of the model, and groups them into batches that are ready for a forward pass."""
 
 import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from featurestore.backbones.base import Preprocessing
+from featurestore.backbones.base import BackboneSpec, Preprocessing
+from featurestore.backbones.passes import Prepared, pass_images, prepare
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.images import load_pixels
 from featurestore.embedding.plan import PLACE
@@ -27,7 +29,7 @@ class Decoded:
     hashes, names
         The content hash and the name of each of ``images``.
     images
-        ``(height, width, 3)`` uint8 each.
+        ``(height, width, 3)`` uint8 each; empty in what `ready` yields.
     failed
         The content hash, the name and the reason of each image that could not be decoded.
     """
@@ -36,6 +38,34 @@ class Decoded:
     names: list[str] = field(default_factory=list)
     images: list[NDArray[np.uint8]] = field(default_factory=list)
     failed: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def ready(
+    rows: pa.Table, spec: BackboneSpec, *, batch_size: int, workers: int | None
+) -> Generator[tuple[Decoded, Prepared]]:
+    """The `batches` of ``rows`` and their inputs, each prepared on a thread while the caller works on the one before.
+
+    Parameters
+    ----------
+    batch_size
+        Images per forward pass, unless the spec says how many.
+    """
+    decoded = batches(rows, spec.preprocessing, pass_images(spec, batch_size), workers)
+    with closing(decoded), ThreadPoolExecutor(1, "prepare") as pool:  # the thread ends first
+        pending = pool.submit(_next, decoded, spec, batch_size)
+        while (one := pending.result()) is not None:
+            pending = pool.submit(_next, decoded, spec, batch_size)
+            yield one
+
+
+def _next(decoded: Iterator[Decoded], spec: BackboneSpec, batch_size: int) -> tuple[Decoded, Prepared] | None:
+    """The next batch and its inputs; its images are then freed. None at the end."""
+    batch = next(decoded, None)
+    if batch is None:
+        return None
+    prepared = prepare(spec, batch.images, batch_size=batch_size)
+    batch.images.clear()
+    return batch, prepared
 
 
 def batches(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, workers: int | None) -> Generator[Decoded]:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, to_numpy
 from featurestore.backbones.base import Backbone
-from featurestore.backbones.passes import BATCH_SIZE, forward, pass_images
+from featurestore.backbones.passes import BATCH_SIZE, run_passes
 from featurestore.embedding.assembly import Shard, assemble
-from featurestore.embedding.batches import Decoded, batches
+from featurestore.embedding.batches import Decoded, ready
 from featurestore.embedding.engine import check_engine
 from featurestore.embedding.plan import EmbedPlan
 from featurestore.embedding.staging import Run, to_matrix
@@ -89,11 +89,10 @@ class Computation:
         pa.default_memory_pool().release_unused()  # memory used for planning
         if on_progress:
             on_progress(0, len(missing))
-        size = pass_images(backbone.spec, self.batch_size)
-        decoded = batches(missing, backbone.spec.preprocessing, size, self.workers)
-        with closing(decoded), _Stage(missing.num_rows, on_progress) as stage:
-            for batch in decoded:
-                vectors = self._forward(backbone, batch)
+        batches = ready(missing, backbone.spec, batch_size=self.batch_size, workers=self.workers)
+        with closing(batches), _Stage(missing.num_rows, on_progress) as stage:
+            for batch, prepared in batches:
+                vectors = run_passes(backbone, prepared)
                 yield from stage.ended()  # before the next one begins, so that the run is used by one thread at a time
                 stage.begin(len(batch.hashes) + len(batch.failed), partial(self._stage, batch, vectors))
             yield from stage.ended()
@@ -116,14 +115,6 @@ class Computation:
         for rows in known_vectors(self.plan, self.plan.hashes.filter(from_numpy(~found))):
             self.run.add(rows["content_hash"].to_pylist(), to_matrix(rows), rows["extraction"].combine_chunks())
             yield rows["content_hash"].combine_chunks()
-
-    def _forward(self, backbone: Backbone, batch: Decoded) -> NDArray[np.float32]:
-        """The vectors of one batch; its images are then freed."""
-        if not batch.images:
-            return np.empty((0, backbone.spec.embed_dim), np.float32)
-        vectors = forward(backbone, batch.images, batch_size=self.batch_size)
-        batch.images.clear()
-        return vectors
 
     def _stage(self, batch: Decoded, vectors: NDArray[np.float32]) -> list[Shard]:
         """Check and stage the vectors of one batch; a shard if enough are staged. Runs beside the next pass."""

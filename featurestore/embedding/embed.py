@@ -40,6 +40,8 @@ class EmbedReport:
         The views of yours that can't be used any more, each with the reason.
     notes
         Sentences about the backbone, such as what was assumed.
+    synthetic
+        Whether the backbone's weights are made up.
     """
 
     backbone: str
@@ -53,6 +55,7 @@ class EmbedReport:
     replaced: str = ""
     failing_views: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    synthetic: bool = False
 
     @property
     def images_per_second(self) -> float:
@@ -95,8 +98,7 @@ def embed(
         When another process is writing or computing this revision, and did not finish in time.
     """
     _check(backbone, batch_size, workers)
-    started, spec = time.monotonic(), backbone.spec
-    purpose = f"embed {spec.name}"
+    started, spec, purpose = time.monotonic(), backbone.spec, f"embed {backbone.spec.name}"
     with open_run(root, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
         sync_images(root, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose)
         shown = shown_before(read_state(root), spec)
@@ -119,6 +121,7 @@ def embed(
         replaced=replaced,
         failing_views=failing_after(root, state, replaced),
         notes=spec.notes,
+        synthetic=spec.synthetic,
     )
 
 

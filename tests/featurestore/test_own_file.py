@@ -1,6 +1,7 @@
 """A Python file of the user's as a backbone: embed and similar use it, and its bytes are part of the identity."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,12 @@ def run(*arguments: object) -> None:
 def test_embed_and_search_from_the_command_line(
     store: FeatureStore, collection: Collection, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("embed", "--store", store.path, "--backbone-file", file)
-    assert "means (revision" in capsys.readouterr().out
+    run("embed", "--store", store.path, "--backbone-file", file, "--synthetic")
+    assert re.match(r"means \(revision \w{16}, 3-d, SYNTHETIC WEIGHTS\): ", capsys.readouterr().out)
     image = collection.images / "103.jpg"
     run("similar", "--store", store.path, "--backbone", "means", "--image", image, "--backbone-file", file, "--json")
-    assert json.loads(capsys.readouterr().out)[0]["ImgId"] == 103
+    found = json.loads(capsys.readouterr().out)[0]
+    assert (found["ImgId"], found["synthetic"]) == (103, True)
     (row,) = store.refresh().query("SELECT source, weights FROM backbones").to_pylist()
     assert row["source"] == "my.py"
     assert row["weights"].startswith("sha256:")

@@ -205,7 +205,10 @@ import os, signal, sys, threading, time
 import featurestore
 signal.signal(signal.SIGINT, signal.default_int_handler)
 store = featurestore.open(sys.argv[1])
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+waiting = threading.Thread(target=time.sleep, args=(60,), daemon=True)
+waiting.start()
+deliver = (os.kill, os.getpid()) if sys.argv[4] == "process" else (signal.pthread_kill, waiting.ident)
+threading.Timer(0.5, deliver[0], (deliver[1], signal.SIGINT)).start()
 try:
     store.sql(sys.argv[2], seconds=120) if sys.argv[3] == "True" else store.query(sys.argv[2])
 except KeyboardInterrupt:
@@ -213,10 +216,11 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.parametrize("receiver", ["process", "another thread"])
 @pytest.mark.parametrize("guarded", [True, False])
-def test_ctrl_c_stops_a_query(shared: FeatureStore, guarded: bool) -> None:
-    """In a process of its own: what other tests have loaded may delay signals."""
-    arguments = [sys.executable, "-c", PRESSED, str(shared.path), ENDLESS, str(guarded)]
+def test_ctrl_c_stops_a_query(shared: FeatureStore, guarded: bool, receiver: str) -> None:
+    """Whichever thread the system delivers the signal to; in a process of its own, whose signals are nobody else's."""
+    arguments = [sys.executable, "-c", PRESSED, str(shared.path), ENDLESS, str(guarded), receiver]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "1\n"
 

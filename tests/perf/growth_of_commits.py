@@ -17,7 +17,7 @@ from featurestore import FeatureStore
 from featurestore.backbones.base import Backbone, Preprocessing
 from featurestore.backbones.custom import from_callable
 from featurestore.catalog.writer import open_writer
-from featurestore.embedding import compute
+from featurestore.embedding import batches
 from featurestore.embedding.batches import Decoded
 from featurestore.embedding.embed import embed
 from featurestore.storage.schemas import IMAGES
@@ -42,7 +42,7 @@ def measure(root: Path, count: int, *, embed_dim: int = 8, batch: int = BATCH) -
         commit.replace("images", generated(count))
     store = FeatureStore(root)
     before = store.state.number
-    with patch.object(compute, "batches", undecoded):
+    with patch.object(batches, "batches", undecoded):
         assert embed(root, waves(embed_dim), batch_size=batch).computed == count
     state = store.refresh().state
     return Growth(

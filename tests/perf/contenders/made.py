@@ -121,7 +121,7 @@ def class_folders(options: Options) -> Callable[[], Any]:
             folder.mkdir(parents=True, exist_ok=True)
             content = pool[place % len(pool)] + place.to_bytes(4)
             (folder / f"{place:06}.jpg").write_bytes(content)
-        time.sleep(3)  # as in `posters_by_id`
+        time.sleep(3)  # as in `ingested`
 
     return once
 
@@ -140,6 +140,7 @@ def ingested(options: Options) -> Callable[[], Any]:
         store = Path(options["store"])
         metadata = blank_metadata(store.with_name(f"{store.name}.csv"))
         opened = FeatureStore(store)
+        time.sleep(3)  # the store trusts no cache of a file that changed within two seconds of its scan
         opened.ingest(metadata=metadata, images=options["folder"])
         if options.get("embed"):
             import importlib.util
@@ -172,7 +173,7 @@ def posters_by_id(options: Options) -> Callable[[], Any]:
         chosen = [ids[place * len(ids) // options["count"]] for place in range(options["count"])]
         for place, img_id in enumerate(chosen):
             os.link(originals[place % len(originals)], folder / f"{img_id}.jpg")
-        time.sleep(3)  # the store trusts no cache of a file that changed within two seconds of its scan
+        time.sleep(3)  # as in `ingested`
         return len(chosen)
 
     return once

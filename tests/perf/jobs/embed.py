@@ -68,7 +68,7 @@ def _network(context: Context, name: str, options: dict[str, str], files: list[s
             ours=ours,
             other="bare batched forward pass",
             theirs=forward,
-            goal=Goal(1 / 0.9),
+            goal=Goal(1 / 0.93),
             kind="limit",
             scale=(whole / computed, whole / len(files)),
             note=timed,
