@@ -112,15 +112,42 @@ def make_plan(layout: Layout, spec: BackboneSpec, *, exclude: Collection[str] = 
     InputError
         When the store holds no usable image.
     """
+    usable = usable_images(layout)
+    parts = tuple(layout.revision_parts(spec.name, spec.revision))
+    there = have_vectors(usable, present_rows(layout, spec))
+    todo = usable.filter(from_numpy(~there))
+    todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(exclude), pa.string()))))
+    return EmbedPlan(layout.root, layout.state, spec, parts, todo, int(there.sum()))
+
+
+def usable_images(layout: Layout) -> pa.Table:
+    """The columns in `KEY` and `PLACE` of the usable images of a state, by id.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
     images = images_of(layout)
-    usable = images.filter(pc.equal(images["status"], "ok"))
+    usable = images.select([*KEY, *PLACE]).filter(pc.equal(images["status"], "ok"))
     if not len(usable):
         raise InputError(f"the store {str(layout.root)!r} holds no usable image: run `featurestore ingest` first")
-    parts = tuple(layout.revision_parts(spec.name, spec.revision))
-    there = pc.is_in(pairs(usable), value_set=one_chunk(pairs(present_rows(layout, spec))))
-    todo = usable.filter(pc.invert(there))
-    todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(exclude), pa.string()))))
-    return EmbedPlan(layout.root, layout.state, spec, parts, todo.select([*KEY, *PLACE]), pc.sum(there).as_py() or 0)
+    return usable
+
+
+def have_vectors(images: pa.Table, keys: pa.Table) -> NDArray[np.bool_]:
+    """Which of ``images``, by ascending id, have a row with their id and content hash in ``keys``: ``(n,)`` bool.
+
+    They are found by their ids: the `pairs` of ten million images take 3 GB.
+    """
+    found = np.zeros(len(images), bool)
+    ids = to_numpy(images["ImgId"])
+    for some in keys.to_batches() if len(ids) else ():
+        wanted = to_numpy(some["ImgId"])
+        places = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+        hashes = one_chunk(images["content_hash"].take(from_numpy(places)))
+        found[places[(ids[places] == wanted) & to_numpy(pc.equal(hashes, some["content_hash"]))]] = True
+    return found
 
 
 def present_rows(layout: Layout, spec: BackboneSpec) -> pa.Table:

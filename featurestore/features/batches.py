@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
 BATCH_ROWS = 65_536
-# Rows of the view's columns that are read at a time: some views are computed as a whole for each part of them.
-BLOCK_ROWS = 2**20
+# Rows of the view's columns that are read at a time: some views are computed as a whole for each block of them.
+BLOCK_ROWS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,14 +177,14 @@ class FeatureBatches:
         """Some ``columns`` of the view for the rows from ``start`` to ``end``."""
         ids = self.ids[start:end]
         rows = view_rows(self.reader, image_index(self.reader), self.view, columns, only=np.unique(ids))
+        if np.array_equal(rows.ids, ids):
+            return rows.table
         places, there = find_sorted(rows.ids, ids)
         if not there.all():
             raise InputError(
                 f"the view {self.view!r} had a row of ImgId {ids[~there][0]} and now has none: its query must give the "
                 "same rows each time"
             )
-        if len(rows.ids) == len(ids) and bool((places == np.arange(len(ids))).all()):
-            return rows.table
         return rows.table.take(arrow.from_numpy(places)).combine_chunks()
 
     @cached_property

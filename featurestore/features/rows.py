@@ -39,6 +39,9 @@ class ViewRows(NamedTuple):
 # A reader caches the rows of the last request, which bench and search often repeat: they cost a query.
 MEMO = "rows"
 ALL = Selection()
+# Ids are selected by their range if that holds at most so many ids for each: a row that is read in vain costs less than
+# an id in a list.
+SPARSE = 3
 
 
 def read(
@@ -200,23 +203,34 @@ def view_rows(
     *,
     only: NDArray[np.integer] | None = None,
 ) -> ViewRows:
-    """The rows of ``view`` with a usable image, by ascending id; if ``only`` is given, those with these ids.
+    """The rows of ``view`` with a usable image, by ascending id.
+
+    Parameters
+    ----------
+    columns
+        Those to read, beginning with `ImgId`.
+    only
+        ``(m,)``, ascending: return only the rows with these ids.
 
     Raises
     ------
     InputError
         When an image has two rows.
     """
-    join = "" if only is None else "SEMI JOIN (SELECT unnest(?::BIGINT[]) AS ImgId) AS w ON w.ImgId = v.ImgId "
+    first, last = (0, MAX_ID) if only is None else _ends(only)
+    dense = only is None or last - first < SPARSE * len(only)
+    join = "" if dense else "SEMI JOIN (SELECT unnest(?::BIGINT[]) AS ImgId) AS w ON w.ImgId = v.ImgId "
     table = reader.query(
         f"SELECT {', '.join(f'v.{quote_name(name)}' for name in columns)} FROM {quote_name(view)} AS v {join}"
-        f"WHERE v.ImgId BETWEEN 0 AND {MAX_ID} ORDER BY v.ImgId",
-        None if only is None else [only.tolist()],
+        f"WHERE v.ImgId BETWEEN {first:d} AND {last:d} ORDER BY v.ImgId",
+        None if only is None or dense else [only.tolist()],
     )
     # A copy: otherwise DuckDB's buffers are kept as long as the rows.
     table = table.set_column(0, "ImgId", table["ImgId"].cast(pa.int32())).combine_chunks()
     ids = arrow.to_numpy(table["ImgId"])
     images, usable = find_sorted(index.ids, ids)
+    if only is not None and dense:
+        usable &= find_sorted(only, ids)[1]
     rows = ViewRows(table, ids, images)
     if not usable.all():
         rows = rows.take(np.flatnonzero(usable))
@@ -226,3 +240,8 @@ def view_rows(
             f"the view {view!r} yields ImgId {twice[0]} more than once: a feature view has one row per image"
         )
     return rows
+
+
+def _ends(ids: NDArray[np.integer]) -> tuple[int, int]:
+    """The first and the last of ascending ``ids`` that an image can have; an empty range if there are none."""
+    return (max(int(ids[0]), 0), min(int(ids[-1]), MAX_ID)) if len(ids) else (0, -1)

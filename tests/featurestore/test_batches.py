@@ -13,24 +13,26 @@ from support import CountingBackbone, needs
 import featurestore
 from featurestore import FeatureStore
 from featurestore.catalog import views
+from featurestore.catalog.writer import open_writer
+from featurestore.collections.ingest import images_of
 from featurestore.errors import InputError, IntegrityError, MissingExtra, QueryError, StoreError
-from featurestore.features import batches
+from featurestore.features import batches, rows
 from featurestore.storage.parts import ROW_GROUP
 
 ALL = {"view": "images_usable"}
 
 
-@pytest.mark.parametrize("rows", [1, 5, 7, 20, 65_536])
+@pytest.mark.parametrize("size", [1, 5, 7, 20, 65_536])
 @pytest.mark.parametrize("block", [3, 2**20])
 def test_batches_are_the_rows_of_features(
-    kept_store: FeatureStore, monkeypatch: pytest.MonkeyPatch, rows: int, block: int
+    kept_store: FeatureStore, monkeypatch: pytest.MonkeyPatch, size: int, block: int
 ) -> None:
     monkeypatch.setattr(batches, "BLOCK_ROWS", block)
     expected = kept_store.features("counting", label="Genre1").to_arrow()
-    with kept_store.feature_batches("counting", label="Genre1").to_reader(batch_rows=rows) as reader:
+    with kept_store.feature_batches("counting", label="Genre1").to_reader(batch_rows=size) as reader:
         assert reader.schema.equals(expected.schema, check_metadata=True)
         found = list(reader)
-    assert [len(batch) for batch in found[:-1]] == [rows] * (len(found) - 1)
+    assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
     assert pa.Table.from_batches(found).equals(expected, check_metadata=True)
 
 
@@ -134,9 +136,9 @@ def test_a_view_that_changes_is_refused(kept_store: FeatureStore) -> None:
 
 
 def test_no_more_than_a_batch_is_in_memory(tmp_path: Path) -> None:
-    rows, dim, some = 8 * ROW_GROUP, 128, 1024
-    X = np.random.default_rng(0).standard_normal((rows, dim), np.float32)
-    np.savez(tmp_path / "x.npz", X=X, ids=np.array([f"{i}.jpg" for i in range(rows)]))
+    count, dim, some = 8 * ROW_GROUP, 128, 1024
+    X = np.random.default_rng(0).standard_normal((count, dim), np.float32)
+    np.savez(tmp_path / "x.npz", X=X, ids=np.array([f"{i}.jpg" for i in range(count)]))
     store = FeatureStore(tmp_path / "store")
     store.import_embeddings(tmp_path / "x.npz", backbone="theirs")
     found = store.feature_batches("theirs", columns=[], **ALL)
@@ -169,13 +171,13 @@ def test_torch_reads_the_same(kept_store: FeatureStore) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning", "ignore:This DataLoader will create")
-@pytest.mark.parametrize(("rows", "count"), [(3, 7), (20, 1)], ids=["shared", "one-has-none"])
-def test_workers_of_a_data_loader_share_the_batches(kept_store: FeatureStore, rows: int, count: int) -> None:
+@pytest.mark.parametrize(("size", "count"), [(3, 7), (20, 1)], ids=["shared", "one-has-none"])
+def test_workers_of_a_data_loader_share_the_batches(kept_store: FeatureStore, size: int, count: int) -> None:
     needs("torch")
     from torch.utils.data import DataLoader
 
     expected = kept_store.features("counting", label="Genre1")
-    dataset = kept_store.feature_batches("counting", label="Genre1").to_torch(batch_rows=rows)
+    dataset = kept_store.feature_batches("counting", label="Genre1").to_torch(batch_rows=size)
     loader = DataLoader(dataset, batch_size=None, num_workers=2)
     read = list(loader)
     assert len(loader) == len(read) == count
@@ -208,3 +210,30 @@ def test_where_they_came_from_is_in_the_schema(kept_store: FeatureStore) -> None
     about = json.loads(found.to_reader().schema.metadata[b"featurestore"])
     assert about == found.about == kept_store.features("counting", label="Genre1").about
     assert (about["backbones"], about["state"]) == (["counting"], kept_store.state.id)
+
+
+@pytest.mark.parametrize("sparse", [0, 1000], ids=["list", "range"])
+def test_ids_are_selected_by_a_list_or_by_a_range(
+    kept_store: FeatureStore, monkeypatch: pytest.MonkeyPatch, sparse: int
+) -> None:
+    monkeypatch.setattr(rows, "SPARSE", sparse)
+    ids = [101, 104, 124, 110]
+    assert kept_store.features("counting", **ALL, ids=ids).ids.tolist() == ids
+    odd = kept_store.features("counting", where="ImgId % 2 = 1 AND ImgId < 120", **ALL)
+    assert odd.ids.tolist() == list(range(101, 120, 2))
+    found = kept_store.feature_batches("counting", ids=ids, **ALL)
+    assert found.to_reader().read_all().equals(kept_store.features("counting", ids=ids, **ALL).to_arrow())
+    assert len(kept_store.features("counting", where="ImgId < 0", **ALL)) == 0
+    with pytest.raises(InputError, match="lacks 1 of the 2 ids"):
+        kept_store.features("counting", ids=[101, 2**31 - 1])
+
+
+def test_images_in_another_order_than_by_id(embedded: FeatureStore) -> None:
+    expected = embedded.features("counting", **ALL)
+    images = images_of(embedded.layout)
+    with open_writer(embedded.path) as writer, writer.commit() as commit:
+        commit.replace("images", images.slice(10))
+        commit.append("images", images.slice(0, 10))
+    found = embedded.refresh().features("counting", **ALL)
+    assert (found.ids.tolist(), found.X.tobytes()) == (expected.ids.tolist(), expected.X.tobytes())
+    assert embedded.feature_batches("counting", **ALL).to_reader().read_all().equals(found.to_arrow())
