@@ -218,8 +218,9 @@ def _parts_with(plan: EmbedPlan, wanted: pa.Array) -> Iterator[tuple[Part, NDArr
     """The parts of a plan that hold any of the content hashes ``wanted``, and the indices in ``wanted`` of those."""
     left = list(plan.parts) if len(wanted) else []
     while left:
-        parts, hashes = [], []
-        while left and sum(map(len, hashes)) < LOOKUP_ROWS:
+        parts: list[Part] = []
+        hashes: list[pa.Array] = []
+        while left and sum(len(some) for some in hashes) < LOOKUP_ROWS:
             parts.append(left.pop(0))
             hashes.append(one_chunk(read_part(plan.root / parts[-1].path, ["content_hash"])["content_hash"]))
         places = to_numpy(pc.fill_null(pc.index_in(pa.concat_arrays(hashes), value_set=wanted), -1))
