@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from operator import index as whole
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from featurestore import arrow
 from featurestore._optional import import_extra
 from featurestore.errors import InputError
-from featurestore.features.features import schema_metadata, vector_columns, with_vectors
+from featurestore.features.features import BATCH_ROWS, check_rows, schema_metadata, vector_columns, with_vectors
 from featurestore.features.image_index import image_index
 from featurestore.features.labels import class_codes, class_names
 from featurestore.features.places import Places
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from featurestore.catalog.reader import Reader
 
-BATCH_ROWS = 65_536
 # Rows of the view's columns that are read at a time: some views are computed as a whole for each block of them.
 BLOCK_ROWS = 2**18
 
@@ -138,7 +136,7 @@ class FeatureBatches:
             When ``batch_rows`` is not 1 or more, or the view has a column with the name of a vector column. While
             batches are read: `IntegrityError` when a part is damaged.
         """
-        rows = _check_rows(batch_rows)
+        rows = check_rows(batch_rows)
         nothing = [np.empty((0, dim), np.float32) for _, dim in self.dims]
         empty = with_vectors(self._view(self.columns, 0, 0), self.vector_columns, nothing)
         schema = empty.schema.with_metadata(schema_metadata(self.about))
@@ -160,7 +158,7 @@ class FeatureBatches:
         import_extra("torch", "torch", needed_by="to_torch")
         from featurestore.features.torch_batches import TorchBatches
 
-        return TorchBatches(self.vectors, self.y, _check_rows(batch_rows))
+        return TorchBatches(self.vectors, self.y, check_rows(batch_rows))
 
     def _batches(self, batch_rows: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         block_rows = max(1, BLOCK_ROWS // batch_rows) * batch_rows
@@ -239,13 +237,3 @@ def feature_batches(
             vectors=VectorRows(tuple(places[name] for name in names), tuple(dim for _, dim in dims), rows.images),
             reader=seen,
         )
-
-
-def _check_rows(batch_rows: Any) -> int:
-    try:
-        number = 0 if isinstance(batch_rows, (bool, np.bool_)) else whole(batch_rows)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise InputError(f"got {batch_rows!r} as batch_rows, expected a whole number of rows, 1 or more")
-    return number

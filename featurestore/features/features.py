@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from featurestore._optional import import_extra
 from featurestore.errors import InputError
 from featurestore.features.labels import class_codes, class_names
 from featurestore.storage.schemas import embedding_type
+
+BATCH_ROWS = 65_536
 
 
 class Arrays(NamedTuple):
@@ -110,6 +113,17 @@ class Features:
         table = with_vectors(self.table, self.vector_columns, np.split(self.X, ends, axis=1))
         return table.replace_schema_metadata(schema_metadata(self.about))
 
+    def to_reader(self, *, batch_rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
+        """The table of `to_arrow` in batches of ``batch_rows`` rows; `FeatureStore.feature_batches` holds only one.
+
+        Raises
+        ------
+        InputError
+            When ``batch_rows`` is not 1 or more, and as `to_arrow`.
+        """
+        size = check_rows(batch_rows)
+        return self.to_arrow().combine_chunks().to_reader(size)
+
     def to_pandas(self) -> Any:
         """A pandas DataFrame indexed by `ImgId`: the view's columns, then the numbered columns of `X`."""
         pandas = import_extra("pandas", "export", needed_by="to_pandas")
@@ -190,3 +204,20 @@ def check_names(table: pa.Table, vectors: Sequence[str]) -> None:
             f"the view has the column {min(taken)!r}, which is the name of the vectors' column: "
             "leave it out with columns=…, --columns"
         )
+
+
+def check_rows(batch_rows: Any) -> int:
+    """The number of rows of a batch.
+
+    Raises
+    ------
+    InputError
+        When it is not a whole number, 1 or more.
+    """
+    try:
+        number = 0 if isinstance(batch_rows, (bool, np.bool_)) else index(batch_rows)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise InputError(f"got {batch_rows!r} as batch_rows, expected a whole number of rows, 1 or more")
+    return number

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support import CountingBackbone, needs
 
@@ -16,7 +17,7 @@ from featurestore.catalog import views
 from featurestore.catalog.writer import open_writer
 from featurestore.collections.ingest import images_of
 from featurestore.errors import InputError, IntegrityError, MissingExtra, QueryError, StoreError
-from featurestore.features import batches, rows
+from featurestore.features import batches, export, rows
 from featurestore.storage.parts import ROW_GROUP
 
 ALL = {"view": "images_usable"}
@@ -237,3 +238,33 @@ def test_images_in_another_order_than_by_id(embedded: FeatureStore) -> None:
     found = embedded.refresh().features("counting", **ALL)
     assert (found.ids.tolist(), found.X.tobytes()) == (expected.ids.tolist(), expected.X.tobytes())
     assert embedded.feature_batches("counting", **ALL).to_reader().read_all().equals(found.to_arrow())
+
+
+@pytest.mark.parametrize("rows", [4, 4096])
+def test_parquet_is_exported_in_batches(
+    kept_store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(export, "GROUP_ROWS", rows)
+    done = []
+    report = kept_store.export(
+        "counting", tmp_path / "x.parquet", label="Genre1", on_progress=lambda *one: done.append(one)
+    )
+    features = kept_store.features("counting", label="Genre1")
+    (whole,) = export.write(features, tmp_path / "whole.parquet")
+    assert report.files[0].read_bytes() == whole.read_bytes()
+    assert (report.rows, report.embed_dim, report.missing, done[-1]) == (20, 16, 0, (20, 20))
+    read = pq.read_table(whole)
+    assert read.schema.equals(features.to_arrow().schema, check_metadata=True)
+    assert read.equals(features.to_arrow())
+    assert pq.ParquetFile(whole).num_row_groups == -(-20 // rows)
+
+
+def test_features_in_memory_have_a_reader_too(kept_store: FeatureStore) -> None:
+    features = kept_store.features("counting")
+    reader = features.to_reader(batch_rows=6)
+    assert reader.schema.equals(features.to_arrow().schema, check_metadata=True)
+    found = list(reader)
+    assert [len(batch) for batch in found] == [6, 6, 6, 2]
+    assert pa.Table.from_batches(found).equals(features.to_arrow())
+    with pytest.raises(InputError, match="got 0 as batch_rows, expected a whole number"):
+        features.to_reader(batch_rows=0)

@@ -2,8 +2,8 @@
 
 python tests/perf/growth_of_steps.py [--dim 64] [--scratch DIR] [COUNT …]
 
-Each step runs in a process of its own. Figures at ten million are reckoned: the last one, and as much more for each
-row as between the last two counts.
+Each step runs in a process of its own; in parentheses are the seconds of the processor. Figures at ten million are
+reckoned: the last one, and as much more for each row as between the last two counts.
 """
 
 import argparse
@@ -43,9 +43,10 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Taken:
-    """What one step took at one count: seconds, and by how many MB its process grew."""
+    """What one step took at one count: seconds, those of the processor, and by how many MB its process grew."""
 
     seconds: float
+    cpu_seconds: float
     memory_mb: float
 
 
@@ -58,7 +59,7 @@ def measure(folder: Path, count: int, dim: int) -> tuple[dict[str, Any], dict[st
         if runs.error:
             print(f"{name}: {runs.error}", file=sys.stderr)
             continue
-        taken[name] = Taken(runs.seconds[0], runs.memory_mb[0])
+        taken[name] = Taken(runs.seconds[0], runs.cpu_seconds[0], runs.memory_mb[0])
         grown = grown or runs.answer
     return grown, taken
 
@@ -100,14 +101,14 @@ def table(counts: Sequence[int], left: Sequence[dict[str, Any]], taken: Sequence
         found = [steps[name] for steps in taken if name in steps]
         if len(found) < len(counts):
             continue
-        seconds, memory = [one.seconds for one in found], [one.memory_mb for one in found]
-        cells = [_cell(*one) for one in zip(seconds, memory, strict=True)]
-        lines.append([name, *cells, _cell(reckoned(counts, seconds), reckoned(counts, memory))])
+        values = [[one.seconds for one in found], [one.cpu_seconds for one in found], [one.memory_mb for one in found]]
+        cells = [_cell(*one) for one in zip(*values, strict=True)]
+        lines.append([name, *cells, _cell(*(reckoned(counts, one) for one in values))])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(seconds: float, memory_mb: float) -> str:
-    return f"{seconds:.3g} s, {memory_mb:,.0f} MB"
+def _cell(seconds: float, cpu_seconds: float, memory_mb: float) -> str:
+    return f"{seconds:.3g} s ({cpu_seconds:.3g}), {memory_mb:,.0f} MB"
 
 
 if __name__ == "__main__":
