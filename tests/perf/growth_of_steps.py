@@ -7,6 +7,7 @@ reckoned: the last one, and as much more for each row as between the last two co
 """
 
 import argparse
+import math
 import shutil
 import sys
 import tempfile
@@ -64,12 +65,12 @@ def measure(folder: Path, count: int, dim: int) -> tuple[dict[str, Any], dict[st
     return grown, taken
 
 
-def reckoned(counts: Sequence[int], values: Sequence[float]) -> float:
-    """The value at `GOAL`, on the line through the last two."""
+def _ahead(scale: Sequence[float], values: Sequence[float]) -> float:
+    """The value at the last of ``scale``, on the line through the last two ``values``."""
     if len(values) < 2:
         return float("nan")
-    slope = (values[-1] - values[-2]) / (counts[-1] - counts[-2])
-    return values[-1] + max(slope, 0.0) * (GOAL - counts[-1])
+    slope = (values[-1] - values[-2]) / (scale[-2] - scale[-3])
+    return values[-1] + max(slope, 0.0) * (scale[-1] - scale[-2])
 
 
 def main() -> None:
@@ -96,14 +97,18 @@ def table(counts: Sequence[int], left: Sequence[dict[str, Any]], taken: Sequence
     """A Markdown table of what was measured and, in the last column, reckoned."""
     lines = [["", *(f"{count:,}" for count in counts), f"{GOAL:,}, reckoned"]]
     lines.append(["---", *["--:"] * (len(counts) + 1)])
-    lines += [[name, *(f"{grown[name]:,}" for grown in left), ""] for name in ("commits", "parts", "manifest_bytes")]
+    for name in ("commits", "parts", "manifest_bytes"):
+        values = [grown[name] for grown in left]
+        # Commits grow with the logarithm of the number of images.
+        scale = [math.log(count) for count in (*counts, GOAL)] if name == "commits" else [*counts, GOAL]
+        lines.append([name.replace("_", " "), *(f"{value:,}" for value in values), f"{_ahead(scale, values):,.0f}"])
     for name in STEPS:
         found = [steps[name] for steps in taken if name in steps]
         if len(found) < len(counts):
             continue
-        values = [[one.seconds for one in found], [one.cpu_seconds for one in found], [one.memory_mb for one in found]]
-        cells = [_cell(*one) for one in zip(*values, strict=True)]
-        lines.append([name, *cells, _cell(*(reckoned(counts, one) for one in values))])
+        taken_by = [[getattr(one, unit) for one in found] for unit in ("seconds", "cpu_seconds", "memory_mb")]
+        cells = [_cell(*one) for one in zip(*taken_by, strict=True)]
+        lines.append([name, *cells, _cell(*(_ahead([*counts, GOAL], one) for one in taken_by))])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
