@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from featurestore.explore.inventory import BackboneInfo
     from featurestore.explore.near import NearPairs, near_by_cosine, near_by_hash
     from featurestore.explore.search import backbone_of
+    from featurestore.features.batches import FeatureBatches
     from featurestore.features.bundle import open_bundle
     from featurestore.features.features import Arrays, Features
     from featurestore.features.labels import has_label, label_text
@@ -43,6 +44,7 @@ __all__ = [
     "BackboneSpec",
     "Collection",
     "Conversion",
+    "FeatureBatches",
     "FeatureStore",
     "Features",
     "ImageAddress",
@@ -80,6 +82,7 @@ _PLACES = {
     "BackboneSpec": ("featurestore.backbones.base", "BackboneSpec"),
     "Collection": ("featurestore.catalog.recipe", "Collection"),
     "Conversion": ("featurestore.embedding.convert", "Conversion"),
+    "FeatureBatches": ("featurestore.features.batches", "FeatureBatches"),
     "FeatureStore": ("featurestore.store", "FeatureStore"),
     "Features": ("featurestore.features.features", "Features"),
     "ImageAddress": ("featurestore.collections.address", "ImageAddress"),

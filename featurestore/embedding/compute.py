@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from featurestore.arrow import from_numpy, to_numpy
+from featurestore.arrow import from_numpy, one_chunk, to_numpy
 from featurestore.backbones.base import Backbone
 from featurestore.backbones.passes import BATCH_SIZE, run_passes
 from featurestore.embedding.assembly import Shard, assemble
@@ -21,12 +21,14 @@ from featurestore.embedding.plan import EmbedPlan
 from featurestore.embedding.staging import Run, to_matrix
 from featurestore.embedding.vectors import faults
 from featurestore.progress import Progress
-from featurestore.storage.parts import check_once, read_groups, read_part
+from featurestore.storage.parts import Part, check_once, read_groups, read_part
 
 # Minimum number of vectors of a shard; it is also at least this fraction of the vectors in earlier shards of the run,
 # so that the number of commits is logarithmic in the number of images. Batches are durable, so waiting loses nothing.
 SHARD_VECTORS = 1024
 SHARD_SHARE = 0.25
+# Rows of parts whose hashes are looked up together.
+LOOKUP_ROWS = 2**20
 # As many digits as the number of a row can have, so that numbers sort as text.
 MEMBER_DIGITS = 12
 
@@ -79,8 +81,8 @@ class Computation:
             When vectors must be computed, and another engine computed those that there are.
         """
         found = np.zeros(len(self.plan.hashes), bool)
-        for hashes in self._known(found):
-            found[self.plan.numbers(hashes)] = True
+        for numbers in self._known(found):
+            found[numbers] = True
             yield from self._due()
         missing = in_file_order(self.plan.first_rows(np.flatnonzero(~found)))
         self.reused += len(self.plan.todo) - len(missing)
@@ -108,13 +110,18 @@ class Computation:
         self._sharded += staged
         return [assemble(self.run, self.plan)]
 
-    def _known(self, found: NDArray[np.bool_]) -> Iterator[pa.Array]:
-        """Stage vectors that already exist, in adopted batches or for another id, and yield their hashes."""
-        for batch in self.run.adopt(self.plan.hashes):
-            yield batch.hashes.filter(pc.is_in(batch.hashes, value_set=self.plan.hashes))
-        for rows in known_vectors(self.plan, self.plan.hashes.filter(from_numpy(~found))):
+    def _known(self, found: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
+        """Stage vectors that already exist, in adopted batches or for another id; yield the numbers of their hashes.
+
+        Hashes of many batches are looked up together: each look-up first makes a hash table of all that are planned.
+        """
+        if adopted := self.run.adopt(self.plan.hashes):
+            numbers = self.plan.numbers(pa.concat_arrays([batch.hashes for batch in adopted]))
+            yield numbers[numbers >= 0]
+        missing = np.flatnonzero(~found)
+        for places, rows in known_vectors(self.plan, self.plan.hashes.take(from_numpy(missing))):
             self.run.add(rows["content_hash"].to_pylist(), to_matrix(rows), rows["extraction"].combine_chunks())
-            yield rows["content_hash"].combine_chunks()
+            yield missing[places]
 
     def _stage(self, batch: Decoded, vectors: NDArray[np.float32]) -> list[Shard]:
         """Check and stage the vectors of one batch; a shard if enough are staged. Runs beside the next pass."""
@@ -187,7 +194,7 @@ def in_file_order(rows: pa.Table) -> pa.Table:
     return rows.take(pc.sort_indices(keys, sort_keys=order))
 
 
-def known_vectors(plan: EmbedPlan, wanted: pa.Array) -> Iterator[pa.Table]:
+def known_vectors(plan: EmbedPlan, wanted: pa.Array) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
     """The stored vectors of the revision for the content hashes ``wanted``, regardless of the id they are stored under.
 
     Each hash is returned once; those with an invalid vector are left out. Parts are read by row groups, so that memory
@@ -195,19 +202,35 @@ def known_vectors(plan: EmbedPlan, wanted: pa.Array) -> Iterator[pa.Table]:
 
     Yields
     ------
-    Tables of ``content_hash``, ``extraction`` and ``embedding``, with one or more rows.
+    The indices in ``wanted``, and a table of ``content_hash``, ``extraction`` and ``embedding``, with one or more rows.
     """
     taken = np.zeros(len(wanted), bool)
-    for part in plan.parts if len(wanted) else ():
-        path = plan.root / part.path
-        if not pc.any(pc.is_in(read_part(path, ["content_hash"])["content_hash"], value_set=wanted)).as_py():
-            continue
+    for part, near in _parts_with(plan, wanted):
         check_once(part, plan.root)
-        for group in read_groups(path, ["content_hash", "extraction", "embedding"]):
-            places = to_numpy(pc.fill_null(pc.index_in(group["content_hash"], value_set=wanted), -1)).copy()
+        some = wanted.take(from_numpy(near))
+        for group in read_groups(plan.root / part.path, ["content_hash", "extraction", "embedding"]):
+            places = to_numpy(pc.fill_null(pc.index_in(group["content_hash"], value_set=some), -1)).copy()
             places[[*faults(to_matrix(group))]] = -1
             first = np.unique(places, return_index=True)[1]
-            rows = np.sort([row for row in first if places[row] >= 0 and not taken[places[row]]]).astype(np.int64)
+            rows = np.sort([row for row in first if places[row] >= 0 and not taken[near[places[row]]]]).astype(np.int64)
             if len(rows):
-                taken[places[rows]] = True
-                yield group.take(from_numpy(rows))
+                indices = near[places[rows]]
+                taken[indices] = True
+                yield indices, group.take(from_numpy(rows))
+
+
+def _parts_with(plan: EmbedPlan, wanted: pa.Array) -> Iterator[tuple[Part, NDArray[np.int64]]]:
+    """The parts of a plan that hold any of the content hashes ``wanted``, and the indices in ``wanted`` of those."""
+    left = list(plan.parts) if len(wanted) else []
+    while left:
+        parts: list[Part] = []
+        hashes: list[pa.Array] = []
+        while left and sum(len(some) for some in hashes) < LOOKUP_ROWS:
+            parts.append(left.pop(0))
+            hashes.append(one_chunk(read_part(plan.root / parts[-1].path, ["content_hash"])["content_hash"]))
+        places = to_numpy(pc.fill_null(pc.index_in(pa.concat_arrays(hashes), value_set=wanted), -1))
+        ends = np.cumsum([len(some) for some in hashes])
+        for part, some in zip(parts, np.split(places, ends[:-1]), strict=True):
+            near = np.unique(some[some >= 0]).astype(np.int64)
+            if len(near):
+                yield part, near

@@ -134,15 +134,14 @@ def make_plan(
         wanted = share.of(distinct_hashes(usable)) if isinstance(share, Share) else share
         usable = usable.filter(pc.is_in(usable["content_hash"], value_set=wanted))
         parts = _near(parts, usable["ImgId"])
-    there = pc.is_in(pairs(usable), value_set=one_chunk(pairs(key_rows(layout, parts))))
-    todo = usable.filter(pc.invert(there))
+    there = have_vectors(usable, key_rows(layout, parts))
+    todo = usable.filter(from_numpy(~there))
     todo = todo.filter(pc.invert(pc.is_in(todo["content_hash"], value_set=pa.array(sorted(exclude), pa.string()))))
-    present = pc.sum(there).as_py() or 0
-    return EmbedPlan(layout.objects, layout.state, spec, tuple(parts), todo.select([*KEY, *PLACE]), present)
+    return EmbedPlan(layout.objects, layout.state, spec, tuple(parts), todo, int(there.sum()))
 
 
 def usable_images(layout: Layout) -> pa.Table:
-    """The usable images of a state, by id.
+    """The columns in `KEY` and `PLACE` of the usable images of a state, by id.
 
     Raises
     ------
@@ -151,7 +150,7 @@ def usable_images(layout: Layout) -> pa.Table:
     """
     layout.fetch(layout.parts("images"))
     images = images_of(layout)
-    usable = images.filter(pc.equal(images["status"], "ok"))
+    usable = images.select([*KEY, *PLACE]).filter(pc.equal(images["status"], "ok"))
     if not len(usable):
         raise InputError(f"the store {layout.objects.address!r} holds no usable image: run `featurestore ingest` first")
     return usable
@@ -173,6 +172,21 @@ def _near(parts: Sequence[Part], ids: pa.ChunkedArray) -> list[Part]:
         for part in parts
         if part.first_id is None or part.last_id is None or (part.first_id <= last and first <= part.last_id)
     ]
+
+
+def have_vectors(images: pa.Table, keys: pa.Table) -> NDArray[np.bool_]:
+    """Which of ``images``, by ascending id, have a row with their id and content hash in ``keys``: ``(n,)`` bool.
+
+    They are found by their ids: the `pairs` of ten million images take 3 GB.
+    """
+    found = np.zeros(len(images), bool)
+    ids = to_numpy(images["ImgId"])
+    for some in keys.to_batches() if len(ids) else ():
+        wanted = to_numpy(some["ImgId"])
+        places = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+        hashes = one_chunk(images["content_hash"].take(from_numpy(places)))
+        found[places[(ids[places] == wanted) & to_numpy(pc.equal(hashes, some["content_hash"]))]] = True
+    return found
 
 
 def present_rows(layout: Layout, spec: BackboneSpec) -> pa.Table:

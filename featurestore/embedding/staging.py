@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from featurestore.arrow import one_chunk
+from featurestore.arrow import one_chunk, to_numpy
 from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.writer import open_writer, writing
 from featurestore.embedding.provenance import Extraction, extraction_of
@@ -120,19 +120,24 @@ class Run:
 
     def adopt(self, wanted: pa.Array) -> list[Batch]:
         """Return the adopted batches that hold a vector for a hash in ``wanted``, and remove the others."""
-        adopted = []
-        for path in sorted(self.folder.glob("part-*.parquet")):
-            with suppress(IntegrityError):  # then its images are computed again
+        paths, whole = sorted(self.folder.glob("part-*.parquet")), []
+        for path in paths:
+            with suppress(IntegrityError):  # if it is damaged, its images are computed again
                 rows = self.read(path)
-                batch, by = Batch(path, one_chunk(rows["content_hash"])), _computed_by(rows.schema.metadata, path)
-                if pc.any(pc.is_in(batch.hashes, value_set=wanted)).as_py():
-                    adopted.append(batch)
-                    self.extractions[by.id] = by
-                    continue
-            with suppress(OSError):
-                path.unlink()
-        self.batches += adopted
-        return adopted
+                whole.append((Batch(path, one_chunk(rows["content_hash"])), _computed_by(rows.schema.metadata, path)))
+        # All at once: each look-up first makes a hash table of all that are wanted.
+        hashes = pa.concat_arrays([pa.array([], pa.string()), *(batch.hashes for batch, _ in whole)])
+        there = np.append(0, np.cumsum(to_numpy(pc.is_in(hashes, value_set=wanted))))
+        ends = np.cumsum([0, *(len(batch.hashes) for batch, _ in whole)])
+        adopted = [one for one, count in zip(whole, np.diff(there[ends]), strict=True) if count]
+        kept = {batch.path for batch, _ in adopted}
+        for path in paths:
+            if path not in kept:
+                with suppress(OSError):
+                    path.unlink()
+        self.extractions |= {by.id: by for _, by in adopted}
+        self.batches += [batch for batch, _ in adopted]
+        return [batch for batch, _ in adopted]
 
     def read(self, path: Path) -> pa.Table:
         """Read and verify one batch: ``content_hash``, ``extraction``, ``embedding``.

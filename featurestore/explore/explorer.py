@@ -5,28 +5,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurestore.catalog import snapshots as records
-from featurestore.catalog.reader import Reader
 from featurestore.catalog.snapshots import TableDiff
 from featurestore.explore.inventory import BackboneInfo, list_backbones
 from featurestore.explore.lineage import lineage
-from featurestore.features import rows
-from featurestore.features.features import Features
-from featurestore.features.selection import selection
+from featurestore.explore.puller import Puller
 from featurestore.storage.snapshot import SnapshotInfo
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from featurestore.backbones.base import Backbone
     from featurestore.catalog.maintenance import VerifyReport
     from featurestore.explore.quality import QualityReport
     from featurestore.explore.search import Neighbours, Query
-    from featurestore.features.exporter import ExportReport
     from featurestore.progress import Progress
 
 
-class Explorer(Reader):
-    """A `Reader` with every read-only operation; `FeatureStore` adds those that write.
+class Explorer(Puller):
+    """A `Puller` with every read-only operation; `FeatureStore` adds those that write.
 
     ``on_progress`` is called with the numbers of items done and in total. Methods raise a `FeatureStoreError`.
     """
@@ -58,45 +52,6 @@ class Explorer(Reader):
             When there is neither a table nor a backbone of that name.
         """
         return self.layout.files(name)
-
-    def features(
-        self,
-        backbone: str | Sequence[str],
-        *,
-        view: str = "labeled",
-        columns: Sequence[str] | None = None,
-        label: str | None = None,
-        where: str | None = None,
-        ids: "ArrayLike | None" = None,
-        limit: int | None = None,
-    ) -> Features:
-        """The embeddings of one or several backbones for rows of a view with the column ``ImgId``.
-
-        Parameters
-        ----------
-        backbone
-            A name, or several: their vectors are then concatenated, for the rows that have all of them.
-        columns
-            Columns of the view to keep; all when None.
-        label
-            The column that becomes ``y``.
-        where
-            An SQL condition over the columns of the view.
-        ids
-            ``(m,)`` integers, a sequence or an array: return their rows, in this order instead of ascending. A repeated
-            id repeats its row, as ``np.take`` does; an id that ``where`` excludes is left out.
-        limit
-            Maximum number of rows; the first ones are returned.
-
-        Raises
-        ------
-        InputError
-            When an argument is invalid, there is no such backbone, view or column, or an id has no embedding.
-        QueryError
-            When ``where`` is refused or fails.
-        """
-        chosen = selection(where, ids, limit)
-        return rows.read(self, backbone, view=view, columns=columns, label=label, selection=chosen)
 
     def similar(
         self,
@@ -212,60 +167,6 @@ class Explorer(Reader):
             When the store holds neither the image nor a vector of it.
         """
         return lineage(self, img_id)
-
-    def export(
-        self,
-        backbone: str | Sequence[str],
-        output: str | Path,
-        *,
-        format: str | None = None,
-        view: str | None = None,
-        columns: Sequence[str] | None = None,
-        label: str | None = None,
-        where: str | None = None,
-        ids: "ArrayLike | str | Path | None" = None,
-        limit: int | None = None,
-        force: bool = False,
-        on_progress: "Progress | None" = None,
-    ) -> "ExportReport":
-        """Write features to a file, or to a bundle that another project can pin; rows are selected as by `features`.
-
-        Parameters
-        ----------
-        format
-            ``parquet``, ``npz``, ``npy``, ``csv.gz``, ``bundle`` (a folder), ``delta`` (a folder with a table of Delta
-            Lake for each backbone), or a layout of the study with its own view and columns: ``study-embeddings``,
-            ``study-labeled``. By default what ``output`` ends with.
-        view
-            ``labeled`` when None.
-        ids
-            As for `features`, or a file of ids: csv or parquet with ImgId or ImgName, npy, or one per line.
-        force
-            Whether to replace an existing file or folder.
-
-        Raises
-        ------
-        InputError
-            As for `features`; also when ``output`` exists or can't be written, or its suffix is that of another format.
-        """
-        from featurestore.embedding.resolve import listed_ids
-        from featurestore.features.exporter import export
-
-        chosen = listed_ids(self, Path(ids)) if isinstance(ids, (str, Path)) else ids
-        return export(
-            self,
-            backbone,
-            Path(output),
-            format=format,
-            view=view,
-            columns=columns,
-            label=label,
-            where=where,
-            ids=chosen,
-            limit=limit,
-            force=force,
-            on_progress=on_progress,
-        )
 
     def views(self) -> dict[str, str]:
         """The SQL of each of your views, by name; `failing_views` lists those that can't be used, with the reason."""

@@ -55,7 +55,7 @@ def write_bundle(
     _check_free(path, force)
     try:
         with atomic_folder(path) as building:
-            write_parquet(features.to_arrow(), building / DATA, on_progress or (lambda done, total: None))
+            write_parquet(features, building / DATA, on_progress or (lambda done, total: None))
             pq.write_table(_rows(reader, features), building / ROWS)
             manifest = _manifest(reader, features, building, view, chosen or {})
             content = (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pyarrow import csv
 
 from featurestore.errors import InputError
 from featurestore.features import rows
+from featurestore.features.batches import FeatureBatches
 from featurestore.features.features import Features, check_names
 from featurestore.features.selection import selection
 from featurestore.files import Suffixes, atomic_file, format_of, refuse_target
@@ -42,7 +43,7 @@ GROUP_ROWS = 4096
 
 
 def write(
-    features: Features,
+    features: Features | FeatureBatches,
     path: Path,
     form: str | None = None,
     *,
@@ -53,6 +54,8 @@ def write(
 
     Parameters
     ----------
+    features
+        Batches can only be written as ``parquet``.
     form
         ``parquet``; ``npz`` (X, ids, y, classes, about); ``npy`` (X, with ids, y and classes in separate files);
         ``csv.gz`` (the view's columns, then ``0 … d-1``). None: by the suffix of ``path``.
@@ -112,21 +115,26 @@ def layout(
     return replace(features, table=features.table.select(columns))
 
 
-def write_parquet(table: pa.Table, file: IO[bytes] | Path, on_progress: "Progress") -> None:
-    """Write ``table`` uncompressed, one row group at a time: compression does not help for vectors."""
-    with pq.ParquetWriter(file, table.schema, use_dictionary=False, compression="none") as writer:
-        for start in range(0, len(table), GROUP_ROWS):
-            writer.write_table(table.slice(start, GROUP_ROWS))
-            on_progress(min(start + GROUP_ROWS, len(table)), len(table))
+def write_parquet(features: Features | FeatureBatches, file: IO[bytes] | Path, on_progress: "Progress") -> None:
+    """Write rows uncompressed, one row group at a time: compression does not help for vectors."""
+    done = 0
+    with (
+        features.to_reader(batch_rows=GROUP_ROWS) as reader,
+        pq.ParquetWriter(file, reader.schema, use_dictionary=False, compression="none") as writer,
+    ):
+        for batch in reader:
+            writer.write_batch(batch)
+            done += len(batch)
+            on_progress(done, len(features))
 
 
 def _silent(done: int, total: int) -> None:
     """A progress callback that does nothing."""
 
 
-def _parquet(features: Features, path: Path, on_progress: "Progress") -> list[Path]:
+def _parquet(features: Features | FeatureBatches, path: Path, on_progress: "Progress") -> list[Path]:
     with atomic_file(path) as file:
-        write_parquet(features.to_arrow(), file, on_progress)
+        write_parquet(features, file, on_progress)
     return [path]
 
 
@@ -182,7 +190,7 @@ def _csv_gz(features: Features, path: Path, on_progress: "Progress") -> list[Pat
     return [path]
 
 
-WRITERS: dict[str, Callable[[Features, Path, "Progress"], list[Path]]] = {
+WRITERS: dict[str, Callable[[Any, Path, "Progress"], list[Path]]] = {
     "parquet": _parquet,
     "npz": _npz,
     "npy": _npy,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from featurestore.errors import InputError
 from featurestore.features import rows
+from featurestore.features.batches import FeatureBatches, feature_batches
 from featurestore.features.bundle import write_bundle
 from featurestore.features.delta import write_delta
 from featurestore.features.export import LAYOUTS, SUFFIXES, layout, write
@@ -77,6 +78,9 @@ def export(
         names = [backbone] if isinstance(backbone, str) else list(dict.fromkeys(backbone))
         tables = [rows.read(reader, name, view=view, columns=columns, label=label, selection=chosen) for name in names]
         return _report(tables, write_delta(tables, output, force=force, on_progress=on_progress))
+    if form == "parquet":  # the one format that is written in batches
+        batches = feature_batches(reader, backbone, view=view, columns=columns, label=label, selection=chosen)
+        return _report([batches], write(batches, output, form, force=force, on_progress=on_progress))
     features = rows.read(reader, backbone, view=view, columns=columns, label=label, selection=chosen)
     if form != "bundle":
         return _report([features], write(features, output, form, force=force, on_progress=on_progress))
@@ -102,11 +106,13 @@ def _backbone_of_layout(form: str, backbone: str | Sequence[str], *, fixed: Mapp
     return names[0]
 
 
-def _report(tables: Sequence[Features], files: Sequence[Path], lock: str | None = None) -> ExportReport:
+def _report(
+    tables: Sequence[Features | FeatureBatches], files: Sequence[Path], lock: str | None = None
+) -> ExportReport:
     return ExportReport(
         files=files,
         rows=sum(len(features) for features in tables),
-        embed_dim=max(features.X.shape[1] for features in tables),
+        embed_dim=max(sum(dim for _, dim in features.dims) for features in tables),
         missing=sum(features.missing for features in tables),
         synthetic=any(features.synthetic for features in tables),
         lock=lock,

@@ -1,8 +1,9 @@
 """Features: rows of a view with their embeddings, and conversions to the types of other libraries."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,10 @@ from numpy.typing import NDArray
 from featurestore import arrow
 from featurestore._optional import import_extra
 from featurestore.errors import InputError
-from featurestore.features.labels import has_label
+from featurestore.features.labels import class_codes, class_names
+from featurestore.storage.schemas import embedding_type
+
+BATCH_ROWS = 65_536
 
 
 class Arrays(NamedTuple):
@@ -66,21 +70,19 @@ class Features:
         """The class labels in the order of their codes; empty without a label column."""
         if self.label is None:
             return ()
-        return tuple(sorted({str(value) for value in self.table[self.label].to_pylist() if has_label(value)}))
+        return class_names(self.table[self.label].to_pylist())
 
     @property
     def y(self) -> NDArray[np.int64] | None:
         """``(n,)`` int64, indices into `classes`; -1 for rows without a label (`has_label`); None without a column."""
         if self.label is None:
             return None
-        code = {name: number for number, name in enumerate(self.classes)}
-        values = self.table[self.label].to_pylist()
-        return np.array([code[str(value)] if has_label(value) else -1 for value in values], np.int64)
+        return class_codes(self.table[self.label].to_pylist(), self.classes)
 
     @property
     def vector_columns(self) -> tuple[str, ...]:
         """The column name of each backbone's vectors: ``embedding``, or the backbone's name if there are several."""
-        return ("embedding",) if len(self.dims) == 1 else tuple(name for name, _ in self.dims)
+        return vector_columns(self.dims)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -107,16 +109,20 @@ class Features:
         InputError
             When the view has a column with the name of a vector column.
         """
-        check_names(self.table, self.vector_columns)
-        table = self.table
-        start = 0
-        for name, (_, dim) in zip(self.vector_columns, self.dims, strict=True):
-            kind = pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
-            values = np.ascontiguousarray(self.X[:, start : start + dim]).reshape(-1)
-            column = pa.FixedSizeListArray.from_arrays(arrow.from_numpy(values), type=kind)
-            table = table.append_column(pa.field(name, kind, nullable=False), column)
-            start += dim
-        return table.replace_schema_metadata({"featurestore": json.dumps(self.about)})
+        ends = np.cumsum([dim for _, dim in self.dims])[:-1]
+        table = with_vectors(self.table, self.vector_columns, np.split(self.X, ends, axis=1))
+        return table.replace_schema_metadata(schema_metadata(self.about))
+
+    def to_reader(self, *, batch_rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
+        """The table of `to_arrow` in batches of ``batch_rows`` rows; `FeatureStore.feature_batches` holds only one.
+
+        Raises
+        ------
+        InputError
+            When ``batch_rows`` is not 1 or more, and as `to_arrow`.
+        """
+        size = check_rows(batch_rows)
+        return self.to_arrow().combine_chunks().to_reader(size)
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame indexed by `ImgId`: the view's columns, then the numbered columns of `X`."""
@@ -158,6 +164,32 @@ class Features:
         return datasets.Dataset(table, info=datasets.DatasetInfo(features=kinds))
 
 
+def vector_columns(dims: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+    """The column names of the vectors of backbones, of which ``dims`` has the name and the length of the vectors."""
+    return ("embedding",) if len(dims) == 1 else tuple(name for name, _ in dims)
+
+
+def with_vectors(table: pa.Table, names: Sequence[str], matrices: Sequence[NDArray[np.float32]]) -> pa.Table:
+    """``table`` and one fixed-size list column for each of ``matrices`` ``(len(table), d)`` float32.
+
+    Raises
+    ------
+    InputError
+        When ``table`` has a column with one of the ``names``.
+    """
+    check_names(table, names)
+    for name, X in zip(names, matrices, strict=True):
+        kind = embedding_type(X.shape[1])
+        column = pa.FixedSizeListArray.from_arrays(arrow.from_numpy(np.ascontiguousarray(X).reshape(-1)), type=kind)
+        table = table.append_column(pa.field(name, kind, nullable=False), column)
+    return table
+
+
+def schema_metadata(about: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata of an Arrow schema that say where the values came from."""
+    return {"featurestore": json.dumps(about)}
+
+
 def check_names(table: pa.Table, vectors: Sequence[str]) -> None:
     """Refuse columns of a view that have the name of a vector column.
 
@@ -172,3 +204,20 @@ def check_names(table: pa.Table, vectors: Sequence[str]) -> None:
             f"the view has the column {min(taken)!r}, which is the name of the vectors' column: "
             "leave it out with columns=…, --columns"
         )
+
+
+def check_rows(batch_rows: Any) -> int:
+    """The number of rows of a batch.
+
+    Raises
+    ------
+    InputError
+        When it is not a whole number, 1 or more.
+    """
+    try:
+        number = 0 if isinstance(batch_rows, (bool, np.bool_)) else index(batch_rows)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise InputError(f"got {batch_rows!r} as batch_rows, expected a whole number of rows, 1 or more")
+    return number

@@ -1,5 +1,6 @@
 """An in-memory index of the images of an open store's state, so that rows are selected without another query."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ class ImageIndex:
     made_up: frozenset[str]
     places: dict[str, Places] = field(default_factory=dict)
 
+    def is_synthetic(self, backbones: Collection[str]) -> bool:
+        """Whether any image, or the weights of any of ``backbones``, are synthetic."""
+        return self.synthetic or not self.made_up.isdisjoint(backbones)
+
     def groups(self, images: NDArray[np.intp]) -> NDArray[np.int64]:
         """For each of ``images`` the smallest `ImgId` among them with the same content, its own if it has no file."""
         ids = self.ids[images].astype(np.int64)
@@ -56,9 +61,13 @@ def image_index(reader: "Reader") -> ImageIndex:
 
 
 def _index(reader: "Reader") -> ImageIndex:
-    images = reader.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL ORDER BY ImgId")
+    # Not ORDER BY: it takes as much memory again, and the rows are stored in this order.
+    images = reader.query("SELECT ImgId, content_hash FROM images_usable WHERE ImgId IS NOT NULL")
     images = images.combine_chunks()  # a copy: DuckDB's buffers take more memory
     ids, hashes = arrow.to_numpy(images["ImgId"]), arrow.one_chunk(images["content_hash"])
+    if not (np.diff(ids) > 0).all():  # another program has added rows
+        order = np.argsort(ids)
+        ids, hashes = ids[order], hashes.take(arrow.from_numpy(order))
     return ImageIndex(ids, hashes, reader.synthetic, _made_up(reader))
 
 

@@ -77,13 +77,12 @@ def _tasks(places: Places, images: NDArray[np.intp]) -> Iterator[_Task]:
     file, row = places.file[images], places.row[images]
     target = np.argsort(file.astype(np.int64) << 32 | row, kind="stable")
     file, row = file[target], row[target]
-    ends = np.searchsorted(file, np.arange(len(places.sources) + 1))
-    for known, (first, last) in zip(places.sources, pairwise(ends.tolist()), strict=True):
-        if known is None:
-            continue
+    starts = np.flatnonzero(np.diff(file, prepend=-1))  # of each part that holds one: a batch needs a few of many
+    for first, last in pairwise([*starts.tolist(), len(file)]):
+        known = places.sources[file[first]]
+        assert known is not None  # a part that was not read holds no image yet
         part, vectors, edges = known
-        inside = row[first:last]
-        cuts = first + np.searchsorted(inside, edges) if len(inside) else []
+        cuts = first + np.searchsorted(row[first:last], edges)
         for group, (low, high) in enumerate(pairwise(cuts)):
             if low < high:
                 start = None if vectors is None else vectors.starts[group]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from featurestore import FeatureStore
-from featurestore.backbones.base import Preprocessing
+from featurestore.backbones.base import Backbone, Preprocessing
 from featurestore.backbones.custom import from_callable
 from featurestore.catalog.writer import open_writer
 from featurestore.embedding import batches
@@ -22,7 +22,7 @@ from featurestore.embedding.batches import Decoded
 from featurestore.embedding.embed import embed
 from featurestore.storage.schemas import IMAGES
 
-COUNTS = (1_000, 10_000, 100_000)
+COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 BATCH = 100
 
 
@@ -36,15 +36,14 @@ class Growth:
     manifest_bytes: int
 
 
-def measure(root: Path, count: int) -> Growth:
+def measure(root: Path, count: int, *, embed_dim: int = 8, batch: int = BATCH) -> Growth:
     """Embed ``count`` generated images into a new store in ``root``."""
     with open_writer(root, create=True) as writer, writer.commit() as commit:
         commit.replace("images", generated(count))
     store = FeatureStore(root)
     before = store.state.number
-    backbone = from_callable(first_pixels, name="b", revision="1", embed_dim=8, preprocessing=Preprocessing(2, 2))
     with patch.object(batches, "batches", undecoded):
-        assert embed(root, backbone, batch_size=BATCH).computed == count
+        assert embed(root, waves(embed_dim), batch_size=batch).computed == count
     state = store.refresh().state
     return Growth(
         images=count,
@@ -77,9 +76,16 @@ def undecoded(rows: pa.Table, preprocessing: Preprocessing, batch_size: int, wor
         yield Decoded(hashes, some["ImgName"].to_pylist(), images)
 
 
-def first_pixels(images: np.ndarray) -> np.ndarray:
-    """``(n, 2, 2, 3)`` → ``(n, 8)``."""
-    return images.reshape(len(images), -1)[:, :8]
+def waves(embed_dim: int) -> Backbone:
+    """A backbone whose vectors look random, and depend on the image alone."""
+    frequencies = np.random.default_rng(0).uniform(1, 1000, embed_dim)
+
+    def vectors(images: np.ndarray) -> np.ndarray:
+        """``(n, 2, 2, 3)`` → ``(n, embed_dim)``."""
+        numbers = np.round(images[..., 0].reshape(len(images), 4) * 255) @ 256.0 ** np.arange(4)
+        return np.sin(numbers[:, None] * frequencies).astype(np.float32)
+
+    return from_callable(vectors, name="b", revision="1", embed_dim=embed_dim, preprocessing=Preprocessing(2, 2))
 
 
 def main() -> None:
@@ -87,7 +93,7 @@ def main() -> None:
     print(f"{'images':>10}{'commits':>10}{'parts':>10}{'manifest bytes':>18}")
     for count in map(int, sys.argv[1:] or COUNTS):
         with tempfile.TemporaryDirectory() as folder:
-            grown = measure(Path(folder, "store"), count)
+            grown = measure(Path(folder, "store"), count, batch=BATCH if count < COUNTS[-1] else 10 * BATCH)
         print(f"{grown.images:>10,}{grown.commits:>10,}{grown.parts:>10,}{grown.manifest_bytes:>18,}", flush=True)
 
 

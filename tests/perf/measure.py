@@ -57,7 +57,8 @@ class Contender:
 class Runs:
     """What was measured of one contender, one value a round; ``error`` when it could not run.
 
-    ``memory_mb`` is by how much its process grew, ``peak_mb`` the most that the whole process took.
+    ``memory_mb`` is by how much its process grew, ``peak_mb`` the most that the whole process took; ``cpu_seconds`` are
+    those of all its threads.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Runs:
     answer: Any = None
     error: str = ""
     peak_mb: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
 
 
 class Failed(Exception):
@@ -163,6 +165,7 @@ def _turn(contender: Contender, runs: Runs, waiting: dict[str, Process]) -> None
     runs.seconds.append(result["seconds"])
     runs.memory_mb.append(result["memory_mb"])
     runs.peak_mb.append(result["peak_mb"])
+    runs.cpu_seconds.append(result["cpu_seconds"])
     runs.answer = result["answer"]
 
 

@@ -150,7 +150,7 @@ ASKED = {
     ("collection", "the whole process", "≤ 500 MB in all"),
     ("embed", "listing with sizes and times", "≤ 3.00 ×"),
     ("embed", "one predict a poster, csv.gz", "≤ 0.25 ×"),
-    ("embed", "bare batched forward pass", "≤ 1.11 ×"),
+    ("embed", "bare batched forward pass", "≤ 1.08 ×"),
     ("finetune", "the study's loop", "≤ 0.05 ×"),
     ("bench", "plain scikit-learn loop", "≤ 0.20 ×"),
     ("bench", "plain loop, scikit-learn-intelex", ""),
