@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -163,7 +163,7 @@ class Cluster:
 
     def each(
         self, submit: Callable[[Any], Call], items: Iterable[Any], *, in_flight: int
-    ) -> Iterator[tuple[Any, Call]]:
+    ) -> Generator[tuple[Any, Call]]:
         """Submit a call for each of ``items``, at most so many at a time, and yield both as calls end."""
         left, running = iter(items), dict[Call, Any]()
         try:
