@@ -41,7 +41,7 @@ SCORES = "SELECT * FROM bench_scores WHERE metric NOT IN ('fit_seconds', 'predic
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed")
-    node = start_head(tmp_path_factory.mktemp("r"))
+    node = start_head(tmp_path_factory.mktemp("r"), cpus=1)
     yield node
     node.kill()
 
