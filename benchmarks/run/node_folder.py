@@ -92,6 +92,8 @@ def claimed(run: str) -> NodeFolder:
             base.mkdir(mode=0o700)
         _refuse_foreign(base)
         with _guard(path):
+            for other in base.iterdir():  # of machines that lost their power
+                _remove_unclaimed(other)
             path.mkdir(exist_ok=True)
             claim = FileLock(path / f"{uuid.uuid4().hex}.lock", timeout=0)
             claim.acquire()
@@ -140,8 +142,13 @@ def _remove_later(claim: Path) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with contextlib.suppress(OSError, Timeout), _guard(claim.parent):
             claim.unlink(missing_ok=True)
-            if not any(_is_held(path) for path in claim.parent.glob("*.lock")):
-                shutil.rmtree(claim.parent)
+            _remove_unclaimed(claim.parent)
+
+
+def _remove_unclaimed(folder: Path) -> None:
+    """Remove a run's folder that no living process has claimed; the guard must be held."""
+    if folder.is_dir() and not any(_is_held(path) for path in folder.glob("*.lock")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_held(path: Path) -> bool:
