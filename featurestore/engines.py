@@ -15,7 +15,7 @@ from featurestore.errors import ClusterError, FeatureStoreError, InputError, Wor
 
 # A cluster that this process or this machine belongs to.
 AUTO = "auto"
-ADDRESS = re.compile(r"(ray://)?([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):([0-9]{1,5})")
+ADDRESS = re.compile(r"(ray://)?([A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:]{2,39}\]):([0-9]{1,5})")
 # How Ray is told to ask for a token; it reads this when it is imported.
 AUTHENTICATION, TOKEN, WITHOUT = "RAY_AUTH_MODE", "token", "disabled"
 # Seconds to wait for a port to answer.
@@ -41,7 +41,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """One living machine of a cluster, with all of its CPUs and GPUs, whether in use or not."""
 
     id: str
@@ -81,12 +81,12 @@ class Cluster:
         self._ray = ray
         self.address = address
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[ClusterNode]:
         """The living nodes."""
         with self._errors():
             found = self._ray.nodes()
         return [
-            Node(one["NodeID"], one["NodeManagerAddress"], held.get("CPU", 0.0), held.get("GPU", 0.0))
+            ClusterNode(one["NodeID"], one["NodeManagerAddress"], held.get("CPU", 0.0), held.get("GPU", 0.0))
             for one in found
             if one["Alive"]
             for held in [one["Resources"]]
