@@ -98,7 +98,7 @@ class WorkerPool:
                 self._again.append(_Work(following))
             self._grow()
             for call in self._cluster.ended(calls, seconds=TICK):
-                if call in calls[call].calls:  # else its worker was lost meanwhile
+                if calls[call] in self._members:  # else it was given up in this turn
                     done = self._settled(call, calls[call])
                     if done is not None:
                         yield done
