@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pickle import PicklingError
 from typing import Any
 
 from featurestore._optional import import_extra
@@ -38,6 +39,9 @@ class Need:
 
     def __str__(self) -> str:
         return f"{self.cpus:g} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")
+
+
+ONE = Need()
 
 
 @dataclass(frozen=True)
@@ -107,20 +111,21 @@ class Cluster:
         return places
 
     def put(self, value: Any) -> Any:
-        """Send ``value`` once; functions that get what is returned as an argument get the value, read-only."""
-        with self._errors():
-            return self._ray.put(value)
+        """Send ``value`` once; functions that get what is returned get the value. Raises `InputError` if it can't be."""
+        try:
+            with self._errors():
+                return self._ray.put(value)
+        except (TypeError, AttributeError, PicklingError) as error:
+            raise InputError(f"this can't be sent to a cluster ({reason(error)[:200]}): define it in a file") from error
 
-    def submit(self, function: Callable[..., Any], *arguments: Any, need: Need | None = None) -> Call:
+    def submit(self, function: Callable[..., Any], *arguments: Any, need: Need = ONE) -> Call:
         """Call a function of an installed module on some node, once; a call that was lost is not repeated."""
-        need = need or Need()
         with self._errors():
             remote = self._ray.remote(function).options(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)
             return Call(remote.remote(*arguments))
 
-    def worker(self, kind: Callable[..., Any], *arguments: Any, need: Need | None = None) -> RemoteWorker:
+    def worker(self, kind: Callable[..., Any], *arguments: Any, need: Need = ONE) -> RemoteWorker:
         """Create an object, ``kind(*arguments)``, in a process of its own on some node."""
-        need = need or Need()
         with self._errors():
             options = {"num_cpus": need.cpus, "num_gpus": need.gpus, "max_restarts": 0, "max_task_retries": 0}
             actor = self._ray.remote(_Holder).options(**options).remote()
@@ -139,13 +144,10 @@ class Cluster:
     def ended(self, calls: Collection[Call], *, seconds: float | None = None) -> list[Call]:
         """Wait until one of ``calls`` has ended, or for so many seconds, and return those that have."""
         by_reference = {call.reference: call for call in calls}
-        if not by_reference:
-            return []
         references = list(by_reference)
         with self._errors():
-            if not self._ray.wait(references, num_returns=1, timeout=seconds)[0]:
-                return []
-            done = self._ray.wait(references, num_returns=len(references), timeout=0)[0]
+            first = self._ray.wait(references, num_returns=1, timeout=seconds)[0] if references else []
+            done = self._ray.wait(references, num_returns=len(references), timeout=0)[0] if first else []
         return [by_reference[reference] for reference in done]
 
     def result(self, call: Call) -> Any:
@@ -244,8 +246,7 @@ def connect(on: str) -> Iterator[Cluster]:
         return
     if host:
         _knock(on, host, port)
-    try:
-        # Of a machine with several addresses, the one that its node was started with.
+    try:  # of a machine with several addresses, take the one that its node was started with
         mine = {"_node_ip_address": host} if on != AUTO and not on.startswith("ray://") and _is_loopback(host) else {}
         ray.init(address=on, log_to_driver=False, logging_level="ERROR", **mine)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

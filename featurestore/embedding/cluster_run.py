@@ -17,9 +17,10 @@ from featurestore.embedding.plan import EmbedPlan, make_plan
 from featurestore.embedding.publish import Publisher
 from featurestore.embedding.publish_shards import PublishReport
 from featurestore.embedding.receipt import Receipt, receipts_in
-from featurestore.embedding.staging import Run
+from featurestore.embedding.shard_folder import SHARD_FOLDER
+from featurestore.embedding.staging import SHARDS, Run
 from featurestore.embedding.worker_pool import WorkerPool
-from featurestore.errors import StoreLocked
+from featurestore.errors import ClusterError, StoreLocked
 from featurestore.progress import ConsoleProgress, Progress
 from featurestore.storage.layout import Layout
 from featurestore.storage.state import read_state
@@ -96,7 +97,9 @@ class ClusterRun:
 
     def _receive(self, done: ShardDone) -> None:
         """Read the receipts of a shard, and publish all that wait when they are worth a commit."""
-        self._waiting += receipts_in(done.folder).values()
+        if not SHARD_FOLDER.fullmatch(done.folder):
+            raise ClusterError(f"the worker {done.worker} names {done.folder[:80]!r} as the folder of a shard")
+        self._waiting += receipts_in(self._run.folder / SHARDS / done.folder).values()
         self.rates.add(done)
         rows = sum(receipt.rows for receipt in self._waiting)
         if is_due(rows, self._published):

@@ -65,14 +65,14 @@ class ShardDone:
     Parameters
     ----------
     folder
-        Its folder, with its receipt.
+        The name of its folder, with its receipt, in the folder for shards.
     worker
         The host and the number of the process.
     images, seconds
         The images that it was asked for, and the time of the worker.
     """
 
-    folder: Path
+    folder: str
     worker: str
     images: int
     seconds: float
@@ -122,7 +122,7 @@ class ShardWorker:
             other_engine=True,  # the driver compared it with what the store holds
             wait_seconds=WAIT,
         )
-        return ShardDone(receipt.folder, f"{_host()}:{os.getpid()}", len(todo), time.monotonic() - started)
+        return ShardDone(receipt.folder.name, f"{_host()}:{os.getpid()}", len(todo), time.monotonic() - started)
 
     def _check_store(self) -> None:
         order = self._order

@@ -174,7 +174,7 @@ class FakeCluster:
             raise WorkerLost("a worker was lost")
         if method == "start":
             return argument is not None
-        return ShardDone(Path(), str(id(actor)), len(argument), 1.0) if method == "compute" else None
+        return ShardDone("", str(id(actor)), len(argument), 1.0) if method == "compute" else None
 
 
 @dataclass(eq=False)
