@@ -26,6 +26,7 @@ from featurestore.errors import InputError, IntegrityError, StoreLocked, StoreNo
 from featurestore.files import file_hash
 from featurestore.storage.lock import LOCK_FILE, holder, locked, replaced
 from featurestore.storage.names import inside
+from featurestore.storage.objects import Place, objects_of
 from featurestore.storage.parts import HASH_DIGITS, read_part, write_part
 from featurestore.storage.schemas import EMBEDDINGS, embedding_type
 from featurestore.storage.state import read_state
@@ -60,12 +61,12 @@ class Run:
 
     Parameters
     ----------
-    root
-        The folder that the paths of its parts are relative to.
+    place
+        The store, or the folder, that the paths of its parts are relative to.
     folder
         The folder of its batches and, while it runs, of its lock; below it lie its parts.
     in_place
-        Returns whether ``root`` is still the folder that was opened.
+        Returns whether ``place`` is still the one that was opened.
 
     Attributes
     ----------
@@ -75,8 +76,9 @@ class Run:
         The extraction records of the batches, by id.
     """
 
-    def __init__(self, root: Path, folder: Path, spec: BackboneSpec, in_place: Callable[[], bool]) -> None:
-        self.root = root
+    def __init__(self, place: Place, folder: Path, spec: BackboneSpec, in_place: Callable[[], bool]) -> None:
+        self.objects = objects_of(place)
+        self.root = self.objects.root
         self.folder = folder
         self.spec = spec
         self.batches: list[Batch] = []
