@@ -19,8 +19,7 @@ AUTO = "auto"
 ADDRESS = re.compile(r"(ray://)?([A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:]{2,39}\]):([0-9]{1,5})")
 # How Ray is told to ask for a token; it reads this when it is imported.
 AUTHENTICATION, TOKEN, WITHOUT = "RAY_AUTH_MODE", "token", "disabled"
-# Seconds to wait for a port to answer.
-ANSWER = 5.0
+ANSWER = 5.0  # seconds to wait for a port
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class Cluster:
         return places
 
     def put(self, value: Any) -> Any:
-        """Send ``value`` once; functions that get what is returned get the value. Raises `InputError` if it can't be."""
+        """Send ``value`` once; functions that get what is returned get the value. `InputError` if it can't be."""
         try:
             with self._errors():
                 return self._ray.put(value)
