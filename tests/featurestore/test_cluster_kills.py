@@ -111,9 +111,10 @@ def test_a_killed_worker(machines: Machines, store: FeatureStore, template: tupl
     assert digest(content(store.path)) == template[1]
 
 
-def test_a_killed_driver(machines: Machines, store: FeatureStore, template: tuple[Path, str]) -> None:
+def kill_driver(machines: Machines, store: FeatureStore, backbone: str) -> None:
+    """Start to embed in another process, and kill it when two shards are complete."""
     command = [sys.executable, "-c", "from featurestore.commands.cli import main; main()", "embed"]
-    named = ["--store", str(store.path), "--backbone", BACKBONE, "--batch-size", str(BATCH)]
+    named = ["--store", str(store.path), "--backbone", backbone, "--batch-size", str(BATCH)]
     cluster = ["--on", machines.head.address, "--cluster-workers", "2", "--worker-cpus", "2"]
     driver = subprocess.Popen([*command, *named, *cluster], start_new_session=True)
     until = time.monotonic() + 120
@@ -124,6 +125,9 @@ def test_a_killed_driver(machines: Machines, store: FeatureStore, template: tupl
     driver.kill()
     driver.wait()
 
+
+def test_a_killed_driver(machines: Machines, store: FeatureStore, template: tuple[Path, str]) -> None:
+    kill_driver(machines, store, BACKBONE)
     report = embed(store, machines.head.address)
     assert whole(report)
     assert report.reused >= 128, "what the dead driver's workers had finished is not computed again"
@@ -136,3 +140,29 @@ def test_a_killed_node(machines: Machines, store: FeatureStore, template: tuple[
     assert whole(report)
     assert digest(content(store.path)) == template[1]
     machines.node = add_node(machines.head, machines.folder)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("model", ["tflite:mobilenet_v1_embedding.tflite", "onnx:efficientnet_lite2_embedding.onnx"])
+def test_real_posters(machines: Machines, real_data: Path, tmp_path: Path, model: str) -> None:
+    """With a driver, a worker and a node killed one after another in one embed of 811 posters."""
+    scheme, _, name = model.partition(":")
+    backbone, store = f"{scheme}:{real_data / name}", FeatureStore(tmp_path / "store")
+    store.ingest(images=real_data / "posters_modern", metadata=real_data / "MovieGenre.csv.gz")
+    local = FeatureStore(shutil.copytree(store.path, tmp_path / "local"))
+    local.embed(backbone)
+    kill_driver(machines, store, backbone)
+    kills = {
+        64: lambda: os.kill(next(pid for node in machines.both() for pid in node.workers(WORKER)), signal.SIGKILL),
+        256: machines.node.kill,
+    }
+
+    def watch(done: int, total: int) -> None:
+        for at in [at for at in kills if done >= at]:
+            kills.pop(at)()
+
+    report = store.embed(backbone, on=machines.head.address, cluster_workers=2, on_progress=watch)
+    machines.node = add_node(machines.head, machines.folder)
+    assert not kills
+    assert report.reused >= 64
+    assert digest(content(store.path)) == digest(content(local.path))
