@@ -12,10 +12,11 @@ from pickle import PicklingError
 from typing import Any
 
 from featurestore._optional import import_extra
-from featurestore.errors import ClusterError, FeatureStoreError, InputError, WorkerLost, reason, shortened
+from featurestore.errors import ClusterError, FeatureStoreError, InputError, WorkerLost, in_one_line, reason, shortened
+from featurestore.files import why
+from featurestore.quiet import muted
 
-# A cluster that this process or this machine belongs to.
-AUTO = "auto"
+AUTO = "auto"  # the cluster that this process or this machine belongs to
 ADDRESS = re.compile(r"(ray://)?([A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:]{2,39}\]):([0-9]{1,5})")
 # How Ray is told to ask for a token; it reads this when it is imported.
 AUTHENTICATION, TOKEN, WITHOUT = "RAY_AUTH_MODE", "token", "disabled"
@@ -33,7 +34,7 @@ class Need:
         """Raise `InputError` unless both are 0 or more, and one is more."""
         if not (self.cpus >= 0 and self.gpus >= 0 and 0 < self.cpus + self.gpus < float("inf")):
             raise InputError(
-                f"got {self.cpus:g} CPUs and {self.gpus:g} GPUs for each worker, expected numbers from 0, one above 0"
+                f"got {self.cpus:g} CPUs and {self.gpus:g} GPUs for each worker, expected 0 and more, not none"
             )
 
     def __str__(self) -> str:
@@ -231,28 +232,25 @@ def connect(on: str) -> Iterator[Cluster]:
     InputError
         When it is something else.
     ClusterError
-        When nothing answers there, or the token, or the version of Ray or of Python, is another.
-    MissingExtra
-        When Ray is not installed.
+        When nothing answers there, or the token or a version is another. `MissingExtra` without Ray.
     """
     host, port = _parsed(on)
     _require_token(host)
+    _knock(on, host, port)
     ray = import_extra("ray", "cluster", needed_by="a cluster")
     if ray.is_initialized():
         if on != AUTO:
             raise ClusterError(f"this process is connected to a Ray cluster: name it 'auto' instead of {on!r}")
         yield Cluster(ray, on)
         return
-    if host:
-        _knock(on, host, port)
     try:  # of a machine with several addresses, take the one that its node was started with
         mine = {"_node_ip_address": host} if on != AUTO and not on.startswith("ray://") and _is_loopback(host) else {}
-        ray.init(address=on, log_to_driver=False, logging_level="ERROR", **mine)
+        with muted():  # a wrong token is a line of C++ on stderr each second
+            ray.init(address=on, log_to_driver=False, logging_level="ERROR", **mine)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        said = shortened(" ".join(str(error).split()), 300)
         raise ClusterError(
-            f"can't join the Ray cluster at {on!r} ({said}): it must be running, with the token and the versions of "
-            f"Ray and Python of this machine (Ray {ray.__version__}, Python {platform.python_version()})"
+            f"can't join the Ray cluster at {on!r} ({shortened(in_one_line(error), 300)}): it must run with the token, "
+            f"and with Ray {ray.__version__} and Python {platform.python_version()}, of this machine"
         ) from error
     internal: Any = import_extra("ray._private.worker", "cluster", needed_by="a cluster")
     internal._worker_logs_enabled = False  # no option keeps what happens on nodes off stdout, where results are
@@ -294,7 +292,9 @@ def _is_loopback(host: str) -> bool:
 def _knock(on: str, host: str, port: int) -> None:
     """Ask whether anything listens: Ray itself would try for half a minute, and not say what is wrong."""
     try:
-        socket.create_connection((host, port), ANSWER).close()
+        if host:
+            socket.create_connection((host, port), ANSWER).close()
     except OSError as error:
-        said = error.strerror or reason(error)
-        raise ClusterError(f"no cluster answers at {on!r} ({said}): start one with `ray start`, or fix it") from error
+        raise ClusterError(
+            f"no cluster answers at {on!r} ({why(error)}): start one with `ray start`, or fix it"
+        ) from error

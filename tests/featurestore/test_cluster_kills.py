@@ -1,6 +1,7 @@
 """Two nodes of a cluster, whose workers, nodes and drivers are killed: the content is that of a local embed."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -111,12 +112,38 @@ def test_a_killed_worker(machines: Machines, store: FeatureStore, template: tupl
     assert digest(content(store.path)) == template[1]
 
 
+def command(machines: Machines, store: FeatureStore, backbone: str) -> list[str]:
+    run = [sys.executable, "-c", "from featurestore.commands.cli import main; main()", "embed"]
+    named = ["--store", str(store.path), "--backbone", backbone, "--batch-size", str(BATCH)]
+    return [*run, *named, "--on", machines.head.address, "--cluster-workers", "2", "--worker-cpus", "2"]
+
+
+def test_the_command_prints_its_own_lines_alone(machines: Machines, store: FeatureStore) -> None:
+    called = command(machines, store, BACKBONE)
+    wrong = subprocess.run(called, capture_output=True, text=True, env={**os.environ, "RAY_AUTH_TOKEN": "0" * 64})
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert re.fullmatch("featurestore: can't join the Ray cluster at .*with the token.*\n", wrong.stderr)
+
+    right = subprocess.Popen(called, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not list(Path(store.path).glob("staging/*/shards/*/receipt-*.json")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.kill(next(pid for node in machines.both() for pid in node.workers(WORKER)), signal.SIGKILL)
+    out, err = right.communicate(timeout=300)
+    assert right.returncode == 0
+    first, *workers = out.splitlines()
+    assert first.startswith("slow_blocks (revision ")
+    assert len(workers) >= 2
+    assert all(re.fullmatch(r"worker \S+:\d+: [\d.]+ images/s", line) for line in workers)
+    assert all(
+        re.fullmatch(r"embed .*: [\d,]+ of 600 images, .* images/s( \(.*\))?", line) for line in err.splitlines()
+    )
+
+
 def kill_driver(machines: Machines, store: FeatureStore, backbone: str) -> None:
     """Start to embed in another process, and kill it when two shards are complete."""
-    command = [sys.executable, "-c", "from featurestore.commands.cli import main; main()", "embed"]
-    named = ["--store", str(store.path), "--backbone", backbone, "--batch-size", str(BATCH)]
-    cluster = ["--on", machines.head.address, "--cluster-workers", "2", "--worker-cpus", "2"]
-    driver = subprocess.Popen([*command, *named, *cluster], start_new_session=True)
+    driver = subprocess.Popen(command(machines, store, backbone), start_new_session=True)
     until = time.monotonic() + 120
     while len(list(Path(store.path).glob("staging/*/shards/*/receipt-*.json"))) < 2:
         assert driver.poll() is None
