@@ -8,18 +8,19 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pickle import PicklingError
 from typing import Any
 
 from featurestore._optional import import_extra
-from featurestore.errors import ClusterError, FeatureStoreError, InputError, WorkerLost, reason, shortened
+from featurestore.errors import ClusterError, FeatureStoreError, InputError, WorkerLost, in_one_line, reason, shortened
+from featurestore.files import why
+from featurestore.quiet import muted
 
-# A cluster that this process or this machine belongs to.
-AUTO = "auto"
-ADDRESS = re.compile(r"(ray://)?([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):([0-9]{1,5})")
+AUTO = "auto"  # the cluster that this process or this machine belongs to
+ADDRESS = re.compile(r"(ray://)?([A-Za-z0-9][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:]{2,39}\]):([0-9]{1,5})")
 # How Ray is told to ask for a token; it reads this when it is imported.
 AUTHENTICATION, TOKEN, WITHOUT = "RAY_AUTH_MODE", "token", "disabled"
-# Seconds to wait for a port to answer.
-ANSWER = 5.0
+ANSWER = 5.0  # seconds to wait for a port
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,18 @@ class Need:
         """Raise `InputError` unless both are 0 or more, and one is more."""
         if not (self.cpus >= 0 and self.gpus >= 0 and 0 < self.cpus + self.gpus < float("inf")):
             raise InputError(
-                f"got {self.cpus:g} CPUs and {self.gpus:g} GPUs for each worker, expected numbers from 0, one above 0"
+                f"got {self.cpus:g} CPUs and {self.gpus:g} GPUs for each worker, expected 0 and more, not none"
             )
 
     def __str__(self) -> str:
         return f"{self.cpus:g} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")
 
 
+ONE = Need()
+
+
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """One living machine of a cluster, with all of its CPUs and GPUs, whether in use or not."""
 
     id: str
@@ -81,12 +85,12 @@ class Cluster:
         self._ray = ray
         self.address = address
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[ClusterNode]:
         """The living nodes."""
         with self._errors():
             found = self._ray.nodes()
         return [
-            Node(one["NodeID"], one["NodeManagerAddress"], held.get("CPU", 0.0), held.get("GPU", 0.0))
+            ClusterNode(one["NodeID"], one["NodeManagerAddress"], held.get("CPU", 0.0), held.get("GPU", 0.0))
             for one in found
             if one["Alive"]
             for held in [one["Resources"]]
@@ -107,20 +111,21 @@ class Cluster:
         return places
 
     def put(self, value: Any) -> Any:
-        """Send ``value`` once; functions that get what is returned as an argument get the value, read-only."""
-        with self._errors():
-            return self._ray.put(value)
+        """Send ``value`` once; functions that get what is returned get the value. `InputError` if it can't be."""
+        try:
+            with self._errors():
+                return self._ray.put(value)
+        except (TypeError, AttributeError, PicklingError) as error:
+            raise InputError(f"this can't be sent to a cluster ({reason(error)[:200]}): define it in a file") from error
 
-    def submit(self, function: Callable[..., Any], *arguments: Any, need: Need | None = None) -> Call:
+    def submit(self, function: Callable[..., Any], *arguments: Any, need: Need = ONE) -> Call:
         """Call a function of an installed module on some node, once; a call that was lost is not repeated."""
-        need = need or Need()
         with self._errors():
             remote = self._ray.remote(function).options(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)
             return Call(remote.remote(*arguments))
 
-    def worker(self, kind: Callable[..., Any], *arguments: Any, need: Need | None = None) -> RemoteWorker:
+    def worker(self, kind: Callable[..., Any], *arguments: Any, need: Need = ONE) -> RemoteWorker:
         """Create an object, ``kind(*arguments)``, in a process of its own on some node."""
-        need = need or Need()
         with self._errors():
             options = {"num_cpus": need.cpus, "num_gpus": need.gpus, "max_restarts": 0, "max_task_retries": 0}
             actor = self._ray.remote(_Holder).options(**options).remote()
@@ -139,13 +144,10 @@ class Cluster:
     def ended(self, calls: Collection[Call], *, seconds: float | None = None) -> list[Call]:
         """Wait until one of ``calls`` has ended, or for so many seconds, and return those that have."""
         by_reference = {call.reference: call for call in calls}
-        if not by_reference:
-            return []
         references = list(by_reference)
         with self._errors():
-            if not self._ray.wait(references, num_returns=1, timeout=seconds)[0]:
-                return []
-            done = self._ray.wait(references, num_returns=len(references), timeout=0)[0]
+            first = self._ray.wait(references, num_returns=1, timeout=seconds)[0] if references else []
+            done = self._ray.wait(references, num_returns=len(references), timeout=0)[0] if first else []
         return [by_reference[reference] for reference in done]
 
     def result(self, call: Call) -> Any:
@@ -230,29 +232,25 @@ def connect(on: str) -> Iterator[Cluster]:
     InputError
         When it is something else.
     ClusterError
-        When nothing answers there, or the token, or the version of Ray or of Python, is another.
-    MissingExtra
-        When Ray is not installed.
+        When nothing answers there, or the token or a version is another. `MissingExtra` without Ray.
     """
     host, port = _parsed(on)
     _require_token(host)
+    _knock(on, host, port)
     ray = import_extra("ray", "cluster", needed_by="a cluster")
     if ray.is_initialized():
         if on != AUTO:
             raise ClusterError(f"this process is connected to a Ray cluster: name it 'auto' instead of {on!r}")
         yield Cluster(ray, on)
         return
-    if host:
-        _knock(on, host, port)
-    try:
-        # Of a machine with several addresses, the one that its node was started with.
+    try:  # of a machine with several addresses, take the one that its node was started with
         mine = {"_node_ip_address": host} if on != AUTO and not on.startswith("ray://") and _is_loopback(host) else {}
-        ray.init(address=on, log_to_driver=False, logging_level="ERROR", **mine)
+        with muted():  # a wrong token is a line of C++ on stderr each second
+            ray.init(address=on, log_to_driver=False, logging_level="ERROR", **mine)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        said = shortened(" ".join(str(error).split()), 300)
         raise ClusterError(
-            f"can't join the Ray cluster at {on!r} ({said}): it must be running, with the token and the versions of "
-            f"Ray and Python of this machine (Ray {ray.__version__}, Python {platform.python_version()})"
+            f"can't join the Ray cluster at {on!r} ({shortened(in_one_line(error), 300)}): it must run with the token, "
+            f"and with Ray {ray.__version__} and Python {platform.python_version()}, of this machine"
         ) from error
     internal: Any = import_extra("ray._private.worker", "cluster", needed_by="a cluster")
     internal._worker_logs_enabled = False  # no option keeps what happens on nodes off stdout, where results are
@@ -294,7 +292,9 @@ def _is_loopback(host: str) -> bool:
 def _knock(on: str, host: str, port: int) -> None:
     """Ask whether anything listens: Ray itself would try for half a minute, and not say what is wrong."""
     try:
-        socket.create_connection((host, port), ANSWER).close()
+        if host:
+            socket.create_connection((host, port), ANSWER).close()
     except OSError as error:
-        said = error.strerror or reason(error)
-        raise ClusterError(f"no cluster answers at {on!r} ({said}): start one with `ray start`, or fix it") from error
+        raise ClusterError(
+            f"no cluster answers at {on!r} ({why(error)}): start one with `ray start`, or fix it"
+        ) from error

@@ -24,7 +24,7 @@ PYTHONS = [
 # The extras that are asked for together, and whether the pins of constraints.txt hold; the last is what `make` takes.
 WANTED = (
     ((), True),
-    *(((extra,), True) for extra in ("embed", "onnx", "tensorflow", "torch", "bench", "export", "s3", "heic")),
+    *(((one,), True) for one in ("embed", "onnx", "tensorflow", "torch", "bench", "export", "s3", "cluster", "heic")),
     (("all",), False),
     (("all", "dev"), True),
 )

@@ -150,8 +150,8 @@ def publish_into(
     on_progress: Progress | None = None,
 ) -> PublishReport:
     """As `publish_receipts`, for a caller that has opened the ``run`` of the revision, and keeps it open."""
-    started, spec, root = time.monotonic(), run.spec, run.root
-    layout = Layout(root, read_state(root))
+    started, spec, objects = time.monotonic(), run.spec, run.objects
+    layout = Layout(objects, read_state(objects))
     _check_fit(receipts, run, layout)
     plan = make_plan(layout, spec)
     received = {one.id: one for receipt in receipts for one in receipt.extractions}
@@ -162,10 +162,10 @@ def publish_into(
     for shard in intake.shards(receipts, on_progress):
         publisher.offer(plan, shard)
     refused, missing = _without_vector(plan, intake.taken, receipts)
-    complete = not missing.any() and read_state(root).tables["images"] == layout.state.tables["images"]
-    shown = shown_before(read_state(root), spec)
+    complete = not missing.any() and read_state(objects).tables["images"] == layout.state.tables["images"]
+    shown = shown_before(read_state(objects), spec)
     publisher.publish(plan, intake.rest(), complete=complete, last=True)
-    state = read_state(root)
+    state = read_state(objects)
     replaced = shown if state.revisions.get(spec.name) == spec.revision else ""
     return PublishReport(
         backbone=spec.name,
@@ -179,7 +179,7 @@ def publish_into(
         refused=refused,
         seconds=time.monotonic() - started,
         replaced=replaced,
-        failing_views=failing_after(root, state, replaced),
+        failing_views=failing_after(run.root, state, replaced),
         synthetic=spec.synthetic,
     )
 
@@ -232,11 +232,12 @@ class _Intake:
         if self.taken[first:end].all():
             return pa.table({"ImgId": pa.array([], pa.int32())})
         rows = read_received(receipt, part, self._extractions)
-        places = to_numpy(pc.fill_null(pc.index_in(pairs(rows), value_set=self._keys), -1))
+        near = self._keys.slice(first, end - first)  # a look-up makes a hash table of all that it looks in
+        places = to_numpy(pc.fill_null(pc.index_in(pairs(rows), value_set=near), -1)).astype(np.int64)
         wanted = np.zeros(len(rows), bool)
         wanted[np.unique(places, return_index=True)[1]] = True
-        wanted &= (places >= 0) & ~self.taken[places]
-        self.taken[places[wanted]] = True
+        wanted &= (places >= 0) & ~self.taken[first + places]
+        self.taken[first + places[wanted]] = True
         return rows.filter(from_numpy(wanted))
 
     def _due(self) -> list[Shard]:
@@ -262,10 +263,11 @@ class _Intake:
 
 def _check_fit(receipts: Sequence[Receipt], run: Run, layout: Layout) -> None:
     """Refuse receipts of another store or another revision."""
+    address = layout.objects.address
     for receipt in receipts:
         if receipt.store != layout.state.store:
             raise InputError(
-                f"the shard in {str(receipt.folder)!r} was computed for another store than {str(layout.root)!r}: name "
+                f"the shard in {str(receipt.folder)!r} was computed for another store than {address!r}: name "
                 "its store with --store"
             )
         if (receipt.spec.name, receipt.spec.revision) != (run.spec.name, run.spec.revision):

@@ -241,7 +241,7 @@ def _spec(fields: Mapping[str, Any], where: str) -> BackboneSpec:
 def _part(fields: Sequence[Any], embed_dim: int, where: str) -> Part:
     """Parse one part: its size must fit its number of rows, so that reading it takes no more memory than its bytes."""
     name, rows, size_bytes, sha256, first_id, last_id = fields
-    check_recorded("file", name, where)
+    check_recorded("part file", name, where)
     if type(sha256) is not str or not RECORDED["manifest"].fullmatch(sha256) or sha256[:HASH_DIGITS] not in name:
         raise ValueError(f"the hash of {name} is {str(sha256)[:80]!r}")
     if not is_count(rows) or not 1 <= rows <= MOST_ROWS or not is_count(size_bytes):

@@ -12,6 +12,7 @@ from featurestore.backbones.base import Backbone, BackboneSpec
 from featurestore.embedding.assembly import Shard
 from featurestore.embedding.compute import Computation
 from featurestore.embedding.embed import EmbedReport, check_arguments
+from featurestore.embedding.engine import check_engines
 from featurestore.embedding.plan import EmbedPlan, make_plan, pairs
 from featurestore.embedding.receipt import Receipt, write_receipt
 from featurestore.embedding.shard_folder import EarlierShard, shard_folder
@@ -134,6 +135,8 @@ def compute_shard(
 
     Parameters
     ----------
+    plan
+        Its images are read where they lie. The store is not read if ``plan.parts`` is empty and ``other_engine``.
     out
         The folder, which is created; several shards can be computed in it at the same time.
     share
@@ -159,6 +162,9 @@ def compute_shard(
         todo = plan.todo.filter(pc.invert(pc.is_in(pairs(plan.todo), value_set=earlier.pairs)))
         work = Computation(replace(plan, todo=todo), run, batch_size, workers, other_engine)
         written = _Written(work, earlier, share, started)
+        computed_by = [one for receipt in earlier.receipts for one in receipt.extractions]
+        if len(todo) and computed_by and not other_engine:
+            check_engines(plan, [*computed_by, run.extraction])
         if len(todo) or not earlier.whole:
             for shard in work.shards(backbone, on_progress=on_progress):
                 written.add(shard)
@@ -215,6 +221,8 @@ class _Written:
 
 
 def _name(plan: EmbedPlan, share: Share | None) -> str:
-    named = hashlib.sha256("".join(sorted(plan.hashes.to_pylist())).encode()).hexdigest()[:16]
-    what = named if share is None else f"{share.number}-of-{share.count}"
+    if share is not None:
+        what = f"{share.number}-of-{share.count}"
+    else:
+        what = hashlib.sha256("".join(sorted(plan.hashes.to_pylist())).encode()).hexdigest()[:16]
     return f"{plan.spec.name}-{plan.spec.revision}-{what}"

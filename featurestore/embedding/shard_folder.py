@@ -47,6 +47,8 @@ def shard_folder(out: Path, name: str, *, wait_seconds: float) -> Iterator[Path]
                 f"the shard in {str(folder)!r} is being computed by {holder(folder)}: try again when it has finished, "
                 "use --wait, or name another folder with --out"
             ) from None
+        except StoreError as error:
+            raise (error.__cause__ or error) from None  # an OSError, whose sentence is that of this folder
         yield folder
 
 

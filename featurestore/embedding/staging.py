@@ -26,6 +26,7 @@ from featurestore.errors import InputError, IntegrityError, StoreLocked, StoreNo
 from featurestore.files import file_hash
 from featurestore.storage.lock import LOCK_FILE, holder, locked, replaced
 from featurestore.storage.names import inside
+from featurestore.storage.objects import Place, objects_of
 from featurestore.storage.parts import HASH_DIGITS, read_part, write_part
 from featurestore.storage.schemas import EMBEDDINGS, embedding_type
 from featurestore.storage.state import read_state
@@ -33,6 +34,8 @@ from featurestore.storage.state import read_state
 FOLDER = "staging"
 # The folder of a run's parts, inside its staging folder.
 PARTS = "parts"
+# The folder of shards that workers of a cluster compute for a run, inside its staging folder.
+SHARDS = "shards"
 # The keys in a batch's footer for its revision, and for the extraction record of the run that wrote it.
 OF_REVISION, COMPUTED_BY = b"featurestore.revision", b"featurestore.extraction"
 # Minimum time in seconds that a run waits for the store's lock, which other runs hold only briefly.
@@ -58,12 +61,12 @@ class Run:
 
     Parameters
     ----------
-    root
-        The folder that the paths of its parts are relative to.
+    place
+        The store, or the folder, that the paths of its parts are relative to.
     folder
         The folder of its batches and, while it runs, of its lock; below it lie its parts.
     in_place
-        Returns whether ``root`` is still the folder that was opened.
+        Returns whether ``place`` is still the one that was opened.
 
     Attributes
     ----------
@@ -73,8 +76,9 @@ class Run:
         The extraction records of the batches, by id.
     """
 
-    def __init__(self, root: Path, folder: Path, spec: BackboneSpec, in_place: Callable[[], bool]) -> None:
-        self.root = root
+    def __init__(self, place: Place, folder: Path, spec: BackboneSpec, in_place: Callable[[], bool]) -> None:
+        self.objects = objects_of(place)
+        self.root = self.objects.root
         self.folder = folder
         self.spec = spec
         self.batches: list[Batch] = []
@@ -158,15 +162,20 @@ class Run:
             batch.path.unlink(missing_ok=True)
 
     def take_over(self, ended: Path) -> None:
-        """Move the batches of a run that has ended to this run; its unpublished parts are written again."""
+        """Move the batches and shards of a run that has ended to this run; its other parts are written again."""
         for path in sorted(ended.glob("part-*.parquet")):
             if path.is_file():
                 os.replace(path, self.folder / path.name)
+        for path in sorted((ended / SHARDS).glob("*")):
+            if path.is_dir() and not path.is_symlink():
+                (self.folder / SHARDS).mkdir(exist_ok=True)
+                os.replace(path, self.folder / SHARDS / path.name)
         shutil.rmtree(ended)
 
     def remove(self) -> None:
-        """Remove the folder, unless it holds batches for the next run."""
-        if self._in_place() and not any(path.is_file() for path in self.folder.glob("part-*.parquet")):
+        """Remove the folder, unless it holds batches or shards for the next run."""
+        left = (*self.folder.glob("part-*.parquet"), *self.folder.glob(f"{SHARDS}/*/receipt-*.json"))
+        if self._in_place() and not any(path.is_file() for path in left):
             shutil.rmtree(self.folder, ignore_errors=True)
             with suppress(OSError):  # other runs use it
                 self.folder.parent.rmdir()

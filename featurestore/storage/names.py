@@ -26,7 +26,7 @@ RECORDED = {
     "backbone": re.compile(IDENTIFIER),
     "revision": re.compile(r"[0-9a-f]{16}"),
     "part": re.compile(rf"(?:{OWN_TABLE}|{VECTORS_TABLE})/part-[0-9a-f]{{32}}\.parquet"),
-    "file": re.compile(r"part-[0-9a-f]{32}\.parquet"),
+    "part file": re.compile(r"part-[0-9a-f]{32}\.parquet"),
     "snapshot": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"),
 }
 # Maximum number of names listed in a message.

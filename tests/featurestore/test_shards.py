@@ -366,6 +366,26 @@ def test_engines_are_not_mixed_unless_told(
     assert store.publish(second, other_engine=True)[0].added == 8
 
 
+def test_a_shard_is_continued_by_its_engine(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_backbones.install(monkeypatch)
+    (tmp_path / "net.blocks").write_text("2.5")
+    net, out = f"blocks:{tmp_path / 'net.blocks'}", tmp_path / "out"
+    monkeypatch.setattr(compute, "SHARD_VECTORS", 8)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.embed(net, shard="1/1", out=out, batch_size=8, on_progress=interrupt)
+    monkeypatch.setenv("BLOCKS_ENGINE", "second")
+    with pytest.raises(InputError, match="were computed by first in float32 and by second in float32"):
+        store.embed(net, shard="1/1", out=out, batch_size=8)
+    assert store.embed(net, shard="1/1", out=out, batch_size=8, other_engine=True).computed > 0
+
+
 def test_a_bare_receipt_has_nothing_to_add(store: FeatureStore, tmp_path: Path) -> None:
     """More shards than images: some are empty."""
     assert shards(store, tmp_path / "out", 25, [1, 2]) == 1

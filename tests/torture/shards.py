@@ -1,5 +1,6 @@
 """Eight shards as processes: some are killed, some run twice, some are missing; then published in any order."""
 
+import errno
 import json
 import os
 import random
@@ -82,7 +83,7 @@ class Round:
 
 
 def run(context: Context) -> Iterator[Row]:
-    """One row."""
+    """A row of kills; in the long form also one of failed writes."""
     started, bed, library = time.monotonic(), context.bed("shards"), context.library()
     local = bed.store("ingested", bed.ingested)
     done = bed.run(["featurestore", "embed", "--store", local, "--backbone", "counting"])
@@ -93,6 +94,31 @@ def run(context: Context) -> Iterator[Row]:
     what = f"{COUNT} shards in two folders: kill -9, twice, missing, any order"
     note = f"content hash {contents.digest(usual)}"
     yield Row("shards", what, sum(killed for killed, _ in found), faults, time.monotonic() - started, note)
+    if not context.quick and library is not None:
+        yield _failing(context, bed, library)
+
+
+def _failing(context: Context, bed: Bed, library: Path) -> Row:
+    """Let one call that changes the folder of a shard fail: a sentence, and the same command again ends it."""
+    started, root = time.monotonic(), bed.store("ingested", bed.ingested)
+
+    def fail(call: int) -> list[str]:
+        out, log = (beds.unique(bed.folder / "outs", name) for name in ("full", "log"))
+        out.mkdir()
+        words = ["featurestore", "embed", "--store", root, "--backbone", "counting", "--batch-size", "1"]
+        words += ["--shard", f"1/{COUNT}", "--out", out]
+        variables = shim.environment(library, out, log=log, at=call, action=errno.ENOSPC)
+        done, again = bed.run(words, environment=variables), bed.run(words)
+        told = done.faults(failed=bool(done.code)) + again.faults(failed=False)
+        if done.code and f"{str(out)!r} can't be written" not in done.err:
+            told.append(f"it does not say what is full: {done.err.strip()}")
+        return [f"call {call}: {fault}" for fault in told]
+
+    calls = range(1, CALLS[1] + 1)
+    faults = [fault for some in context.each(fail, calls) for fault in some]
+    return Row(
+        "shards", "no space at one of the calls that change a file", len(calls), faults, time.monotonic() - started
+    )
 
 
 def _round(context: Context, bed: Bed, usual: Content, library: Path | None, number: int) -> tuple[int, list[str]]:
