@@ -43,12 +43,16 @@ bench: $(STAMP) ## The main job on the synthetic sample, a few minutes: store, e
 	$(BIN)/benchmarks run --store $(STORE) --protocol cv --protocol study --quick
 
 .PHONY: test
-test: $(STAMP) ## The whole test suite (slow-marked tests excepted)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto
+test: $(STAMP) ## The whole test suite (those marked slow or cluster excepted)
+	$(BIN)/python -m pytest -m "not slow and not cluster" --numprocesses auto
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+.PHONY: test-cluster
+test-cluster: $(STAMP) ## Two nodes of a Ray cluster on loopback addresses, whose workers, nodes and drivers are killed
+	$(BIN)/python -m pytest -m cluster
 
 .PHONY: perf
 perf: $(STAMP) ## Every job beside its rivals and its limit, as ratios; kept as JSON

@@ -13,6 +13,8 @@
     │   ├── AccessDenied      an object store refuses it
     │   └── IntegrityError    bytes on disk are not those that were written
     ├── QueryError            user SQL that can't be run
+    ├── ClusterError          a cluster that can't be reached, or that failed
+    │   └── WorkerLost        a worker of it whose process or node ended
     └── MissingExtra          an optional dependency that is not installed
 
 The message is one sentence: what was got, what was expected, what to do. It may quote untrusted text (a file name, a
@@ -119,6 +121,14 @@ class IntegrityError(StoreError):
 
 class QueryError(FeatureStoreError):
     """User SQL can't be run."""
+
+
+class ClusterError(FeatureStoreError):
+    """A cluster can't be reached, or does not do what was requested."""
+
+
+class WorkerLost(ClusterError):
+    """The process or the node of a worker ended before its work was done."""
 
 
 class MissingExtra(FeatureStoreError, ImportError):

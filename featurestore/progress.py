@@ -20,11 +20,18 @@ class Progress(Protocol):
 
 
 class ConsoleProgress:
-    """Shows progress on stderr: ``with ConsoleProgress("embed", "images") as progress: work(on_progress=progress)``."""
+    """Shows progress on stderr: ``with ConsoleProgress("embed", "images") as progress: work(on_progress=progress)``.
+
+    Attributes
+    ----------
+    detail
+        What the work shows of itself behind the speed.
+    """
 
     def __init__(self, label: str, unit: str) -> None:
         self.label = label
         self.unit = unit
+        self.detail = ""
         self._bar: Any = None
         self._started = self._printed = time.monotonic()
         self._first: int | None = None
@@ -41,7 +48,7 @@ class ConsoleProgress:
             self._first = done
             self._started = time.monotonic()
         rate = (done - self._first) / max(time.monotonic() - self._started, 1e-9)
-        speed = f"{rate:,.{0 if rate >= 10 else 1}f} {self.unit}/s"
+        speed = f"{rate:,.{0 if rate >= 10 else 1}f} {self.unit}/s" + (f" ({self.detail})" if self.detail else "")
         if sys.stderr.isatty():
             self._show_bar(done, total, speed)
         elif time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:

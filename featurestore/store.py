@@ -113,6 +113,10 @@ class FeatureStore(MaintainedStore):
         other_engine: bool = False,
         shard: str | None = None,
         out: str | Path | None = None,
+        on: str | None = None,
+        cluster_workers: int | None = None,
+        worker_cpus: float | None = None,
+        worker_gpus: float | None = None,
         wait_seconds: float = 0.0,
         on_progress: "Progress | None" = None,
     ) -> "EmbedReport":
@@ -130,27 +134,26 @@ class FeatureStore(MaintainedStore):
             Images per forward pass; decoding threads, by default one a core; whether to continue another engine's work.
         shard, out
             ``3/16`` computes the third of 16 shards into the folder ``out``, for `publish`; the store is only read.
+        on, cluster_workers, worker_cpus, worker_gpus
+            A Ray cluster; how many workers, by default all that fit, of how many CPUs (1) and GPUs (0).
         """
-        from featurestore.backbones.registry import resolve
+        from featurestore.backbones.shipping import resolve_source
+        from featurestore.embedding.cluster import cluster_choice, embed_on_cluster
         from featurestore.embedding.embed import embed
         from featurestore.embedding.shard import embed_shard, shard_place
 
         place = shard_place(shard, out)
+        choice = cluster_choice(on, count=cluster_workers, cpus=worker_cpus, gpus=worker_gpus, shard=shard)
         with self._writing() if place is None else nullcontext(self.objects) as objects:
             _ = self.state  # raises if there is no store, before weights are loaded
-            loaded = resolve(
-                backbone,
-                name=name,
-                weights=weights,
-                tensor=tensor,
-                pooling=pooling,
-                precision=precision,
-                preprocessing=preprocessing,
-                synthetic=synthetic,
-            )
-            work = partial(embed, objects) if place is None else partial(embed_shard, self.layout, place=place)
+            load = partial(resolve_source, backbone, name=name, weights=weights, tensor=tensor, pooling=pooling)
+            source = load(precision=precision, preprocessing=preprocessing, synthetic=synthetic)
+            work = partial(embed, objects, source.backbone)
+            if place is not None:
+                work = partial(embed_shard, self.layout, source.backbone, place=place)
+            elif choice is not None:
+                work = partial(embed_on_cluster, objects, source, choice)
             return work(
-                loaded,
                 batch_size=batch_size,
                 workers=workers,
                 other_engine=other_engine,

@@ -24,7 +24,10 @@ PYTHONS = [
 # The extras that are asked for together, and whether the pins of constraints.txt hold; the last is what `make` takes.
 WANTED = (
     ((), True),
-    *(((one,), True) for one in ("embed", "onnx", "tensorflow", "torch", "bench", "export", "s3", "search", "heic")),
+    *(
+        ((one,), True)
+        for one in ("embed", "onnx", "tensorflow", "torch", "bench", "export", "s3", "search", "cluster", "heic")
+    ),
     (("all",), False),
     (("all", "dev"), True),
 )

@@ -43,18 +43,19 @@ def text(value: Any, name: str) -> None:
         raise InputError(f"got {value!r} as {name}, expected a name")
 
 
-def heads_of(heads: Any, folder: Path) -> list[HeadSpec]:
+def heads_of(heads: Any, folder: Path | None) -> list[HeadSpec]:
     """The heads of these names, records or functions marked with `head`; none for those of the protocol.
 
     Parameters
     ----------
     folder
-        Gets a file for each head that is defined in a notebook or inside a function.
+        Gets a file for each head that is defined in a notebook or inside a function; None for a cluster, to which
+        files of source code are sent, never objects.
 
     Raises
     ------
     InputError
-        When a name is unknown, or an object is no head, or two heads have one name.
+        When a name is unknown, or an object is no head, or two heads have one name, or a head is in no file.
     """
     found: dict[str, HeadSpec] = {}
     for one in listed(heads):
@@ -64,7 +65,7 @@ def heads_of(heads: Any, folder: Path) -> list[HeadSpec]:
     return list(found.values())
 
 
-def _own(one: Any, folder: Path) -> HeadSpec:
+def _own(one: Any, folder: Path | None) -> HeadSpec:
     spec = one if isinstance(one, HeadSpec) else getattr(one, "spec", None)
     if not isinstance(spec, HeadSpec):
         name = getattr(one, "__name__", type(one).__name__)
@@ -74,6 +75,11 @@ def _own(one: Any, folder: Path) -> HeadSpec:
         )
     if is_importable(spec):
         return spec
+    if folder is None:
+        raise InputError(
+            f"the head {spec.name!r} is defined in a notebook or inside a function: put it into a Python file and "
+            "import it, so that its source can be sent to a cluster"
+        )
     return importable(spec, spec.function() if one is spec else one.__wrapped__, folder)
 
 
@@ -145,14 +151,15 @@ def prompting_of(templates: Any, models: Any) -> Prompting:
     return Prompting(templates_of(templates), dict(models or {}))
 
 
-def limits_of(*, workers: int | None, time_limit: float, memory_limit: int | None) -> Limits:
+def limits_of(*, workers: int | None, time_limit: float, memory_limit: int | None, on: str | None) -> Limits:
     """The limits of a run, within the bounds that the command line has."""
     if workers is not None:
         whole(workers, "workers", least=1)
     if memory_limit is not None:
         whole(memory_limit, "memory_limit (MB)", least=64)
     number(time_limit, "time_limit", of=" of seconds")
-    return Limits(workers, float(time_limit), memory_limit)
+    text(on, "on")
+    return Limits(workers, float(time_limit), memory_limit, on)
 
 
 def number(value: Any, name: str, *, of: str = "") -> None:

@@ -40,6 +40,7 @@ def compare(
     workers: int | None = None,
     time_limit: float = 600.0,
     memory_limit: int | None = None,
+    on: str | None = None,
     templates: "str | Path | Sequence[str] | None" = None,
     models: "Mapping[str, Any] | None" = None,
     quick: bool = False,
@@ -58,8 +59,8 @@ def compare(
         Names (`benchmarks heads` lists them), functions marked with `benchmarks.head`; those of the protocol when None.
     split, by
         For the protocols ``given`` and ``across``: a column of the view; of arrays a value for each row.
-    group, quick
-        ``near`` also keeps near-duplicates on one side, of arrays by ``cosine``; a first look, one repeat, no costs.
+    group, quick, on
+        ``near`` also keeps near-duplicates on one side, of arrays by ``cosine``; one repeat, no costs; a Ray cluster.
     templates, models
         For ``zero_shot``: texts with ``{}``, or a file of them; backbones by name, where the store's can't be found.
 
@@ -71,8 +72,7 @@ def compare(
     near = grouping_of(group, hash_distance=hash_distance, cosine=cosine)
     source = source_of(data, y, groups, backbones=backbones, view=view, label=label, split=split, by=by, grouping=near)
     drawn = protocol_of(protocol, source.columns, folds=folds, repeats=1 if quick else repeats, seed=seed)
-    limits = limits_of(workers=workers, time_limit=time_limit, memory_limit=memory_limit)
-    texts = prompting_of(templates, models)
+    limits = limits_of(workers=workers, time_limit=time_limit, memory_limit=memory_limit, on=on)
     with tempfile.TemporaryDirectory(prefix="heads-") as folder:
-        own = heads_of(heads, Path(folder))
+        own, texts = heads_of(heads, None if on else Path(folder)), prompting_of(templates, models)
         return source.compared(Asked(own, drawn, near, seed, seeds, reference, rank_by, limits, texts, quick, progress))

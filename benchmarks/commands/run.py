@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ from featurestore.progress import ConsoleProgress
 @click.option("--weights", help="For --finetune: a name, a local folder, or none.  [default: microsoft/resnet-50]")
 @templates_option
 @rank_option
+@click.option("--on", metavar="CLUSTER", help="Compute the cells on a Ray cluster: ray://HOST:PORT, HOST:PORT or auto.")
 @click.option("--quick", is_flag=True, help="A first look: one repeat, no measurement of costs.")
 @json_option
 def run(
@@ -84,6 +85,7 @@ def run(
     weights: str | None,
     templates: Path | None,
     rank_by: str | None,
+    on: str | None,
     quick: bool,
     as_json: bool,
 ) -> None:
@@ -99,9 +101,7 @@ def run(
     from benchmarks.run.runner import run as start
     from featurestore import open as open_store
 
-    if repeats is not None and repeats < 1:
-        raise InputError(f"got {repeats} repeats, expected 1 or more")
-    _refuse_misplaced(protocols, split=split, by=by)
+    _refuse_misplaced(protocols, repeats, split=split, by=by)
     known_metric(rank_by)
     opened = open_store(store)
     drawn = partial(Protocol, folds=folds, seed=learning.seed, column=split or COLUMN, by=by or "")
@@ -122,7 +122,7 @@ def run(
             weights=weights or DEFAULT,
             prompting=Prompting(templates_of(templates)),
             cost=not quick,
-            limits=learning.limits(),
+            limits=replace(learning.limits(), on=on),
             on_progress=progress,
             on_cost=costs,
             on_repeat=None if as_json else partial(_look, opened, progress, rank_by),
@@ -130,8 +130,10 @@ def run(
     _show(opened, reports, rank_by=rank_by, quick=quick, as_json=as_json)
 
 
-def _refuse_misplaced(protocols: Sequence[str], *, split: str | None, by: str | None) -> None:
-    """Raise `InputError` where a column is named without its protocol, or the other way round."""
+def _refuse_misplaced(protocols: Sequence[str], repeats: int | None, *, split: str | None, by: str | None) -> None:
+    """Raise `InputError` for no repeats, and where a column is named without its protocol, or the other way round."""
+    if repeats is not None and repeats < 1:
+        raise InputError(f"got {repeats} repeats, expected 1 or more")
     if split is not None and "given" not in protocols:
         raise InputError(f"got --split {split} without --protocol given: name that protocol, or leave --split out")
     if by is None and "across" in protocols:

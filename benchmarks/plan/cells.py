@@ -85,6 +85,12 @@ def model_key(head: HeadSpec, dataset: EmbeddingDataset) -> str:
     )
 
 
+def head_hash(head: HeadSpec) -> str:
+    """16 hex digits of a head's code and of the files that its settings name: equal on two machines that agree."""
+    files = {name: _meaning(value) for name, value in head.parameters.items() if _file_of(value)}
+    return _digest([head.code_hash, files])
+
+
 @lru_cache(maxsize=16)
 def _copies_hash(groups: bytes) -> str | None:
     """Of which rows are copies of each other, whatever their groups are called; None where there are no copies."""
@@ -94,10 +100,13 @@ def _copies_hash(groups: bytes) -> str | None:
 
 def _meaning(value: Any) -> str:
     """The identity of a setting: its value, or the hash of the file's bytes where it names a file."""
+    path = _file_of(value)
+    return repr(value) if path is None else _file_hash(path, path.stat().st_mtime_ns)
+
+
+def _file_of(value: Any) -> Path | None:
     path = Path(value).expanduser() if isinstance(value, str) and (Path(value).suffix or "/" in value) else None
-    if path is None or not path.is_file():
-        return repr(value)
-    return _file_hash(path, path.stat().st_mtime_ns)
+    return path if path is not None and path.is_file() else None
 
 
 @lru_cache(maxsize=16)

@@ -15,8 +15,10 @@ from benchmarks.plan.cells import Cell, Outcome, Task, shortened
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
 from benchmarks.run.cell import derive, run_cell
+from benchmarks.run.cluster import ClusterRun
 from benchmarks.run.limits import Limits
-from benchmarks.run.pool import computed, interrupted_later
+from benchmarks.run.pool import computed
+from benchmarks.run.process import interrupted_later
 from benchmarks.run.repeats import Repeats
 from featurestore import FeatureStore
 from featurestore.errors import StoreLocked
@@ -43,6 +45,7 @@ class Execution:
         limits: Limits,
         pending: Pending,
         *,
+        cluster: ClusterRun | None,
         tuning: FineTuning | None,
         on_progress: Progress | None,
         on_repeat: OnRepeat | None,
@@ -55,6 +58,7 @@ class Execution:
         self.folder = folder
         self.limits = limits
         self.pending = pending
+        self.cluster = cluster
         self.tuning = tuning
         self.on_progress = on_progress
         self.on_repeat = on_repeat
@@ -146,19 +150,22 @@ class Execution:
         images = self.tuning.dataset if self.tuning else None
         own = [cell for cell in missing if not cell.members and not cell.failure]
         direct = [cell for cell in own if cell.dataset is not images]
-        working = computed(
+        with closing(self.cluster.outcomes(direct) if self.cluster else self._here(direct)) as working:
+            for number, outcome in working:
+                yield direct[number], outcome
+        if self.tuning:
+            yield from fine_tuned(self.tuning, missing)
+
+    def _here(self, cells: Sequence[Cell]) -> Generator[tuple[int, Outcome]]:
+        """The number and outcome of each cell, by worker processes of this machine."""
+        return computed(
             run_cell,
-            [as_task(cell, self.folder) for cell in direct],
+            [as_task(cell, self.folder) for cell in cells],
             workers=self.limits.processes,
             failed=lambda sentence: Outcome("failed", sentence),
             time_limit=self.limits.seconds,
             memory_limit_mb=self.limits.memory_mb,
         )
-        with closing(working):
-            for number, outcome in working:
-                yield direct[number], outcome
-        if self.tuning:
-            yield from fine_tuned(self.tuning, missing)
 
 
 def as_task(cell: Cell, folder: Path) -> Task:

@@ -1,4 +1,4 @@
-"""What a run may use: processes, seconds and memory."""
+"""What a run may use: processes, seconds and memory, and where."""
 
 import os
 from dataclasses import dataclass
@@ -14,16 +14,19 @@ class Limits:
     Parameters
     ----------
     workers
-        Processes, one thread each; the number of cores when None.
+        Processes, one thread each; the number of cores when None, on a cluster of its CPUs.
     seconds
         For one cell.
     memory_mb
         What a worker may allocate beyond the libraries; no limit when None.
+    on
+        A Ray cluster that computes the cells, see `featurestore.engines.connect`; this machine when None.
     """
 
     workers: int | None = None
     seconds: float = TIME_LIMIT_SECONDS
     memory_mb: int | None = None
+    on: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a time limit that is not a positive number."""

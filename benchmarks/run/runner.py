@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from benchmarks.plan.protocols import Protocol
 from benchmarks.plan.reading import from_store
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
+from benchmarks.run.cluster import on_cluster
 from benchmarks.run.cost import measure
 from benchmarks.run.execution import LAST_FLUSH_SECONDS, Execution, OnRepeat, as_task
 from benchmarks.run.limits import Limits
@@ -143,13 +144,15 @@ def run_datasets(
     prompting
         How `zero_shot` names the classes; when no head is named, it runs only over backbones with a text tower.
     cost
-        Measure time, memory and size of each head in a separate pass, one at a time.
+        Measure time, memory and size of each head in a separate pass on this machine, one at a time.
     on_progress, on_cost
         Called with the number of cells, or of measured heads, done and of all.
     on_repeat
         Called when the first repeat of all rows is stored, then each time their number has doubled; see `Repeats`.
     """
     recipes = find_recipes(finetune) if finetune else []
+    if recipes and limits and limits.on:
+        raise InputError("got fine-tuning for a cluster, which computes heads only: leave one of the two out")
     if canary:
         datasets = [shuffled(dataset, seed=seed) for dataset in datasets]
     tuning = prepare(store, datasets[0], recipes=recipes, weights=weights) if recipes else None
@@ -202,7 +205,11 @@ def _carried_out(
     on_repeat: OnRepeat | None,
 ) -> list[RunReport]:
     total, before, reports = sum(len(plan.cells) for plan in plans), 0, []
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Pending(store) as pending:
+    with (
+        on_cluster(limits.on, limits) if limits.on else nullcontext() as cluster,
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        Pending(store) as pending,
+    ):
         pending.adopt()
         pending.store_all(wait_seconds=START_WAIT_SECONDS)
         for plan in plans:
@@ -215,6 +222,7 @@ def _carried_out(
                 Path(folder),
                 limits,
                 pending,
+                cluster=cluster,
                 tuning=tuning,
                 on_progress=on_progress,
                 on_repeat=on_repeat,

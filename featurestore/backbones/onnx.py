@@ -67,13 +67,17 @@ def _weights(path: Path) -> str:
     BackboneError
         When it is no ONNX model, or such a file is not beside it.
     """
-    files = {path.name: path} | {name: _beside(path, name) for name in sorted(_external(path))}
-    hashes = {name: file_hash(file) for name, file in files.items()}
+    hashes = {name: file_hash(file) for name, file in files_of(path).items()}
     if len(hashes) == 1:
         return f"sha256:{hashes[path.name]}"
     # The name of the model doesn't count; those of the others are in the model.
     lines = [f" {hashes.pop(path.name)}\n", *(f"{name} {digest}\n" for name, digest in hashes.items())]
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def files_of(path: Path) -> dict[str, Path]:
+    """The file of a model, and those beside it with its tensors, by name; raises as `load`."""
+    return {path.name: path} | {name: _beside(path, name) for name in sorted(_external(path))}
 
 
 def _external(path: Path) -> set[str]:

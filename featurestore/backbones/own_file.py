@@ -31,7 +31,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     BackboneError
         When there is no such file, it can't be run, or it defines no backbone, or several of which none is named.
     """
-    path, name = _split(str(options.target))
+    path, name = split(str(options.target))
     if path.suffix != SUFFIX or not path.is_file():
         raise BackboneError(f"got {str(path)!r} as the file of a backbone, expected an existing .py file")
     digest = f"sha256:{file_hash(path)}"
@@ -78,7 +78,7 @@ class OwnTextBackbone(OwnBackbone):
         return self._tower.embed_text(texts)
 
 
-def _split(target: str) -> tuple[Path, str]:
+def split(target: str) -> tuple[Path, str]:
     """The file and the name in ``FILE.py:NAME``; a file may have a colon in its own name."""
     file, _, name = target.rpartition(":")
     return (Path(file), name) if file.endswith(SUFFIX) and NAME.fullmatch(name) else (Path(target), "")

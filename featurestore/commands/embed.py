@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 @click.option("--workers", type=int, help="Threads that decode images.  [default: the number of cores]")
 @click.option("--shard", metavar="K/N", help="Only the K-th of N shards, into --out, for `publish`.")
 @click.option("--out", type=PATH, metavar="DIR", help="The folder for a shard; the store is only read.")
+@click.option("--on", metavar="CLUSTER", help="Workers of a Ray cluster compute: ray://HOST:PORT, HOST:PORT or auto.")
+@click.option("--cluster-workers", type=int, metavar="N", help="Their number.  [default: all that fit]")
+@click.option("--worker-cpus", type=float, metavar="N", help="CPUs of each worker of a cluster.  [default: 1]")
+@click.option("--worker-gpus", type=float, metavar="N", help="GPUs of each worker of a cluster.  [default: 0]")
 @wait_option
 @json_option
 def embed(
@@ -66,6 +70,10 @@ def embed(
     other_engine: bool,
     shard: str | None,
     out: Path | None,
+    on: str | None,
+    cluster_workers: int | None,
+    worker_cpus: float | None,
+    worker_gpus: float | None,
     wait_seconds: float,
     as_json: bool,
 ) -> None:
@@ -90,22 +98,32 @@ def embed(
             other_engine=other_engine,
             shard=shard,
             out=out,
+            on=on,
+            cluster_workers=cluster_workers,
+            worker_cpus=worker_cpus,
+            worker_gpus=worker_gpus,
             wait_seconds=wait_seconds,
             on_progress=progress,
         )
     if as_json:
         click.echo(json.dumps(asdict(report) | {"images_per_second": report.images_per_second}))
     else:
-        click.echo(_summary(report))
-        for note in report.notes:
-            click.echo(f"note: {visible(note)}")
-        _tell_of_revision(report)
-        for image, reason in report.refused.items():
-            click.echo(f"refused {image}: {reason}")
+        _tell(report)
         if out is not None:
             click.echo(f"next: featurestore publish --store {shlex.quote(store)} {shlex.quote(str(out))}")
     if report.refused:
         raise click.exceptions.Exit(1)
+
+
+def _tell(report: "EmbedReport") -> None:
+    click.echo(_summary(report))
+    for worker, rate in report.workers.items():
+        click.echo(f"worker {worker}: {rate:,.1f} images/s")
+    for note in report.notes:
+        click.echo(f"note: {visible(note)}")
+    _tell_of_revision(report)
+    for image, reason in report.refused.items():
+        click.echo(f"refused {image}: {reason}")
 
 
 def _summary(report: "EmbedReport") -> str:

@@ -55,6 +55,8 @@ class Computation:
         The file name of each image that got no vector, and the reason.
     given_up
         The file name of each refused image by content hash.
+    missing
+        The numbers of the planned hashes without a vector, ascending, when `existing` has ended.
     """
 
     plan: EmbedPlan
@@ -66,6 +68,7 @@ class Computation:
     computed: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
+    missing: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     _sharded: int = 0
 
     def shards(self, backbone: Backbone, *, on_progress: Progress | None = None) -> Iterator[Shard]:
@@ -80,11 +83,8 @@ class Computation:
         InputError
             When vectors must be computed, and another engine computed those that there are.
         """
-        found = np.zeros(len(self.plan.hashes), bool)
-        for numbers in self._known(found):
-            found[numbers] = True
-            yield from self._due()
-        missing = in_file_order(self.plan.first_rows(np.flatnonzero(~found)))
+        yield from self.existing()
+        missing = in_file_order(self.plan.first_rows(self.missing))
         self.reused += len(self.plan.todo) - len(missing)
         if len(missing) and not self.other_engine:
             check_engine(self.plan, self.run)
@@ -98,6 +98,14 @@ class Computation:
                 yield from stage.ended()  # before the next one begins, so that the run is used by one thread at a time
                 stage.begin(len(batch.hashes) + len(batch.failed), partial(self._stage, batch, vectors))
             yield from stage.ended()
+
+    def existing(self) -> Iterator[Shard]:
+        """Stage what exists already, and yield it like `shards`; afterwards `missing` is set."""
+        found = np.zeros(len(self.plan.hashes), bool)
+        for numbers in self._known(found):
+            found[numbers] = True
+            yield from self._due()
+        self.missing = np.flatnonzero(~found)
 
     def rest(self) -> Shard:
         """A shard of all staged vectors that are in no shard yet."""

@@ -10,6 +10,7 @@ from featurestore.backbones.records import store_name
 from featurestore.catalog.views import failing_after
 from featurestore.collections.ingest import sync_images
 from featurestore.embedding.compute import Computation
+from featurestore.embedding.leftover import publish_left
 from featurestore.embedding.plan import EmbedPlan, make_plan
 from featurestore.embedding.publish import Publisher, shown_before
 from featurestore.embedding.staging import SHORT_WAIT, open_run
@@ -44,6 +45,8 @@ class EmbedReport:
         Whether the backbone's weights are made up.
     shard
         The shard that was computed, of which nothing is published; empty if all images were embedded.
+    workers
+        The images per second of each worker of a cluster.
     """
 
     backbone: str
@@ -59,6 +62,7 @@ class EmbedReport:
     notes: tuple[str, ...] = ()
     synthetic: bool = False
     shard: str = ""
+    workers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:
@@ -79,8 +83,7 @@ def embed(
     """Embed every usable image that has no vector of this backbone's revision.
 
     Replaced files are noticed, and images with equal bytes computed once. Each batch is written to disk when it is
-    computed. The store is locked only briefly. The backbone's views show the old revision until the new one is
-    complete; if there was none, they show the vectors published so far.
+    computed; the store is locked only briefly. The views show the old revision until the new one is complete.
 
     Parameters
     ----------
@@ -104,6 +107,7 @@ def embed(
     started, spec, purpose = time.monotonic(), backbone.spec, f"embed {backbone.spec.name}"
     with open_run(place, spec, wait_seconds=wait_seconds, purpose=purpose) as run:
         sync_images(place, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose)
+        left = publish_left(run, purpose=purpose, other_engine=other_engine, wait_seconds=wait_seconds)
         shown = shown_before(read_state(place), spec)
         publisher = Publisher(run, purpose, wait_seconds)
         plans = [Computation(_plan(place, spec), run, batch_size, workers, other_engine)]
@@ -116,8 +120,8 @@ def embed(
         backbone=spec.name,
         revision=spec.revision,
         embed_dim=spec.embed_dim,
-        present=plans[0].plan.present,
-        reused=sum(work.reused for work in plans),
+        present=plans[0].plan.present - left,
+        reused=left + sum(work.reused for work in plans),
         computed=sum(work.computed for work in plans),
         refused={name: why for work in plans for name, why in work.refused.items()},
         seconds=time.monotonic() - started,

@@ -4,8 +4,10 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -17,6 +19,19 @@ from featurestore.storage.schemas import CORE_TABLES
 CPU, DEVICE = "cpu", "device"
 # The tables that `record` adds rows to.
 RECORDED_IN = ("backbones", "extractions")
+# Instructions by which libraries choose how they compute.
+INSTRUCTIONS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "asimd",
+    "sve",
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,19 @@ def extraction_of(spec: BackboneSpec) -> Extraction:
     device = {} if spec.device == CPU else {DEVICE: spec.device}
     libraries = json.dumps({**spec.libraries, **device}, sort_keys=True)
     return Extraction(spec.revision, libraries, spec.precision, machine)
+
+
+def processor() -> str:
+    """The class of this machine's processor: two of one class compute with the same instructions, and round the same.
+
+    >>> processor() == processor()
+    True
+    """
+    flags: list[str] = []
+    with suppress(OSError):  # this file is on Linux alone
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return " ".join([platform.machine(), *(name for name in INSTRUCTIONS if name in flags)])
 
 
 def record(commit: Commit, spec: BackboneSpec, extractions: Iterable[Extraction]) -> None:

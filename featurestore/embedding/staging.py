@@ -34,6 +34,8 @@ from featurestore.storage.state import read_state
 
 # The folder of a run's parts, inside its staging folder.
 PARTS = "parts"
+# The folder of shards that workers of a cluster compute for a run, inside its staging folder.
+SHARDS = "shards"
 # The keys in a batch's footer for its revision, and for the extraction record of the run that wrote it.
 OF_REVISION, COMPUTED_BY = b"featurestore.revision", b"featurestore.extraction"
 # Minimum time in seconds that a run waits for the store's lock, which other runs hold only briefly.
@@ -167,15 +169,20 @@ class Run:
         remove_batches(self.objects, self.spec, [batch.path for batch in batches])
 
     def take_over(self, ended: Path) -> None:
-        """Move the batches of a run that has ended to this run; its unpublished parts are written again."""
+        """Move the batches and shards of a run that has ended to this run; its other parts are written again."""
         for path in sorted(ended.glob("part-*.parquet")):
             if path.is_file():
                 os.replace(path, self.folder / path.name)
+        for path in sorted((ended / SHARDS).glob("*")):
+            if path.is_dir() and not path.is_symlink():
+                (self.folder / SHARDS).mkdir(exist_ok=True)
+                os.replace(path, self.folder / SHARDS / path.name)
         shutil.rmtree(ended)
 
     def remove(self) -> None:
-        """Remove the folder, unless it holds batches for the next run."""
-        if self._in_place() and not any(path.is_file() for path in self.folder.glob("part-*.parquet")):
+        """Remove the folder, unless it holds batches or shards for the next run."""
+        left = (*self.folder.glob("part-*.parquet"), *self.folder.glob(f"{SHARDS}/*/receipt-*.json"))
+        if self._in_place() and not any(path.is_file() for path in left):
             shutil.rmtree(self.folder, ignore_errors=True)
             with suppress(OSError):  # other runs use it
                 self.folder.parent.rmdir()

@@ -29,7 +29,7 @@ from benchmarks.report.tables import notes, published_rows, tables, tables_as_te
 from benchmarks.results.canary import canary_results
 from benchmarks.results.images import image_results, whole_cells
 from benchmarks.results.read import comparison, predictions, runs
-from benchmarks.run import pool, runner
+from benchmarks.run import process, runner
 from benchmarks.run.cost import measure
 from benchmarks.run.execution import as_task
 from benchmarks.run.limits import Limits
@@ -316,7 +316,7 @@ def test_ctrl_c_while_the_workers_start_counts_when_they_have() -> None:
     started = []
 
     def start() -> None:
-        with pool.interrupted_later():
+        with process.interrupted_later():
             signal.raise_signal(signal.SIGINT)
             started.append("all of them")
 
@@ -332,9 +332,9 @@ def test_an_interrupt_while_the_first_worker_starts_is_not_lost(tmp_path: Path) 
     )
     script = tmp_path / "script.py"
     script.write_text(
-        "from benchmarks.run import pool\n"
+        "from benchmarks.run import pool, process\n"
         "if __name__ == '__main__':\n"
-        "    pool._PRELOAD = ['presses']\n"
+        "    process._PRELOAD = ['presses']\n"
         "    try:\n"
         "        print(list(pool.computed(len, [[1], [2, 3]], workers=1, failed=str)))\n"
         "    except KeyboardInterrupt:\n"
