@@ -243,9 +243,9 @@ def _paths() -> list[Kind]:
         ),
         Kind(
             "values",
-            "an ingest into an address",
-            lambda work: [*work.ingest(), "--store", "s3://b/s"],
-            Refused("is an address", 2),
+            "an ingest into an address that is none",
+            lambda work: [*work.ingest(), "--store", "s3://b/s?colour=red"],
+            Refused("expected s3://BUCKET/PATH"),
         ),
         corrupt("a state that is empty", b"", "is damaged"),
         corrupt("a state that is a list", b"[]", "is damaged"),
