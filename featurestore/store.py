@@ -144,15 +144,12 @@ class FeatureStore(MaintainedStore):
 
         place = shard_place(shard, out)
         choice = cluster_choice(on, count=cluster_workers, cpus=worker_cpus, gpus=worker_gpus, shard=shard)
-        with self._writing() if place is None else nullcontext(self.objects) as objects:
+        with self._writing() if place is None else nullcontext(self.objects) as at:
             _ = self.state  # raises if there is no store, before weights are loaded
             load = partial(resolve_source, backbone, name=name, weights=weights, tensor=tensor, pooling=pooling)
             source = load(precision=precision, preprocessing=preprocessing, synthetic=synthetic)
-            work = partial(embed, objects, source.backbone)
-            if place is not None:
-                work = partial(embed_shard, self.layout, source.backbone, place=place)
-            elif choice is not None:
-                work = partial(embed_on_cluster, objects, source, choice)
+            work = partial(embed, at) if place is None else partial(embed_shard, self.layout, place=place)
+            work = partial(work, source.backbone) if choice is None else partial(embed_on_cluster, at, source, choice)
             return work(
                 batch_size=batch_size,
                 workers=workers,

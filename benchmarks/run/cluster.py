@@ -28,13 +28,13 @@ _NOTHING = np.empty(0, np.int64)
 
 
 @contextmanager
-def on_cluster(on: str, limits: Limits) -> Iterator["ClusterRun"]:
+def on_cluster(on: str, limits: Limits) -> Iterator["ClusterBench"]:
     """Connect to a cluster for the runs of one command; for ``on`` see `featurestore.engines.connect`."""
     with connect(on) as cluster:
-        yield ClusterRun(cluster, limits)
+        yield ClusterBench(cluster, limits)
 
 
-class ClusterRun:
+class ClusterBench:
     """Sends cells to a cluster, and what they need when the first that needs it is sent."""
 
     def __init__(self, cluster: Cluster, limits: Limits) -> None:

@@ -15,7 +15,7 @@ from benchmarks.plan.cells import Cell, Outcome, Task, shortened
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
 from benchmarks.run.cell import derive, run_cell
-from benchmarks.run.cluster import ClusterRun
+from benchmarks.run.cluster import ClusterBench
 from benchmarks.run.limits import Limits
 from benchmarks.run.pool import computed
 from benchmarks.run.process import interrupted_later
@@ -45,7 +45,7 @@ class Execution:
         limits: Limits,
         pending: Pending,
         *,
-        cluster: ClusterRun | None,
+        cluster: ClusterBench | None,
         tuning: FineTuning | None,
         on_progress: Progress | None,
         on_repeat: OnRepeat | None,

@@ -22,7 +22,7 @@ TICK, PATIENCE = 1.0, 120.0
 
 
 @dataclass
-class _Work:
+class _Waiting:
     """A shard to compute; ``losses`` counts the workers that were lost with it."""
 
     todo: pa.Table
@@ -35,7 +35,7 @@ class _Member:
 
     worker: RemoteWorker
     ready: bool = False
-    calls: dict[Call, _Work | None] = field(default_factory=dict)
+    calls: dict[Call, _Waiting | None] = field(default_factory=dict)
 
 
 class WorkerPool:
@@ -61,7 +61,7 @@ class WorkerPool:
         self._copy_files = copy_files
         self._copy: Path | None = None
         self._members: list[_Member] = []
-        self._again: deque[_Work] = deque()
+        self._again: deque[_Waiting] = deque()
         self._losses = 0
         self._idle_since = time.monotonic()
 
@@ -95,7 +95,7 @@ class WorkerPool:
                 following = next(left, None)
                 if following is None:
                     return
-                self._again.append(_Work(following))
+                self._again.append(_Waiting(following))
             self._grow()
             for call in self._cluster.ended(calls, seconds=TICK):
                 if calls[call] in self._members:  # else it was given up in this turn
@@ -121,7 +121,7 @@ class WorkerPool:
                     todo = next(left, None)
                     if todo is None:
                         return
-                    following = _Work(todo)
+                    following = _Waiting(todo)
                 member.calls[member.worker.call("compute", following.todo)] = following
 
     def _settled(self, call: Call, member: _Member) -> ShardDone | None:

@@ -2,10 +2,12 @@
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,10 +68,18 @@ class RayHead(RayNode):
     ----------
     address, client
         ``HOST:PORT`` of the cluster, and ``ray://HOST:PORT``.
+    sessions
+        The folder of Ray's own files; its path is short, since sockets have paths of at most 107 bytes.
     """
 
     address: str
     client: str
+    sessions: Path
+
+    def kill(self) -> None:
+        """As for any node; its sessions are removed."""
+        super().kill()
+        shutil.rmtree(self.sessions, ignore_errors=True)
 
 
 def authenticate() -> None:
@@ -79,12 +89,13 @@ def authenticate() -> None:
 
 
 def start_head(folder: Path, *, host: str = "127.0.0.2", cpus: int = 2) -> RayHead:
-    """Start a cluster of one node, without a dashboard, with its files in ``folder``."""
+    """Start a cluster of one node, without a dashboard, with its log in ``folder``."""
     authenticate()
     port, client = _free_ports(host)
     named = [f"--port={port}", f"--ray-client-server-port={client}", "--include-dashboard=false", "--head"]
-    process = _start(folder, host, cpus, named)
-    return RayHead(process, f"{host}:{port}", f"ray://{host}:{client}")
+    sessions = Path(tempfile.mkdtemp(prefix="ray-"))
+    process = _start(folder, host, cpus, [*named, f"--temp-dir={sessions}"])
+    return RayHead(process, f"{host}:{port}", f"ray://{host}:{client}", sessions)
 
 
 def add_node(head: RayHead, folder: Path, *, host: str = "127.0.0.3", cpus: int = 2) -> RayNode:
@@ -96,8 +107,8 @@ def _start(folder: Path, host: str, cpus: int, named: list[str]) -> subprocess.P
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{host}.log"
     always = [f"--node-ip-address={host}", f"--num-cpus={cpus}", "--num-gpus=0", "--disable-usage-stats", "--block"]
-    memory = ["--object-store-memory=100000000", *([f"--temp-dir={folder / 'ray'}"] if "--head" in named else [])]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *named, *always, *memory]
+    memory = "--object-store-memory=100000000"
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *named, *always, memory]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=_environment(), start_new_session=True
