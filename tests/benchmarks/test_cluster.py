@@ -30,7 +30,7 @@ def own(*, seed, depth=2):
     from sklearn.tree import DecisionTreeClassifier
     return DecisionTreeClassifier(max_depth=depth, random_state=seed)
 """
-LIMITS = Limits(workers=2, seconds=2.0, memory_mb=800)
+LIMITS = Limits(workers=2, seconds=3.0, memory_mb=800)
 # What decides nothing of a result, or differs between any two runs.
 CELLS = "SELECT cell, head, fold, status, message, chosen FROM bench_cells ORDER BY cell"
 PROBA = "SELECT cell, ImgId, y, proba FROM bench_predictions ORDER BY cell, ImgId"
