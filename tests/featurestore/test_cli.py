@@ -98,8 +98,8 @@ def test_an_interrupt_exits_with_130(run, store: FeatureStore, monkeypatch: pyte
 
     backbone.before_batch = interrupt
     monkeypatch.setattr("featurestore.backbones.registry.load", lambda *_, **__: backbone)
-    code, _, err = run("embed", "--store", store.path, "--backbone", "counting", "--batch-size", 8)
-    assert code == 130
+    code, _, err = run("embed", "--store", store.path, "--backbone", "descriptors", "--batch-size", 8)
+    assert code == 130, err
     assert "run the command again to continue" in err
     assert store.refresh().backbones()[0].rows == 8
 
