@@ -15,7 +15,7 @@ from featurestore.explore.rounded import ORDINARY, Rounded, products
 # Bytes and rows of a block of the matrix, and queries that share its product.
 BLOCK_BYTES, BLOCK_ROWS, QUERIES = 2**28, 2**22, 128
 # Elements that are scored at a time: as much as a processor's own cache holds.
-SCORED = 2**17
+SCORED = 2**16
 # A filter that leaves fewer than one in so many rows of a block has them copied; else the whole block is estimated.
 GATHERED = 4
 # Groups whose maxima bound the k-th largest of a block from below: cheaper than a partition of it.
@@ -279,5 +279,5 @@ def exact_scores(X: NDArray[np.float32], vector: NDArray[np.float64], metric: st
     product: NDArray[np.float64] = np.vecdot(rows, vector)
     if metric == "inner_product":
         return product
-    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(vector)
+    lengths = np.sqrt(np.vecdot(rows, rows)) * np.linalg.norm(vector)
     return np.divide(product, lengths, out=np.zeros(len(rows)), where=lengths > 0)

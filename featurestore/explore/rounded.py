@@ -96,28 +96,28 @@ def products(
 
     The error is that of a query of length 1. ``lengths`` are those of the rows, at most a hundredth too small.
     """
+    simsimd = _simsimd()
+    assert simsimd is not None  # else there is no copy
     step = float(np.abs(vector).max(initial=0)) / 127 or 1.0
     code = np.rint(vector / step)
-    product = _dots(copy.codes[rows], code.astype(np.int8)[None])
-    product *= copy.steps[rows]
-    product *= np.float32(step)
     # |x·v − x'·v'| ≤ |x − x'| |v| + |x'| |v − v'| for the rounded x' and v', and |x'| ≤ |x| + |x − x'|.
     length = float(np.linalg.norm(vector))
     left = np.float32(1.001 * np.linalg.norm(vector - code * step) / length) if length else np.float32(0)
-    return product[None], copy.residuals[rows] * (1 + left) + lengths * (np.float32(1.01) * left)
+    query = code.astype(np.int8)[None]
+    codes, steps, residuals = copy.codes[rows], copy.steps[rows], copy.residuals[rows]
+    product, errors = np.empty(len(codes), np.float32), np.empty(len(codes), np.float32)
 
-
-def _dots(codes: NDArray[np.int8], query: NDArray[np.int8]) -> NDArray[np.float32]:
-    """The products ``(r,)`` of rows of int8 and a query ``(1, d)``, exact but for the rounding to float32."""
-    simsimd = _simsimd()
-    assert simsimd is not None  # else there is no copy
-    found = np.empty(len(codes), np.float32)
-
+    # What overflows has no bound, and is scored; these settings are a thread's own.
+    @np.errstate(over="ignore", invalid="ignore")
     def some(start: int) -> None:
-        part = codes[start : start + TASK]
-        found[start : start + len(part)] = np.asarray(simsimd.cdist(part, query, "dot")).ravel()
+        part = slice(start, start + TASK)
+        # Sums of int32, exact; the largest are rounded to float32.
+        np.multiply(np.asarray(simsimd.cdist(codes[part], query, "dot")).ravel(), steps[part], out=product[part])
+        product[part] *= np.float32(step)
+        np.multiply(residuals[part], 1 + left, out=errors[part])
+        errors[part] += lengths[part] * (np.float32(1.01) * left)
 
     # Its own threads, those of OpenMP, don't survive a fork of the process.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(some, range(0, len(codes), TASK)))
-    return found
+    return product[None], errors

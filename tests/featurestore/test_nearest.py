@@ -15,7 +15,7 @@ from featurestore import FeatureStore
 from featurestore.explore import nearest as module
 from featurestore.explore import rounded as copies
 from featurestore.explore.nearest import Index, exact_scores, lengths_of, nearest
-from featurestore.explore.rounded import rounded, usable
+from featurestore.explore.rounded import Rounded, products, rounded, usable
 from featurestore.explore.search import METRICS
 
 Draw = Callable[[np.random.Generator, int, int], NDArray[np.floating]]
@@ -99,10 +99,12 @@ def test_no_row_is_further_from_its_copy_than_it_says(kind: str) -> None:
 def test_products_of_int8_are_exact() -> None:
     rng = np.random.default_rng(4)
     codes = rng.integers(-127, 128, (50, 1037)).astype(np.int8)
-    codes[0], codes[1] = 127, -127
+    codes[0], codes[1], codes[7, 0] = 127, -127, 127
+    copy = Rounded(codes, np.ones(50, np.float32), np.zeros(50, np.float32))
     for query in (codes[0], codes[1], codes[7]):
+        product, _ = products(copy, slice(0, 50), query.astype(np.float64), np.ones(50, np.float32))
         whole = codes.astype(np.int64) @ query.astype(np.int64)
-        assert copies._dots(codes, query[None]).tolist() == whole.astype(np.float32).tolist()
+        assert product[0].tolist() == whole.astype(np.float32).tolist()
 
 
 @with_copy
