@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import Any
 
 from perf.context import Context
 from perf.measure import Contender, Runs, once, race
@@ -44,7 +45,7 @@ def _posters(context: Context) -> list[Row]:
     runs = race(
         [
             Contender("ours", "ours.py:feed", {"store": store, "decode": "full"}),
-            Contender("limit", "limits.py:feeding", {"folder": images}),
+            Contender("limit", "limits.py:feeding", {"folder": images, "draft": False}),
         ],
         context.repeats,
     )
@@ -72,26 +73,25 @@ def _photographs(context: Context) -> list[Row]:
         [
             Contender("draft", "ours.py:feed", {"store": store, "decode": "draft"}),
             Contender("full", "ours.py:feed", {"store": store, "decode": "full"}),
-            Contender("limit", "limits.py:feeding", {"folder": images}),
+            Contender("limit", "limits.py:feeding", {"folder": images, "draft": False}),
+            Contender("draft limit", "limits.py:feeding", {"folder": images, "draft": True}),
         ],
         min(context.repeats, 3),
     )
     count, cores = _computed(runs["draft"]), os.cpu_count() or 1
     work = f"instant network, {count} SYNTHETIC photographs of 12 megapixels"
     told = f"{_rate(count, runs['draft'])} a second on {cores} cores, goal {PHOTOGRAPHS_A_SECOND_A_CORE} a core"
+    possible = f"{_rate(count, runs['draft limit'])} a second are possible"
     alone = "read, decode and resize alone"
-    limit = runs["limit"]
+
+    def beside(decode: str, other: str, theirs: str, **more: Any) -> Row:
+        ours = runs[decode]
+        return row("feed", f"{work}, {decode}", ours=ours, other=other, theirs=runs[theirs], goal=None, **more)
+
     return [
-        row(
-            "feed",
-            f"{work}, draft",
-            ours=runs["draft"],
-            other="decoded whole",
-            theirs=runs["full"],
-            goal=None,
-            note=told,
-        ),
-        row("feed", f"{work}, full", ours=runs["full"], other=alone, theirs=limit, goal=None, kind="limit"),
+        beside("draft", "decoded whole", "full", note=told),
+        beside("draft", f"{alone}, draft", "draft limit", kind="limit", note=possible),
+        beside("full", alone, "limit", kind="limit"),
     ]
 
 
