@@ -48,7 +48,7 @@ def muted() -> Iterator[None]:
         yield
     finally:
         with _lock:
-            _muted -= 1
+            _muted = max(0, _muted - 1)  # 0 where this process was forked meanwhile
             if not _muted:
                 _restore()
 
@@ -163,9 +163,10 @@ def _silence_libraries() -> None:
 
 def _forget() -> None:
     """In a forked child: other threads, which may hold the lock, are not in it."""
-    global _lock, _inside
-    _lock, _inside = threading.Lock(), 0
+    global _lock, _inside, _muted
+    _lock, _inside, _muted = threading.Lock(), 0, 0
     _filters.close()
+    _restore()
 
 
 if hasattr(os, "register_at_fork"):

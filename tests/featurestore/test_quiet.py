@@ -82,3 +82,29 @@ def test_embed_prints_no_line_of_litert(store: FeatureStore, real_data: Path) ->
     progress = "embed "  # a slow run tells how far it is
     assert [line for line in quiet.stderr.splitlines() if not line.startswith(progress)] == []
     assert CHATTER in loud.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_child_that_is_forked_within_prints_again(capfd: pytest.CaptureFixture[str]) -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with muted():
+            inside.set()
+            leave.wait(20)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    assert inside.wait(20)
+    child = os.fork()
+    if child == 0:
+        os.write(2, b"from the child\n")
+        with muted():
+            os.write(2, b"chatter\n")
+        os.write(2, b"again\n")
+        os._exit(0)
+    os.waitpid(child, 0)
+    leave.set()
+    thread.join()
+    assert capfd.readouterr().err == "from the child\nagain\n"
