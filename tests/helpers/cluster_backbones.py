@@ -35,7 +35,7 @@ def slow_blocks(images: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _meet(folder: Path) -> None:
-    """Wait until as many processes are here as are wanted: the first would else have done all before the last begins."""
+    """Wait until as many processes are here as are wanted: else the first is done before the last begins."""
     wanted, until = folder / WANTED, time.monotonic() + PATIENCE
     if wanted.exists():
         (folder / f"process-{os.getpid()}").touch()
