@@ -46,10 +46,13 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLOW_BLOCKS_SECONDS", SECONDS)
+        patch.setenv(cluster_backbones.SECONDS, SECONDS)
         folder = tmp_path_factory.mktemp("r")
-        head = start_head(folder)
-        found = Machines(folder, head, add_node(head, folder))
+        (folder / "meeting").mkdir()
+        with pytest.MonkeyPatch.context() as nodes:  # not of the driver, which loads the backbone too
+            nodes.setenv(cluster_backbones.MEETING, str(folder / "meeting"))
+            head = start_head(folder)
+            found = Machines(folder, head, add_node(head, folder))
         yield found
         for node in found.both():
             node.kill()
@@ -63,7 +66,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     store.ingest(metadata=collection.metadata, images=collection.images)
     local = FeatureStore(shutil.copytree(store.path, folder / "local"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLOW_BLOCKS_SECONDS", "0")
+        patch.setenv(cluster_backbones.SECONDS, "0")
         local.embed(BACKBONE, batch_size=BATCH)
     return Path(store.path), digest(content(local.path))
 
@@ -71,6 +74,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 @pytest.fixture
 def store(template: tuple[Path, str], tmp_path: Path) -> FeatureStore:
     return FeatureStore(shutil.copytree(template[0], tmp_path / "store"))
+
+
+@pytest.fixture
+def together(machines: Machines) -> Iterator[None]:
+    """Both workers begin at the same time, however long a process takes to start."""
+    meeting = machines.folder / "meeting"
+    (meeting / cluster_backbones.WANTED).write_text("2")
+    yield
+    for path in meeting.iterdir():
+        path.unlink()
 
 
 def embed(store: FeatureStore, on: str, *, at: int = -1, kill: Callable[[], None] = lambda: None) -> EmbedReport:
@@ -89,6 +102,7 @@ def whole(report: EmbedReport) -> bool:
     return report.computed + report.reused == IMAGES and not report.refused
 
 
+@pytest.mark.usefixtures("together")
 @pytest.mark.parametrize("client", [False, True])
 def test_two_nodes(machines: Machines, store: FeatureStore, template: tuple[Path, str], client: bool) -> None:
     report = embed(store, machines.head.client if client else machines.head.address)
@@ -125,7 +139,7 @@ def test_the_command_prints_its_own_lines_alone(machines: Machines, store: Featu
     assert re.fullmatch("featurestore: can't join the Ray cluster at .*with the token.*\n", wrong.stderr)
 
     right = subprocess.Popen(called, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while not list(Path(store.path).glob("staging/*/shards/*/receipt-*.json")):
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -144,7 +158,7 @@ def test_the_command_prints_its_own_lines_alone(machines: Machines, store: Featu
 def kill_driver(machines: Machines, store: FeatureStore, backbone: str) -> None:
     """Start to embed in another process, and kill it when two shards are complete."""
     driver = subprocess.Popen(command(machines, store, backbone), start_new_session=True)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while len(list(Path(store.path).glob("staging/*/shards/*/receipt-*.json"))) < 2:
         assert driver.poll() is None
         assert time.monotonic() < until

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Ray gives its workers the ports from 10002 to 19999.
 FIRST_PORT, LAST_PORT = 20_000, 29_999
 STARTED = "Ray runtime started"
+# Seconds in which a node must start on a machine that is busy with other tests.
+PATIENCE = 180.0
 
 
 @dataclass
@@ -84,7 +86,7 @@ class RayHead(RayNode):
 
 def authenticate() -> None:
     """Set a token in the environment, once a process: Ray reads it when it is imported, and never again."""
-    if "RAY_AUTH_TOKEN" not in os.environ:
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
 
 
@@ -95,12 +97,28 @@ def start_head(folder: Path, *, host: str = "127.0.0.2", cpus: int = 2) -> RayHe
     named = [f"--port={port}", f"--ray-client-server-port={client}", "--include-dashboard=false", "--head"]
     sessions = Path(tempfile.mkdtemp(prefix="ray-"))
     process = _start(folder, host, cpus, [*named, f"--temp-dir={sessions}"])
-    return RayHead(process, f"{host}:{port}", f"ray://{host}:{client}", sessions)
+    head = RayHead(process, f"{host}:{port}", f"ray://{host}:{client}", sessions)
+    _wait_for_client(head, host, client)
+    return head
 
 
 def add_node(head: RayHead, folder: Path, *, host: str = "127.0.0.3", cpus: int = 2) -> RayNode:
     """Start another node of a cluster."""
     return RayNode(_start(folder, host, cpus, [f"--address={head.address}"]))
+
+
+def _wait_for_client(head: RayHead, host: str, port: int) -> None:
+    """Wait until clients are answered: Ray says that it has started some seconds before."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection((host, port), 1).close()
+            return
+        except OSError as error:
+            if time.monotonic() > until:
+                head.kill()
+                raise AssertionError(f"no server for clients of Ray at {host}:{port}") from error
+            time.sleep(0.1)
 
 
 def _start(folder: Path, host: str, cpus: int, named: list[str]) -> subprocess.Popen[bytes]:
@@ -113,7 +131,7 @@ def _start(folder: Path, host: str, cpus: int, named: list[str]) -> subprocess.P
         process = subprocess.Popen(
             command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=_environment(), start_new_session=True
         )
-    until = time.monotonic() + 90
+    until = time.monotonic() + PATIENCE
     while STARTED not in log.read_text(errors="replace"):
         if process.poll() is not None or time.monotonic() > until:
             RayNode(process).kill()

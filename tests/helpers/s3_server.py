@@ -41,7 +41,11 @@ class S3Server:
         """Serve, with an empty bucket."""
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
         self._thread.start()
-        with urlopen(Request(f"http://{self.host}/{BUCKET}", method="PUT")):
+        self.make_bucket(BUCKET)
+
+    def make_bucket(self, name: str) -> None:
+        """Make an empty bucket."""
+        with urlopen(Request(f"http://{self.host}/{name}", method="PUT"), timeout=60):
             pass
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "helpers")]
 
 import harness  # noqa: E402
 
@@ -38,6 +38,7 @@ JOBS = {
     "descriptors": "perf.jobs.feed:descriptors",
     "finetune": "perf.jobs.finetune:run",
     "bench": "perf.jobs.bench:run",
+    "cluster": "perf.jobs.cluster:run",
     "growth": "perf.jobs.growth:run",
 }
 PACKAGES = (
@@ -51,6 +52,7 @@ PACKAGES = (
     "ai-edge-litert",
     "scikit-learn",
     "torch",
+    "ray",
 )
 
 

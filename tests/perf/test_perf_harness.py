@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,8 @@ ASKED = {
     ("bench", "ten minutes", "≤ 600 s in all"),
     ("bench", "fits and predictions", "≤ 0.05 of it"),
     ("growth", "linear", "≤ 1.20 ×"),
+    ("cluster", "one worker", "≤ 0.56 ×"),
+    ("cluster", "the same without a cluster", "≤ 60 s over"),
 }
 
 
@@ -172,6 +175,7 @@ def made_up(contenders: Sequence[Contender], repeats: int) -> dict[str, Runs]:
 def test_every_row_that_was_asked_for_is_there(whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perf.context.once", lambda *given, **more: None)
     monkeypatch.setattr("perf.context.Context.posters", lambda self, count: ([str(RUN)] * count, "posters"))
+    monkeypatch.setattr("perf.jobs.cluster.two_nodes", lambda folder: nullcontext("127.0.0.2:1"))
     context = Context(False, whole, 3, tmp_path, tmp_path / "kept", Rivals(Path("python")), tmp_path)
     found = []
     for job in command.JOBS.values():

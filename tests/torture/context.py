@@ -2,8 +2,9 @@
 
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +33,8 @@ class Context:
         Removed at the end.
     seed
         Of everything that is random.
+    images, backbone
+        What is embedded with what, where a job takes real ones; what the job generates when None and empty.
     """
 
     quick: bool
@@ -39,6 +42,8 @@ class Context:
     seconds: float
     scratch: Path
     seed: int = 0
+    images: Path | None = None
+    backbone: str = ""
 
     def size(self, whole: int, quick: int) -> int:
         """An amount of work."""
@@ -61,6 +66,19 @@ class Context:
         """``function`` of each, as many at a time as there are cores: the work is in other processes."""
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             return list(pool.map(function, given))
+
+
+@contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables in the environment of what the block starts."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
 
 
 def spread(total: int, count: int, numbers: random.Random) -> list[int]:

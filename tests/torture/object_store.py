@@ -23,7 +23,7 @@ from support import CountingBackbone, missing
 from featurestore import FeatureStore
 from torture import content as contents
 from torture.bed import Bed
-from torture.context import Context
+from torture.context import Context, variables
 from torture.table import Row
 
 WORKER = Path(__file__).with_name("object_store_worker.py")
@@ -98,20 +98,15 @@ def run(context: Context) -> list[Row]:
     if reason := missing("moto", "obstore"):
         return [Row("object store", "two writers, lost replies, kill -9", 0, [], 0.0, reason)]
     bed = context.bed("object-store")
-    with s3_server() as server, _keys(bed.folder / "cache"):
+    with s3_server() as server, keys(bed.folder / "cache"):
         return [*_writers(context, bed, server), _embedders(context, bed, server)]
 
 
 @contextmanager
-def _keys(cache: Path) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in (*KEYS, "FEATURESTORE_CACHE")}
-    os.environ.update(KEYS, FEATURESTORE_CACHE=str(cache))
-    try:
+def keys(cache: Path) -> Iterator[None]:
+    """The keys of the server, and a cache, for this process and what it starts."""
+    with variables({**KEYS, "FEATURESTORE_CACHE": str(cache)}):
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            os.environ.update({} if value is None else {name: value})
 
 
 def _writers(context: Context, bed: Bed, server: S3Server) -> list[Row]:
@@ -189,15 +184,15 @@ def _embedders(context: Context, bed: Bed, server: S3Server) -> Row:
         thread.join()
     server.lose = lambda method, path: ""
     faults = [error for one in running for error in one.errors]
-    digests = {_digest(local), _digest(away.refresh())}
+    digests = {digest_of(local), digest_of(away.refresh())}
     if len(digests) > 1:
         faults.append(f"content {' and '.join(digests)}")
     kills = sum(one.kills for one in running)
-    note = f"content hash {_digest(local)}"
+    note = f"content hash {digest_of(local)}"
     return Row("object store", f"{EMBEDDERS} that embed, killed", kills + 1, faults, time.monotonic() - started, note)
 
 
-def _digest(store: FeatureStore) -> str:
+def digest_of(store: FeatureStore) -> str:
     """The content hash of a store, of one on an object store by a copy of what it refers to."""
     for table in store.state.tables:
         store.layout.fetch(store.layout.parts(table))

@@ -1,6 +1,7 @@
 """`make torture`: every fault done to every job for real; prints one table, keeps it as JSON, fails when one fails.
 
     python tests/torture/run.py [--quick] [--only JOB ...] [--moments N] [--seconds N] [--out DIR]
+    python tests/torture/run.py --only hashes [--images DIR] [--backbone REFERENCE]
 
 `--quick` is the short form that `make test` runs: the same code on fewer moments and seconds.
 """
@@ -22,7 +23,7 @@ from torture.context import Context  # noqa: E402
 from torture.table import Row, render, save, table  # noqa: E402
 
 JOBS = {name: f"torture.{name}:run" for name in ("kill", "shards", "disk", "damage", "load", "determinism", "inputs")}
-JOBS["object-store"] = "torture.object_store:run"
+JOBS |= {"object-store": "torture.object_store:run", "cluster": "torture.cluster:run", "hashes": "torture.hashes:run"}
 PACKAGES = ("numpy", "pyarrow", "duckdb", "scikit-learn", "filelock")
 
 
@@ -37,6 +38,8 @@ def main() -> int:
             seconds=options.seconds or (4 if options.quick else 600),
             scratch=scratch,
             seed=options.seed,
+            images=options.images,
+            backbone=options.backbone,
         )
         about = harness.about(PACKAGES, seed=context.seed, quick=context.quick)
         rows = run(options.only or list(JOBS), context)
@@ -62,6 +65,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--moments", type=int, help="kills over all jobs (default 200)")
     parser.add_argument("--seconds", type=float, help="how long the load lasts (default 600)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="for hashes: real images (default: generated ones)")
+    parser.add_argument("--backbone", default="", metavar="REFERENCE", help="for hashes (default: means of blocks)")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "torture", help="where the table is kept")
     parser.add_argument("--scratch", type=Path, help="where the stores go (default: the system's)")
     return parser.parse_args()

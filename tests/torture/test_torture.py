@@ -10,8 +10,8 @@ import pytest
 from support import CountingBackbone, missing
 
 from featurestore import FeatureStore
+from torture import cluster, damage, determinism, disk, hashes, kill, load, object_store, shards, shim
 from torture import content as contents
-from torture import damage, determinism, disk, kill, load, object_store, shards, shim
 from torture.bed import Bed, Done
 from torture.context import Context, spread
 from torture.jobs import JOBS
@@ -80,6 +80,31 @@ def test_object_store(context: Context) -> None:
     rows = object_store.run(context)
     check(rows)
     assert all(row.count for row in rows) or missing("moto", "obstore")
+
+
+@pytest.mark.cluster
+def test_cluster(context: Context) -> None:
+    rows = list(cluster.run(context))
+    check(rows)
+    assert all(row.count for row in rows) or missing("ray")
+
+
+@pytest.mark.cluster
+def test_hashes(context: Context) -> None:
+    rows = list(hashes.run(context))
+    check(rows)
+    assert len({row.note for row in rows if row.count}) == 1
+    assert len(rows) == 5
+
+
+def test_without_a_package_a_row_says_so(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    for job in (cluster, object_store):
+        monkeypatch.setattr(job, "missing", lambda *packages: f"not installed: {', '.join(packages)}")
+    rows = [*cluster.run(context), *object_store.run(context)]
+    assert [(row.outcome, row.note) for row in rows] == [
+        ("skipped", "not installed: ray"),
+        ("skipped", "not installed: moto, obstore"),
+    ]
 
 
 def test_determinism(context: Context) -> None:
