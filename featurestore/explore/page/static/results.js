@@ -1,0 +1,64 @@
+// The results of a run: which runs there are, and the comparison table of one.
+
+import { getJson } from "./api.js";
+import { button, el, figure, fillSelect, filled } from "./dom.js";
+import { sortedTable } from "./table.js";
+
+// What a column of the table is called; those that are not named here stand under their own name.
+const HEADINGS = {
+  accuracy: "accuracy", balanced_accuracy: "balanced", macro_f1: "macro F1", brier: "Brier", log_loss: "log loss",
+  fit_seconds: "fit, s", ece: "ECE",
+};
+const LEFT_OUT = /^(protocol|published|in_best_set|reference|synthetic|cells|failed|row|run|view|label|size)$|_limit$/;
+
+export function runChooser(app, runs) {
+  const select = el("select", { onchange: (event) => app.state.change({ run: event.target.value }) });
+  fillSelect(select, runs.map((one) => [String(one.run), runText(one)]));
+  app.run().then((run) => {
+    select.value = String(run);
+  });
+  return el("label", {}, "Run ", select);
+}
+
+const runText = (one) => one.text ?? one.title ?? [one.run, one.name, one.view, one.label].filter(Boolean).join(" · ");
+
+export function showResults(panel, app) {
+  return filled(panel, (async () => {
+    const runs = await app.runs();
+    if (!runs.length) {
+      return [el("p", { className: "empty" }, "No head has been compared on this store yet. ",
+        "Save a selection and run the quick bench on it, or type "), el("code", {}, "benchmarks run --quick")];
+    }
+    const run = await app.run();
+    const answer = await getJson("results", { run });
+    const tables = Array.isArray(answer) ? answer : answer.tables ?? [answer];
+    return [el("div", { className: "bar" }, runChooser(app, runs)), ...tables.flatMap((table) => tableParts(table, app))];
+  })());
+}
+
+function tableParts(table, app) {
+  const rows = table.rows.map((row) => ({ ...row, signs: signs(row) }));
+  const keys = [...new Set(rows.flatMap(Object.keys))].filter((key) => !LEFT_OUT.test(key) && shownKey(rows, key));
+  const first = ["backbone", "head", "signs"].filter((key) => keys.includes(key));
+  const columns = [...first, ...keys.filter((key) => !first.includes(key))].map((key) => ({
+    key, heading: key === "signs" ? " " : HEADINGS[key] ?? key.replaceAll("_", " "),
+    words: rows.some((row) => typeof row[key] === "string"), text: (row) => figure(row[key]),
+  }));
+  const caption = table.title ?? table.protocol ?? "";
+  const notes = table.notes ?? [];
+  return [
+    sortedTable(columns, rows, { caption, mark: (row) => (row.in_best_set ? "best" : "") }),
+    el("p", { className: "hint" }, "≈ not significantly different from the best; R the reference."),
+    ...notes.map((note) => el("p", { className: "hint" }, note)),
+    button("Compare two heads", () => app.state.change({ page: "heads" })),
+  ];
+}
+
+// Figures, ranges and words; not records within records.
+const shownKey = (rows, key) => rows.some((row) => row[key] !== null && row[key] !== undefined && row[key] !== "")
+  && rows.every((row) => typeof row[key] !== "object" || row[key] === null
+    || (Array.isArray(row[key]) && row[key].length === 2 && row[key].every((one) => typeof one === "number")));
+
+function signs(row) {
+  return [row.in_best_set && "≈", row.reference && "R", row.synthetic && "SYNTHETIC"].filter(Boolean).join(" ");
+}
