@@ -127,6 +127,10 @@ class Reader:
         self._opened = Opened(self.location, self.snapshot_name)
         return self
 
+    def is_outdated(self) -> bool:
+        """Whether the store has a newer state; never for a reader of a snapshot."""
+        return self.snapshot_name is None and read_state(self.objects).id != self.state.id
+
     def close(self) -> None:
         """Release connections and cached values; the object opens new ones when it is used again."""
         self._opened = self._opened.without_memory()
@@ -239,7 +243,7 @@ class Reader:
 
     def _is_collected(self) -> bool:
         """Whether the store has a newer state, and files of the one read here no longer exist."""
-        if self.snapshot_name is not None or read_state(self.objects).id == self.state.id:
+        if not self.is_outdated():
             return False
         layout = self._opened.known_layout  # None: reading it is what failed
         return layout is None or layout.is_gone()

@@ -12,6 +12,7 @@ import click
 from featurestore import __version__
 from featurestore.commands.backbone import backbone, backbones
 from featurestore.commands.embed import embed, import_embeddings, publish
+from featurestore.commands.explore import explore
 from featurestore.commands.export import export
 from featurestore.commands.ingest import ingest
 from featurestore.commands.options import (
@@ -133,7 +134,7 @@ for command in (
     compact,
 ):
     cli.add_command(command)
-for command in (repair, compact, similar, quality, parts, export):
+for command in (repair, compact, similar, quality, explore, parts, export):
     cli.add_command(command)
 
 

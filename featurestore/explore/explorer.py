@@ -14,6 +14,7 @@ from featurestore.storage.snapshot import SnapshotInfo
 if TYPE_CHECKING:
     from featurestore.backbones.base import Backbone
     from featurestore.catalog.maintenance import VerifyReport
+    from featurestore.explore.page.start import Exploration
     from featurestore.explore.quality import QualityReport
     from featurestore.explore.search import Neighbours, Query
     from featurestore.progress import Progress
@@ -154,6 +155,42 @@ class Explorer(Puller):
         return check(
             self, backbone=backbone, hash_distance=hash_distance, cosine=cosine, split=split, on_progress=on_progress
         )
+
+    def explore(
+        self,
+        *,
+        backbone: str | None = None,
+        map: str = "pca",
+        where: str | None = None,
+        port: int = 0,
+        read_only: bool = False,
+    ) -> "Exploration":
+        """Serve a page to look at the images: maps of the embeddings, neighbours, columns, results of the bench.
+
+        It is served on the loopback address, to whoever has the token in its address, until the result is closed; a
+        notebook shows it in a frame. It writes nothing but selections that are saved and labels that are corrected.
+
+        Parameters
+        ----------
+        backbone, map
+            The map that is shown first: ``pca`` (at once), or the method of one that `project` has stored.
+        where
+            Begin with the images of `collection` that satisfy this SQL condition.
+        port
+            Port on 127.0.0.1; 0 is a free one.
+        read_only
+            Save no selection and correct no label; a snapshot is always only read.
+
+        Raises
+        ------
+        InputError
+            When there is no such backbone or map, or the port can't be used.
+        QueryError
+            When ``where`` is refused or fails.
+        """
+        from featurestore.explore.page.start import explore
+
+        return explore(self, backbone=backbone, map=map, where=where, port=port, read_only=read_only)
 
     def lineage(self, img_id: int) -> dict[str, Any]:
         """The image with an id, and where each of its stored vectors came from; ready for JSON.

@@ -38,6 +38,7 @@ ONLY_COMMAND = {
     "sql": {"form", "output"},  # how the result is shown
     "similar": {"ids", "image", "vectors", "html", "backbone_file"},  # kinds of query; a contact sheet
     "quality": {"strict"},  # the exit code
+    "explore": {"no_browser"},  # the verb opens none
 }
 EITHER = {("embed", "backbone")}  # or --backbone-file
 ONLY_VERB = {"sql": {"parameters"}, "similar": {"query"}}
