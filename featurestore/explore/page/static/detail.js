@@ -59,9 +59,7 @@ export class Detail {
 
   show(id) {
     this.id = id;
-    const picture = el("img", { className: "large", src: `large/${id}`, alt: "", width: 600, height: 600 });
-    picture.removeAttribute("width");
-    picture.removeAttribute("height");
+    const picture = el("img", { className: "large", src: `large/${id}`, alt: "" });
     const title = el("h2", { id: "detail-title" }, `Image ${id}`);
     const [row, label, neighbours, predictions, lineage] = ["row", "label", "neighbours", "predictions", "lineage"]
       .map((name) => el("section", { className: name }));

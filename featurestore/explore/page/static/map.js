@@ -140,7 +140,8 @@ export class ScatterMap {
 
   radius() {
     const crowd = Math.max(1.25, Math.min(3.4, 430 / Math.sqrt(this.points.x.length || 1)));
-    return crowd * Math.min(2.2, Math.sqrt(Math.max(1, this.frame().zoom))) * this.ratio;
+    const small = Math.max(0.65, Math.min(1, Math.sqrt(Math.min(this.width, this.height) / this.ratio / 560)));
+    return crowd * small * Math.min(2.2, Math.sqrt(Math.max(1, this.frame().zoom))) * this.ratio;
   }
 
   paint() {
@@ -193,7 +194,7 @@ export class ScatterMap {
 
   // Stamp the points outside the mask (which = 0), in it (1), or all (2).
   stampAll(which, alpha) {
-    if (!alpha || !this.codes) return;
+    if (!alpha) return;
     const { x, y, rows } = this.points;
     const { scale, left, base } = this.frame();
     const { width, height, codes, palette, mask } = this;
@@ -207,7 +208,8 @@ export class ScatterMap {
       const px = Math.round(left + scale * x[i]);
       const py = Math.round(base - scale * y[i]);
       if (px < -reach || py < -reach || px >= width + reach || py >= height + reach) continue;
-      const [red, green, blue] = which === 0 ? grey : palette[codes[row]];
+      // Before the colours are known all points are grey.
+      const [red, green, blue] = which === 0 || !codes ? grey : palette[codes[row]];
       for (let k = 0; k < dx.length; k++) {
         const [qx, qy] = [px + dx[k], py + dy[k]];
         if (qx < 0 || qy < 0 || qx >= width || qy >= height) continue;

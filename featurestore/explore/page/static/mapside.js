@@ -40,7 +40,7 @@ export class MapSide {
 
   fold() {
     const folded = document.body.classList.toggle("folded");
-    byId("fold").textContent = folded ? "Show map" : "Hide map";
+    byId("fold").textContent = folded ? "▾" : "▴";
     byId("fold").setAttribute("aria-expanded", String(!folded));
   }
 

@@ -99,7 +99,7 @@ export class Wall {
   learnShape(image) {
     if (!this.shapes || !image.naturalWidth) return;
     this.shapes.push(image.naturalHeight / image.naturalWidth);
-    if (this.shapes.length < Math.min(12, this.order.length)) return;
+    if (this.shapes.length < Math.min(4, this.order.length)) return;
     const sorted = this.shapes.sort((a, b) => a - b);
     this.shape = Math.max(0.66, Math.min(1.5, sorted[sorted.length >> 1]));
     this.shapes = null;
@@ -147,7 +147,11 @@ export function imageCard(id, { row, note, open, eager = false }) {
   const title = el("span", {}, " ");
   const below = el("small", {}, note ?? " ");
   const inner = el("button", { type: "button", onclick: open, "aria-label": `Image ${id}` }, image, title, below);
-  image.addEventListener("error", () => inner.classList.add("missing"));
+  image.addEventListener("error", () => {
+    const empty = el("span", { className: "noimage" }, "no image file");
+    empty.style.height = image.style.height;
+    image.replaceWith(empty);
+  });
   row(id).then((known) => {
     title.textContent = known.title || known.name || `ImgId ${id}`;
     below.textContent = [note, known.label].filter(Boolean).join(" · ") || " ";
