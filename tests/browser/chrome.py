@@ -9,12 +9,13 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+Answer = dict[str, Any]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless",
@@ -92,7 +93,9 @@ class Chrome:
             time.sleep(0.05)
         self._folder.cleanup()
 
-    def send(self, method: str, *, session: str | None = None, seconds: float = 30, **parameters: Any) -> dict[str, Any]:
+    def send(
+        self, method: str, *, session: str | None = None, seconds: float = 30, **parameters: Any
+    ) -> dict[str, Any]:
         """The result of one command; what else arrives meanwhile goes to its page."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
@@ -249,10 +252,3 @@ class Page:
         """What is seen, as a PNG."""
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
         return path
-
-    def timed(self, act: Callable[[], None], until: str) -> float:
-        """Seconds from the start of ``act`` until the expression is true."""
-        started = time.monotonic()
-        act()
-        self.wait(until)
-        return time.monotonic() - started
