@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from featurestore.catalog.garbage import GcReport
     from featurestore.catalog.repair import RepairReport
+    from featurestore.explore.page.project import ProjectReport
     from featurestore.progress import Progress
     from featurestore.storage.objects import LocalObjects
 
@@ -89,6 +90,42 @@ class MaintainedStore(Explorer):
 
         with self._writing() as objects:
             views.remove(objects, name, wait_seconds=wait_seconds)
+
+    def project(
+        self,
+        backbone: str,
+        *,
+        method: str = "tsne",
+        perplexity: float = 30.0,
+        seed: int = 0,
+        wait_seconds: float = 0.0,
+    ) -> "ProjectReport":
+        """Store a map of a backbone's embeddings in two dimensions, for `explore`: rows of the table `projections`.
+
+        It takes the place of an earlier one by the same method; its columns say what made it. The same vectors, seed
+        and library give the same map.
+
+        Parameters
+        ----------
+        method
+            ``tsne``: t-SNE of unit vectors by the package openTSNE.
+        perplexity
+            About how many neighbours of each image count; less than a third of the images.
+
+        Raises
+        ------
+        InputError
+            When there is no such backbone, or an argument is out of range.
+        MissingExtra
+            When the package is not installed.
+        """
+        from featurestore.explore.page.project import project
+
+        with self._writing() as objects:
+            features = self.features(backbone, view="images_usable", columns=[])
+            return project(
+                objects, features, method=method, perplexity=perplexity, seed=seed, wait_seconds=wait_seconds
+            )
 
     def create_snapshot(self, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
         """Save the current state as the snapshot ``name``, which never changes; it takes one small file."""

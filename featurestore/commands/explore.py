@@ -1,10 +1,12 @@
 """The commands `explore` and `project`."""
 
+import json
 import webbrowser
+from dataclasses import asdict
 
 import click
 
-from featurestore.commands.options import snapshot_option, store_option
+from featurestore.commands.options import SEED, json_option, snapshot_option, store_option, wait_option
 
 
 @click.command()
@@ -41,3 +43,30 @@ def explore(
             running.wait()
         except KeyboardInterrupt:
             click.echo("closed", err=True)
+
+
+@click.command()
+@store_option
+@click.option("--backbone", metavar="NAME", required=True, help="The backbone whose embeddings are shown.")
+@click.option("--method", type=click.Choice(["tsne"]), default="tsne", show_default=True, help="How the map is made.")
+@click.option("--perplexity", type=float, default=30.0, show_default=True, help="About how many neighbours count.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the random generator.")
+@wait_option
+@json_option
+def project(
+    store: str, backbone: str, method: str, perplexity: float, seed: int, wait_seconds: float, as_json: bool
+) -> None:
+    """Compute a map of a backbone's embeddings for `explore`, and store it as rows of the table `projections`."""
+    from featurestore import FeatureStore
+
+    with FeatureStore.open(store) as opened:
+        report = opened.project(backbone, method=method, perplexity=perplexity, seed=seed, wait_seconds=wait_seconds)
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    if report.synthetic:
+        click.echo("SYNTHETIC images or weights: this map says nothing about real images")
+    click.echo(
+        f"{report.method} of {report.rows:,} images by {report.backbone} stored; "
+        f"next: featurestore explore --backbone {report.backbone} --map {report.method}"
+    )

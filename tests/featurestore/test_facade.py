@@ -133,6 +133,7 @@ def calls(collection: Collection) -> dict[str, Callable[[FeatureStore], Any]]:
         "gc": lambda store: store.gc(),
         "import_embeddings": lambda store: store.import_embeddings("x.csv", backbone="theirs"),
         "ingest": lambda store: store.ingest(metadata=collection.metadata, images=collection.images),
+        "project": lambda store: store.project("other", perplexity=1),
         "publish": lambda store: store.publish("folder"),
         "remove_backbone": lambda store: store.remove_backbone("other"),
         "remove_snapshot": lambda store: store.remove_snapshot("kept"),

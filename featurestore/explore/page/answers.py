@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.errors import InputError
-from featurestore.explore.page import columns, facts, projection
-from featurestore.explore.page.images import LARGE, THUMB
+from featurestore.explore.page import columns, facts, likeness, plugins, projection, saved
+from featurestore.explore.page.density import MOST_PIXELS, density_png
+from featurestore.explore.page.images import LARGE, THUMB, image_id
 from featurestore.explore.page.server import PageAnswer, PageError, Query, Routes, json_answer
 from featurestore.explore.page.shown import SECONDS, ShownStore, image_ids
 from featurestore.features.selection import matching
@@ -28,6 +29,7 @@ KINDS = {
 }
 STATIC = files("featurestore.explore.page") / "static"
 PAGE = "explore.html"
+MOST_NEIGHBOURS = 500
 Question = Callable[["Explorer", Query], object]
 
 
@@ -36,16 +38,30 @@ def routes(shown: ShownStore) -> Routes:
     names = {file.name for file in STATIC.iterdir() if file.name.endswith(tuple(KINDS))}
     questions: dict[str, Question] = {
         "points": points,
+        "density": density,
         "ids": ids,
         "column": column,
         "where": where,
         "rows": rows,
+        "image": image,
+        "similar": similar,
+        "duplicates": lambda store, query: likeness.duplicates(store),
     }
+    of_others = plugins.find_pages(shown.store)
     get: dict[str, Callable[[Query], PageAnswer]] = {"": lambda query: _static(PAGE, names)}
-    get["api/meta"] = partial(_meta, shown)
+    post: dict[str, Callable[[dict[str, Any]], PageAnswer]] = {}
+    for name, page in of_others.answers.items():
+        if name.startswith(plugins.CHANGING):
+            post[f"api/{name.removeprefix(plugins.CHANGING)}"] = partial(_changed_by_other, shown, page)
+        else:
+            get[f"api/{name}"] = partial(_of_other, shown, page)
+    # The page's own addresses come last: no other package takes them.
     get |= {f"api/{name}": partial(_answered, shown, question) for name, question in questions.items()}
+    get["api/meta"] = partial(_meta, shown, of_others)
+    post["api/selection"] = partial(_selection, shown)
     return Routes(
         get=get,
+        post=post,
         below={
             "static/": lambda name: _static(name, names),
             "thumb/": partial(_image, shown, THUMB),
@@ -64,11 +80,35 @@ def _answered(shown: ShownStore, question: Question, query: Query) -> PageAnswer
         return json_answer(found, headers=marks)
 
 
-def _meta(shown: ShownStore, query: Query) -> PageAnswer:
+def _meta(shown: ShownStore, pages: plugins.PluginPages, query: Query) -> PageAnswer:
     """The page is being loaded: from here on it shows the newest state."""
     if shown.store.is_outdated():
         shown.store.refresh()
-    return _answered(shown, lambda store, query: facts.meta(store, read_only=shown.read_only), query)
+    return _answered(shown, lambda store, query: facts.meta(store, pages, read_only=shown.read_only), query)
+
+
+def _of_other(shown: ShownStore, page: plugins.Page, query: Query) -> PageAnswer:
+    """The answer of another package, one at a time: it may not be made for threads."""
+    with shown.lock:
+        return json_answer(page(query))
+
+
+def _changed_by_other(shown: ShownStore, page: plugins.Page, sent: dict[str, Any]) -> PageAnswer:
+    with shown.changing():
+        return json_answer(page(sent))
+
+
+def _selection(shown: ShownStore, sent: dict[str, Any]) -> PageAnswer:
+    """Save ``{"name", "ids"}`` or ``{"name", "where"}``."""
+    name, condition = sent.get("name"), sent.get("where")
+    if not isinstance(name, str) or ("ids" in sent) == ("where" in sent):
+        raise InputError("expected a name, and either ids or where")
+    with shown.changing() as store:
+        if "ids" in sent:
+            return json_answer(saved.save_ids(store, name, sent["ids"]))
+        if not isinstance(condition, str):
+            raise InputError("expected a condition in SQL as where")
+        return json_answer(saved.save_condition(store, name, condition))
 
 
 def _static(name: str, names: set[str]) -> PageAnswer:
@@ -97,6 +137,15 @@ def points(store: "Explorer", query: Query) -> PageAnswer:
     body += np.ascontiguousarray(found.xy.T).astype("<f4").tobytes()
     which = "all" if len(found.ids) == found.total else "sampled"
     return PageAnswer(body, BYTES, headers={"X-Points": f"{which};total={found.total}"})
+
+
+def density(store: "Explorer", query: Query) -> PageAnswer:
+    """A grey PNG of ``w`` × ``h`` pixels: how densely all images lie in the window ``x0 … y1`` of a map."""
+    backbone, method = needed(query, "backbone"), query.get("map", projection.PCA)
+    width, height = (whole(query, name, default=512, most=MOST_PIXELS) for name in ("w", "h"))
+    window = _window(query) or (-1.0, -1.0, 1.0, 1.0)
+    found = projection.all_points(store, backbone, method)
+    return PageAnswer(density_png(found, window, width=width, height=height), "image/png")
 
 
 def _window(query: Query) -> tuple[float, float, float, float] | None:
@@ -143,6 +192,19 @@ def chosen(store: "Explorer", condition: str) -> NDArray[np.integer]:
 def rows(store: "Explorer", query: Query) -> list[dict[str, Any]]:
     """Title, label, name and all columns of at most `facts.MOST_ROWS` images, in the order of ``ids``."""
     return facts.rows(store, facts.listed_ids(needed(query, "ids").split(",")))
+
+
+def image(store: "Explorer", query: Query) -> dict[str, Any]:
+    """One image: its row, where its vectors came from, and its neighbours by each backbone."""
+    return facts.image(store, image_id(needed(query, "id")))
+
+
+def similar(store: "Explorer", query: Query) -> list[dict[str, Any]]:
+    """The images nearest to the image ``id`` or to ``text``."""
+    backbone, k = needed(query, "backbone"), whole(query, "k", default=12, most=MOST_NEIGHBOURS)
+    if query.get("text"):
+        return likeness.similar(store, backbone, text=query["text"], k=k)
+    return likeness.similar(store, backbone, img_id=image_id(needed(query, "id")), k=k)
 
 
 def needed(query: Query, name: str) -> str:

@@ -8,9 +8,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import InputError
-from featurestore.explore.page import projection
+from featurestore.explore.page import likeness, projection, saved
 from featurestore.explore.page.columns import VIEW, columns
 from featurestore.explore.page.images import image_id
+from featurestore.explore.page.plugins import PluginPages
 from featurestore.explore.page.shown import image_ids
 from featurestore.features.labels import label_text
 from featurestore.storage.names import quote_name
@@ -18,13 +19,13 @@ from featurestore.storage.names import quote_name
 if TYPE_CHECKING:
     from featurestore.explore.explorer import Explorer
 
-MOST_ROWS = 200
+MOST_ROWS, NEIGHBOURS = 200, 12
 # The longest text of a cell that the page gets.
 MOST_CHARACTERS = 5_000
 
 
-def meta(store: "Explorer", *, read_only: bool) -> dict[str, Any]:
-    """What the page needs to be drawn at all."""
+def meta(store: "Explorer", pages: PluginPages, *, read_only: bool) -> dict[str, Any]:
+    """What the page needs to be drawn at all; ``pages`` are those of other packages."""
     shown = store.backbones()
     stored = projection.maps(store)
     maps = [{"backbone": info.name, "method": projection.PCA, "rows": info.rows} for info in shown]
@@ -44,16 +45,36 @@ def meta(store: "Explorer", *, read_only: bool) -> dict[str, Any]:
                 "dim": info.embed_dim,
                 "rows": info.rows,
                 "synthetic": info.synthetic,
-                "text": False,
+                "text": likeness.has_texts(info.options, info.source),
             }
             for info in shown
         ],
         "maps": maps,
         "columns": [{"name": one.name, "kind": one.kind, "distinct": one.distinct} for one in columns(store).values()],
-        "selections": [],
+        "selections": saved.selections(store),
         "views": list(store.views()),
-        "pages": [],
+        "pages": pages.names,
+        "problems": list(pages.problems),
         "columns_editable": [],
+    }
+
+
+def image(store: "Explorer", img_id: int) -> dict[str, Any]:
+    """One image: its row in `collection`, where its vectors came from, its neighbours by each backbone.
+
+    Raises
+    ------
+    InputError
+        When the store has no such image.
+    """
+    lineage = store.lineage(img_id)
+    embedded = sorted({vector["backbone"] for vector in lineage["embeddings"] if vector["current"]})
+    found = store.query(f"FROM {VIEW} WHERE ImgId = ?", [img_id]).to_pylist()
+    return {
+        "ImgId": img_id,
+        "row": jsonable(found[0] if found else {"ImgId": img_id, "ImgName": lineage["image"]["ImgName"]}),
+        "lineage": jsonable(lineage),
+        "neighbours": {name: likeness.similar(store, name, img_id=img_id, k=NEIGHBOURS) for name in embedded},
     }
 
 

@@ -49,25 +49,37 @@ class Points:
 
 
 def principal_axes(X: NDArray[np.float32]) -> Axes:
-    """The first two principal axes of ``X`` ``(n, d)``; the largest weight of each is positive.
+    """The first two principal axes of ``X`` ``(n, d)``, zeros where there are fewer."""
+    mean, basis = _subspace(X, 2)
+    directions = np.zeros((X.shape[1], 2), np.float32)
+    directions[:, : basis.shape[1]] = basis
+    return Axes(mean, directions)
+
+
+def leading_axes(X: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The positions ``(n, m)`` of ``X`` ``(n, d)`` on its first principal axes, ``m`` at most ``count``."""
+    mean, basis = _subspace(X, count)
+    return X @ basis - mean @ basis
+
+
+def _subspace(X: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The mean ``(d,)`` of ``X`` ``(n, d)`` and its first principal axes ``(d, m)``, at most ``count``.
 
     By subspace iteration with a fixed start, after Halko, Martinsson and Tropp (2011): the covariance of 2,048 values
-    would take longer than everything else.
+    would take longer than everything else. The largest weight of each axis is positive.
     """
     n, d = X.shape
     mean = X.mean(axis=0, dtype=np.float64).astype(np.float32) if n else np.zeros(d, np.float32)
-    width = min(d, 2 + OVERSAMPLING)
+    width = min(d, count + OVERSAMPLING)
     basis = np.linalg.qr(np.random.default_rng(SEED).standard_normal((d, width)))[0].astype(np.float32)
     for _ in range(ROUNDS if n else 0):
         seen = X @ basis - mean @ basis
         basis = np.linalg.qr(X.T @ seen - np.outer(mean, seen.sum(axis=0)))[0]
     seen = (X @ basis - mean @ basis).astype(np.float64)
     values, turn = np.linalg.eigh(seen.T @ seen)
-    directions = np.zeros((d, 2), np.float64)
-    kept = turn[:, np.argsort(values)[::-1][:2]]
-    directions[:, : kept.shape[1]] = basis @ kept
-    signs = np.sign(directions[np.abs(directions).argmax(axis=0), [0, 1]])
-    return Axes(mean, (directions * np.where(signs == 0, 1, signs)).astype(np.float32))
+    axes = basis @ turn[:, np.argsort(values)[::-1][:count]]
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return mean, (axes * np.where(signs == 0, 1, signs)).astype(np.float32)
 
 
 def points(store: "Explorer", backbone: str, method: str = PCA) -> Points:

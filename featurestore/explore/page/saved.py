@@ -1,18 +1,21 @@
 """Saves a selection of images as rows of the table `selections` and a small view, or a condition as a view."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from featurestore import arrow
 from featurestore.catalog import views
-from featurestore.catalog.append import append
+from featurestore.catalog.commit import Commit, read_whole
+from featurestore.catalog.recipe import own_names
+from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import InputError
-from featurestore.explore.page.shown import image_ids
+from featurestore.explore.page.shown import SECONDS, image_ids
 from featurestore.features.selection import check_ids, matching
-from featurestore.storage.names import check_identifier, quote_name, quote_text
+from featurestore.storage.names import check_identifier, check_names, quote_text, well_named
 
 if TYPE_CHECKING:
     from featurestore.explore.explorer import Explorer
@@ -23,7 +26,7 @@ SCHEMA = pa.schema([pa.field("selection", pa.string(), nullable=False), pa.field
 WAIT_SECONDS = 2.0
 
 
-def save_ids(store: "Explorer", name: str, ids: Sequence[int]) -> dict[str, Any]:
+def save_ids(store: "Explorer", name: str, ids: object) -> dict[str, Any]:
     """Save the images ``ids`` as the selection ``name``: rows of a table, since a view with many ids slows each open.
 
     Returns
@@ -37,18 +40,19 @@ def save_ids(store: "Explorer", name: str, ids: Sequence[int]) -> dict[str, Any]
     StoreLocked
         When another process is writing.
     """
-    _check_free(store, name)
     chosen = np.unique(check_ids(ids))
     if not len(chosen):
         raise InputError("got no images: select some first")
     unknown = chosen[~np.isin(chosen, image_ids(store))]
     if len(unknown):
         raise InputError(f"the store has no usable image with the ImgId {unknown[0]}: reload the page")
-    rows = pa.table([pa.array([name] * len(chosen), pa.string()), arrow.from_numpy(chosen)], schema=SCHEMA)
-    append(store.objects, {TABLE: rows}, wait_seconds=WAIT_SECONDS)
-    query = f"SELECT * FROM labeled WHERE ImgId IN (SELECT ImgId FROM {TABLE} WHERE selection = {quote_text(name)})"
-    labelled = views.create(store.objects, name, query, wait_seconds=WAIT_SECONDS)
-    return {"name": name, "saved": len(chosen), "in_labeled": labelled}
+    check_identifier(name, "view")
+    with open_writer(store.objects, wait_seconds=WAIT_SECONDS, purpose=f"selection {name}") as writer:
+        _refuse_taken(writer, name)
+        with writer.commit() as commit:
+            _put(writer, commit, name, chosen)
+            commit.set_view(name, f"SELECT * FROM labeled WHERE ImgId IN ({_members(name)})")
+    return {"name": name, "saved": len(chosen), "in_labeled": _labelled(store, name)}
 
 
 def save_condition(store: "Explorer", name: str, where: str) -> dict[str, Any]:
@@ -63,34 +67,49 @@ def save_condition(store: "Explorer", name: str, where: str) -> dict[str, Any]:
     StoreLocked
         When another process is writing.
     """
-    _check_free(store, name)
-    found = matching(store, "collection", where)
-    query = f"SELECT * FROM labeled WHERE ({where}\n)"
-    labelled = views.create(store.objects, name, query, wait_seconds=WAIT_SECONDS)
+    found = matching(store, "collection", where, seconds=SECONDS)
+    labelled = views.create(store.objects, name, f"SELECT * FROM labeled WHERE ({where}\n)", wait_seconds=WAIT_SECONDS)
     return {"name": name, "saved": len(found), "in_labeled": labelled}
 
 
 def selections(store: "Explorer") -> list[dict[str, Any]]:
-    """The saved selections of images, each with its number of images, by name."""
+    """The saved selections of images with their numbers of images, by name, without those whose view was removed."""
     if TABLE not in store.state.tables:
         return []
-    return store.query(
-        f"SELECT selection AS name, count(DISTINCT ImgId) AS {quote_name('count')} FROM {TABLE} GROUP BY 1 ORDER BY 1"
-    ).to_pylist()
+    rows = store.query(f"SELECT selection AS name, count(*)::INTEGER AS n FROM {TABLE} GROUP BY 1 ORDER BY 1")
+    return [{"name": row["name"], "count": row["n"]} for row in rows.to_pylist() if row["name"] in store.state.views]
 
 
-def selected_ids(store: "Explorer", name: str) -> list[int]:
-    """The images of the selection ``name``, ascending; none if there is no such selection."""
-    if TABLE not in store.state.tables:
-        return []
-    query = f"SELECT DISTINCT ImgId FROM {TABLE} WHERE selection = ? ORDER BY ImgId"
-    return store.query(query, [name])["ImgId"].to_pylist()
+def _members(name: str) -> str:
+    return f"SELECT ImgId FROM {TABLE} WHERE selection = {quote_text(name)}"
 
 
-def _check_free(store: "Explorer", name: str) -> None:
-    """Refuse a name before anything is written; whether a view can have it is checked where that is made."""
-    check_identifier(name, "selection")
-    if name in store.state.views or name in {one["name"] for one in selections(store)}:
-        raise InputError(f"there is a selection or a view {name!r} already: use another name")
-    if name in store.database.views:
-        raise InputError(f"{name!r} is the name of a view of the store itself: use another name")
+def _labelled(store: "Explorer", name: str) -> int:
+    """How many images of a selection `labeled` has, in the newest state."""
+    with type(store)(store.location) as newest:
+        query = f"SELECT count(*) AS n FROM labeled WHERE ImgId IN ({_members(name)})"
+        return int(newest.query(query)["n"][0].as_py())
+
+
+def _refuse_taken(writer: Writer, name: str) -> None:
+    state = writer.state
+    if name in state.views:
+        raise InputError(f"there is a view {name!r} already: use another name")
+    own = own_names(state.collection)
+    known = well_named(state.tables, state.revisions, state.views, own=own)
+    check_names([*state.tables, TABLE], state.revisions, [*known, name], own=own)
+
+
+def _put(writer: Writer, commit: Commit, name: str, ids: NDArray[np.int32]) -> None:
+    """Add the rows of a selection; those that a removed one of this name has left are replaced."""
+    if TABLE in writer.layout.tables and not writer.layout.schema(TABLE).equals(SCHEMA):
+        raise InputError(f"the store has a table {TABLE!r} with other columns: selections can't be saved in it")
+    rows = pa.table([pa.array([name] * len(ids), pa.string()), arrow.from_numpy(ids)], schema=SCHEMA)
+    there = pa.concat_tables(
+        [SCHEMA.empty_table(), *(read_whole(writer.objects, part) for part in commit.parts(TABLE))]
+    )
+    others = there.filter(pc.not_equal(there["selection"], name))
+    if len(others) == len(there):
+        commit.append(TABLE, rows)
+    else:
+        commit.replace(TABLE, pa.concat_tables([others, rows]).combine_chunks())
