@@ -89,7 +89,7 @@ export class Detail {
     });
     filled(parts.row, answer.then(({ row }) => rowParts(row)));
     filled(parts.label, answer.then(({ row, corrections }) => this.labelParts(id, row, corrections ?? [])));
-    filled(parts.neighbours, answer.then(({ neighbours, backbones }) => this.neighbourParts(id, neighbours ?? backbones)));
+    filled(parts.neighbours, answer.then(({ neighbours }) => this.neighbourParts(id, neighbours)));
     filled(parts.lineage, answer.then(({ lineage }) => lineageParts(lineage)));
     if (this.app.has("predictions")) filled(parts.predictions, this.predictionParts(id));
   }
@@ -106,14 +106,14 @@ export class Detail {
       form,
       ...made.map((one) => el("p", { className: "corrected" },
         `${one.column} corrected from ${one.from ?? "none"} to ${one.to ?? "none"} `,
-        this.app.meta.read_only ? null : button("Undo", () => undo(this.app, [id], one.column).then(again), {
+        !this.app.editable().length ? null : button("Undo", () => undo(this.app, [id], one.column).then(again), {
           className: "quiet",
         }))),
     ].filter(Boolean);
   }
 
   neighbourParts(id, found) {
-    const byBackbone = Array.isArray(found) ? found.map((one) => [one.backbone, one.neighbours]) : Object.entries(found ?? {});
+    const byBackbone = Object.entries(found);
     const { app } = this;
     if (!byBackbone.length) return [el("h3", {}, "Neighbours"), el("p", { className: "hint" }, "No vector of it yet.")];
     return [el("h3", {}, "Nearest neighbours"), el("div", { className: "sidebyside" }, byBackbone.map(([backbone, list]) => {

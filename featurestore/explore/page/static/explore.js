@@ -5,7 +5,7 @@ import { showChips } from "./chips.js";
 import { byId, count, images, later, say, showError } from "./dom.js";
 import { PLAIN } from "./colours.js";
 import { Detail } from "./detail.js";
-import { Facets } from "./facets.js";
+import { Facets, facetColumns } from "./facets.js";
 import { showHeads } from "./heads.js";
 import { labelForm } from "./labels.js";
 import { MapSide } from "./mapside.js";
@@ -70,6 +70,15 @@ class Explorer {
     return (this.meta.pages ?? []).includes(page);
   }
 
+  // The columns whose values may be corrected, the label first; none where nothing may be changed.
+  editable() {
+    const { meta } = this;
+    if (meta.read_only || !this.has("correct")) return [];
+    if (meta.columns_editable?.length) return meta.columns_editable;
+    const texts = facetColumns(meta).filter(({ kind }) => kind === "text").map(({ name }) => name);
+    return [...new Set([meta.label, ...texts].filter(Boolean))];
+  }
+
   async runs() {
     const found = await this.kept("runs");
     return Array.isArray(found) ? found : found.runs ?? [];
@@ -123,7 +132,7 @@ class Explorer {
     byId("facts").textContent = `${store} · ${images(this.ids.length)}`;
     byId("facts").title = `state ${state}`;
     byId("synthetic").hidden = !synthetic;
-    byId("relabel").hidden = this.meta.read_only || !(this.meta.columns_editable ?? []).length;
+    byId("relabel").hidden = !this.editable().length;
     byId("words").hidden = !this.meta.backbones.some((one) => one.text);
     document.title = `${store} · featurestore explore`;
     this.stateSeen = state;

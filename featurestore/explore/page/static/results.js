@@ -26,8 +26,9 @@ export function showResults(panel, app) {
   return filled(panel, (async () => {
     const runs = await app.runs();
     if (!runs.length) {
-      return [el("p", { className: "empty" }, "No head has been compared on this store yet. ",
-        "Save a selection and run the quick bench on it, or type "), el("code", {}, "benchmarks run --quick")];
+      const problems = (app.meta.problems ?? []).map((text) => el("p", { className: "problem" }, text));
+      return [...problems, el("p", { className: "empty" }, "No head has been compared on this store yet. ",
+        "Save a selection and run the quick bench on it, or type ", el("code", {}, "benchmarks run --quick"))];
     }
     const run = await app.run();
     const answer = await getJson("results", { run });

@@ -51,8 +51,7 @@ function doubt(app, one) {
   const card = imageCard(one.ImgId, { row: (id) => app.rows.get(id), open: () => app.open(one.ImgId) });
   const sure = typeof one.p === "number" ? `, ${Math.round(100 * one.p)} %` : "";
   card.append(el("p", { className: "doubt" }, el("s", {}, truth ?? "none"), " → ", el("b", {}, predicted ?? "?"), sure));
-  const may = predicted && (app.meta.columns_editable ?? []).includes(column);
-  if (may) card.append(correctButton(app, one.ImgId, column, predicted) ?? "");
+  if (predicted && app.editable().includes(column)) card.append(correctButton(app, one.ImgId, column, predicted));
   return card;
 }
 
@@ -83,7 +82,7 @@ async function corrections(app) {
       const card = imageCard(one.ImgId, { row: (id) => app.rows.get(id), open: () => app.open(one.ImgId) });
       card.append(el("p", { className: "doubt" }, `${one.column}: `, el("s", {}, one.from ?? "none"), " → ",
         el("b", {}, one.to ?? "none")));
-      if (!app.meta.read_only) {
+      if (app.editable().length) {
         card.append(button("Undo", async () => {
           await undo(app, [one.ImgId], one.column);
           card.remove();

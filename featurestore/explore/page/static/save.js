@@ -72,7 +72,8 @@ function savedParts(app, { name, saved, in_labeled: labeled }) {
 
 function benchForm(app, view) {
   const { meta } = app;
-  const labels = [...new Set([meta.label, ...(meta.columns_editable ?? [])])].filter(Boolean);
+  const few = meta.columns.filter(({ kind, distinct }) => kind === "text" && distinct > 1 && distinct <= 50);
+  const labels = [...new Set([meta.label, ...few.map((one) => one.name)])].filter(Boolean);
   const label = fillSelect(el("select"), labels.map((one) => [one, one]), meta.label);
   const backbone = fillSelect(el("select"), meta.backbones.map(({ name }) => [name, name]), app.state.get("backbone"));
   const progress = el("div", { "aria-live": "polite" });
