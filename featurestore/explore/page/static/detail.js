@@ -70,8 +70,8 @@ export class Detail {
         button("Close", () => this.dialog.close(), { autofocus: true })),
       el("div", { className: "sheet" },
         el("div", { className: "picture" }, picture),
-        el("div", { className: "facts" }, label, row, predictions),
-        neighbours, lineage),
+        el("div", { className: "facts" }, label, row),
+        neighbours, predictions, lineage),
     );
     picture.addEventListener("error", () => picture.replaceWith(el("p", { className: "problem" },
       "The image's file can't be read.")));
@@ -135,16 +135,23 @@ export class Detail {
     const found = await getJson("predictions", { run, id });
     const list = Array.isArray(found) ? found : found.rows ?? [];
     if (!list.length) return [el("h3", {}, "Predictions"), el("p", { className: "hint" }, "Not in this run.")];
-    const right = list.filter((one) => one.predicted === one.truth).length;
+    const groups = new Map();
+    for (const one of list) {
+      const backbone = one.row.replace(/\/[^/]*$/, "");
+      groups.set(backbone, [...(groups.get(backbone) ?? []), one]);
+    }
     return [
-      el("h3", {}, `Predictions: ${right} of ${list.length} right`),
-      el("ul", { className: "predictions" }, list.map((one) => el("li", {
-        className: one.predicted === one.truth ? "right" : "wrong",
-      }, el("span", {}, one.row ?? `${one.backbone}/${one.head}`), el("b", {}, one.predicted ?? "none"),
-      el("small", {}, typeof one.p === "number" ? `${Math.round(100 * one.p)} %` : "")))),
+      el("h3", {}, `Predictions: ${list.filter(isRight).length} of ${list.length} right`),
+      el("div", {}, [...groups].map(([backbone, some]) => el("div", {},
+        el("h4", {}, backbone, ` ${some.filter(isRight).length}/${some.length}`),
+        el("ul", {}, some.map((one) => el("li", { className: isRight(one) ? "right" : "wrong" },
+          el("span", {}, one.row.slice(backbone.length + 1)), el("b", {}, one.predicted ?? "none"),
+          el("small", {}, typeof one.p === "number" ? `${Math.round(100 * one.p)} %` : ""))))))),
     ];
   }
 }
+
+const isRight = (one) => one.predicted === one.truth;
 
 function rowParts(row) {
   const shown = Object.entries(row).filter(([name, value]) => value !== null && value !== "" && name !== "embedding");

@@ -184,6 +184,8 @@ class Explorer {
   showPart() {
     const page = this.showPage(this.state.get("page"));
     const panel = byId(`page-${page}`);
+    document.body.dataset.page = page;
+    this.mapside.showSelection(); // a cell of the page before may have marked its images
     if (page === "images") this.wall.layout();
     if (page === "filters") this.facets.update();
     if (page === "results") showResults(panel, this);

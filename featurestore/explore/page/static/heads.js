@@ -67,7 +67,7 @@ function matrix({ app, run, row, name, classes, confusion, strip }) {
     })));
   return el("div", { className: "matrix" }, el("h3", {}, `${name} `, el("span", {}, row)),
     el("p", { className: "hint" }, "True class ↓ predicted as →"),
-    el("div", { className: "scroller" }, el("table", {}, head, lines)));
+    el("div", { className: "scroller" }, el("table", { className: classes.length > 6 ? "many" : "" }, head, lines)));
 }
 
 async function openCell(pressed, { app, run, row, truth, predicted, strip }) {
@@ -87,5 +87,5 @@ async function openCell(pressed, { app, run, row, truth, predicted, strip }) {
       list.length > STRIP ? el("p", { className: "hint" }, `${count(list.length - STRIP)} more: select them.`) : "",
     ].filter(Boolean);
   })());
-  strip.scrollIntoView({ block: "nearest" });
+  strip.firstChild?.scrollIntoView({ block: "nearest" }); // the matrix stays in view
 }

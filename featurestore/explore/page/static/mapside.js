@@ -144,7 +144,8 @@ export class MapSide {
     const here = this.map.points.x.length;
     byId("sampled").hidden = !this.sampledOf;
     byId("sampled").textContent = this.map.density
-      ? `${count(this.sampledOf)} points as density; ${count(here)} of them as dots, and within reach of the lasso. Zoom in for all.`
+      ? `${count(this.sampledOf)} points as density; ${count(here)} of them as dots, which the lasso takes. `
+        + "Zoom in for all."
       : `Every point in view, ${count(here)} of ${count(this.sampledOf)}.`;
   }
 

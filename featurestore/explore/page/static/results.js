@@ -1,15 +1,19 @@
 // The results of a run: which runs there are, and the comparison table of one.
 
 import { getJson } from "./api.js";
-import { button, el, figure, fillSelect, filled } from "./dom.js";
+import { button, el, fillSelect, filled } from "./dom.js";
 import { sortedTable } from "./table.js";
 
-// What a column of the table is called; those that are not named here stand under their own name.
+// What a column is called; these come first and in this order, others after them under their own names.
 const HEADINGS = {
-  accuracy: "accuracy", balanced_accuracy: "balanced", macro_f1: "macro F1", brier: "Brier", log_loss: "log loss",
-  fit_seconds: "fit, s", ece: "ECE",
+  backbone: "backbone", head: "head", signs: " ", accuracy: "accuracy", accuracy_interval: "95 %",
+  balanced_accuracy: "balanced", f1_macro: "macro F1", roc_auc_ovr: "AUC", log_loss: "log loss", brier: "Brier",
+  ece: "ECE", rank: "rank", cost_fit_seconds: "fit, s", predict_ms_p50: "predict, ms", difference: "difference",
 };
-const LEFT_OUT = /^(protocol|published|in_best_set|reference|synthetic|cells|failed|row|run|view|label|size)$|_limit$/;
+const FIRST = Object.keys(HEADINGS);
+const LEFT_OUT = new Set(["protocol", "published", "in_best_set", "reference", "synthetic", "cells", "failed", "failure",
+  "row", "size", "splits", "n_train", "n_test", "depends_on_batch", "fit_seconds", "predict_ms", "accuracy_sd",
+  "calibration_limit"]);
 
 export function runChooser(app, runs) {
   const select = el("select", { onchange: (event) => app.state.change({ run: event.target.value }) });
@@ -39,15 +43,16 @@ export function showResults(panel, app) {
 
 function tableParts(table, app) {
   const rows = table.rows.map((row) => ({ ...row, signs: signs(row) }));
-  const keys = [...new Set(rows.flatMap(Object.keys))].filter((key) => !LEFT_OUT.test(key) && shownKey(rows, key));
-  const first = ["backbone", "head", "signs"].filter((key) => keys.includes(key));
-  const columns = [...first, ...keys.filter((key) => !first.includes(key))].map((key) => ({
-    key, heading: key === "signs" ? " " : HEADINGS[key] ?? key.replaceAll("_", " "),
-    words: rows.some((row) => typeof row[key] === "string"), text: (row) => figure(row[key]),
+  const keys = [...new Set(rows.flatMap(Object.keys))].filter((key) => !LEFT_OUT.has(key) && shownKey(rows, key));
+  const place = (key) => (FIRST.includes(key) ? FIRST.indexOf(key) : FIRST.length);
+  keys.sort((a, b) => place(a) - place(b));
+  const columns = keys.map((key) => ({
+    key, heading: HEADINGS[key] ?? key.replaceAll("_", " "), words: rows.some((row) => typeof row[key] === "string"),
   }));
-  const caption = table.title ?? table.protocol ?? "";
+  const caption = table.title ?? table.protocol_text ?? table.protocol ?? "";
   const notes = table.notes ?? [];
   return [
+    el("h3", { className: "caption" }, caption),
     sortedTable(columns, rows, { caption, mark: (row) => (row.in_best_set ? "best" : "") }),
     el("p", { className: "hint" }, "≈ not significantly different from the best; R the reference."),
     ...notes.map((note) => el("p", { className: "hint" }, note)),

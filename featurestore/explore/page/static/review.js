@@ -60,7 +60,7 @@ async function duplicates(app) {
   const groups = Array.isArray(found) ? found : found.groups ?? [];
   if (!groups.length) return [el("p", { className: "empty" }, "No near duplicates were found.")];
   return [
-    el("p", { className: "hint" }, `${count(groups.length)} groups of images that look nearly the same.`),
+    el("p", { className: "hint" }, `${groups.length === 1 ? "One group" : `${count(groups.length)} groups`} of images that look nearly the same.`),
     ...groups.slice(0, MOST).map(({ ids }) => el("div", { className: "group" },
       el("div", { className: "cards", role: "list" }, ids.slice(0, 12).map((id) => imageCard(id, {
         row: (one) => app.rows.get(one), open: () => app.open(id),

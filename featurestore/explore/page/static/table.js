@@ -34,8 +34,7 @@ export function sortedTable(columns, rows, { caption = "", mark = () => "" } = {
 
   fill(rows);
   return el("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": caption || "Table" },
-    el("table", { className: "sorted" }, caption ? el("caption", {}, caption) : null,
-      el("thead", {}, el("tr", {}, heads)), body));
+    el("table", { className: "sorted" }, el("thead", {}, el("tr", {}, heads)), body));
 }
 
 // What is missing comes last in both directions; a range is compared by its first figure.
