@@ -14,6 +14,7 @@ from featurestore.commands.backbone import backbone, backbones
 from featurestore.commands.embed import embed, import_embeddings, publish
 from featurestore.commands.export import export
 from featurestore.commands.ingest import ingest
+from featurestore.commands.label import label
 from featurestore.commands.options import (
     PATH,
     SEED,
@@ -133,7 +134,7 @@ for command in (
     compact,
 ):
     cli.add_command(command)
-for command in (repair, compact, similar, quality, parts, export):
+for command in (repair, compact, similar, quality, parts, export, label):
     cli.add_command(command)
 
 
