@@ -22,8 +22,10 @@ TABLE = "projections"
 # Points that the page gets at once; of more images a fixed sample, and a picture of how dense they lie.
 MOST_POINTS = 50_000
 SEED = 0
-# Subspace iteration: directions beside the two that are asked for, and rounds.
-OVERSAMPLING, ROUNDS = 10, 12
+# Principal axes are those of so many images, a fixed sample: of more they are hardly others, and the page would wait.
+MOST_FITTED = 10_000
+# Subspace iteration: directions beside those that are asked for, and rounds.
+OVERSAMPLING, ROUNDS = 10, 10
 BATCH_ROWS = 16_384
 
 
@@ -128,15 +130,21 @@ def maps(store: "Explorer") -> dict[tuple[str, str], int]:
 
 def sampled(found: Points, window: tuple[float, float, float, float] | None = None) -> Points:
     """Those in the window (x0, y0, x1, y1), at most `MOST_POINTS`; an image that is shown stays so when zoomed in."""
-    inside = np.arange(len(found.ids))
+    inside, total = np.arange(len(found.ids)), len(found.ids)
     if window is not None:
         x0, y0, x1, y1 = window
         x, y = found.xy.T
         inside = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
+        total = len(inside)
     if len(inside) > MOST_POINTS:
         rank = _ranks(len(found.ids))[inside]
         inside = inside[np.sort(np.argpartition(rank, MOST_POINTS)[:MOST_POINTS])]
-    return Points(found.ids[inside], found.xy[inside], len(found.ids))
+    return Points(found.ids[inside], found.xy[inside], total)
+
+
+def _sample(count: int, most: int) -> NDArray[np.intp] | slice:
+    """A fixed sample of ``most`` of ``count`` rows, ascending; all of them if there are no more."""
+    return np.flatnonzero(_ranks(count) < most) if count > most else slice(None)
 
 
 def _ranks(count: int) -> NDArray[np.intp]:
@@ -158,11 +166,9 @@ def _first_points(store: "Explorer", backbone: str) -> MapOfAxes:
     """The map by principal axes of at most `MOST_POINTS` images, whose vectors alone are read."""
     ids, places, images = _embedded(store, backbone)
     total = len(images)
-    if total > MOST_POINTS:
-        images = images[np.argsort(_ranks(total))[:MOST_POINTS]]
-        images.sort()
+    images = images[_sample(total, MOST_POINTS)]
     X = read_vectors(places, images, store.layout.dim(backbone))
-    axes = principal_axes(X)
+    axes = principal_axes(X[_sample(len(X), MOST_FITTED)])
     xy = axes.place(X)
     centre, scale = _frame(xy)
     return MapOfAxes(Points(ids[images], _framed(xy, centre, scale), total), axes, centre, scale)

@@ -26,6 +26,8 @@ LOOPBACK = "127.0.0.1"
 JSON = "application/json"
 BODY_BYTES = 16 * 2**20  # a selection of a million ids
 IDLE_SECONDS = 60
+# How often the server looks whether it is to be closed.
+CLOSING_SECONDS = 0.1
 MOST_PARAMETERS = 32
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -107,7 +109,7 @@ class PageServer(ThreadingHTTPServer):
         self.token = secrets.token_urlsafe(24)
         self.hosts = {f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost")}
         self.closed = False
-        self._thread = Thread(target=self.serve_forever, name="explorer", daemon=True)
+        self._thread = Thread(target=self.serve_forever, args=(CLOSING_SECONDS,), name="explorer", daemon=True)
         self._thread.start()
 
     @property
