@@ -1,6 +1,5 @@
 """WHERE, facets, lasso, order and the address: what they select is what SQL and numpy say."""
 
-import json
 from collections.abc import Callable
 
 import numpy as np
@@ -99,8 +98,8 @@ def test_the_wall_sorts_by_a_column(opened: Callable[..., Page], sixty: FeatureS
 
 
 def test_the_neighbours_of_an_image_become_the_selection(opened: Callable[..., Page], sixty: FeatureStore) -> None:
-    page = opened(f"#b=b&s={json.dumps('similar:b|100').strip(chr(34))}")
+    page = opened("#b=b&s=similar:b|100")
     page.wait(f"{SHOWN} && document.querySelectorAll('#run .card').length > 3")
     first = page.js("[...document.querySelectorAll('#run .card img')].slice(0, 5).map(one => one.src.split('/').pop())")
-    wanted = sixty.similar("b", 100, k=5).ids.ravel().tolist()
+    wanted = sixty.similar(100, backbone="b", k=5).ids.ravel().tolist()
     assert first == ["100", *[str(one) for one in wanted if one != 100][:4]]

@@ -5,7 +5,7 @@ import { sourceWords } from "./selection.js";
 import { facetText } from "./sql.js";
 import { facetsText, parseFacets } from "./state.js";
 
-export function showChips(state) {
+export function showChips(state, kinds) {
   const chip = (text, patch) => el("span", { className: "chip" }, el("span", {}, text),
     button("×", () => state.change(patch), { "aria-label": `Remove the filter ${text}` }));
   const facets = parseFacets(state.get("facets"));
@@ -15,7 +15,7 @@ export function showChips(state) {
     ...[...facets].map(([column, facet]) => {
       const rest = new Map(facets);
       rest.delete(column);
-      return chip(facetText(column, facet), { facets: facetsText(rest) });
+      return chip(facetText(column, facet, kinds.get(column)), { facets: facetsText(rest) });
     }),
     state.get("lasso") && chip("Lasso", { lasso: "" }),
   ].filter(Boolean);

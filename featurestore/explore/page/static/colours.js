@@ -1,5 +1,7 @@
 // From a column to colours: one byte for each image and the palette that it points into, for light and dark pages.
 
+import { codeOfOthers } from "./api.js";
+
 // Okabe and Ito's colours, distinguishable with colour-blind eyes; the dark set is lightened to keep its contrast.
 const LEVELS = {
   light: ["#0072b2", "#d55e00", "#009e73", "#b6579a", "#56a5dc", "#d99400", "#7c5ce0", "#8a6d3b", "#2f4b7c", "#a05195",
@@ -28,12 +30,12 @@ export function plain(length) {
 
 // `column` of `unpackColumn` -> {codes: Uint8Array, palette: [hex], legend}; legend: entries or {ramp, from, to}.
 export function scale(column) {
-  return column.kind === "number" ? numbers(column.values) : levels(column);
+  return column.kind === "number" ? numbers(column) : levels(column);
 }
 
 function levels({ levels: names, codes }) {
   const colours = LEVELS[scheme()];
-  const other = names.indexOf("other", names.length - 1); // the server's last level gathers the rare ones
+  const other = codeOfOthers(names);
   const at = (code) => (code < 0 || code === other ? colours.length : code % colours.length);
   const legend = names.map((name, code) => ({
     name, level: code === other ? undefined : name, colour: [...colours, NONE[scheme()]][at(code)],
@@ -42,7 +44,7 @@ function levels({ levels: names, codes }) {
   return { codes: Uint8Array.from(codes, at), palette: [...colours, NONE[scheme()]], legend };
 }
 
-function numbers(values) {
+function numbers({ values, days }) {
   const sorted = values.filter((value) => !Number.isNaN(value)).sort();
   const steps = RAMP[scheme()];
   const palette = [...steps, NONE[scheme()]];
@@ -53,5 +55,5 @@ function numbers(values) {
   const codes = Uint8Array.from(values, (value) => (Number.isNaN(value)
     ? steps.length
     : Math.max(0, Math.min(steps.length - 1, Math.round(((value - from) / wide) * (steps.length - 1))))));
-  return { codes, palette, legend: { ramp: steps, from, to } };
+  return { codes, palette, legend: { ramp: steps, from, to, days } };
 }

@@ -41,6 +41,12 @@ export function figure(value) {
   return Math.abs(value) < 10 ? value.toFixed(3) : value.toLocaleString("en", { maximumFractionDigits: 1 });
 }
 
+// A value of a column of numbers, which may be days since 1970.
+export function valueText(value, days) {
+  if (!days || !Number.isFinite(value)) return figure(value);
+  return new Date(value * 86400000).toISOString().slice(0, 10);
+}
+
 // Call `work` once at the next frame, however often it was asked for.
 export function eachFrame(work) {
   let asked = false;

@@ -1,6 +1,6 @@
 // The page: it reads what the store is, builds the parts, and lets every change of the address reach those it concerns.
 
-import { Rows, getBytes, getJson, remembered, unpackColumn } from "./api.js";
+import { Rows, getBytes, getJson, inOrderOf, remembered, unpackColumn } from "./api.js";
 import { showChips } from "./chips.js";
 import { byId, count, images, later, say, showError } from "./dom.js";
 import { PLAIN } from "./colours.js";
@@ -60,7 +60,9 @@ class Explorer {
         predicted: () => getJson("predicted", { run, row: name }),
       }[kind]?.();
       if (!answer) throw new Error(`the address names a colour that this page does not know: ${key}`);
-      return unpackColumn({ kind: kind === "wrong" ? "number" : "levels", ...answer }, this.ids.length);
+      const column = unpackColumn({ kind: kind === "wrong" ? "number" : "levels", ...answer }, this.ids.length);
+      if (kind !== "predicted" || !this.meta.label) return column;
+      return inOrderOf(await this.column(`column:${this.meta.label}`), column);
     });
     this.kept = remembered(async (name) => (this.has(name) ? getJson(name) : []));
     this.rowsOf = remembered(async (run) => rowNames(await getJson("results", { run })));
@@ -166,7 +168,7 @@ class Explorer {
     byId("nothing").hidden = selection.size > 0;
     document.body.classList.toggle("filtered", filtered);
     this.mapside.showSelection();
-    showChips(this.state);
+    showChips(this.state, selection.kinds);
     this.showWall();
     this.facets.update();
     say(`${images(selection.size)} selected`);
@@ -208,6 +210,7 @@ class Explorer {
       await this.mapside.loadColours();
     }
     if (any(...FILTERS) || (any("backbone", "map") && this.state.get("lasso"))) await this.select();
+    if (names.has("zoom")) this.mapside.followZoom();
     if (names.has("order")) {
       byId("order").value = this.state.get("order");
       await this.showWall();

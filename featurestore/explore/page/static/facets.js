@@ -1,7 +1,9 @@
 // The filters: what values the columns have, how many of them are selected, and a click that narrows to one.
 // The counts are made here from the columns, so that a lasso narrows them as the WHERE does.
 
-import { button, count, el, figure } from "./dom.js";
+import { codeOfOthers } from "./api.js";
+import { button, count, el, figure, valueText } from "./dom.js";
+import { sourceText } from "./selection.js";
 import { facetsText, parseFacets } from "./state.js";
 
 const BINS = 12;
@@ -9,7 +11,7 @@ const OPEN = 3; // so many facets are open at first
 
 // Columns with few values, or numbers; those with nearly a value of its own for each image say nothing as a facet.
 export function facetColumns(meta) {
-  return meta.columns.filter(({ name, kind, distinct }) => name !== "ImgId" && (kind === "number"
+  return meta.columns.filter(({ name, kind, distinct }) => name !== "ImgId" && (kind === "number" || kind === "time"
     ? distinct > 1
     : distinct > 0 && (distinct <= 12 || distinct <= meta.count / 2)));
 }
@@ -34,9 +36,20 @@ export class Facets {
     });
     this.panel.replaceChildren(
       el("p", { className: "hint" }, "Choose values to narrow the map, the images and these counts."),
+      this.saved(),
       ...this.parts.map((part) => part.details),
     );
     if (!columns.length) this.panel.append(el("p", { className: "empty" }, "No column has values to filter by."));
+  }
+
+  // Selections and views of the store, each a click away.
+  saved() {
+    const { selections = [], views = [] } = this.app.meta;
+    const names = [...selections.map(({ name }) => ["saved", name]),
+      ...views.filter((view) => !selections.some(({ name }) => name === view)).map((view) => ["view", view])];
+    if (!names.length) return "";
+    return el("details", {}, el("summary", {}, "Saved selections and views"), el("div", { className: "facet saved" },
+      names.map(([kind, name]) => button(name, () => this.app.state.change({ source: sourceText(kind, name) })))));
   }
 
   update() {
@@ -58,7 +71,7 @@ export class Facets {
     const focused = document.activeElement?.dataset.level;
     const within = part.body.contains(document.activeElement);
     part.body.replaceChildren(...(column.kind === "number"
-      ? this.histogram(part, column.values, facet)
+      ? this.histogram(part, column, facet)
       : this.levels(part, column, facet)));
     if (within && focused) {
       [...part.body.querySelectorAll("[data-level]")].find((one) => one.dataset.level === focused)?.focus();
@@ -79,8 +92,8 @@ export class Facets {
     this.set(name, after.length ? { levels: after } : null);
   }
 
-  levels({ name }, { levels, codes }, facet) {
-    const other = levels.indexOf("other", levels.length - 1);
+  levels({ name, kind }, { levels, codes }, facet) {
+    const other = codeOfOthers(levels);
     const size = levels.length;
     const [all, selected] = [new Int32Array(size + 1), new Int32Array(size + 1)];
     const { mask } = this.app.selection;
@@ -90,7 +103,10 @@ export class Facets {
       if (!mask || mask[i]) selected[at]++;
     }
     const most = Math.max(1, ...all);
-    return [...levels.map((text, code) => [code === other ? undefined : text, text, code]), [null, "none", size]]
+    const note = kind === "list"
+      ? [el("p", { className: "hint" }, "Counted by the first value of each list; a filter takes any of them.")]
+      : [];
+    return [...note, ...[...levels.map((text, code) => [code === other ? undefined : text, text, code]), [null, "none", size]]
       .filter(([, , at]) => all[at])
       .map(([level, text, at]) => {
         const bar = el("span", { className: "bar", "aria-hidden": "true" }, el("i", { className: "all" }), el("i"));
@@ -104,10 +120,10 @@ export class Facets {
           "data-level": String(at), "aria-label": `${text}: ${selected[at]} of ${all[at]}`,
           title: `${text}: ${count(selected[at])} of ${count(all[at])}`, onclick: () => this.toggle(name, level),
         }, line);
-      });
+      })];
   }
 
-  histogram({ name, kind }, values, facet) {
+  histogram({ name, kind }, { values, days }, facet) {
     let [from, to] = [Infinity, -Infinity];
     for (const value of values) {
       if (value < from) from = value;
@@ -127,17 +143,21 @@ export class Facets {
     const round = (value) => Number(value.toPrecision(6));
     const bars = Array.from(all, (total, bin) => {
       const range = [round(from + bin * wide), round(from + (bin + 1) * wide)];
-      const text = `${figure(range[0])} to ${figure(range[1])}: ${count(selected[bin])} of ${count(total)}`;
+      const text = `${valueText(range[0], days)} to ${valueText(range[1], days)}: ${count(selected[bin])} of ${count(total)}`;
       const one = el("button", {
         type: "button", className: "bin", title: text, "aria-label": text, "data-level": String(bin),
-        disabled: !total || kind !== "number", onclick: () => this.set(name, { range }),
+        disabled: !total, onclick: () => this.set(name, { range }),
       }, el("i", { className: "all" }), el("i"));
       one.children[0].style.height = `${(100 * total) / most}%`;
       one.children[1].style.height = `${(100 * selected[bin]) / most}%`;
       return one;
     });
     const parts = [el("div", { className: "bins" }, bars)];
-    if (kind !== "number") return parts;
+    if (kind !== "number") {
+      parts.push(el("div", { className: "range hint" }, `${valueText(from, days)} to ${valueText(to, days)}`,
+        facet ? button("All", () => this.set(name, null), { className: "quiet" }) : null));
+      return parts;
+    }
     const box = (place, text, value) => el("label", {}, text, el("input", {
       type: "number", step: "any", placeholder: figure(value), value: facet?.range?.[place] ?? "",
       onchange: (event) => {

@@ -40,7 +40,7 @@ function verdict({ mcnemar }) {
   const onlyB = mcnemar.only_b ?? mcnemar.b_only ?? mcnemar.n_b;
   const p = mcnemar.p ?? mcnemar.p_value;
   const parts = [
-    onlyA !== undefined && `right in A alone ${count(onlyA)}, in B alone ${count(onlyB)}`,
+    onlyA !== undefined && `Right in A alone ${count(onlyA)}, in B alone ${count(onlyB)}`,
     typeof p === "number" && `McNemar's test: ${p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`}`,
     mcnemar.text ?? mcnemar.sentence,
   ].filter(Boolean);

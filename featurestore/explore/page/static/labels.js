@@ -1,12 +1,14 @@
 // A label is corrected where it is seen, for one image or several, and a correction is undone the same way.
 
-import { post } from "./api.js";
+import { getJson, post } from "./api.js";
 import { button, el, images, say } from "./dom.js";
 
-// The values that a column may take: its levels, most frequent first.
-async function choices(app, column) {
-  const { levels = [] } = await app.column(`column:${column}`);
-  return levels.filter((level, place) => level !== "other" || place < levels.length - 1);
+const CHOICES = 200; // values that are offered; any other can be typed
+
+// The values that a column has, most frequent first.
+async function choices(column) {
+  const { levels = [] } = await getJson("column", { name: column, levels: CHOICES });
+  return levels.slice(0, CHOICES);
 }
 
 // A form that corrects `ids`; `done(sentence)` is called after it. Null where nothing may be corrected.
@@ -25,7 +27,7 @@ export function labelForm(app, ids, { row = {}, to = "", done }) {
   value.setAttribute("list", list.id);
   const offer = async () => {
     if (!to && ids.length === 1) value.placeholder = String(row[column.value] ?? "corrected label");
-    list.replaceChildren(...(await choices(app, column.value)).map((level) => el("option", { value: level })));
+    list.replaceChildren(...(await choices(column.value)).map((level) => el("option", { value: level })));
   };
   column.addEventListener("change", () => offer().catch(fail));
   offer().catch(fail);

@@ -6,7 +6,7 @@ import { eachFrame } from "./dom.js";
 import { nearest } from "./geometry.js";
 
 const MARGIN = 22; // CSS pixels around the whole map
-const FEW = 60; // so many selected points at most get a ring, else nobody would see them
+const FEW = 80; // so many selected points at most get a ring, else nobody would see them
 const [FARTHEST, CLOSEST] = [0.5, 4000]; // of the scale that shows all
 
 export class ScatterMap {

@@ -2,7 +2,7 @@
 
 import { getBytes, getImage } from "./api.js";
 import { PLAIN, plain, scale } from "./colours.js";
-import { button, byId, count, el, fillSelect, figure, later, showError } from "./dom.js";
+import { button, byId, count, el, fillSelect, later, showError, valueText } from "./dom.js";
 import { facetColumns } from "./facets.js";
 import { ScatterMap } from "./map.js";
 import { listenToMap } from "./map_input.js";
@@ -65,7 +65,7 @@ export class MapSide {
     const run = app.has("wrong") ? await app.run() : null;
     if (!run) return;
     const rows = await app.rowsOf(run);
-    choices.push({ group: "Bench", choices: [["wrong", "share of heads that are wrong"]] });
+    choices.push({ group: "Bench", choices: [["wrong", "share of heads wrong"]] });
     if (rows.length) {
       choices.push({ group: "Predicted class by", choices: rows.map((row) => [`predicted:${row}`, row]) });
     }
@@ -112,11 +112,15 @@ export class MapSide {
 
   // After the view has moved: keep it in the address; of a sampled map, fetch what is seen.
   async viewMoved() {
-    const { view } = this.map;
-    const zoom = view ? [view.x, view.y, view.zoom].map((one) => Number(one.toPrecision(5))).join(",") : "";
-    this.app.state.change({ zoom });
+    this.app.state.change({ zoom: zoomText(this.map.view) });
     if (this.sampledOf && this.map.width) await this.loadSeen().catch(showError);
     this.tellSample();
+  }
+
+  // The address was changed by Back or by hand.
+  followZoom() {
+    const zoom = this.app.state.get("zoom");
+    if (zoom !== zoomText(this.map.view)) this.map.moveTo(parseZoom(zoom));
   }
 
   async loadSeen() {
@@ -171,7 +175,8 @@ export class MapSide {
     if (legend.ramp) {
       const ramp = el("span", { className: "ramp", "aria-hidden": "true" });
       ramp.style.background = `linear-gradient(90deg, ${legend.ramp.join(", ")})`;
-      byId("legend").replaceChildren(el("span", {}, figure(legend.from)), ramp, el("span", {}, figure(legend.to)));
+      byId("legend").replaceChildren(el("span", {}, valueText(legend.from, legend.days)), ramp,
+        el("span", {}, valueText(legend.to, legend.days)));
       return;
     }
     byId("legend").replaceChildren(...legend.map(({ name: text, level, colour }) => {
@@ -229,12 +234,16 @@ export class MapSide {
 
   valueAt(row) {
     if (!this.column) return "";
-    const { kind, values, codes, levels } = this.column;
-    const value = kind === "number" ? figure(values[row]) : levels[codes[row]];
+    const { kind, values, codes, levels, days } = this.column;
+    const value = kind === "number" ? valueText(values[row], days) : levels[codes[row]];
     const name = byId("colour").selectedOptions[0]?.textContent ?? "";
     return `${name}: ${value || "none"}`;
   }
 }
+
+const zoomText = (view) => (view
+  ? [view.x, view.y, view.zoom].map((one) => Number(one.toPrecision(5))).join(",")
+  : "");
 
 // "x,y,zoom" of the address, or null for the whole map.
 function parseZoom(text) {

@@ -1,5 +1,7 @@
 // Facets as SQL, in the form that the WHERE box takes; the server runs it in its sandbox.
 
+import { valueText } from "./dom.js";
+
 const quoted = (name) => `"${name.replaceAll('"', '""')}"`;
 const literal = (text) => `'${text.replaceAll("'", "''")}'`;
 
@@ -8,7 +10,8 @@ export function facetSql(column, facet, kind) {
   const name = quoted(column);
   if (facet.range) {
     const [from, to] = facet.range;
-    const parts = [from === null ? "" : `${name} >= ${from}`, to === null ? "" : `${name} <= ${to}`].filter(Boolean);
+    const value = kind === "time" ? `epoch(${name}::TIMESTAMP) / 86400` : name;
+    const parts = [from === null ? "" : `${value} >= ${from}`, to === null ? "" : `${value} <= ${to}`].filter(Boolean);
     return parts.join(" AND ") || "true";
   }
   const texts = facet.levels.filter((level) => level !== null);
@@ -29,9 +32,9 @@ export function wholeWhere(where, facets, kinds) {
   return parts.join(" AND ");
 }
 
-export function facetText(column, facet) {
+export function facetText(column, facet, kind) {
   if (facet.levels) return `${column}: ${facet.levels.map((level) => level ?? "none").join(", ")}`;
-  const [from, to] = facet.range;
-  if (from === null) return `${column} ≤ ${to}`;
-  return to === null ? `${column} ≥ ${from}` : `${column} ${from} – ${to}`;
+  const [from, to] = facet.range.map((one) => one !== null && valueText(one, kind === "time"));
+  if (from === false) return `${column} ≤ ${to}`;
+  return to === false ? `${column} ≥ ${from}` : `${column} ${from} – ${to}`;
 }
