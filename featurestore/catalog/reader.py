@@ -220,6 +220,19 @@ class Reader:
         hint = nearest(view, [name for name in self.database.views if not name.startswith("_")])
         raise InputError(f"the store has no view {view!r} ({hint})")
 
+    def corrected(self, view: str, column: str) -> list[int]:
+        """The ids of the rows of ``view`` whose ``column`` would be another without the corrections of that image.
+
+        Raises
+        ------
+        QueryError
+            When there is no such view or column.
+        """
+        from featurestore.catalog.corrected import corrected
+
+        with self.reading() as reader:
+            return reader.remember(f"corrected {column} of {view}", lambda: corrected(reader, view, column))
+
     @contextmanager
     def reading(self) -> Iterator[Self]:
         """Yield a reader that stays on this state even if another thread calls `refresh` or `close` on this one.

@@ -15,6 +15,7 @@ from featurestore.commands.embed import embed, import_embeddings, publish
 from featurestore.commands.explore import explore, project
 from featurestore.commands.export import export
 from featurestore.commands.ingest import ingest
+from featurestore.commands.label import label
 from featurestore.commands.options import (
     PATH,
     SEED,
@@ -134,7 +135,7 @@ for command in (
     compact,
 ):
     cli.add_command(command)
-for command in (repair, compact, similar, quality, explore, project, parts, export):
+for command in (repair, compact, similar, quality, explore, project, parts, export, label):
     cli.add_command(command)
 
 

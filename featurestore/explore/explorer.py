@@ -12,6 +12,8 @@ from featurestore.explore.puller import Puller
 from featurestore.storage.snapshot import SnapshotInfo
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from featurestore.backbones.base import Backbone
     from featurestore.catalog.maintenance import VerifyReport
     from featurestore.explore.page.start import Exploration
@@ -195,8 +197,9 @@ class Explorer(Puller):
     def lineage(self, img_id: int) -> dict[str, Any]:
         """The image with an id, and where each of its stored vectors came from; ready for JSON.
 
-        An image whose file was removed has the status ``gone``. ``current`` is True for vectors that the views show:
-        those of the backbone's current revision, computed from the image's current file.
+        An image whose file was removed has the status ``gone``. ``corrections`` are those of its labels, ended ones
+        too. ``current`` is True for vectors that the views show: those of the backbone's current revision, computed
+        from the image's current file.
 
         Raises
         ------
@@ -204,6 +207,26 @@ class Explorer(Puller):
             When the store holds neither the image nor a vector of it.
         """
         return lineage(self, img_id)
+
+    def corrections(self, *, undone: bool = False) -> "pa.Table":
+        """The values that `correct_labels` has corrected, oldest first: ImgId, ImgName, column, from, to, at, undone.
+
+        ``from`` is the value that had been read then, and the column ``as_read`` the one that is read today.
+
+        Parameters
+        ----------
+        undone
+            Also those that were undone, or corrected again.
+        """
+        from featurestore.catalog.corrected import corrections
+
+        return corrections(self, undone=undone)
+
+    def export_corrections(self, output: str | Path, *, undone: bool = False) -> int:
+        """Write `corrections` to the CSV file ``output``, and return their number."""
+        from featurestore.catalog.corrected import write_csv
+
+        return write_csv(self, Path(output), undone=undone)
 
     def views(self) -> dict[str, str]:
         """The SQL of each of your views, by name; `failing_views` lists those that can't be used, with the reason."""

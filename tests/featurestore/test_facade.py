@@ -41,6 +41,13 @@ ONLY_COMMAND = {
     "explore": {"no_browser"},  # the verb opens none
 }
 EITHER = {("embed", "backbone")}  # or --backbone-file
+# Commands whose verbs are named for what they do to labels.
+OF_LABELS = {
+    "label correct": "correct_labels",
+    "label undo": "uncorrect_labels",
+    "label list": "corrections",
+    "label export": "export_corrections",
+}
 ONLY_VERB = {"sql": {"parameters"}, "similar": {"query"}}
 
 
@@ -57,6 +64,8 @@ COMMANDS = dict(commands(cli))
 
 def verb_of(command: str) -> str:
     """The verb of a command: ``snapshot create`` → ``create_snapshot``, ``view list`` → ``views``."""
+    if command in OF_LABELS:
+        return OF_LABELS[command]
     group, _, name = command.rpartition(" ")
     if not group:
         return name.replace("-", "_")
@@ -126,6 +135,7 @@ def calls(collection: Collection) -> dict[str, Callable[[FeatureStore], Any]]:
     return {
         "append": lambda store: store.append({"notes": pa.table({"n": [1]})}),
         "compact": lambda store: store.compact(),
+        "correct_labels": lambda store: store.correct_labels(101, "Crime"),
         "create": lambda store: store.create(),
         "create_snapshot": lambda store: store.create_snapshot("another"),
         "create_view": lambda store: store.create_view("mine", "SELECT ImgId FROM collection"),
@@ -140,6 +150,7 @@ def calls(collection: Collection) -> dict[str, Callable[[FeatureStore], Any]]:
         "remove_view": lambda store: store.remove_view("mine"),
         "rename_backbone": lambda store: store.rename_backbone("other", "another"),
         "repair": lambda store: store.repair(),
+        "uncorrect_labels": lambda store: store.uncorrect_labels(101),
     }
 
 
