@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.errors import InputError
-from featurestore.explore.page import columns, facts, likeness, plugins, projection, saved
+from featurestore.explore.page import columns, facts, likeness, plugins, projection, relabel, saved
 from featurestore.explore.page.density import MOST_PIXELS, density_png
 from featurestore.explore.page.images import LARGE, THUMB, image_id
 from featurestore.explore.page.server import PageAnswer, PageError, Query, Routes, json_answer
@@ -31,6 +31,7 @@ STATIC = files("featurestore.explore.page") / "static"
 PAGE = "explore.html"
 MOST_NEIGHBOURS = 500
 Question = Callable[["Explorer", Query], object]
+Change = Callable[["Explorer", dict[str, Any]], object]
 
 
 def routes(shown: ShownStore) -> Routes:
@@ -46,7 +47,10 @@ def routes(shown: ShownStore) -> Routes:
         "image": image,
         "similar": similar,
         "duplicates": lambda store, query: likeness.duplicates(store),
+        "corrections": relabel.listed,
+        "corrections.csv": relabel.as_file,
     }
+    changes = {"selection": saved.save, "correct": relabel.corrected, "uncorrect": relabel.undone}
     of_others = plugins.find_pages(shown.store)
     get: dict[str, Callable[[Query], PageAnswer]] = {"": lambda query: _static(PAGE, names)}
     post: dict[str, Callable[[dict[str, Any]], PageAnswer]] = {}
@@ -58,7 +62,7 @@ def routes(shown: ShownStore) -> Routes:
     # The page's own addresses come last: no other package takes them.
     get |= {f"api/{name}": partial(_answered, shown, question) for name, question in questions.items()}
     get["api/meta"] = partial(_meta, shown, of_others)
-    post["api/selection"] = partial(_selection, shown)
+    post |= {f"api/{name}": partial(_changed, shown, change) for name, change in changes.items()}
     return Routes(
         get=get,
         post=post,
@@ -84,7 +88,19 @@ def _meta(shown: ShownStore, pages: plugins.PluginPages, query: Query) -> PageAn
     """The page is being loaded: from here on it shows the newest state."""
     if shown.store.is_outdated():
         shown.store.refresh()
-    return _answered(shown, lambda store, query: facts.meta(store, pages, read_only=shown.read_only), query)
+    return _answered(shown, lambda store, query: _meta_of(store, pages, shown.read_only), query)
+
+
+def _meta_of(store: "Explorer", pages: plugins.PluginPages, read_only: bool) -> dict[str, Any]:
+    """What the page needs to be drawn at all; ``pages`` are addresses that not every explorer has."""
+    return {
+        **facts.meta(store),
+        "read_only": read_only,
+        "selections": saved.selections(store),
+        "pages": ["corrections", *pages.names],
+        "problems": list(pages.problems),
+        "columns_editable": relabel.editable(store),
+    }
 
 
 def _of_other(shown: ShownStore, page: plugins.Page, query: Query) -> PageAnswer:
@@ -98,17 +114,9 @@ def _changed_by_other(shown: ShownStore, page: plugins.Page, sent: dict[str, Any
         return json_answer(page(sent))
 
 
-def _selection(shown: ShownStore, sent: dict[str, Any]) -> PageAnswer:
-    """Save ``{"name", "ids"}`` or ``{"name", "where"}``."""
-    name, condition = sent.get("name"), sent.get("where")
-    if not isinstance(name, str) or ("ids" in sent) == ("where" in sent):
-        raise InputError("expected a name, and either ids or where")
+def _changed(shown: ShownStore, change: Change, sent: dict[str, Any]) -> PageAnswer:
     with shown.changing() as store:
-        if "ids" in sent:
-            return json_answer(saved.save_ids(store, name, sent["ids"]))
-        if not isinstance(condition, str):
-            raise InputError("expected a condition in SQL as where")
-        return json_answer(saved.save_condition(store, name, condition))
+        return json_answer(change(store, sent))
 
 
 def _static(name: str, names: set[str]) -> PageAnswer:

@@ -8,10 +8,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import InputError
-from featurestore.explore.page import likeness, projection, saved
+from featurestore.explore.page import likeness, projection
 from featurestore.explore.page.columns import VIEW, columns
 from featurestore.explore.page.images import image_id
-from featurestore.explore.page.plugins import PluginPages
 from featurestore.explore.page.shown import image_ids
 from featurestore.features.labels import label_text
 from featurestore.storage.names import quote_name
@@ -24,8 +23,8 @@ MOST_ROWS, NEIGHBOURS = 200, 12
 MOST_CHARACTERS = 5_000
 
 
-def meta(store: "Explorer", pages: PluginPages, *, read_only: bool) -> dict[str, Any]:
-    """What the page needs to be drawn at all; ``pages`` are those of other packages."""
+def meta(store: "Explorer") -> dict[str, Any]:
+    """The store's images, backbones, maps, columns and views."""
     shown = store.backbones()
     stored = projection.maps(store)
     maps = [{"backbone": info.name, "method": projection.PCA, "rows": info.rows} for info in shown]
@@ -35,7 +34,6 @@ def meta(store: "Explorer", pages: PluginPages, *, read_only: bool) -> dict[str,
         "snapshot": store.snapshot_name,
         "state": store.state.id,
         "synthetic": store.synthetic or any(info.synthetic for info in shown),
-        "read_only": read_only,
         "count": len(image_ids(store)),
         "label": store.label,
         "title": store.title,
@@ -51,11 +49,7 @@ def meta(store: "Explorer", pages: PluginPages, *, read_only: bool) -> dict[str,
         ],
         "maps": maps,
         "columns": [{"name": one.name, "kind": one.kind, "distinct": one.distinct} for one in columns(store).values()],
-        "selections": saved.selections(store),
         "views": list(store.views()),
-        "pages": pages.names,
-        "problems": list(pages.problems),
-        "columns_editable": [],
     }
 
 
@@ -74,6 +68,7 @@ def image(store: "Explorer", img_id: int) -> dict[str, Any]:
         "ImgId": img_id,
         "row": jsonable(found[0] if found else {"ImgId": img_id, "ImgName": lineage["image"]["ImgName"]}),
         "lineage": jsonable(lineage),
+        "corrections": jsonable(lineage["corrections"]),
         "neighbours": {name: likeness.similar(store, name, img_id=img_id, k=NEIGHBOURS) for name in embedded},
     }
 

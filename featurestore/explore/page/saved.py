@@ -26,6 +26,18 @@ SCHEMA = pa.schema([pa.field("selection", pa.string(), nullable=False), pa.field
 WAIT_SECONDS = 2.0
 
 
+def save(store: "Explorer", sent: dict[str, Any]) -> dict[str, Any]:
+    """Save what the page sent: ``{"name", "ids"}`` or ``{"name", "where"}``; returns and raises as these two."""
+    name, condition = sent.get("name"), sent.get("where")
+    if not isinstance(name, str) or ("ids" in sent) == ("where" in sent):
+        raise InputError("expected a name, and either ids or where")
+    if "ids" in sent:
+        return save_ids(store, name, sent["ids"])
+    if not isinstance(condition, str):
+        raise InputError("expected a condition in SQL as where")
+    return save_condition(store, name, condition)
+
+
 def save_ids(store: "Explorer", name: str, ids: object) -> dict[str, Any]:
     """Save the images ``ids`` as the selection ``name``: rows of a table, since a view with many ids slows each open.
 
