@@ -63,3 +63,35 @@ def test_a_name_that_is_taken_is_explained(page: Page) -> None:
     assert "labeled" in page.text("#ask .problem")
     page.key("Escape")
     page.wait("!document.getElementById('ask').open")
+
+
+def test_a_label_is_corrected_where_it_is_seen_and_the_correction_undone(page: Page, own: FeatureStore) -> None:
+    query = "SELECT Genre1 FROM labeled WHERE ImgId = 100"
+    before = own.sql(query)["Genre1"].to_pylist()
+    page.click("#run .card button")
+    page.wait("document.querySelector('#detail form.label input')?.placeholder == 'Drama'")
+    page.click("#detail form.label input")
+    page.type("Comedy")
+    page.key("Enter")
+    page.wait("document.querySelector('#detail .corrected')?.innerText.includes('corrected from Drama to Comedy')")
+    assert own.refresh().sql(query)["Genre1"].to_pylist() == ["Comedy"] != before
+    page.wait("document.querySelector('#run .card small').innerText == 'Comedy'")
+    page.click("#detail .corrected button")
+    page.wait("document.querySelector('#detail .current b')?.innerText == 'Drama'")
+    assert own.refresh().sql(query)["Genre1"].to_pylist() == before
+    assert page.text("#error") == "" and page.complaints == []
+
+
+def test_read_only_offers_no_change(chrome: Chrome, own: FeatureStore) -> None:
+    with own.explore(read_only=True) as exploration:
+        page = chrome.open(exploration.url)
+        page.ready()
+        page.click("#run .card button")
+        page.wait("!!document.querySelector('#detail .current')")
+        assert page.count("#detail form") == 0
+        assert page.js("document.getElementById('relabel').hidden") is True
+        refused = page.js(
+            "fetch('api/correct', {method: 'POST', headers: {'Content-Type': 'application/json'}, "
+            "body: JSON.stringify({ids: [100], column: 'Genre1', to: 'Comedy'})}).then(answer => answer.status)"
+        )
+        assert refused == 403

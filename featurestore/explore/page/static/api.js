@@ -72,7 +72,7 @@ export function unpackColumn(answer, length) {
 
 // The same column with the levels of `reference` first, so that a class has one colour whoever names it.
 export function inOrderOf(reference, column) {
-  if (reference?.kind !== "levels") return column;
+  if (reference.kind !== "levels" || codeOfOthers(column.levels) >= 0) return column;
   const levels = [...new Set([...reference.levels.filter((one) => column.levels.includes(one)), ...column.levels])];
   const places = column.levels.map((one) => levels.indexOf(one));
   return { ...column, levels, codes: column.codes.map((code) => (code < 0 ? code : places[code])) };

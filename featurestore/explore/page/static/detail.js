@@ -88,7 +88,7 @@ export class Detail {
       parts.picture.alt = parts.title.textContent;
     });
     filled(parts.row, answer.then(({ row }) => rowParts(row)));
-    filled(parts.label, answer.then(({ row, corrections }) => this.labelParts(id, row, corrections ?? [])));
+    filled(parts.label, answer.then(({ row, corrections }) => this.labelParts(id, row, corrections)));
     filled(parts.neighbours, answer.then(({ neighbours }) => this.neighbourParts(id, neighbours)));
     filled(parts.lineage, answer.then(({ lineage }) => lineageParts(lineage)));
     if (this.app.has("predictions")) filled(parts.predictions, this.predictionParts(id));
@@ -132,21 +132,19 @@ export class Detail {
   async predictionParts(id) {
     const run = await this.app.run();
     if (!run) return [];
-    const found = await getJson("predictions", { run, id });
-    const list = Array.isArray(found) ? found : found.rows ?? [];
+    const list = await getJson("predictions", { run, id });
     if (!list.length) return [el("h3", {}, "Predictions"), el("p", { className: "hint" }, "Not in this run.")];
     const groups = new Map();
     for (const one of list) {
-      const backbone = one.row.replace(/\/[^/]*$/, "");
-      groups.set(backbone, [...(groups.get(backbone) ?? []), one]);
+      groups.set(one.backbone, [...(groups.get(one.backbone) ?? []), one]);
     }
     return [
       el("h3", {}, `Predictions: ${list.filter(isRight).length} of ${list.length} right`),
       el("div", {}, [...groups].map(([backbone, some]) => el("div", {},
         el("h4", {}, backbone, ` ${some.filter(isRight).length}/${some.length}`),
         el("ul", {}, some.map((one) => el("li", { className: isRight(one) ? "right" : "wrong" },
-          el("span", {}, one.row.slice(backbone.length + 1)), el("b", {}, one.predicted ?? "none"),
-          el("small", {}, typeof one.p === "number" ? `${Math.round(100 * one.p)} %` : ""))))))),
+          el("span", {}, one.head), el("b", {}, one.predicted),
+          el("small", {}, `${Math.round(100 * one.p)} %`))))))),
     ];
   }
 }

@@ -5,7 +5,7 @@ import { showChips } from "./chips.js";
 import { byId, count, images, later, say, showError } from "./dom.js";
 import { PLAIN } from "./colours.js";
 import { Detail } from "./detail.js";
-import { Facets, facetColumns } from "./facets.js";
+import { Facets } from "./facets.js";
 import { showHeads } from "./heads.js";
 import { labelForm } from "./labels.js";
 import { MapSide } from "./mapside.js";
@@ -69,26 +69,21 @@ class Explorer {
   }
 
   has(page) {
-    return (this.meta.pages ?? []).includes(page);
+    return this.meta.pages.includes(page);
   }
 
-  // The columns whose values may be corrected, the label first; none where nothing may be changed.
+  // The columns whose values may be corrected; none where nothing may be changed.
   editable() {
-    const { meta } = this;
-    if (meta.read_only || !this.has("correct")) return [];
-    if (meta.columns_editable?.length) return meta.columns_editable;
-    const texts = facetColumns(meta).filter(({ kind }) => kind === "text").map(({ name }) => name);
-    return [...new Set([meta.label, ...texts].filter(Boolean))];
+    return this.meta.read_only ? [] : this.meta.columns_editable;
   }
 
-  async runs() {
-    const found = await this.kept("runs");
-    return Array.isArray(found) ? found : found.runs ?? [];
+  runs() {
+    return this.kept("runs");
   }
 
   async run() {
     const runs = await this.runs();
-    const known = runs.map((one) => String(one.run));
+    const known = runs.map((one) => one.run);
     return known.includes(this.state.get("run")) ? this.state.get("run") : known[0] ?? null;
   }
 
@@ -126,6 +121,7 @@ class Explorer {
 
   async reloadMeta() {
     this.meta = await getJson("meta");
+    this.facets.parts = []; // made anew: there may be other views and columns
     this.showMeta();
   }
 
@@ -278,10 +274,9 @@ class Explorer {
   }
 }
 
-function rowNames(results) {
-  const tables = Array.isArray(results) ? results : results.tables ?? [results];
+function rowNames(tables) {
   const rows = tables.flatMap((table) => table.rows).filter((row) => !row.published);
-  return [...new Set(rows.map((row) => row.row ?? `${row.backbone}/${row.head}`))];
+  return [...new Set(rows.map((row) => `${row.backbone}/${row.head}`))];
 }
 
 try {

@@ -34,17 +34,13 @@ export function showHeads(panel, app) {
   })());
 }
 
-function verdict({ mcnemar }) {
-  if (!mcnemar) return el("p", { className: "hint" }, "Rows: the true class. Columns: the class predicted.");
-  const onlyA = mcnemar.only_a ?? mcnemar.a_only ?? mcnemar.n_a;
-  const onlyB = mcnemar.only_b ?? mcnemar.b_only ?? mcnemar.n_b;
-  const p = mcnemar.p ?? mcnemar.p_value;
+function verdict({ mcnemar: { only_a: onlyA, only_b: onlyB, p, text } }) {
   const parts = [
-    onlyA !== undefined && `Right in A alone ${count(onlyA)}, in B alone ${count(onlyB)}`,
-    typeof p === "number" && `McNemar's test: ${p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`}`,
-    mcnemar.text ?? mcnemar.sentence,
-  ].filter(Boolean);
-  return el("p", { className: "verdict" }, `${parts.join(" · ")}.`);
+    `Right in A alone ${count(onlyA)}, in B alone ${count(onlyB)}`,
+    typeof p === "number" ? `McNemar's test: ${p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`}` : "",
+    text,
+  ];
+  return el("p", { className: "verdict" }, `${parts.filter(Boolean).join("; ")}.`);
 }
 
 function matrix({ app, run, row, name, classes, confusion, strip }) {
@@ -81,7 +77,7 @@ async function openCell(pressed, { app, run, row, truth, predicted, strip }) {
       el("div", { className: "bar" }, el("h3", {}, `${images(list.length)}: ${truth} predicted as ${predicted}`),
         button("Select them", () => app.state.change({ source, page: "", where: "", facets: "", lasso: "" }))),
       el("div", { className: "cards", role: "list" }, list.slice(0, STRIP).map((one) => imageCard(one.ImgId, {
-        row: (id) => app.rows.get(id), note: typeof one.p === "number" ? `${Math.round(100 * one.p)} %` : "",
+        row: (id) => app.rows.get(id), note: `${Math.round(100 * one.p)} %`,
         open: () => app.open(one.ImgId),
       }))),
       list.length > STRIP ? el("p", { className: "hint" }, `${count(list.length - STRIP)} more: select them.`) : "",

@@ -51,9 +51,10 @@ export function labelForm(app, ids, { row = {}, to = "", done }) {
 let formNumber = 0;
 
 export async function correct(app, ids, column, to) {
-  await post("correct", { ids, column, to });
+  const isList = app.selection.kinds.get(column) === "list";
+  const { note } = await post("correct", { ids, column, to: isList ? to.split(",").map((one) => one.trim()) : to });
   await app.changed(ids, [column]);
-  const sentence = `${column} of ${images(ids.length)} corrected to ${to}`;
+  const sentence = `${column} of ${images(ids.length)} corrected to ${to}. ${note}`;
   say(sentence);
   return sentence;
 }

@@ -17,26 +17,23 @@ const LEFT_OUT = new Set(["protocol", "published", "in_best_set", "reference", "
 
 export function runChooser(app, runs) {
   const select = el("select", { onchange: (event) => app.state.change({ run: event.target.value }) });
-  fillSelect(select, runs.map((one) => [String(one.run), runText(one)]));
+  fillSelect(select, runs.map((one) => [one.run, one.text]));
   app.run().then((run) => {
-    select.value = String(run);
+    select.value = run;
   });
   return el("label", {}, "Run ", select);
 }
-
-const runText = (one) => one.text ?? one.title ?? [one.run, one.name, one.view, one.label].filter(Boolean).join(" · ");
 
 export function showResults(panel, app) {
   return filled(panel, (async () => {
     const runs = await app.runs();
     if (!runs.length) {
-      const problems = (app.meta.problems ?? []).map((text) => el("p", { className: "problem" }, text));
+      const problems = (app.meta.problems).map((text) => el("p", { className: "problem" }, text));
       return [...problems, el("p", { className: "empty" }, "No head has been compared on this store yet. ",
         "Save a selection and run the quick bench on it, or type ", el("code", {}, "benchmarks run --quick"))];
     }
     const run = await app.run();
-    const answer = await getJson("results", { run });
-    const tables = Array.isArray(answer) ? answer : answer.tables ?? [answer];
+    const tables = await getJson("results", { run });
     return [el("div", { className: "bar" }, runChooser(app, runs)), ...tables.flatMap((table) => tableParts(table, app))];
   })());
 }
@@ -49,8 +46,7 @@ function tableParts(table, app) {
   const columns = keys.map((key) => ({
     key, heading: HEADINGS[key] ?? key.replaceAll("_", " "), words: rows.some((row) => typeof row[key] === "string"),
   }));
-  const caption = table.title ?? table.protocol_text ?? table.protocol ?? "";
-  const notes = table.notes ?? [];
+  const { title: caption, notes } = table;
   return [
     el("h3", { className: "caption" }, caption),
     sortedTable(columns, rows, { caption, mark: (row) => (row.in_best_set ? "best" : "") }),

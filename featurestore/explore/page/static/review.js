@@ -30,38 +30,34 @@ async function ofRun(app, name) {
   const runs = await app.runs();
   if (!runs.length) return [el("p", { className: "empty" }, "They come from the predictions of a run: there is none yet.")];
   const run = await app.run();
-  const found = await getJson(name, { run });
-  const list = Array.isArray(found) ? found : found.images ?? found.rows ?? [];
+  const { images: list, total, note } = await getJson(name, { run });
   const words = name === "errors"
     ? "Images whose label the heads contradict with the most confidence."
     : "Labels that are probably wrong, the most doubtful first: correct those that are.";
   return [
-    el("div", { className: "bar" }, runChooser(app, runs)), el("p", { className: "hint" }, found.note ?? words),
+    el("div", { className: "bar" }, runChooser(app, runs)), el("p", { className: "hint" }, words, note ? ` ${note}` : ""),
     list.length ? "" : el("p", { className: "empty" }, "None was found."),
     el("div", { className: "cards wide", role: "list" }, list.slice(0, MOST).map((one) => doubt(app, one))),
-    list.length > MOST ? el("p", { className: "hint" }, `${count(list.length - MOST)} more are not shown.`) : "",
+    total > MOST ? el("p", { className: "hint" }, `${count(total - MOST)} more are not shown.`) : "",
   ].filter(Boolean);
 }
 
 // One image with its label, what was predicted instead, and a button that believes the prediction.
 function doubt(app, one) {
-  const truth = one.truth ?? one.label;
-  const predicted = one.predicted ?? one.suggested;
-  const column = one.column ?? app.meta.label;
+  const { truth, predicted, column } = one;
   const card = imageCard(one.ImgId, { row: (id) => app.rows.get(id), open: () => app.open(one.ImgId) });
-  const sure = typeof one.p === "number" ? `, ${Math.round(100 * one.p)} %` : "";
-  card.append(el("p", { className: "doubt" }, el("s", {}, truth ?? "none"), " → ", el("b", {}, predicted ?? "?"), sure));
-  if (predicted && app.editable().includes(column)) card.append(correctButton(app, one.ImgId, column, predicted));
+  const sure = `, ${Math.round(100 * one.p)} %`;
+  card.append(el("p", { className: "doubt" }, el("s", {}, truth), " → ", el("b", {}, predicted), sure));
+  if (app.editable().includes(column)) card.append(correctButton(app, one.ImgId, column, predicted));
   return card;
 }
 
 async function duplicates(app) {
-  const found = await getJson("duplicates");
-  const groups = Array.isArray(found) ? found : found.groups ?? [];
+  const groups = await getJson("duplicates");
   if (!groups.length) return [el("p", { className: "empty" }, "No near duplicates were found.")];
   return [
     el("p", { className: "hint" }, `${groups.length === 1 ? "One group" : `${count(groups.length)} groups`} of images that look nearly the same.`),
-    ...groups.slice(0, MOST).map(({ ids }) => el("div", { className: "group" },
+    ...groups.slice(0, MOST).map(({ ids, kind }) => el("div", { className: "group" }, el("p", { className: "hint" }, kind),
       el("div", { className: "cards", role: "list" }, ids.slice(0, 12).map((id) => imageCard(id, {
         row: (one) => app.rows.get(one), open: () => app.open(id),
       }))),
@@ -72,8 +68,7 @@ async function duplicates(app) {
 }
 
 async function corrections(app) {
-  const found = await getJson("corrections");
-  const list = (Array.isArray(found) ? found : found.corrections ?? []).filter((one) => !one.undone);
+  const list = await getJson("corrections");
   const link = el("a", { href: address("api/corrections.csv"), download: "corrections.csv" }, "corrections.csv");
   if (!list.length) return [el("p", { className: "empty" }, "No label has been corrected.")];
   return [

@@ -98,13 +98,13 @@ function benchForm(app, view) {
 async function follow(app, place) {
   for (;;) {
     const now = await getJson("bench");
-    place.replaceChildren(el("p", {}, now.text ?? now.progress ?? now.state ?? ""));
+    place.replaceChildren(el("p", {}, now.text));
     if (now.state !== "running") {
       if (now.error) throw new Error(now.error);
       await app.newRuns();
       place.append(el("p", {}, button("Show the results", () => {
         byId("ask").close();
-        app.state.change({ page: "results", run: now.run ? String(now.run) : "" });
+        app.state.change({ page: "results", run: now.run ?? "" });
       })));
       return;
     }
