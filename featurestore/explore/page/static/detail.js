@@ -2,7 +2,7 @@
 // predicted of it, and where its vectors came from.
 
 import { getJson } from "./api.js";
-import { button, byId, el, figure, filled } from "./dom.js";
+import { button, byId, el, figure, filled, percent } from "./dom.js";
 import { labelForm, undo } from "./labels.js";
 import { sourceText } from "./selection.js";
 import { imageCard } from "./wall.js";
@@ -144,7 +144,7 @@ export class Detail {
         el("h4", {}, backbone, ` ${some.filter(isRight).length}/${some.length}`),
         el("ul", {}, some.map((one) => el("li", { className: isRight(one) ? "right" : "wrong" },
           el("span", {}, one.head), el("b", {}, one.predicted),
-          el("small", {}, `${Math.round(100 * one.p)} %`))))))),
+          el("small", {}, percent(one.p)))))))),
     ];
   }
 }

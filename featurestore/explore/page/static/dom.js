@@ -41,6 +41,8 @@ export function figure(value) {
   return Math.abs(value) < 10 ? value.toFixed(3) : value.toLocaleString("en", { maximumFractionDigits: 1 });
 }
 
+export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
+
 // A value of a column of numbers, which may be days since 1970.
 export function valueText(value, days) {
   if (!days || !Number.isFinite(value)) return figure(value);
@@ -83,7 +85,7 @@ export function showError(problem) {
 export async function filled(node, promise) {
   node.setAttribute("aria-busy", "true");
   try {
-    node.replaceChildren(...[await promise].flat());
+    node.replaceChildren(...[await promise].flat().filter((one) => one !== null && one !== ""));
   } catch (problem) {
     node.replaceChildren(el("p", { className: "problem", role: "alert" }, problem.message));
   } finally {

@@ -1,7 +1,7 @@
 // Two heads side by side: the confusion matrix of each, whether they differ, and the images of a cell.
 
 import { getJson } from "./api.js";
-import { button, count, el, fillSelect, filled, images } from "./dom.js";
+import { button, count, el, fillSelect, filled, images, percent } from "./dom.js";
 import { runChooser } from "./results.js";
 import { sourceText } from "./selection.js";
 import { imageCard } from "./wall.js";
@@ -53,8 +53,8 @@ function matrix({ app, run, row, name, classes, confusion, strip }) {
         app, run, row, strip, truth: classes[truth], predicted: classes[predicted],
       }), {
         disabled: !number, "aria-pressed": "false",
-        "aria-label": `${classes[truth]} predicted as ${classes[predicted]}: ${number}, ${Math.round(100 * share)} %`,
-        title: `${classes[truth]} predicted as ${classes[predicted]}: ${Math.round(100 * share)} %`,
+        "aria-label": `${classes[truth]} predicted as ${classes[predicted]}: ${number}, ${percent(share)}`,
+        title: `${classes[truth]} predicted as ${classes[predicted]}: ${percent(share)}`,
       });
       one.style.setProperty("--share", `${Math.round(88 * Math.sqrt(share))}%`);
       if (share > 0.42) one.classList.add("strong");
@@ -77,7 +77,7 @@ async function openCell(pressed, { app, run, row, truth, predicted, strip }) {
       el("div", { className: "bar" }, el("h3", {}, `${images(list.length)}: ${truth} predicted as ${predicted}`),
         button("Select them", () => app.state.change({ source, page: "", where: "", facets: "", lasso: "" }))),
       el("div", { className: "cards", role: "list" }, list.slice(0, STRIP).map((one) => imageCard(one.ImgId, {
-        row: (id) => app.rows.get(id), note: `${Math.round(100 * one.p)} %`,
+        row: (id) => app.rows.get(id), note: percent(one.p), labelled: false,
         open: () => app.open(one.ImgId),
       }))),
       list.length > STRIP ? el("p", { className: "hint" }, `${count(list.length - STRIP)} more: select them.`) : "",

@@ -2,6 +2,7 @@
 
 import { getJson } from "./api.js";
 import { button, el, fillSelect, filled } from "./dom.js";
+import { benchDialog } from "./save.js";
 import { sortedTable } from "./table.js";
 
 // What a column is called; these come first and in this order, others after them under their own names.
@@ -30,15 +31,19 @@ export function showResults(panel, app) {
     if (!runs.length) {
       const problems = (app.meta.problems).map((text) => el("p", { className: "problem" }, text));
       return [...problems, el("p", { className: "empty" }, "No head has been compared on this store yet. ",
-        "Save a selection and run the quick bench on it, or type ", el("code", {}, "benchmarks run --quick"))];
+        "Run the quick bench here, or type ", el("code", {}, "benchmarks run --quick")), again(app)];
     }
     const run = await app.run();
     const tables = await getJson("results", { run });
-    return [el("div", { className: "bar" }, runChooser(app, runs)), ...tables.flatMap((table) => tableParts(table, app))];
+    return [el("div", { className: "bar" }, runChooser(app, runs), again(app)), ...tables.flatMap(tableParts)];
   })());
 }
 
-function tableParts(table, app) {
+const again = (app) => (app.meta.read_only || !app.has("bench")
+  ? null
+  : button("Run the quick bench…", () => benchDialog(app)));
+
+function tableParts(table) {
   const rows = table.rows.map((row) => ({ ...row, signs: signs(row) }));
   const keys = [...new Set(rows.flatMap(Object.keys))].filter((key) => !LEFT_OUT.has(key) && shownKey(rows, key));
   const place = (key) => (FIRST.includes(key) ? FIRST.indexOf(key) : FIRST.length);
@@ -52,7 +57,6 @@ function tableParts(table, app) {
     sortedTable(columns, rows, { caption, mark: (row) => (row.in_best_set ? "best" : "") }),
     el("p", { className: "hint" }, "≈ not significantly different from the best; R the reference."),
     ...notes.map((note) => el("p", { className: "hint" }, note)),
-    button("Compare two heads", () => app.state.change({ page: "heads" })),
   ];
 }
 

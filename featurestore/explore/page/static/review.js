@@ -1,7 +1,7 @@
 // What a person should look at: surest errors, doubtful labels, near duplicates, and the corrections made so far.
 
 import { address, getJson } from "./api.js";
-import { button, count, el, filled, images } from "./dom.js";
+import { button, count, el, filled, images, percent } from "./dom.js";
 import { correctButton, undo } from "./labels.js";
 import { runChooser } from "./results.js";
 import { sourceText } from "./selection.js";
@@ -45,9 +45,8 @@ async function ofRun(app, name) {
 // One image with its label, what was predicted instead, and a button that believes the prediction.
 function doubt(app, one) {
   const { truth, predicted, column } = one;
-  const card = imageCard(one.ImgId, { row: (id) => app.rows.get(id), open: () => app.open(one.ImgId) });
-  const sure = `, ${Math.round(100 * one.p)} %`;
-  card.append(el("p", { className: "doubt" }, el("s", {}, truth), " → ", el("b", {}, predicted), sure));
+  const card = imageCard(one.ImgId, { row: (id) => app.rows.get(id), open: () => app.open(one.ImgId), labelled: false });
+  card.append(el("p", { className: "doubt" }, el("s", {}, truth), " → ", el("b", {}, predicted), `, ${percent(one.p)}`));
   if (app.editable().includes(column)) card.append(correctButton(app, one.ImgId, column, predicted));
   return card;
 }
@@ -74,7 +73,7 @@ async function corrections(app) {
   return [
     el("p", { className: "hint" }, `${count(list.length)} corrected. Download `, link, "."),
     el("div", { className: "cards wide", role: "list" }, list.slice(0, MOST).map((one) => {
-      const card = imageCard(one.ImgId, { row: (id) => app.rows.get(id), open: () => app.open(one.ImgId) });
+      const card = imageCard(one.ImgId, { row: (id) => app.rows.get(id), open: () => app.open(one.ImgId), labelled: false });
       card.append(el("p", { className: "doubt" }, `${one.column}: `, el("s", {}, one.from ?? "none"), " → ",
         el("b", {}, one.to ?? "none")));
       if (app.editable().length) {

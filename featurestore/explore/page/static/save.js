@@ -70,6 +70,13 @@ function savedParts(app, { name, saved, in_labeled: labeled }) {
   ];
 }
 
+// The quick bench on any view: the labelled images, or a selection saved before.
+export function benchDialog(app) {
+  const views = ["labeled", ...app.meta.views];
+  askIn("Run the quick bench", benchForm(app, fillSelect(el("select"), views.map((one) => [one, one]))));
+}
+
+// `view` is a name, or a select of names.
 function benchForm(app, view) {
   const { meta } = app;
   const few = meta.columns.filter(({ kind, distinct }) => kind === "text" && distinct > 1 && distinct <= 50);
@@ -77,22 +84,28 @@ function benchForm(app, view) {
   const label = fillSelect(el("select"), labels.map((one) => [one, one]), meta.label);
   const backbone = fillSelect(el("select"), meta.backbones.map(({ name }) => [name, name]), app.state.get("backbone"));
   const progress = el("div", { "aria-live": "polite" });
-  const form = el("form", {
+  const start = el("button", { type: "submit" }, "Run");
+  const run = async () => {
+    start.disabled = true;
+    try {
+      await post("bench", { view: view.value ?? view, label: label.value, backbone: backbone.value });
+      await follow(app, progress);
+    } catch (problem) {
+      progress.replaceChildren(el("p", { className: "problem", role: "alert" }, problem.message));
+    }
+    start.disabled = false;
+  };
+  return el("form", {
     className: "stack bench",
-    onsubmit: async (event) => {
+    onsubmit: (event) => {
       event.preventDefault();
-      form.querySelector("button").disabled = true;
-      try {
-        await post("bench", { view, label: label.value, backbone: backbone.value });
-        await follow(app, progress);
-      } catch (problem) {
-        progress.replaceChildren(el("p", { className: "problem", role: "alert" }, problem.message));
-      }
-      form.querySelector("button").disabled = false;
+      run();
     },
-  }, el("h3", {}, "Run the quick bench on it"), el("div", { className: "row" }, el("label", {}, "Label ", label),
-    el("label", {}, "Backbone ", backbone), el("button", { type: "submit" }, "Run")), progress);
-  return form;
+  },
+  typeof view === "string" ? el("h3", {}, "Run the quick bench on it") : el("label", {}, "View ", view),
+  el("div", { className: "row" }, el("label", {}, "Label ", label), el("label", {}, "Backbone ", backbone), start),
+  el("p", { className: "hint" }, "Every head once, by 5-fold cross-validation; it goes on when this is closed."),
+  progress);
 }
 
 async function follow(app, place) {

@@ -142,7 +142,7 @@ export class Wall {
 }
 
 // One image with its caption, as a list item with a button in it. `row(id)` promises {title, label}.
-export function imageCard(id, { row, note, open, eager = false }) {
+export function imageCard(id, { row, note, open, eager = false, labelled = true }) {
   const image = el("img", { alt: "", src: `thumb/${id}`, decoding: "async", loading: eager ? "eager" : "lazy" });
   const title = el("span", {}, " ");
   const below = el("small", {}, note ?? " ");
@@ -154,7 +154,7 @@ export function imageCard(id, { row, note, open, eager = false }) {
   });
   row(id).then((known) => {
     title.textContent = known.title || known.name || `ImgId ${id}`;
-    below.textContent = [note, known.label].filter(Boolean).join(" · ") || " ";
+    below.textContent = [note, labelled && known.label].filter(Boolean).join(" · ") || " ";
     inner.title = title.textContent;
     inner.setAttribute("aria-label", `${title.textContent}, ${below.textContent}`);
   }, () => {
