@@ -14,7 +14,7 @@ from featurestore._optional import import_extra
 from featurestore.catalog.commit import read_whole
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError
-from featurestore.explore.page.projection import PCA, TABLE, leading_axes
+from featurestore.explore.page.projection import PCA, SCHEMA, TABLE, leading_axes
 from featurestore.features.features import Features
 
 if TYPE_CHECKING:
@@ -24,17 +24,6 @@ TSNE = "tsne"
 METHODS = (TSNE,)
 # t-SNE is computed from so many principal axes: faster, and without the noise of the others.
 DIMENSIONS = 50
-SCHEMA = pa.schema(
-    [
-        pa.field("ImgId", pa.int32(), nullable=False),
-        pa.field("backbone", pa.string(), nullable=False),
-        pa.field("revision", pa.string(), nullable=False),
-        pa.field("method", pa.string(), nullable=False),
-        pa.field("params", pa.string(), nullable=False),  # JSON
-        pa.field("x", pa.float32(), nullable=False),
-        pa.field("y", pa.float32(), nullable=False),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -73,7 +62,7 @@ def _tsne(X: NDArray[np.float32], *, perplexity: float, seed: int) -> tuple[NDAr
     """t-SNE of unit vectors, so that neighbours are those by cosine; on one thread, which makes it reproducible."""
     library = import_extra("openTSNE", "explore", needed_by="a map by t-SNE")
     lengths = np.linalg.norm(X, axis=1, keepdims=True)
-    axes = leading_axes(X / np.where(lengths > 0, lengths, np.float32(1)), DIMENSIONS)
+    axes = leading_axes((X / np.where(lengths > 0, lengths, 1)).astype(np.float32, copy=False), DIMENSIONS)
     method = library.TSNE(
         perplexity=perplexity, initialization="pca", random_state=seed, n_jobs=1, negative_gradient_method="auto"
     )

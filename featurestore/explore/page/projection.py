@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore import arrow
 from featurestore.errors import InputError
+from featurestore.explore.page.shown import has_table
 from featurestore.features.image_index import find_places, image_index
 from featurestore.features.places import Places
 from featurestore.features.pull import read_vectors
@@ -19,6 +21,17 @@ if TYPE_CHECKING:
 
 PCA = "pca"
 TABLE = "projections"
+SCHEMA = pa.schema(
+    [
+        pa.field("ImgId", pa.int32(), nullable=False),
+        pa.field("backbone", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("params", pa.string(), nullable=False),  # JSON
+        pa.field("x", pa.float32(), nullable=False),
+        pa.field("y", pa.float32(), nullable=False),
+    ]
+)
 # Points that the page gets at once; of more images a fixed sample, and a picture of how dense they lie.
 MOST_POINTS = 50_000
 SEED = 0
@@ -115,7 +128,7 @@ def _by_axes(store: "Explorer", backbone: str) -> "MapOfAxes":
 
 def maps(store: "Explorer") -> dict[tuple[str, str], int]:
     """The number of images on each map that is stored for the current revision, by backbone and method."""
-    if TABLE not in store.state.tables:
+    if not has_table(store, TABLE, SCHEMA):
         return {}
     rows = store.query(
         f"SELECT backbone, revision, method, count(*) AS n FROM {TABLE} GROUP BY ALL ORDER BY ALL"

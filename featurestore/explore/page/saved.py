@@ -13,7 +13,7 @@ from featurestore.catalog.commit import Commit, read_whole
 from featurestore.catalog.recipe import own_names
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import InputError
-from featurestore.explore.page.shown import SECONDS, image_ids
+from featurestore.explore.page.shown import SECONDS, has_table, image_ids
 from featurestore.features.selection import check_ids, matching
 from featurestore.storage.names import check_identifier, check_names, quote_text, well_named
 
@@ -86,7 +86,7 @@ def save_condition(store: "Explorer", name: str, where: str) -> dict[str, Any]:
 
 def selections(store: "Explorer") -> list[dict[str, Any]]:
     """The saved selections of images with their numbers of images, by name, without those whose view was removed."""
-    if TABLE not in store.state.tables:
+    if not has_table(store, TABLE, SCHEMA):
         return []
     rows = store.query(f"SELECT selection AS name, count(*)::INTEGER AS n FROM {TABLE} GROUP BY 1 ORDER BY 1")
     return [{"name": row["name"], "count": row["n"]} for row in rows.to_pylist() if row["name"] in store.state.views]

@@ -7,6 +7,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.explore.page.images import Thumbnails
@@ -56,6 +57,11 @@ class ShownStore:
                 yield self.store
             finally:
                 self.store.refresh()
+
+
+def has_table(store: "Explorer", name: str, schema: pa.Schema) -> bool:
+    """Whether the store has the explorer's table ``name``; one of another program may have that name."""
+    return name in store.state.tables and store.layout.schema(name).equals(schema)
 
 
 def image_ids(store: "Explorer") -> NDArray[np.int32]:
