@@ -60,14 +60,11 @@ export function decode(text, Type) {
 // A column as the page uses it: codes (Int32Array, -1 none) with levels, or values (Float32Array, NaN none), which
 // may be days since 1970.
 export function unpackColumn(answer, length) {
-  if (answer.kind === "number") {
-    return { kind: "number", values: decode(answer.values, Float32Array), days: Boolean(answer.unit) };
-  }
-  const packed = decode(answer.codes, Uint8Array);
-  const codes = packed.length === 4 * length
-    ? new Int32Array(packed.buffer)
-    : Int32Array.from(new Int16Array(packed.buffer));
-  return { kind: "levels", levels: answer.levels, codes };
+  const column = answer.kind === "number"
+    ? { kind: "number", values: decode(answer.values, Float32Array), days: Boolean(answer.unit) }
+    : { kind: "levels", levels: answer.levels, codes: Int32Array.from(decode(answer.codes, Int16Array)) };
+  if ((column.values ?? column.codes).length === length) return column;
+  throw new Refused("The store has other images now: reload the page.", 0);
 }
 
 // The same column with the levels of `reference` first, so that a class has one colour whoever names it.

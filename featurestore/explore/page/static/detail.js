@@ -2,7 +2,7 @@
 // predicted of it, and where its vectors came from.
 
 import { getJson } from "./api.js";
-import { button, byId, el, figure, filled, percent } from "./dom.js";
+import { button, byId, el, filled, percent, valueText } from "./dom.js";
 import { labelForm, undo } from "./labels.js";
 import { sourceText } from "./selection.js";
 import { imageCard } from "./wall.js";
@@ -39,7 +39,8 @@ export class Detail {
     this.id = null;
     this.dialog.replaceChildren();
     this.app.state.change({ image: "" }, { replace: true });
-    if (this.before?.isConnected) this.before.focus();
+    const back = this.before?.isConnected ? this.before : byId("run").querySelector("[tabindex='0']");
+    back?.focus();
   }
 
   key(event) {
@@ -102,7 +103,7 @@ export class Detail {
     const made = corrections.filter((one) => !one.undone);
     return [
       this.app.meta.label ? el("p", { className: "current" }, `${this.app.meta.label} `,
-        el("b", {}, figure(row[this.app.meta.label]) || "none")) : null,
+        el("b", {}, valueText(row[this.app.meta.label]) || "none")) : null,
       form,
       ...made.map((one) => el("p", { className: "corrected" },
         `${one.column} corrected from ${one.from ?? "none"} to ${one.to ?? "none"} `,
@@ -116,7 +117,7 @@ export class Detail {
     const byBackbone = Object.entries(found);
     const { app } = this;
     if (!byBackbone.length) return [el("h3", {}, "Neighbours"), el("p", { className: "hint" }, "No vector of it yet.")];
-    return [el("h3", {}, "Nearest neighbours"), el("div", { className: "sidebyside" }, byBackbone.map(([backbone, list]) => {
+    const columns = byBackbone.map(([backbone, list]) => {
       const others = list.filter((one) => one.ImgId !== id);
       const strip = el("div", { className: "strip", role: "list" }, others.map((one) => imageCard(one.ImgId, {
         row: (other) => app.rows.get(other), note: one.score.toFixed(3),
@@ -126,7 +127,8 @@ export class Detail {
         this.dialog.close();
         app.state.change({ source: sourceText("similar", backbone, id), page: "", where: "", facets: "", lasso: "" });
       }, { className: "quiet", "aria-label": `Show the images most similar by ${backbone}` })), strip);
-    }))];
+    });
+    return [el("h3", {}, "Nearest neighbours"), el("div", { className: "sidebyside" }, columns)];
   }
 
   async predictionParts(id) {
@@ -158,7 +160,7 @@ function rowParts(row) {
 
 // ImgIds and years are names, not quantities: no separators in whole numbers.
 const cellText = (name, value) => (Number.isInteger(value) ? String(value)
-  : Array.isArray(value) ? value.map(String).join(", ") : figure(value));
+  : Array.isArray(value) ? value.map(String).join(", ") : valueText(value));
 
 function lineageParts(lineage) {
   if (!lineage) return [];

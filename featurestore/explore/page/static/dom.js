@@ -30,7 +30,7 @@ export function fillSelect(select, choices, value) {
 export const count = (number) => number.toLocaleString("en");
 export const images = (number) => `${count(number)} ${number === 1 ? "image" : "images"}`;
 
-// A figure with as many digits as help: 0.594, 12.3, 1,234.
+// A score or a time with as many digits as help: 0.594, 12.3, 1,234.
 export function figure(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "boolean") return value ? "yes" : "no";
@@ -43,9 +43,10 @@ export function figure(value) {
 
 export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 
-// A value of a column of numbers, which may be days since 1970.
+// A value of a column: as it is, or the date where it is days since 1970.
 export function valueText(value, days) {
-  if (!days || !Number.isFinite(value)) return figure(value);
+  if (!Number.isFinite(value)) return figure(value);
+  if (!days) return String(Number(value.toPrecision(6)));
   return new Date(value * 86400000).toISOString().slice(0, 10);
 }
 

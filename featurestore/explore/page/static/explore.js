@@ -136,11 +136,18 @@ class Explorer {
     this.stateSeen = state;
   }
 
-  // The store moved on elsewhere: the page says so rather than mixing two states.
+  // The store may have changed elsewhere: new runs and views are taken over, other images need the page anew.
   async lookForNews() {
     if (document.hidden) return;
     const { state } = await getJson("meta").catch(() => ({ state: this.stateSeen }));
-    byId("moved").hidden = state === this.stateSeen;
+    if (state === this.stateSeen) return;
+    const ids = new Int32Array((await getBytes("ids")).bytes);
+    const same = ids.length === this.ids.length && ids.every((id, index) => id === this.ids[index]);
+    byId("moved").hidden = same;
+    if (!same) return;
+    this.rows = new Rows();
+    this.column.forget();
+    await this.newRuns();
   }
 
   async select() {
@@ -240,8 +247,7 @@ class Explorer {
     byId("relabel").onclick = () => this.relabel();
     byId("reload").onclick = () => location.reload();
     byId("help").onclick = () => byId("keys").showModal();
-    document.addEventListener("visibilitychange", () => this.lookForNews());
-    addEventListener("focus", later(() => this.lookForNews(), 300));
+    addEventListener("focus", later(() => this.lookForNews().catch(showError), 300));
     document.addEventListener("keydown", (event) => {
       if (event.target.closest("input, select, textarea, dialog") || event.ctrlKey || event.metaKey) return;
       if (event.key === "/") {

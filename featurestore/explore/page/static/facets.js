@@ -106,15 +106,15 @@ export class Facets {
     const note = kind === "list"
       ? [el("p", { className: "hint" }, "Counted by the first value of each list; a filter takes any of them.")]
       : [];
-    return [...note, ...[...levels.map((text, code) => [code === other ? undefined : text, text, code]), [null, "none", size]]
-      .filter(([, , at]) => all[at])
+    const lines = levels.map((text, code) => [code === other ? undefined : text, text, code]);
+    return [...note, ...[...lines, [null, "none", size]].filter(([, , at]) => all[at])
       .map(([level, text, at]) => {
         const bar = el("span", { className: "bar", "aria-hidden": "true" }, el("i", { className: "all" }), el("i"));
         bar.children[0].style.width = `${(100 * all[at]) / most}%`;
         bar.children[1].style.width = `${(100 * selected[at]) / most}%`;
         const line = [el("span", { className: "name" }, text), bar,
           el("span", { className: "number" }, count(selected[at]))];
-        if (level === undefined) return el("div", { className: "level", title: `other values: ${count(all[at])}` }, line);
+        if (level === undefined) return el("div", { className: "level", title: `others: ${count(all[at])}` }, line);
         return el("button", {
           type: "button", className: "level", "aria-pressed": String(Boolean(facet?.levels?.includes(level))),
           "data-level": String(at), "aria-label": `${text}: ${selected[at]} of ${all[at]}`,
@@ -143,7 +143,8 @@ export class Facets {
     const round = (value) => Number(value.toPrecision(6));
     const bars = Array.from(all, (total, bin) => {
       const range = [round(from + bin * wide), round(from + (bin + 1) * wide)];
-      const text = `${valueText(range[0], days)} to ${valueText(range[1], days)}: ${count(selected[bin])} of ${count(total)}`;
+      const [low, high] = range.map((value) => valueText(value, days));
+      const text = `${low} to ${high}: ${count(selected[bin])} of ${count(total)}`;
       const one = el("button", {
         type: "button", className: "bin", title: text, "aria-label": text, "data-level": String(bin),
         disabled: !total, onclick: () => this.set(name, { range }),

@@ -44,8 +44,8 @@ export function labelForm(app, ids, { row = {}, to = "", done }) {
       problem.hidden = true;
       correct(app, ids, column.value, value.value.trim()).then(done, fail);
     },
-  }, column, value, list, el("button", { type: "submit" }, ids.length > 1 ? `Correct ${images(ids.length)}` : "Correct"),
-  problem);
+  }, column, value, list,
+  el("button", { type: "submit" }, ids.length > 1 ? `Correct ${images(ids.length)}` : "Correct"), problem);
 }
 
 let formNumber = 0;

@@ -229,7 +229,8 @@ export class ScatterMap {
     top.clearRect(0, 0, this.width, this.height);
     top.strokeStyle = ink;
     if (this.few) {
-      for (let i = 0; i < points.x.length; i++) if (this.mask[points.rows[i]]) this.ring(i, this.radius() + 2.5 * ratio, 1.2);
+      const radius = this.radius() + 2.5 * ratio;
+      for (let i = 0; i < points.x.length; i++) if (this.mask[points.rows[i]]) this.ring(i, radius, 1.2);
     }
     if (this.hovered >= 0) this.ring(this.hovered, this.radius() + 4 * ratio, 2);
     if (!this.path) return;

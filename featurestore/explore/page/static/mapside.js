@@ -21,7 +21,7 @@ export class MapSide {
     this.input = listenToMap(this.map, byId("map"), {
       hover: (point) => this.hover(point),
       open: (point) => app.open(app.ids[this.map.points.rows[point]]),
-      lasso: (polygon) => app.state.change(polygon ? { lasso: polygonText(polygon), page: "" } : { lasso: "", source: "" }),
+      lasso: (polygon) => this.lasso(polygon),
     });
     byId("zin").onclick = () => this.map.zoomBy(1.5);
     byId("zout").onclick = () => this.map.zoomBy(1 / 1.5);
@@ -30,6 +30,13 @@ export class MapSide {
     byId("fold").onclick = () => this.fold();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paintColours());
     this.fillChoices();
+  }
+
+  // A lasso shows its images, unless the counts of the filters are being looked at.
+  lasso(polygon) {
+    const { state } = this.app;
+    const page = state.get("page") === "filters" ? "filters" : "";
+    state.change(polygon ? { lasso: polygonText(polygon), page } : { lasso: "", source: "" });
   }
 
   setMode(mode) {
@@ -52,7 +59,9 @@ export class MapSide {
     change("backbone", "backbone");
     change("method", "map");
     change("colour", "colour");
-    fillSelect(byId("backbone"), meta.backbones.map((one) => [one.name, one.synthetic ? `${one.name} SYNTHETIC` : one.name]));
+    fillSelect(byId("backbone"), meta.backbones.map(({ name, synthetic }) => [
+      name, synthetic ? `${name} SYNTHETIC` : name,
+    ]));
     byId("mapmark").hidden = !meta.synthetic;
   }
 
@@ -76,7 +85,11 @@ export class MapSide {
     const { app, map } = this;
     const turn = ++this.turn;
     const backbone = app.state.get("backbone");
-    if (!backbone) return;
+    if (!backbone) {
+      byId("sampled").hidden = false;
+      byId("sampled").textContent = "No backbone has embedded these images yet: run featurestore embed.";
+      return;
+    }
     const methods = app.meta.maps.filter((one) => one.backbone === backbone).map((one) => one.method);
     const method = methods.includes(app.state.get("map")) ? app.state.get("map") : "pca";
     fillSelect(byId("method"), methods.map((one) => [one, one === "pca" ? "PCA" : one]), method);

@@ -6,7 +6,8 @@ export function fillOrders(app) {
   const { meta, state } = app;
   const orders = [["", "as found"]];
   for (const { name, kind } of meta.columns) {
-    if (kind === "number" && name !== "ImgId") orders.push([`-column:${name}`, `${name} ↓`], [`column:${name}`, `${name} ↑`]);
+    if (kind !== "number" || name === "ImgId") continue;
+    orders.push([`-column:${name}`, `${name} ↓`], [`column:${name}`, `${name} ↑`]);
   }
   if (meta.label) orders.push([`column:${meta.label}`, meta.label]);
   if (app.has("wrong")) orders.push(["-wrong", "most heads wrong"]);

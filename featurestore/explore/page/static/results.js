@@ -12,8 +12,8 @@ const HEADINGS = {
   ece: "ECE", rank: "rank", cost_fit_seconds: "fit, s", predict_ms_p50: "predict, ms", difference: "difference",
 };
 const FIRST = Object.keys(HEADINGS);
-const LEFT_OUT = new Set(["protocol", "published", "in_best_set", "reference", "synthetic", "cells", "failed", "failure",
-  "row", "size", "splits", "n_train", "n_test", "depends_on_batch", "fit_seconds", "predict_ms", "accuracy_sd",
+const LEFT_OUT = new Set(["protocol", "published", "in_best_set", "reference", "synthetic", "cells", "failed",
+  "failure", "row", "size", "splits", "n_train", "n_test", "depends_on_batch", "fit_seconds", "predict_ms", "accuracy_sd",
   "calibration_limit"]);
 
 export function runChooser(app, runs) {

@@ -28,25 +28,31 @@ export function showReview(panel, app) {
 
 async function ofRun(app, name) {
   const runs = await app.runs();
-  if (!runs.length) return [el("p", { className: "empty" }, "They come from the predictions of a run: there is none yet.")];
+  if (!runs.length) return [el("p", { className: "empty" }, "They come from the predictions of a run: there is none.")];
   const run = await app.run();
   const { images: list, total, note } = await getJson(name, { run });
   const words = name === "errors"
     ? "Images whose label the heads contradict with the most confidence."
     : "Labels that are probably wrong, the most doubtful first: correct those that are.";
   return [
-    el("div", { className: "bar" }, runChooser(app, runs)), el("p", { className: "hint" }, words, note ? ` ${note}` : ""),
+    el("div", { className: "bar" }, runChooser(app, runs)),
+    el("p", { className: "hint" }, words, note ? ` ${note}` : ""),
     list.length ? "" : el("p", { className: "empty" }, "None was found."),
     el("div", { className: "cards wide", role: "list" }, list.slice(0, MOST).map((one) => doubt(app, one))),
     total > MOST ? el("p", { className: "hint" }, `${count(total - MOST)} more are not shown.`) : "",
   ].filter(Boolean);
 }
 
+function cardOf(app, id, labelled = true) {
+  return imageCard(id, { row: (one) => app.rows.get(one), open: () => app.open(id), labelled });
+}
+
 // One image with its label, what was predicted instead, and a button that believes the prediction.
 function doubt(app, one) {
   const { truth, predicted, column } = one;
-  const card = imageCard(one.ImgId, { row: (id) => app.rows.get(id), open: () => app.open(one.ImgId), labelled: false });
-  card.append(el("p", { className: "doubt" }, el("s", {}, truth), " → ", el("b", {}, predicted), `, ${percent(one.p)}`));
+  const card = cardOf(app, one.ImgId, false);
+  const sure = `, ${percent(one.p)}`;
+  card.append(el("p", { className: "doubt" }, el("s", {}, truth), " → ", el("b", {}, predicted), sure));
   if (app.editable().includes(column)) card.append(correctButton(app, one.ImgId, column, predicted));
   return card;
 }
@@ -55,11 +61,10 @@ async function duplicates(app) {
   const groups = await getJson("duplicates");
   if (!groups.length) return [el("p", { className: "empty" }, "No near duplicates were found.")];
   return [
-    el("p", { className: "hint" }, `${groups.length === 1 ? "One group" : `${count(groups.length)} groups`} of images that look nearly the same.`),
-    ...groups.slice(0, MOST).map(({ ids, kind }) => el("div", { className: "group" }, el("p", { className: "hint" }, kind),
-      el("div", { className: "cards", role: "list" }, ids.slice(0, 12).map((id) => imageCard(id, {
-        row: (one) => app.rows.get(one), open: () => app.open(id),
-      }))),
+    el("p", { className: "hint" }, groups.length === 1 ? "One group." : `${count(groups.length)} groups.`),
+    ...groups.slice(0, MOST).map(({ ids, kind }) => el("div", { className: "group" },
+      el("p", { className: "hint" }, kind),
+      el("div", { className: "cards", role: "list" }, ids.slice(0, 12).map((id) => cardOf(app, id))),
       button(`Select ${images(ids.length)}`, () => app.state.change({
         source: sourceText("ids", ids.slice(0, 500).join(",")), page: "", where: "", facets: "", lasso: "",
       }), { className: "quiet" }))),
@@ -73,7 +78,7 @@ async function corrections(app) {
   return [
     el("p", { className: "hint" }, `${count(list.length)} corrected. Download `, link, "."),
     el("div", { className: "cards wide", role: "list" }, list.slice(0, MOST).map((one) => {
-      const card = imageCard(one.ImgId, { row: (id) => app.rows.get(id), open: () => app.open(one.ImgId), labelled: false });
+      const card = cardOf(app, one.ImgId, false);
       card.append(el("p", { className: "doubt" }, `${one.column}: `, el("s", {}, one.from ?? "none"), " → ",
         el("b", {}, one.to ?? "none")));
       if (app.editable().length) {

@@ -26,10 +26,13 @@ export class Wall {
   }
 
   show(ids, order) {
+    const same = order.length === this.order.length && order.every((index, place) => index === this.order[place]);
     this.ids = ids;
     this.order = order;
-    this.place = 0;
-    this.frame.scrollTop = 0;
+    if (!same) {
+      this.place = 0;
+      this.frame.scrollTop = 0;
+    }
     for (const card of this.cards.values()) card.remove();
     this.cards.clear();
     this.layout();
@@ -66,7 +69,8 @@ export class Wall {
     for (let place = from; place < to; place++) {
       const card = this.cards.get(place) ?? this.make(place);
       card.style.width = `${cardWidth}px`;
-      card.style.transform = `translate(${(place % columns) * (cardWidth + GAP)}px, ${Math.floor(place / columns) * step}px)`;
+      const [left, top] = [(place % columns) * (cardWidth + GAP), Math.floor(place / columns) * step];
+      card.style.transform = `translate(${left}px, ${top}px)`;
       card.firstChild.firstChild.style.height = `${imageHeight}px`;
     }
     this.frame.dataset.cards = this.cards.size;
