@@ -12,9 +12,10 @@ const HEADINGS = {
   ece: "ECE", rank: "rank", cost_fit_seconds: "fit, s", predict_ms_p50: "predict, ms", difference: "difference",
 };
 const FIRST = Object.keys(HEADINGS);
-const LEFT_OUT = new Set(["protocol", "published", "in_best_set", "reference", "synthetic", "cells", "failed",
-  "failure", "row", "size", "splits", "n_train", "n_test", "depends_on_batch", "fit_seconds", "predict_ms", "accuracy_sd",
-  "calibration_limit"]);
+const LEFT_OUT = new Set([
+  "protocol", "published", "in_best_set", "reference", "synthetic", "cells", "failed", "failure", "row", "size",
+  "splits", "n_train", "n_test", "depends_on_batch", "fit_seconds", "predict_ms", "accuracy_sd", "calibration_limit",
+]);
 
 export function runChooser(app, runs) {
   const select = el("select", { onchange: (event) => app.state.change({ run: event.target.value }) });
@@ -66,5 +67,6 @@ const shownKey = (rows, key) => rows.some((row) => row[key] !== null && row[key]
     || (Array.isArray(row[key]) && row[key].length === 2 && row[key].every((one) => typeof one === "number")));
 
 function signs(row) {
-  return [row.in_best_set && "≈", row.reference && "R", row.synthetic && "SYNTHETIC"].filter(Boolean).join(" ");
+  const failed = row.failed ? `${row.failed} of ${row.cells} failed` : "";
+  return [row.in_best_set && "≈", row.reference && "R", failed, row.synthetic && "SYNTHETIC"].filter(Boolean).join(" ");
 }
