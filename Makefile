@@ -43,8 +43,8 @@ bench: $(STAMP) ## The main job on the synthetic sample, a few minutes: store, e
 	$(BIN)/benchmarks run --store $(STORE) --protocol cv --protocol study --quick
 
 .PHONY: test
-test: $(STAMP) ## The whole test suite (those marked slow or cluster excepted)
-	$(BIN)/python -m pytest -m "not slow and not cluster" --numprocesses auto
+test: $(STAMP) ## The whole test suite (those marked slow, cluster or browser excepted)
+	$(BIN)/python -m pytest -m "not slow and not cluster and not browser" --numprocesses auto
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## The tests that take minutes
@@ -53,6 +53,17 @@ test-slow: $(STAMP) ## The tests that take minutes
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## Two nodes of a Ray cluster on loopback addresses, whose workers, nodes and drivers are killed
 	$(BIN)/python -m pytest -m cluster
+
+.PHONY: test-browser
+test-browser: $(STAMP) browser ## The explorer in a headless Chromium: mouse, keys, phone, a million points
+	FEATURESTORE_BROWSER=1 $(BIN)/python -m pytest tests/browser
+
+# Where it can't be installed the tests are skipped with the reason, and fail where CI=true.
+.PHONY: browser
+browser: ## Chromium for `make test-browser` from the system's packages, where this is root
+	@command -v chromium chromium-browser google-chrome >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update && apt-get install -y --no-install-recommends chromium; } \
+		|| echo "no Chromium here: install the package chromium, as in apt-get install chromium"
 
 .PHONY: perf
 perf: $(STAMP) ## Every job beside its rivals and its limit, as ratios; kept as JSON

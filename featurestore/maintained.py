@@ -1,8 +1,8 @@
 """MaintainedStore: the operations that change what a store has: tables, views, snapshots, backbones, files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -14,8 +14,12 @@ from featurestore.storage.snapshot import SnapshotInfo
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from numpy.typing import ArrayLike, NDArray
+
+    from featurestore.catalog.corrections import CorrectionReport
     from featurestore.catalog.garbage import GcReport
     from featurestore.catalog.repair import RepairReport
+    from featurestore.explore.page.project import ProjectReport
     from featurestore.progress import Progress
     from featurestore.storage.objects import LocalObjects
 
@@ -47,6 +51,44 @@ class MaintainedStore(Explorer):
 
         with self._writing() as objects:
             append(objects, tables, wait_seconds=wait_seconds)
+
+    def correct_labels(
+        self,
+        ids: "ArrayLike",
+        to: str | Sequence[str],
+        *,
+        column: str | None = None,
+        wait_seconds: float = 0.0,
+    ) -> "CorrectionReport":
+        """Make the views show ``to`` as the label of the images ``ids``, whatever an ingest reads; see `corrections`.
+
+        Parameters
+        ----------
+        ids
+            An ImgId or several.
+        to
+            The value as text; for a column of lists one or several. The value that was read undoes a correction.
+        column
+            A column of the view `collection`; the default label when None.
+
+        Raises
+        ------
+        InputError
+            When there is no such image or column, or the value is empty or not one that the column can hold.
+        """
+        from featurestore.catalog.corrections import correct
+
+        with self._writing() as objects:
+            return correct(objects, _ids(ids), to, column=column, wait_seconds=wait_seconds)
+
+    def uncorrect_labels(
+        self, ids: "ArrayLike", *, column: str | None = None, wait_seconds: float = 0.0
+    ) -> "CorrectionReport":
+        """Show again what was read as the label of the images ``ids``; arguments and errors as `correct_labels`."""
+        from featurestore.catalog.corrections import uncorrect
+
+        with self._writing() as objects:
+            return uncorrect(objects, _ids(ids), column=column, wait_seconds=wait_seconds)
 
     def remove_backbone(self, name: str, *, wait_seconds: float = 0.0) -> int:
         """Remove a backbone with all its revisions, and return the number of vectors removed; snapshots keep theirs.
@@ -89,6 +131,42 @@ class MaintainedStore(Explorer):
 
         with self._writing() as objects:
             views.remove(objects, name, wait_seconds=wait_seconds)
+
+    def project(
+        self,
+        backbone: str,
+        *,
+        method: str = "tsne",
+        perplexity: float = 30.0,
+        seed: int = 0,
+        wait_seconds: float = 0.0,
+    ) -> "ProjectReport":
+        """Store a map of a backbone's embeddings in two dimensions, for `explore`: rows of the table `projections`.
+
+        It takes the place of an earlier one by the same method; its columns say what made it. The same vectors, seed
+        and library give the same map.
+
+        Parameters
+        ----------
+        method
+            ``tsne``: t-SNE of unit vectors by the package openTSNE.
+        perplexity
+            About how many neighbours of each image count; less than a third of the images.
+
+        Raises
+        ------
+        InputError
+            When there is no such backbone, or an argument is out of range.
+        MissingExtra
+            When the package is not installed.
+        """
+        from featurestore.explore.page.project import project
+
+        with self._writing() as objects:
+            features = self.features(backbone, view="images_usable", columns=[])
+            return project(
+                objects, features, method=method, perplexity=perplexity, seed=seed, wait_seconds=wait_seconds
+            )
 
     def create_snapshot(self, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
         """Save the current state as the snapshot ``name``, which never changes; it takes one small file."""
@@ -155,3 +233,10 @@ class MaintainedStore(Explorer):
 
         with self._writing() as objects:
             return compact(objects, wait_seconds=wait_seconds, on_progress=on_progress)
+
+
+def _ids(ids: "ArrayLike") -> "NDArray[Any]":
+    """One ImgId or several as ``(m,)`` int32; raises `InputError` for anything else."""
+    from featurestore.features.selection import check_ids
+
+    return check_ids([ids] if isinstance(ids, int) else ids)

@@ -26,7 +26,19 @@ WANTED = (
     ((), True),
     *(
         ((one,), True)
-        for one in ("embed", "onnx", "tensorflow", "torch", "bench", "export", "s3", "search", "cluster", "heic")
+        for one in (
+            "embed",
+            "onnx",
+            "tensorflow",
+            "torch",
+            "bench",
+            "explore",
+            "export",
+            "s3",
+            "search",
+            "cluster",
+            "heic",
+        )
     ),
     (("all",), False),
     (("all", "dev"), True),

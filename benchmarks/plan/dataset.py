@@ -39,6 +39,9 @@ class EmbeddingDataset:
         `data_hash`: a split has a hash of its own.
     near, grouping
         Near-duplicates that are not in one group, and how rows were grouped: see `near.grouped`.
+    corrected
+        ``(m,)`` int32: the images whose label is another than was read, by corrections in the store. No part of
+        `data_hash`, which depends on the labels themselves.
     domains
         What the view's column of domains holds in each row; None where no column was named. No part of `data_hash`.
     """
@@ -61,6 +64,7 @@ class EmbeddingDataset:
     near: tuple[NearGroups, ...] = ()
     grouping: Grouping = field(default_factory=Grouping)
     domains: Domains | None = None
+    corrected: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     @property
     def task(self) -> str:

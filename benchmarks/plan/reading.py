@@ -67,8 +67,7 @@ def from_store(
     labelled = np.array([has_label(value) for value in labels], bool)
     kept, y, classes = coded(labels, labelled)
     if not kept.any():
-        rows = len(labels) + features.missing
-        raise _nothing_left(view, label, backbone, rows=rows, embedded=len(labels), labelled=bool(labelled.any()))
+        raise _nothing_left(view, label, backbone, labelled, missing=features.missing)
     refuse_useless(classes, y, label=label, where=f" in the view {view!r}", instead="name another --label")
     dims = [dim for _, dim in features.dims]
     X = features.X if len(names) == 1 else at_unit_length(features.X, dims)
@@ -91,6 +90,7 @@ def from_store(
         rare=int((labelled & ~kept).sum()),
         split=None if split is None else _sides(features, split, view=view, kept=kept),
         domains=None if by is None else _domains(features, by, view=view, kept=kept),
+        corrected=np.array(store.corrected(view, label), np.int32),
     )
 
 
@@ -148,13 +148,14 @@ def test_share(store: FeatureStore, *, view: str, split: str) -> float:
     return len(sides(_as_text(found), column=split).test) / len(found)
 
 
-def _nothing_left(view: str, label: str, backbone: str, *, rows: int, embedded: int, labelled: bool) -> InputError:
-    """The error that says why no row is left to learn from, and what to do."""
-    if not rows:
+def _nothing_left(view: str, label: str, backbone: str, labelled: NDArray[np.bool_], *, missing: int) -> InputError:
+    """The error that says why no row is left to learn from, and what to do; ``labelled`` of those with an embedding."""
+    embedded = len(labelled)
+    if not embedded + missing:
         return InputError(
             f"the view {view!r} has no row: name another --view, such as `collection`, which has every usable image"
         )
-    if labelled:
+    if labelled.any():
         return InputError(
             f"each {label} of the view {view!r} has fewer than {MIN_LABEL_ROWS} rows with an embedding of "
             f"{backbone!r}: name another --label, or embed more"

@@ -14,7 +14,7 @@ from benchmarks.report import formats, shift
 from benchmarks.report.claims import best_note, floor_note, floor_score, seen_note
 from benchmarks.report.columns import spelled
 from benchmarks.results.across import across
-from benchmarks.results.compared import compared, known_metric
+from benchmarks.results.compared import Compared, compared, known_metric
 from benchmarks.results.read import primary
 from benchmarks.results.selection import selected
 from benchmarks.scores.inference import MARGIN
@@ -50,11 +50,11 @@ def tables(
     """
     found = selected(store, protocols=protocols, run_id=run_id, repeats=repeats)
     known_metric(rank_by, tasks=[run["task"] for run in found])
-    return [_table(store, run, rank_by) for run in found]
+    return [table_of(store, run, compared(store, run, rank_by=rank_by)) for run in found]
 
 
-def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dict[str, Any]:
-    found = compared(store, run, rank_by=rank_by)
+def table_of(store: FeatureStore, run: dict[str, Any], found: Compared) -> dict[str, Any]:
+    """The table of one run, as `tables` has it; ``found`` is what its rows are told of their differences."""
     rows = [_with_interval(row, primary(run)) for row in found.rows]
     for row in rows:
         row["published"] = False
@@ -68,7 +68,9 @@ def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dic
         name: run[name]
         for name in ("classes", "class_counts", "task", "seed", "seeds", "synthetic", "n_rows", "n_missing", "leaks")
     }
-    described |= {name: run[name] for name in ("runs", "canary", "folds", "repeats", "n_unlabelled", "n_rare")}
+    described |= {
+        name: run[name] for name in ("runs", "canary", "folds", "repeats", "n_unlabelled", "n_rare", "n_corrected")
+    }
     described |= {"machine": run["machine"], "warnings": run["warnings"], "reference": run["reference"]}
     described |= {"rank_by": found.metric, "margin": MARGIN, "smallest_seen": found.smallest}
     described |= {"factors": asdict(found.factors) if found.factors else None}
@@ -169,8 +171,12 @@ def quick_note(table: dict[str, Any]) -> str | None:
 
 
 def _left_out(table: dict[str, Any]) -> list[str]:
-    """Which rows of the view are not learned from, and why."""
+    """Which rows of the view are not learned from, and why, and how many labels were corrected."""
     lines = []
+    if table.get("n_corrected"):
+        one = table["n_corrected"] == 1
+        what = f"{table['n_corrected']:,} of the {table['n_rows']:,} labels {'is' if one else 'are'} corrected"
+        lines.append(f"{what} in the store (`featurestore label list`)")
     if table["n_missing"]:
         lines.append(f"{table['n_missing']} rows of the view are left out: a backbone has no embedding of them")
     if table.get("n_unlabelled"):

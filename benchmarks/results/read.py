@@ -16,6 +16,7 @@ COSTS = ("predict_ms_p50", "predict_ms_p95", "memory_mb", "model_bytes", "depend
 
 # Runs from before `bench_run_details`: what is known of them without it.
 NO_DETAILS = "2 AS bench_version, NULL AS labels_hash, NULL AS n_unlabelled, NULL AS n_rare, false AS reference_named"
+COUNTED = "SELECT run_id, count(*) AS n_corrected FROM bench_corrected GROUP BY run_id"
 DETAILS = """coalesce(bench_version, 2) AS bench_version, labels_hash, n_unlabelled, n_rare,
     coalesce(reference_named, false) AS reference_named"""
 
@@ -32,11 +33,15 @@ def stored_runs(
     if not (store.has("bench_runs") and store.has("bench_cells")):
         return []
     detailed, across = store.has("bench_run_details"), store.has("bench_across")
+    corrected = store.has("bench_corrected")
     rows = store.sql(
-        f"SELECT bench_runs.*, {DETAILS if detailed else NO_DETAILS}, {'by_column' if across else 'NULL AS by_column'} "
+        f"SELECT bench_runs.*, {DETAILS if detailed else NO_DETAILS}, "
+        f"{'by_column' if across else 'NULL AS by_column'}, "
+        f"{'coalesce(n_corrected, 0)' if corrected else '0'} AS n_corrected "
         "FROM bench_runs "
         f"{'LEFT JOIN bench_run_details USING (run_id)' if detailed else ''} "
         f"{'LEFT JOIN (SELECT run_id, by_column FROM bench_across) USING (run_id)' if across else ''} "
+        f"{f'LEFT JOIN ({COUNTED}) USING (run_id)' if corrected else ''} "
         "ORDER BY started_at DESC, run_id DESC"
     ).to_pylist()
     return [row for row in rows if protocol in (None, row["protocol"]) and canary in (None, row["canary"])]

@@ -45,6 +45,8 @@ RUN_DETAILS = pa.schema(
 )
 # The images of a run that are copies of others: those of one group are judged together.
 GROUPS = pa.schema([("run_id", pa.string()), ("ImgId", pa.int32()), ("copies", pa.int64())])
+# The images of a run whose label was another than had been read, by a correction in the store.
+CORRECTED = pa.schema([("run_id", pa.string()), ("ImgId", pa.int32())])
 # What a run of the protocol `across` compared. `domain` holds for each of `ids` its place in `domains`, each of which
 # has `class_counts` of its own; of each split `learned` and `tested` are such places, `class_counts` those of its
 # training part, and `dropped` counts the rows of `learned` that are not in it, since they have a duplicate in the test

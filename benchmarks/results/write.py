@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome, Plan
 from benchmarks.results import across
 from benchmarks.results.pending import Batch
-from benchmarks.results.schemas import CELLS, COSTS, GROUPS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
+from benchmarks.results.schemas import CELLS, CORRECTED, COSTS, GROUPS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
 from benchmarks.scores.metrics import TASKS
 from featurestore import FeatureStore
 
@@ -130,6 +131,7 @@ def start_run(store: FeatureStore, plan: Plan) -> str:
             "bench_runs": pa.Table.from_pylist([row], schema=RUNS),
             "bench_run_details": pa.Table.from_pylist([{"run_id": run_id, **details}], schema=RUN_DETAILS),
             "bench_groups": _copies(run_id, plan),
+            **({"bench_corrected": _corrected(run_id, plan)} if len(corrected_ids(plan)) else {}),
             **({"bench_across": across.record(run_id, plan)} if plan.protocol.name == "across" else {}),
         }
     )
@@ -144,6 +146,17 @@ def _copies(run_id: str, plan: Plan) -> pa.Table:
     several = counts[group] > 1
     columns = [[run_id] * int(several.sum()), ids[several], group[several]]
     return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, GROUPS, strict=True)], schema=GROUPS)
+
+
+def corrected_ids(plan: Plan) -> NDArray[np.int32]:
+    """The images of a plan whose label is a corrected one, ascending."""
+    dataset = plan.cells[0].dataset
+    return np.intersect1d(dataset.ids[plan.rows], dataset.corrected)
+
+
+def _corrected(run_id: str, plan: Plan) -> pa.Table:
+    ids = corrected_ids(plan)
+    return pa.Table.from_arrays([pa.array([run_id] * len(ids)), pa.array(ids, pa.int32())], schema=CORRECTED)
 
 
 def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], details: Mapping[str, Any]) -> str | None:
@@ -168,7 +181,14 @@ def _same_as_newest(store: FeatureStore, plan: Plan, keys: Sequence[str], detail
         "WHERE protocol = ? AND canary = ? ORDER BY started_at DESC, run_id DESC LIMIT 1",
         [*named.values(), plan.protocol.name, plan.canary],
     ).to_pylist()
-    return str(newest[0]["run_id"]) if newest and newest[0]["equal"] else None
+    if not newest or not newest[0]["equal"]:
+        return None
+    # The same labels may come from corrections in one run and be read so in another.
+    run_id, corrected = str(newest[0]["run_id"]), np.empty(0, np.int32)
+    if store.has("bench_corrected"):
+        query = "SELECT ImgId FROM bench_corrected WHERE run_id = ? ORDER BY ImgId"
+        corrected = store.sql(query, [run_id])["ImgId"].to_numpy()
+    return run_id if np.array_equal(corrected, corrected_ids(plan)) else None
 
 
 def outcome_tables(run_id: str, outcomes: Sequence[Finished]) -> Batch:

@@ -127,6 +127,10 @@ class Reader:
         self._opened = Opened(self.location, self.snapshot_name)
         return self
 
+    def is_outdated(self) -> bool:
+        """Whether the store has a newer state; never for a reader of a snapshot."""
+        return self.snapshot_name is None and read_state(self.objects).id != self.state.id
+
     def close(self) -> None:
         """Release connections and cached values; the object opens new ones when it is used again."""
         self._opened = self._opened.without_memory()
@@ -216,6 +220,19 @@ class Reader:
         hint = nearest(view, [name for name in self.database.views if not name.startswith("_")])
         raise InputError(f"the store has no view {view!r} ({hint})")
 
+    def corrected(self, view: str, column: str) -> list[int]:
+        """The ids of the rows of ``view`` whose ``column`` would be another without the corrections of that image.
+
+        Raises
+        ------
+        QueryError
+            When there is no such view or column.
+        """
+        from featurestore.catalog.corrected import corrected
+
+        with self.reading() as reader:
+            return reader.remember(f"corrected {column} of {view}", lambda: corrected(reader, view, column))
+
     @contextmanager
     def reading(self) -> Iterator[Self]:
         """Yield a reader that stays on this state even if another thread calls `refresh` or `close` on this one.
@@ -239,7 +256,7 @@ class Reader:
 
     def _is_collected(self) -> bool:
         """Whether the store has a newer state, and files of the one read here no longer exist."""
-        if self.snapshot_name is not None or read_state(self.objects).id == self.state.id:
+        if not self.is_outdated():
             return False
         layout = self._opened.known_layout  # None: reading it is what failed
         return layout is None or layout.is_gone()

@@ -24,6 +24,8 @@ BUILT_IN = {
 }
 # Every collection has these views: its images with their metadata, those with a label, and what did not fit.
 NEEDED_VIEWS = ("collection", "labeled", "problems")
+# The view `collection` of the type; with corrections, this is its name, and `collection` is this one with them.
+AS_READ = "_collection"
 
 Setting = int | str | Sequence[str]
 
@@ -40,7 +42,8 @@ class Collection:
         The table of the metadata, and the columns that it always has.
     views
         The SELECT of each view, among them `NEEDED_VIEWS`; ``{setting}`` stands for a setting of the store, numbers as
-        they are and texts as quoted identifiers.
+        they are and texts as quoted identifiers. Labels are corrected in `collection`: views that are to show it stand
+        on `collection`.
     macros
         For each table macro its parameters and its SELECT.
     reader
@@ -161,8 +164,8 @@ def own_names(collection: str) -> OwnNames:
     """The names of the tables and views that every store of this collection type has."""
     recipe = find_recipe(collection)
     if recipe is None:
-        return OwnNames([*CORE_TABLES], [*core_views(), *NEEDED_VIEWS])
-    return OwnNames([*CORE_TABLES, recipe.table], [*core_views(), *recipe.views])
+        return OwnNames([*CORE_TABLES], [*core_views(), *NEEDED_VIEWS, AS_READ])
+    return OwnNames([*CORE_TABLES, recipe.table], [*core_views(), *recipe.views, AS_READ])
 
 
 def sql_of(package: str, name: str) -> str:

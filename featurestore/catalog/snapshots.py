@@ -130,8 +130,8 @@ def _unknown(objects: Objects, name: str) -> InputError:
 def diff(place: Path | LocalObjects, first: str, second: str | None = None) -> dict[str, TableDiff]:
     """The changes from snapshot ``first`` to ``second``, or to the current state, in each table and backbone.
 
-    Rows are identified by ``ImgId`` in the metadata and the current vectors of a backbone, ``ImgName`` in images; rows
-    of the metadata without an image by all of their values.
+    Rows are identified by ``ImgId`` in the metadata and the current vectors of a backbone, ``ImgName`` in images,
+    ``ImgId`` and column in corrections that are in force; rows of the metadata without an image by all of their values.
     """
     objects = objects_of(place)
     old = _keyed_rows(objects, read(objects, first))
@@ -149,6 +149,10 @@ def _keyed_rows(objects: LocalObjects, state: State) -> dict[str, pa.Table]:
         # Rows of an unknown image are known by what they hold.
         row_key = f"coalesce({key}::VARCHAR, 'row ' || hash(*COLUMNS(*)))"
         queries[recipe.table] = f"SELECT {row_key} AS key, hash(*COLUMNS(*)) AS value FROM {table}"
+    if "corrections" in state.tables:
+        queries["corrections"] = (
+            """SELECT ImgId || ' ' || "column" AS key, hash("to") AS value FROM corrections WHERE undone IS NULL"""
+        )
     for backbone in state.revisions:
         view = f"embeddings_{backbone}"
         queries[view] = f"SELECT ImgId AS key, hash(embedding) AS value FROM {quote_name(view)}"

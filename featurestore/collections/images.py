@@ -136,26 +136,35 @@ def load_pixels(
     ImageError
         When the file can't be read or doesn't match ``sha256``, or as `inspect`.
     """
-    content = _content(path, pipes=pipes)
-    if sha256 is not None and content_hash(content) != sha256:
-        raise ImageError("the file has changed since its checksum was taken: run `featurestore ingest` again")
-    return decode(content, how)
+    return decode(_checked(_content(path, pipes=pipes), sha256), how)
 
 
 def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
-    """The image at ``path``, scaled to fit ``width`` × ``height`` pixels, as a data URI of a JPEG.
+    """The image at ``path`` as a data URI of a JPEG; see `scaled_jpeg`."""
+    return "data:image/jpeg;base64," + base64.b64encode(scaled_jpeg(path, width=width, height=height)).decode()
+
+
+def scaled_jpeg(path: Path | ImageAddress, *, width: int, height: int, sha256: str | None = None) -> bytes:
+    """The image at ``path`` as a JPEG file, upright, scaled down to fit ``width`` × ``height`` pixels, never cropped.
+
+    Parameters
+    ----------
+    sha256
+        As for `load_pixels`.
 
     Raises
     ------
     ImageError
-        When the file can't be read, or as `inspect`.
+        As `load_pixels`.
     """
-    content = _content(path)
+    content = _checked(_content(path), sha256)
     buffer = io.BytesIO()
-    with _picture(content) as picture:
+    # A large JPEG is decoded at a smaller scale, which is at least twice the one asked for.
+    how = Preprocessing(height, width, resize="longest", edge=max(height, width), decode="draft")
+    with _picture(content, draft=how) as picture:
         picture.upright.thumbnail((width, height))
         picture.upright.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
 @contextmanager
@@ -186,6 +195,13 @@ def _picture(content: bytes, *, grey: bool = False, draft: Preprocessing | None 
 def _content(place: str | Path | ImageAddress, *, pipes: bool = False) -> bytes:
     address = place if isinstance(place, ImageAddress) else ImageAddress.at(place)
     return address.read(pipes=pipes)
+
+
+def _checked(content: bytes, sha256: str | None) -> bytes:
+    """``content`` if it has that `content_hash`, or none is asked for."""
+    if sha256 is not None and content_hash(content) != sha256:
+        raise ImageError("the file has changed since its checksum was taken: run `featurestore ingest` again")
+    return content
 
 
 @contextmanager

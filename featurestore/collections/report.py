@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.catalog.corrected import kept_notes
 from featurestore.catalog.database import Database
 from featurestore.catalog.label_counts import labelled
 from featurestore.catalog.recipe import Collection
@@ -95,7 +96,7 @@ def report_of(
         problems={row["kind"]: row["n"] for row in problems},
         renamed=found.renamed,
         labels=labels.labels,
-        notes=[*_link_notes(found.links), *rows.notes, *failing],
+        notes=[*_link_notes(found.links), *rows.notes, *kept_notes(writer.layout), *failing],
         first=first,
         synthetic=counts["synthetic"],
         changed=changed and not dry_run,

@@ -12,8 +12,10 @@ import click
 from featurestore import __version__
 from featurestore.commands.backbone import backbone, backbones
 from featurestore.commands.embed import embed, import_embeddings, publish
+from featurestore.commands.explore import explore, project
 from featurestore.commands.export import export
 from featurestore.commands.ingest import ingest
+from featurestore.commands.label import label
 from featurestore.commands.options import (
     PATH,
     SEED,
@@ -133,7 +135,7 @@ for command in (
     compact,
 ):
     cli.add_command(command)
-for command in (repair, compact, similar, quality, parts, export):
+for command in (repair, compact, similar, quality, explore, project, parts, export, label):
     cli.add_command(command)
 
 

@@ -30,6 +30,8 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{len(summary['quarantined'])} quarantined)",
         f"labelled    {summary['labeled']:,}  (" + counts_text(summary["labels"]) + ")",
     ]
+    if summary["corrections"]:
+        lines.append(f"corrected   {summary['corrections']:,}  (featurestore label list)")
     if summary["synthetic"]:
         lines.insert(1, "SYNTHETIC   holds images drawn by `featurestore sample`")
     for backbone in summary["backbones"][:LISTED]:
@@ -80,6 +82,7 @@ def lineage_text(record: dict[str, Any]) -> str:
         f"image       {image['ImgName'] or image['ImgId']}  ({', '.join(filter(None, (image['status'], facts)))})",
         f"content     sha256:{image['content_hash'] or 'unknown'}",
         f"state       {record['state']}",
+        *(f"label       {correction_text(row)}" for row in record["corrections"]),
     ]
     for vector in record["embeddings"]:
         mark = "" if vector["current"] else "  (not shown: older image or revision)"
@@ -100,6 +103,16 @@ def lineage_text(record: dict[str, Any]) -> str:
     if not record["embeddings"]:
         lines.append("embedding   none")
     return "\n".join(lines)
+
+
+def correction_text(row: Mapping[str, Any]) -> str:
+    """One correction of a label in a line; ``row`` as in the result of `corrections` or `lineage`."""
+    before = "no value" if row["from"] is None else repr(row["from"])
+    line = f"{row['column']}: {before} corrected to {row['to']!r} at {str(row['at'])[:16].replace('T', ' ')} UTC"
+    line += f", ended at {str(row['undone'])[:16].replace('T', ' ')} UTC" if row["undone"] else ""
+    if row["undone"] is None and row.get("as_read", row["from"]) != row["from"]:
+        line += "; today there is none to correct" if row["as_read"] is None else f"; today {row['as_read']!r} is read"
+    return short(f"{row['ImgId']} {visible(row['ImgName'] or '')}  {line}" if "ImgId" in row else line)
 
 
 def quality_text(report: "QualityReport") -> str:

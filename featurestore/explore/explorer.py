@@ -12,8 +12,11 @@ from featurestore.explore.puller import Puller
 from featurestore.storage.snapshot import SnapshotInfo
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from featurestore.backbones.base import Backbone
     from featurestore.catalog.maintenance import VerifyReport
+    from featurestore.explore.page.start import Exploration
     from featurestore.explore.quality import QualityReport
     from featurestore.explore.search import Neighbours, Query
     from featurestore.progress import Progress
@@ -155,11 +158,48 @@ class Explorer(Puller):
             self, backbone=backbone, hash_distance=hash_distance, cosine=cosine, split=split, on_progress=on_progress
         )
 
+    def explore(
+        self,
+        *,
+        backbone: str | None = None,
+        map: str = "pca",
+        where: str | None = None,
+        port: int = 0,
+        read_only: bool = False,
+    ) -> "Exploration":
+        """Serve a page to look at the images: maps of the embeddings, neighbours, columns, results of the bench.
+
+        It is served on the loopback address, to whoever has the token in its address, until the result is closed; a
+        notebook shows it in a frame. It writes nothing but selections that are saved and labels that are corrected.
+
+        Parameters
+        ----------
+        backbone, map
+            The map that is shown first: ``pca`` (at once), or the method of one that `project` has stored.
+        where
+            Begin with the images of `collection` that satisfy this SQL condition.
+        port
+            Port on 127.0.0.1; 0 is a free one.
+        read_only
+            Save no selection and correct no label; a snapshot is always only read.
+
+        Raises
+        ------
+        InputError
+            When there is no such backbone or map, or the port can't be used.
+        QueryError
+            When ``where`` is refused or fails.
+        """
+        from featurestore.explore.page.start import explore
+
+        return explore(self, backbone=backbone, map=map, where=where, port=port, read_only=read_only)
+
     def lineage(self, img_id: int) -> dict[str, Any]:
         """The image with an id, and where each of its stored vectors came from; ready for JSON.
 
-        An image whose file was removed has the status ``gone``. ``current`` is True for vectors that the views show:
-        those of the backbone's current revision, computed from the image's current file.
+        An image whose file was removed has the status ``gone``. ``corrections`` are those of its labels, ended ones
+        too. ``current`` is True for vectors that the views show: those of the backbone's current revision, computed
+        from the image's current file.
 
         Raises
         ------
@@ -167,6 +207,26 @@ class Explorer(Puller):
             When the store holds neither the image nor a vector of it.
         """
         return lineage(self, img_id)
+
+    def corrections(self, *, undone: bool = False) -> "pa.Table":
+        """The values that `correct_labels` has corrected, oldest first: ImgId, ImgName, column, from, to, at, undone.
+
+        ``from`` is the value that had been read then, and the column ``as_read`` the one that is read today.
+
+        Parameters
+        ----------
+        undone
+            Also those that were undone, or corrected again.
+        """
+        from featurestore.catalog.corrected import corrections
+
+        return corrections(self, undone=undone)
+
+    def export_corrections(self, output: str | Path, *, undone: bool = False) -> int:
+        """Write `corrections` to the CSV file ``output``, and return their number."""
+        from featurestore.catalog.corrected import write_csv
+
+        return write_csv(self, Path(output), undone=undone)
 
     def views(self) -> dict[str, str]:
         """The SQL of each of your views, by name; `failing_views` lists those that can't be used, with the reason."""

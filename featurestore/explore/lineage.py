@@ -11,6 +11,7 @@ from featurestore.storage.schemas import IMAGES, MAX_ID
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
+CORRECTIONS = 'SELECT "column", "from", "to", "at", undone FROM corrections WHERE ImgId = ? ORDER BY "at", "column"'
 QUERY = """
 SELECT
     e.backbone, e.revision, e.content_hash, e.part,
@@ -26,10 +27,11 @@ ORDER BY e.backbone, x.extraction
 
 def lineage(reader: "Reader", img_id: int) -> dict[str, Any]:
     """See `FeatureStore.lineage`."""
-    images, vectors = [], []
+    images, vectors, corrections = [], [], []
     if 0 <= img_id <= MAX_ID:
         images = reader.query("SELECT * FROM images WHERE ImgId = ? ORDER BY status DESC", [img_id]).to_pylist()
         vectors = reader.query(QUERY, [img_id]).to_pylist()
+        corrections = reader.query(CORRECTIONS, [img_id]).to_pylist()
     if not images and not vectors:
         raise InputError(
             f'the store has no image with ImgId {img_id}: see `featurestore sql "SELECT ImgId FROM images"`'
@@ -46,7 +48,9 @@ def lineage(reader: "Reader", img_id: int) -> dict[str, Any]:
         vector["input"] = _input(vector["preprocessing"])
         shown = reader.state.revisions.get(vector["backbone"]) == vector["revision"]
         vector["current"] = bool(images) and shown and vector["content_hash"] in ("", image["content_hash"])
-    return {"state": reader.state.id, "image": image, "embeddings": vectors}
+    for correction in corrections:
+        correction |= {name: time and time.isoformat() for name in ("at", "undone") for time in [correction[name]]}
+    return {"state": reader.state.id, "image": image, "corrections": corrections, "embeddings": vectors}
 
 
 def _input(preprocessing: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from featurestore import arrow
 from featurestore.catalog.guard import check_condition
+from featurestore.catalog.sandbox import SECONDS_LIMIT
 from featurestore.errors import InputError, QueryError
 from featurestore.storage.names import quote_name
 from featurestore.storage.schemas import MAX_ID
@@ -98,7 +99,7 @@ def _check_limit(limit: Any) -> int:
     return number
 
 
-def matching(reader: "Reader", view: str, where: str) -> NDArray[np.int64]:
+def matching(reader: "Reader", view: str, where: str, *, seconds: float = SECONDS_LIMIT) -> NDArray[np.int64]:
     """The ids ``(m,)`` of the rows of ``view`` for which ``where`` is true, ascending; the condition is untrusted SQL.
 
     Raises
@@ -109,7 +110,7 @@ def matching(reader: "Reader", view: str, where: str) -> NDArray[np.int64]:
     query = f"SELECT ImgId FROM {quote_name(view)} WHERE ({where}\n)"
     try:
         check_condition(reader.database.cursor(), where)
-        ids = reader.sql(query)["ImgId"]
+        ids = reader.sql(query, seconds=seconds)["ImgId"]
     except QueryError as error:
         raise QueryError(f"the condition {where!r} can't be used: {error}") from error
     return np.unique(arrow.to_numpy(ids.drop_null().cast(pa.int64())))

@@ -70,10 +70,26 @@ EMBEDDINGS = pa.schema(
     ]
 )
 
+# Each row is a value of `column` of the view `collection` that a person has corrected for one image. `from` is the
+# value as it was read then, null where there was none; `to` what is shown instead. Both are text, a list as its JSON.
+# `undone` is when the correction ended, by an undo or by a later one; null while it is in force, which at most one is
+# for an image and column.
+CORRECTIONS = pa.schema(
+    [
+        pa.field("ImgId", pa.int32(), nullable=False),
+        pa.field("column", pa.string(), nullable=False),
+        pa.field("from", pa.string()),
+        pa.field("to", pa.string(), nullable=False),
+        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("undone", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
 CORE_TABLES = {
     "images": IMAGES,
     "backbones": BACKBONES,
     "extractions": EXTRACTIONS,
+    "corrections": CORRECTIONS,
     "embeddings": EMBEDDINGS,
 }
 

@@ -38,8 +38,16 @@ ONLY_COMMAND = {
     "sql": {"form", "output"},  # how the result is shown
     "similar": {"ids", "image", "vectors", "html", "backbone_file"},  # kinds of query; a contact sheet
     "quality": {"strict"},  # the exit code
+    "explore": {"no_browser"},  # the verb opens none
 }
 EITHER = {("embed", "backbone")}  # or --backbone-file
+# Commands whose verbs are named for what they do to labels.
+OF_LABELS = {
+    "label correct": "correct_labels",
+    "label undo": "uncorrect_labels",
+    "label list": "corrections",
+    "label export": "export_corrections",
+}
 ONLY_VERB = {"sql": {"parameters"}, "similar": {"query"}}
 
 
@@ -56,6 +64,8 @@ COMMANDS = dict(commands(cli))
 
 def verb_of(command: str) -> str:
     """The verb of a command: ``snapshot create`` → ``create_snapshot``, ``view list`` → ``views``."""
+    if command in OF_LABELS:
+        return OF_LABELS[command]
     group, _, name = command.rpartition(" ")
     if not group:
         return name.replace("-", "_")
@@ -125,6 +135,7 @@ def calls(collection: Collection) -> dict[str, Callable[[FeatureStore], Any]]:
     return {
         "append": lambda store: store.append({"notes": pa.table({"n": [1]})}),
         "compact": lambda store: store.compact(),
+        "correct_labels": lambda store: store.correct_labels(101, "Crime"),
         "create": lambda store: store.create(),
         "create_snapshot": lambda store: store.create_snapshot("another"),
         "create_view": lambda store: store.create_view("mine", "SELECT ImgId FROM collection"),
@@ -132,12 +143,14 @@ def calls(collection: Collection) -> dict[str, Callable[[FeatureStore], Any]]:
         "gc": lambda store: store.gc(),
         "import_embeddings": lambda store: store.import_embeddings("x.csv", backbone="theirs"),
         "ingest": lambda store: store.ingest(metadata=collection.metadata, images=collection.images),
+        "project": lambda store: store.project("other", perplexity=1),
         "publish": lambda store: store.publish("folder"),
         "remove_backbone": lambda store: store.remove_backbone("other"),
         "remove_snapshot": lambda store: store.remove_snapshot("kept"),
         "remove_view": lambda store: store.remove_view("mine"),
         "rename_backbone": lambda store: store.rename_backbone("other", "another"),
         "repair": lambda store: store.repair(),
+        "uncorrect_labels": lambda store: store.uncorrect_labels(101),
     }
 
 

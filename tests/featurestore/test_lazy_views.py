@@ -223,6 +223,7 @@ def test_every_file_of_sql_is_a_view_or_a_macro() -> None:
     names = {kind.name: {file.stem for file in kind.iterdir()} for kind in folder.iterdir()}
     assert names["views"] == set(core_views())
     assert names["macros"] == set(FUNCTIONS)
+    assert names["corrected"] == {"collection"}
     assert names["backbone"] == {"embeddings", "labeled", *OF_BACKBONE}
 
 

@@ -1,0 +1,87 @@
+// Two heads side by side: the confusion matrix of each, whether they differ, and the images of a cell.
+
+import { getJson } from "./api.js";
+import { button, count, el, fillSelect, filled, images, percent } from "./dom.js";
+import { runChooser } from "./results.js";
+import { sourceText } from "./selection.js";
+import { imageCard } from "./wall.js";
+
+const STRIP = 60; // images of a cell that the strip shows; the wall shows all
+
+export function showHeads(panel, app) {
+  return filled(panel, (async () => {
+    const runs = await app.runs();
+    if (!runs.length) return [el("p", { className: "empty" }, "There is no run whose heads could be compared.")];
+    const run = await app.run();
+    const rows = await app.rowsOf(run);
+    if (!rows.length) return [el("p", { className: "empty" }, "This run has no predictions.")];
+    const a = rows.includes(app.state.get("headA")) ? app.state.get("headA") : rows[0];
+    const b = rows.includes(app.state.get("headB")) ? app.state.get("headB") : rows[Math.min(1, rows.length - 1)];
+    const choose = (name, value) => fillSelect(el("select", {
+      onchange: (event) => app.state.change({ [name]: event.target.value }),
+    }), rows.map((row) => [row, row]), value);
+    const found = await getJson("heads", { run, a, b });
+    const strip = el("div", { className: "cellimages" });
+    return [
+      el("div", { className: "bar" }, runChooser(app, runs), el("label", {}, "A ", choose("headA", a)),
+        el("label", {}, "B ", choose("headB", b))),
+      verdict(found),
+      el("div", { className: "matrices" }, [found.a, found.b].map((one, place) => matrix({
+        app, run, strip, classes: found.classes, row: place ? b : a, name: place ? "B" : "A", confusion: one.confusion,
+      }))),
+      strip,
+    ];
+  })());
+}
+
+function verdict({ mcnemar: { only_a: onlyA, only_b: onlyB, p, text } }) {
+  const parts = [
+    `Right in A alone ${count(onlyA)}, in B alone ${count(onlyB)}`,
+    typeof p === "number" ? `McNemar's test: ${p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`}` : "",
+    text,
+  ];
+  return el("p", { className: "verdict" }, `${parts.filter(Boolean).join("; ")}.`);
+}
+
+function matrix({ app, run, row, name, classes, confusion, strip }) {
+  const sums = confusion.map((line) => line.reduce((sum, one) => sum + one, 0));
+  const head = el("tr", {}, el("td"), classes.map((one) => el("th", { scope: "col" }, el("span", {}, one))));
+  const lines = confusion.map((line, truth) => el("tr", {}, el("th", { scope: "row" }, classes[truth]),
+    line.map((number, predicted) => {
+      const share = sums[truth] ? number / sums[truth] : 0;
+      const one = button(count(number), (event) => openCell(event.currentTarget, {
+        app, run, row, strip, truth: classes[truth], predicted: classes[predicted],
+      }), {
+        disabled: !number, "aria-pressed": "false",
+        "aria-label": `${classes[truth]} predicted as ${classes[predicted]}: ${number}, ${percent(share)}`,
+        title: `${classes[truth]} predicted as ${classes[predicted]}: ${percent(share)}`,
+      });
+      one.style.setProperty("--share", `${Math.round(88 * Math.sqrt(share))}%`);
+      if (share > 0.42) one.classList.add("strong");
+      if (truth === predicted) one.classList.add("right");
+      return el("td", {}, one);
+    })));
+  return el("div", { className: "matrix" }, el("h3", {}, `${name} `, el("span", {}, row)),
+    el("p", { className: "hint" }, "True class ↓ predicted as →"),
+    el("div", { className: "scroller" }, el("table", { className: classes.length > 6 ? "many" : "" }, head, lines)));
+}
+
+async function openCell(pressed, { app, run, row, truth, predicted, strip }) {
+  const source = sourceText("cell", run, row, truth, predicted);
+  for (const one of pressed.closest(".matrices").querySelectorAll("[aria-pressed=true]")) one.ariaPressed = "false";
+  pressed.ariaPressed = "true";
+  await filled(strip, (async () => {
+    const list = await getJson("cell", { run, row, truth, predicted });
+    app.preview(list.map((one) => one.ImgId));
+    return [
+      el("div", { className: "bar" }, el("h3", {}, `${images(list.length)}: ${truth} predicted as ${predicted}`),
+        button("Select them", () => app.state.change({ source, page: "", where: "", facets: "", lasso: "" }))),
+      el("div", { className: "cards", role: "list" }, list.slice(0, STRIP).map((one) => imageCard(one.ImgId, {
+        row: (id) => app.rows.get(id), note: percent(one.p), labelled: false,
+        open: () => app.open(one.ImgId),
+      }))),
+      list.length > STRIP ? el("p", { className: "hint" }, `${count(list.length - STRIP)} more: select them.`) : "",
+    ].filter(Boolean);
+  })());
+  strip.firstChild?.scrollIntoView({ block: "nearest" }); // the matrix stays in view
+}

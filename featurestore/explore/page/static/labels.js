@@ -1,0 +1,79 @@
+// A label is corrected where it is seen, for one image or several, and a correction is undone the same way.
+
+import { getJson, post } from "./api.js";
+import { button, el, images, say } from "./dom.js";
+
+const CHOICES = 200; // values that are offered; any other can be typed
+
+// The values that a column has, most frequent first.
+async function choices(column) {
+  const { levels = [] } = await getJson("column", { name: column, levels: CHOICES });
+  return levels.slice(0, CHOICES);
+}
+
+// A form that corrects `ids`; `done(sentence)` is called after it. Null where nothing may be corrected.
+export function labelForm(app, ids, { row = {}, to = "", done }) {
+  const columns = app.editable();
+  if (!columns.length) return null;
+  const problem = el("p", { className: "problem", role: "alert", hidden: true });
+  const list = el("datalist", { id: `labels-${ids[0]}-${++formNumber}` });
+  const column = el("select", { "aria-label": "Column" }, columns.map((name) => el("option", { value: name }, name)));
+  column.value = columns.includes(app.meta.label) ? app.meta.label : columns[0];
+  column.hidden = columns.length < 2;
+  const value = el("input", {
+    "aria-label": "Corrected label", placeholder: "corrected label", maxLength: 200, required: true, value: to,
+    autocomplete: "off",
+  });
+  value.setAttribute("list", list.id);
+  const offer = async () => {
+    if (!to && ids.length === 1) value.placeholder = String(row[column.value] ?? "corrected label");
+    list.replaceChildren(...(await choices(column.value)).map((level) => el("option", { value: level })));
+  };
+  column.addEventListener("change", () => offer().catch(fail));
+  offer().catch(fail);
+
+  function fail(error) {
+    problem.textContent = error.message;
+    problem.hidden = false;
+  }
+
+  return el("form", {
+    className: "label",
+    onsubmit: (event) => {
+      event.preventDefault();
+      problem.hidden = true;
+      correct(app, ids, column.value, value.value.trim()).then(done, fail);
+    },
+  }, column, value, list,
+  el("button", { type: "submit" }, ids.length > 1 ? `Correct ${images(ids.length)}` : "Correct"), problem);
+}
+
+let formNumber = 0;
+
+export async function correct(app, ids, column, to) {
+  const isList = app.selection.kinds.get(column) === "list";
+  const { note } = await post("correct", { ids, column, to: isList ? to.split(",").map((one) => one.trim()) : to });
+  await app.changed(ids, [column]);
+  const sentence = `${column} of ${images(ids.length)} corrected to ${to}. ${note}`;
+  say(sentence);
+  return sentence;
+}
+
+export async function undo(app, ids, column) {
+  await post("uncorrect", { ids, column });
+  await app.changed(ids, [column]);
+  const sentence = `the correction of ${column} of ${images(ids.length)} is undone`;
+  say(sentence);
+  return sentence;
+}
+
+// A button that makes one correction and then offers to undo it.
+export function correctButton(app, id, column, to, text = `Correct to ${to}`) {
+  const place = el("span", { className: "oneclick" });
+  const fail = (problem) => place.append(el("span", { className: "problem", role: "alert" }, problem.message));
+  const offer = () => place.replaceChildren(button(text, () => correct(app, [id], column, to).then(made, fail)));
+  const made = () => place.replaceChildren(el("span", { className: "good" }, `corrected to ${to}`),
+    button("Undo", () => undo(app, [id], column).then(offer, fail), { className: "quiet" }));
+  offer();
+  return place;
+}

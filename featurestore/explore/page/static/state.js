@@ -1,0 +1,95 @@
+// The view's state lives in the fragment of the address, so that a link shows the same view and Back undoes a step.
+
+const KEYS = {
+  backbone: "b", map: "m", colour: "c", where: "q", facets: "f", lasso: "l", source: "s", image: "i",
+  page: "p", run: "r", headA: "a", headB: "h", order: "o", zoom: "z", review: "v",
+};
+// Fields whose change is a step that Back undoes; the others replace the address.
+const STEPS = new Set(["where", "facets", "lasso", "source", "page", "image"]);
+const EMPTY = Object.fromEntries(Object.keys(KEYS).map((name) => [name, ""]));
+
+// A polygon as text: corners with 4 decimals, "x,y;x,y". Null for anything else.
+export function parsePolygon(text) {
+  const corners = text.split(";").map((corner) => corner.split(",").map(Number));
+  const good = corners.every((corner) => corner.length === 2 && corner.every(Number.isFinite));
+  return good && corners.length >= 3 && corners.length <= 500 ? corners : null;
+}
+
+export const polygonText = (corners) => corners.map(([x, y]) => `${+x.toFixed(4)},${+y.toFixed(4)}`).join(";");
+
+// Facets as text: JSON of {column: {levels: [text or null]} | {range: [from or null, to or null]}}.
+export function parseFacets(text) {
+  const found = new Map();
+  if (!text) return found;
+  let read;
+  try {
+    read = JSON.parse(text);
+  } catch {
+    return found; // a damaged link filters by what can be read of it
+  }
+  const number = (value) => value === null || (typeof value === "number" && Number.isFinite(value));
+  for (const [column, facet] of Object.entries(read ?? {})) {
+    const { levels, range } = facet ?? {};
+    if (Array.isArray(levels) && levels.length && levels.every((one) => one === null || typeof one === "string")) {
+      found.set(column, { levels });
+    } else if (Array.isArray(range) && range.length === 2 && range.every(number)) {
+      found.set(column, { range });
+    }
+  }
+  return found;
+}
+
+export const facetsText = (facets) => (facets.size ? JSON.stringify(Object.fromEntries(facets)) : "");
+
+function read() {
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  return Object.fromEntries(Object.entries(KEYS).map(([name, key]) => [name, parameters.get(key) ?? ""]));
+}
+
+function write(values) {
+  const parameters = new URLSearchParams();
+  for (const [name, key] of Object.entries(KEYS)) if (values[name]) parameters.set(key, values[name]);
+  return `#${parameters}`;
+}
+
+export class State {
+  constructor() {
+    this.values = { ...EMPTY, ...read() };
+    this.listeners = [];
+    addEventListener("hashchange", () => this.adopt(read()));
+    addEventListener("popstate", () => this.adopt(read()));
+  }
+
+  get(name) {
+    return this.values[name];
+  }
+
+  // Called with the set of names that changed.
+  listen(listener) {
+    this.listeners.push(listener);
+  }
+
+  // With `replace`, the step before is not kept for Back.
+  change(patch, { replace = false } = {}) {
+    const changed = this.differing(patch);
+    if (!changed.length) return;
+    Object.assign(this.values, patch);
+    const step = !replace && changed.some((name) => STEPS.has(name));
+    history[step ? "pushState" : "replaceState"](null, "", write(this.values));
+    this.tell(changed);
+  }
+
+  adopt(values) {
+    const changed = this.differing(values);
+    Object.assign(this.values, values);
+    if (changed.length) this.tell(changed);
+  }
+
+  differing(patch) {
+    return Object.keys(patch).filter((name) => this.values[name] !== patch[name]);
+  }
+
+  tell(names) {
+    for (const listener of this.listeners) listener(new Set(names));
+  }
+}
