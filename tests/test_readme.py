@@ -11,7 +11,10 @@ from torture.launch import in_process
 from benchmarks.commands.cli import cli as benchmarks_cli
 from featurestore.commands.cli import cli as featurestore_cli
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+# Those for maintainers stand beside what they are about.
+PAGES = [README, ROOT / "featurestore/ARCHITECTURE.md", ROOT / "tests/perf/README.md", ROOT / "tests/torture/README.md"]
 TEXT = README.read_text("utf-8")
 # The file that an example names; `view list` prints it.
 BANDS = """
@@ -66,7 +69,20 @@ def test_every_command_is_in_the_readme(program: str, name: str) -> None:
     assert f"{program} {name}" in TEXT
 
 
-def test_every_make_target_named_exists() -> None:
-    makefile = (README.parent / "Makefile").read_text("utf-8")
-    for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, flags=re.M)):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_target_and_page_named_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.M)):
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / link).exists(), link
+
+
+def test_every_section_that_is_linked_exists() -> None:
+    titles = {
+        re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.+)$", TEXT, re.M)
+    }
+    links = set(re.findall(r"\]\(#([^)]+)\)", TEXT))
+    assert links
+    assert links <= titles
