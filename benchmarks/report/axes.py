@@ -71,25 +71,27 @@ def frame(across: Scale, down: Scale, x_axis: str, y_axis: str) -> str:
     return body + svg.label(WIDTH, down.start + 33, f"{x_axis} →", room=WIDTH, anchor="end", color=FAINT)
 
 
-def legend(names: Sequence[str], *, y: float, lines: bool) -> tuple[str, float]:
+def legend(names: Sequence[str], *, y: float, lines: bool = False, colors: Sequence[str] = ()) -> tuple[str, float]:
     """Names with the mark of their series, in lines below each other, and where the last of them ends.
 
     Parameters
     ----------
     lines
         The marks are lines; else discs, and rings in the second round of colours.
+    colors
+        Those of the names, where they are not the series'.
     """
     body, x, baseline = "", 0.0, y + LETTER
     for place, name in enumerate(names):
-        shown = name or "other"
+        shown, own = name or "other", colors[place] if colors else color(place)
         wide = 22 + svg.text_width(svg.shortened(shown, WIDTH - 22)) + 12
         if x and x + wide - 12 > WIDTH:
             x, baseline = 0.0, baseline + LINE + 2
         middle = baseline - 4
         if lines:
-            body += svg.rule(x, middle, x + 16, middle, color=color(place), width=2, dash=dash(place))
+            body += svg.rule(x, middle, x + 16, middle, color=own, width=2, dash=dash(place))
         else:
-            body += svg.dot(x + 8, middle, color=color(place), filled=place < len(COLORS))
+            body += svg.dot(x + 8, middle, color=own, filled=bool(colors) or place < len(COLORS))
         body += svg.label(x + 22, baseline, shown, room=WIDTH - 22)
         x += wide
     return body, baseline + 6
@@ -111,15 +113,14 @@ def column_names(names: Sequence[str], left: float, wide: float, y: float, *, tu
 
 
 def names_beside(points: Sequence[tuple[Place, str]], *, across: Scale, down: Scale) -> list[str]:
-    """A name for each of the first 60 points where it covers no point and no other name, else an empty string.
+    """A name for each of the first 60 points where it covers no point and no earlier name, else an empty string.
 
     A name that had to be moved up or down has a thin line back to its point.
     """
     taken: list[_Box] = [(x - 5, x + 5, y - 5, y + 5) for (x, y), _ in points]
     found = [""] * len(points)
-    order = sorted(range(min(len(points), _NAMED)), key=lambda one: (points[one][0][::-1], one))
     moves = sorted(range(-_FARTHEST, _FARTHEST + 1, 3), key=abs)
-    for one in order:
+    for one in range(min(len(points), _NAMED)):
         (x, y), name = points[one]
         shown = svg.shortened(name, 0.4 * WIDTH)
         wide = svg.text_width(shown)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,8 +142,10 @@ def load_pixels(
     return decode(content, how)
 
 
-def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
-    """The image at ``path``, scaled to fit ``width`` × ``height`` pixels, as a data URI of a JPEG.
+def thumbnail(
+    path: Path | ImageAddress, *, width: int, height: int, form: Literal["jpeg", "webp"] = "jpeg", quality: int = 80
+) -> str:
+    """The image at ``path``, scaled to fit ``width`` × ``height`` pixels, as a data URI of a JPEG or WEBP.
 
     Raises
     ------
@@ -154,8 +156,8 @@ def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
     buffer = io.BytesIO()
     with _picture(content) as picture:
         picture.upright.thumbnail((width, height))
-        picture.upright.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        picture.upright.save(buffer, form.upper(), quality=quality)
+    return f"data:image/{form};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @contextmanager
