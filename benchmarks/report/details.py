@@ -59,7 +59,8 @@ def risk(shown: Sequence[RowDetail]) -> dict[str, Any]:
     # Of fewer images it is noise.
     told = COVERAGE >= 0.05
     series = [Series(one.name, COVERAGE[told], 1 - one.risk.risk[told]) for one in shown]
-    panel = planes.curves(series, title="accuracy", x_axis="share of the images, surest first", y_axis="accuracy")
+    axis = "share of the images, surest first"
+    panel = planes.curves(series, title="the first rows of the table", x_axis=axis, y_axis="accuracy")
     return {"title": "Accuracy on the surest images", "caption": caption, "panels": [panel]}
 
 
@@ -123,6 +124,7 @@ def _confusion(one: RowDetail, names: Sequence[str], prefix: str, cells: dict[st
         column_axis="predicted as, % of the true class",
         ends=(0.0, 1.0),
         keys=keys,
+        between=" predicted as ",
     )
 
 

@@ -11,8 +11,8 @@ from benchmarks.report.planes import Point, Series
 from benchmarks.results.breakdown import Row, RowPredictions
 from benchmarks.scores.metrics import TASKS
 
-# How many rows are looked at in detail.
-DETAILED = 3
+# How many rows are looked at in detail, and how many have a name in the chart of costs.
+DETAILED, NAMED = 3, 20
 NAN = math.nan
 # Title, caption, and the SVG of each panel; what a page knows of its marks, by their keys: `cells` and `maps`.
 Figure = dict[str, Any]
@@ -78,6 +78,8 @@ def _accuracy(whole: Sequence[TableRow], mine: Sequence[TableRow], *, floor: flo
     caption = f"{compared if len(mine) > 1 else ''}Dashed: the most frequent class alone."
     items = []
     for row in whole:
+        if row["head"] == "majority" and floor is not None and len(mine) > 1:
+            continue  # the dashed line
         low, high = row.get("interval") or (NAN, NAN)
         group = "published, other images" if row["published"] else row["backbone"]
         filled, faint = bool(row["in_best_set"]), bool(row["published"])
@@ -91,8 +93,9 @@ def differences(learned: Sequence[TableRow], *, metric: str) -> list[Figure]:
     kinds = {metric: ""} | ({"log_loss": "log_loss_"} if metric != "log_loss" else {})
     panels = []
     for name, prefix in kinds.items():
-        items = [_difference(row, prefix) for row in learned if row.get(f"{prefix}difference_interval")]
-        if items:
+        tested = any(row.get(f"{prefix}difference_interval") for row in learned)
+        items = [item for row in learned if (item := _difference(row, prefix)) is not None]
+        if tested:
             panels.append(charts.intervals(items, title=spelled(name), axis="difference from the reference", line=0.0))
     caption = (
         "All intervals of a panel hold together with 95\u00a0%. Filled: in the set of best rows. "
@@ -101,7 +104,12 @@ def differences(learned: Sequence[TableRow], *, metric: str) -> list[Figure]:
     return [figure("Differences from the reference", caption, panels)] if panels else []
 
 
-def _difference(row: TableRow, prefix: str) -> Interval:
+def _difference(row: TableRow, prefix: str) -> Interval | None:
+    """That of a row, 0 of the reference; None where a row is not compared."""
+    if row.get("reference"):
+        return Interval(f"{row['head']} (R)", 0.0, NAN, NAN, bool(row[f"{prefix}in_best_set"]), row["backbone"])
+    if not row.get(f"{prefix}difference_interval"):
+        return None
     low, high = row[f"{prefix}difference_interval"]
     filled = bool(row[f"{prefix}in_best_set"])
     return Interval(row["head"], row[f"{prefix}difference"], low, high, filled, row["backbone"])
@@ -120,12 +128,14 @@ def _cost(learned: Sequence[TableRow], *, metric: str, better: str) -> list[Figu
             ahead.append(row)
     ordered = [*ahead[::-1], *(row for row in rows if not any(row is one for one in ahead))]
     items = [Point(row["head"], _seconds(row), row[metric], row["backbone"]) for row in ordered]
+    named = "" if len(rows) <= NAMED else "named are those that no cheaper one is as good as; "
     caption = (
-        f"{'Up' if sign > 0 else 'Down'} and to the left is better; names where they have room, all of them on hover. "
+        f"{'Up' if sign > 0 else 'Down'} and to the left is better; {named}all on hover. "
         "Fits measured one at a time where the cost pass ran, else during the run."
     )
     axis = "seconds of one fit on one thread"
-    panel = planes.points(items, title=spelled(metric), x_axis=axis, y_axis=spelled(metric), log_x=True)
+    most = len(rows) if len(rows) <= NAMED else len(ahead)
+    panel = planes.points(items, title="all backbones", x_axis=axis, y_axis=spelled(metric), log_x=True, named=most)
     return [figure("Score against cost", caption, [panel])]
 
 

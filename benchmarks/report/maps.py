@@ -17,7 +17,7 @@ from featurestore.errors import InputError
 DRAWN, MAPPED, NAMED = 2000, 6, 7
 # From what share of wrong predictions on an image is in a layer; drawn in this order.
 ERRORS = (
-    (0.0, "always right", FAINT),
+    (0.0, "always right", COLORS[0]),
     (1e-9, "mostly right", COLORS[5]),
     (0.5, "mostly wrong", COLORS[4]),
     (1.0, "always wrong", COLORS[1]),

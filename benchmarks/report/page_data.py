@@ -16,14 +16,14 @@ LONGEST = 120
 
 
 @dataclass(frozen=True)
-class Kept:
+class Pictures:
     """``images``: title, picture and fault by ``ImgId``; ``left_out``: how many found no room."""
 
     images: dict[int, dict[str, str]]
     left_out: frozenset[int]
 
 
-def pictures(cells: Sequence[CellImages], known: Mapping[int, dict[str, Any]], shown: Collection[int]) -> Kept:
+def pictures(cells: Sequence[CellImages], known: Mapping[int, dict[str, Any]], shown: Collection[int]) -> Pictures:
     """A picture of every image of ``cells``, each once, until there is no more room: the surest errors first.
 
     Parameters
@@ -56,14 +56,14 @@ def pictures(cells: Sequence[CellImages], known: Mapping[int, dict[str, Any]], s
             continue
         size += len(src)
         images[img_id] |= {"src": src} if src else {"fault": fault}
-    return Kept(images, frozenset(left_out))
+    return Pictures(images, frozenset(left_out))
 
 
 def as_json(
     cells: Mapping[str, CellImages],
     maps: Mapping[str, Sequence[Sequence[int]]],
     known: Mapping[int, dict[str, Any]],
-    kept: Kept,
+    kept: Pictures,
 ) -> str:
     """All of it as JSON that can stand in an element ``script``: nothing in it begins a tag.
 
@@ -87,7 +87,7 @@ def title(known: Mapping[int, dict[str, Any]], img_id: int) -> str:
     return found if len(found) <= LONGEST else f"{found[: LONGEST - 1]}…"
 
 
-def _sentence(cell: CellImages, kept: Kept) -> str:
+def _sentence(cell: CellImages, kept: Pictures) -> str:
     missing = sum(one in kept.left_out for one in cell.ids)
     if not missing:
         return cell.text

@@ -12,6 +12,8 @@ from benchmarks.report.svg import COLORS, FAINT, LINE, NOTHING, WIDTH, Scale
 
 # Points of a line, points of a line that are drawn as such.
 FINEST, DOTTED = 200, 40
+# Points that have a name.
+NAMED = 60
 # The room of a cloud.
 TALLEST = 300
 
@@ -85,13 +87,17 @@ def curves(
     return svg.chart(title, body + "".join(bands) + "".join(lines) + legend, height=height)
 
 
-def points(items: Sequence[Point], *, title: str, x_axis: str, y_axis: str, log_x: bool = False) -> str:
+def points(
+    items: Sequence[Point], *, title: str, x_axis: str, y_axis: str, log_x: bool = False, named: int = NAMED
+) -> str:
     """Named points, the most important first; a name without room beside its point is told on hover alone.
 
     Parameters
     ----------
     log_x
         The horizontal axis is logarithmic; points at 0 or below are left out.
+    named
+        How many of them have a name at most, the first ones.
     """
     shown = [one for one in items if math.isfinite(one.x) and math.isfinite(one.y) and not (log_x and one.x <= 0)]
     if not shown:
@@ -101,8 +107,9 @@ def points(items: Sequence[Point], *, title: str, x_axis: str, y_axis: str, log_
     across = svg.spread([one.x for one in shown], start=axes.left_of(down), end=WIDTH - 6, log=log_x)
     places = [(across.place(one.x), down.place(one.y)) for one in shown]
     body = axes.frame(across, down, x_axis, y_axis)
-    named = axes.names_beside(list(zip(places, [one.name for one in shown], strict=True)), across=across, down=down)
-    for one, (x, y), name in zip(shown, places, named, strict=True):
+    pairs = list(zip(places, [one.name for one in shown], strict=True))
+    beside = axes.names_beside(pairs, across=across, down=down, most=named)
+    for one, (x, y), name in zip(shown, places, beside, strict=True):
         tip = f"{one.name}: {x_axis} {one.x:.4g}, {y_axis} {svg.figure(one.y)}"
         place = groups.index(one.group)
         # A second round of colours has rings.

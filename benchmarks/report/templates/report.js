@@ -34,9 +34,16 @@
       const numbers = original.some((row) => typeof value(row, column) === "number");
       const first = numbers && !("low" in heading.dataset) ? "descending" : "ascending";
       const second = first === "descending" ? "ascending" : "descending";
-      const button = element("button", "", heading.textContent);
-      button.type = "button";
+      // No element button: Chromium leaves those out where a printed table repeats its headings.
+      const button = element("span", "", heading.textContent);
+      button.setAttribute("role", "button");
+      button.tabIndex = 0;
       heading.replaceChildren(button);
+      button.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        button.click();
+      });
       button.addEventListener("click", () => {
         const now = heading.getAttribute("aria-sort");
         const next = now === null ? first : now === first ? second : null;
@@ -139,7 +146,7 @@
     const [text, ids] = data.cells[cell.dataset.cell];
     const images = element("div", "images");
     images.append(...ids.map(card));
-    figure.querySelector(".strip").replaceChildren(element("p", "", text), images);
+    figure.querySelector(".strip").replaceChildren(element("p", "", text), ...(ids.length ? [images] : []));
   }
 
   for (const chart of document.querySelectorAll("svg[data-columns]")) {
