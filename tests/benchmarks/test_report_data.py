@@ -125,7 +125,7 @@ def test_a_very_long_title_is_cut(store: FeatureStore) -> None:
     assert kept.images[1]["title"] == "x" * (page_data.LONGEST - 1) + "…"
 
 
-@pytest.mark.parametrize(("n", "d"), [(40, 6), (6, 40), (5, 2)])
+@pytest.mark.parametrize(("n", "d"), [(40, 6), (6, 40), (5, 2), (70, 60), (60, 70)])
 def test_principal_components(n: int, d: int) -> None:
     X = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32) * np.arange(1, d + 1) + 100
     found, shares = principal(X)
