@@ -128,9 +128,9 @@ def _cost(learned: Sequence[TableRow], *, metric: str, better: str) -> list[Figu
             ahead.append(row)
     ordered = [*ahead[::-1], *(row for row in rows if not any(row is one for one in ahead))]
     items = [Point(row["head"], _seconds(row), row[metric], row["backbone"]) for row in ordered]
-    named = "" if len(rows) <= NAMED else "named are those that no cheaper one is as good as; "
+    named = "" if len(rows) <= NAMED else " Named are the rows that no cheaper one is as good as; the others on hover."
     caption = (
-        f"{'Up' if sign > 0 else 'Down'} and to the left is better; {named}all on hover. "
+        f"{'Up' if sign > 0 else 'Down'} and to the left is better.{named} "
         "Fits measured one at a time where the cost pass ran, else during the run."
     )
     axis = "seconds of one fit on one thread"

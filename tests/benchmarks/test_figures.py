@@ -91,7 +91,7 @@ def test_of_many_rows_those_are_named_that_no_cheaper_one_is_as_good_as() -> Non
     shown = re.findall(r"<text [^>]*>(?:<title>.*?</title>)?(cheap|best|a_head[^<]*)</text>", figure["panels"][0])
     assert {"cheap", "best"} <= set(shown)
     assert len(shown) == 3
-    assert "named are those" in figure["caption"]
+    assert "Named are the rows" in figure["caption"]
     assert figure["panels"][0].count(": seconds of one fit on one thread ") == 30, "all on hover"
 
 
