@@ -53,9 +53,6 @@ def table(store: str, protocols: Sequence[str], form: str, wide: bool, run_id: s
 @rank_option
 def report(store: str, output: Path | None, run_id: str | None, rank_by: str | None) -> None:
     """Write the comparison tables with charts as one HTML page for people, or the tables alone as Markdown."""
-    from featurestore._optional import import_extra
-
-    import_extra("matplotlib", "bench", needed_by="benchmarks report")
     from benchmarks.report.page import write_html
     from benchmarks.report.tables import tables, write_report
     from featurestore import open as open_store

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from benchmarks.report import svg
 from benchmarks.report.svg import COLORS, FAINT, LETTER, LINE, WIDTH, Scale
 
-# Names beside points that are tried at most, and how far a name may be from its point.
-_NAMED, _FARTHEST = 60, 60
+# How far a name may be from its point.
+_FARTHEST = 60
 Place = tuple[float, float]
 # Left, right, top, bottom.
 _Box = tuple[float, float, float, float]
@@ -44,12 +44,24 @@ def headings(groups: Sequence[str]) -> Iterator[str | None]:
 
 def below(scale: Scale, axis: str, y: float) -> str:
     """Grid lines from the top to ``y``, ticks and the name of the axis below."""
-    body = ""
-    for value, text in scale.labelled(wide=True):
+    ticks = scale.labelled(wide=True)
+    body = "".join(svg.rule(at, 0, at, y, width=0.5) for at in _between(scale, ticks))
+    for value, text in ticks:
         at, half = scale.place(value), svg.text_width(text) / 2
         body += svg.rule(at, 0, at, y)
         body += svg.label(min(max(at, half), WIDTH - half), y + 15, text, anchor="middle", color=FAINT)
     return body + svg.label(WIDTH, y + 32, axis, room=WIDTH, anchor="end", color=FAINT)
+
+
+def _between(scale: Scale, ticks: Sequence[tuple[float, str]]) -> list[float]:
+    """The places half way between ticks that are far enough apart, and beyond the outer ones, for thin lines."""
+    if scale.log or len(ticks) < 2:
+        return []
+    places = [scale.place(value) for value, _ in ticks]
+    half = (places[1] - places[0]) / 2
+    low, high = sorted((scale.start, scale.end))
+    found = [places[0] - half, *(place + half for place in places)]
+    return [place for place in found if low <= place <= high] if abs(half) >= 10 else []
 
 
 def left_of(down: Scale) -> float:
@@ -60,36 +72,41 @@ def left_of(down: Scale) -> float:
 def frame(across: Scale, down: Scale, x_axis: str, y_axis: str) -> str:
     """Grid lines, ticks and both names: the vertical one at the top, where it needs no turning."""
     body = svg.label(0, 12, f"{y_axis} ↑", room=WIDTH, color=FAINT)
-    for value, text in down.labelled(wide=False):
+    rows, columns = down.labelled(wide=False), across.labelled(wide=True)
+    body += "".join(svg.rule(across.start, at, across.end, at, width=0.5) for at in _between(down, rows))
+    body += "".join(svg.rule(at, down.end, at, down.start, width=0.5) for at in _between(across, columns))
+    for value, text in rows:
         at = down.place(value)
         body += svg.rule(across.start, at, across.end, at)
         body += svg.label(across.start - 6, at + 4, text, anchor="end", color=FAINT)
-    for value, text in across.labelled(wide=True):
+    for value, text in columns:
         at, half = across.place(value), svg.text_width(text) / 2
         body += svg.rule(at, down.end, at, down.start)
         body += svg.label(min(max(at, half), WIDTH - half), down.start + 16, text, anchor="middle", color=FAINT)
     return body + svg.label(WIDTH, down.start + 33, f"{x_axis} →", room=WIDTH, anchor="end", color=FAINT)
 
 
-def legend(names: Sequence[str], *, y: float, lines: bool) -> tuple[str, float]:
+def legend(names: Sequence[str], *, y: float, lines: bool = False, colors: Sequence[str] = ()) -> tuple[str, float]:
     """Names with the mark of their series, in lines below each other, and where the last of them ends.
 
     Parameters
     ----------
     lines
         The marks are lines; else discs, and rings in the second round of colours.
+    colors
+        Those of the names, where they are not the series'.
     """
     body, x, baseline = "", 0.0, y + LETTER
     for place, name in enumerate(names):
-        shown = name or "other"
+        shown, own = name or "other", colors[place] if colors else color(place)
         wide = 22 + svg.text_width(svg.shortened(shown, WIDTH - 22)) + 12
         if x and x + wide - 12 > WIDTH:
             x, baseline = 0.0, baseline + LINE + 2
         middle = baseline - 4
         if lines:
-            body += svg.rule(x, middle, x + 16, middle, color=color(place), width=2, dash=dash(place))
+            body += svg.rule(x, middle, x + 16, middle, color=own, width=2, dash=dash(place))
         else:
-            body += svg.dot(x + 8, middle, color=color(place), filled=place < len(COLORS))
+            body += svg.dot(x + 8, middle, color=own, filled=bool(colors) or place < len(COLORS))
         body += svg.label(x + 22, baseline, shown, room=WIDTH - 22)
         x += wide
     return body, baseline + 6
@@ -110,16 +127,15 @@ def column_names(names: Sequence[str], left: float, wide: float, y: float, *, tu
     return "".join(marks), 16 + 0.71 * min(max(map(svg.text_width, names)), 100.0)
 
 
-def names_beside(points: Sequence[tuple[Place, str]], *, across: Scale, down: Scale) -> list[str]:
-    """A name for each of the first 60 points where it covers no point and no other name, else an empty string.
+def names_beside(points: Sequence[tuple[Place, str]], *, across: Scale, down: Scale, most: int) -> list[str]:
+    """A name for each of the first ``most`` points where it covers no point and no earlier name, else an empty string.
 
     A name that had to be moved up or down has a thin line back to its point.
     """
     taken: list[_Box] = [(x - 5, x + 5, y - 5, y + 5) for (x, y), _ in points]
     found = [""] * len(points)
-    order = sorted(range(min(len(points), _NAMED)), key=lambda one: (points[one][0][::-1], one))
     moves = sorted(range(-_FARTHEST, _FARTHEST + 1, 3), key=abs)
-    for one in order:
+    for one in range(min(len(points), most)):
         (x, y), name = points[one]
         shown = svg.shortened(name, 0.4 * WIDTH)
         wide = svg.text_width(shown)

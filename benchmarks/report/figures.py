@@ -1,36 +1,22 @@
-"""Which figures a section of the report shows, with title and caption; how they look is in `charts` and `plots`."""
+"""Which figures a section of the report shows, with title and caption; how they look is in the modules of charts."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from benchmarks.report import charts, plots, shift, svg
-from benchmarks.report.charts import Bar, Interval, Series
+from benchmarks.report import charts, details, matrices, planes, shift
+from benchmarks.report.charts import Interval
 from benchmarks.report.columns import spelled
+from benchmarks.report.planes import Point, Series
 from benchmarks.results.breakdown import Row, RowPredictions
-from benchmarks.scores.calibration import Reliability
-from benchmarks.scores.selective import COVERAGE, RiskCoverage, risk_coverage
+from benchmarks.scores.metrics import TASKS
 
-# How many rows are looked at in detail; from how many classes on only the worst and the best are shown, how many pairs
-# of classes, and how many classes of each kind.
-DETAILED, MANY, PAIRS, EXTREMES = 3, 12, 20, 10
-# Title, caption, and the SVG of each panel.
+# How many rows are looked at in detail, and how many have a name in the chart of costs.
+DETAILED, NAMED = 3, 20
+NAN = math.nan
+# Title, caption, and the SVG of each panel; what a page knows of its marks, by their keys: `cells` and `maps`.
 Figure = dict[str, Any]
 TableRow = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Detail:
-    """What the figures show of a row; its predictions are not kept, since those of several may not fit into memory."""
-
-    name: str
-    scores: dict[str, NDArray[np.float64]]
-    counts: NDArray[np.int64]
-    reliability: Reliability
-    risk: RiskCoverage
 
 
 def figures(
@@ -40,6 +26,8 @@ def figures(
     *,
     floor: float | None,
     metric: str,
+    maps: Sequence[Figure] = (),
+    prefix: str = "",
 ) -> list[Figure]:
     """The figures that the run has results for, in the order of the page.
 
@@ -49,33 +37,35 @@ def figures(
         The predictions of the rows, empty where they are not shown.
     floor
         As `claims.floor_score` gives it.
+    maps
+        As `maps.map_figures` gives them.
+    prefix
+        Begins the keys of the cells whose images a page shows; none where it is empty.
     """
     scored = [row for row in table["rows"] if row.get(metric) is not None]
     whole = [row for row in scored if row.get("size", 1.0) == 1.0]
     mine = [row for row in whole if not row["published"]]
     if not mine:
         return []
+    better = TASKS[run["task"]][metric].better
     if table["protocol"] == "learning-curve":
         caption = "Mean over the test folds; each smaller training part lies within the larger ones."
-        return [figure("Score by number of training rows", caption, plots.learning_curves(scored, metric=metric))]
+        return [figure("Score by number of training rows", caption, _learning_curves(scored, metric=metric))]
     learned = [row for row in mine if row["head"] != "majority"]
     named = [(row["backbone"], row["head"]) for row in learned]
     detailed = {f"{head} · {backbone}": (backbone, head) for backbone, head in named if (backbone, head) in predicted}
-    shown = [_detail(name, predicted[row]) for name, row in list(detailed.items())[:DETAILED]]
+    shown = [details.detail(name, predicted[row]) for name, row in list(detailed.items())[:DETAILED]]
     # A new figure is added here, at its place in the page: `*` before a call that gives several or none.
     return [
         *([_accuracy(whole, mine, floor=floor)] if run["task"] == "multiclass" else []),
         *differences(learned, metric=metric),
-        _cost(learned, metric=metric),
-        *(_classes(shown, run["classes"]) if shown else []),
-        *([_calibration(shown), _risk(shown)] if shown else []),
-        *(shift.figures(table["across"], draw=charts.matrix) if "across" in table else []),
+        *_cost(learned, metric=metric, better=better),
+        *([details.risk(shown)] if shown else []),
+        *maps,
+        *(details.classes(shown, run["classes"], prefix=prefix) if shown else []),
+        *([details.calibration(shown)] if shown else []),
+        *(shift.figures(table["across"], draw=matrices.matrix) if "across" in table else []),
     ]
-
-
-def _detail(name: str, row: RowPredictions) -> _Detail:
-    right = row.proba.argmax(axis=1) == row.y
-    return _Detail(name, row.per_class, row.confusion, row.reliability, risk_coverage(row.proba.max(axis=1), right))
 
 
 def figure(title: str, caption: str, panels: Sequence[str]) -> Figure:
@@ -86,7 +76,16 @@ def figure(title: str, caption: str, panels: Sequence[str]) -> Figure:
 def _accuracy(whole: Sequence[TableRow], mine: Sequence[TableRow], *, floor: float | None) -> Figure:
     compared = "Filled: in the set of best rows. "
     caption = f"{compared if len(mine) > 1 else ''}Dashed: the most frequent class alone."
-    return figure("Accuracy with intervals", caption, plots.intervals(whole, majority=floor))
+    items = []
+    for row in whole:
+        if row["head"] == "majority" and floor is not None and len(mine) > 1:
+            continue  # the dashed line
+        low, high = row.get("interval") or (NAN, NAN)
+        group = "published, other images" if row["published"] else row["backbone"]
+        filled, faint = bool(row["in_best_set"]), bool(row["published"])
+        items.append(Interval(row["head"], row["accuracy"], low, high, filled, group, faint))
+    panel = charts.intervals(items, title="accuracy", axis="accuracy, 95 % interval", line=floor)
+    return figure("Accuracy with intervals", caption, [panel])
 
 
 def differences(learned: Sequence[TableRow], *, metric: str) -> list[Figure]:
@@ -94,8 +93,9 @@ def differences(learned: Sequence[TableRow], *, metric: str) -> list[Figure]:
     kinds = {metric: ""} | ({"log_loss": "log_loss_"} if metric != "log_loss" else {})
     panels = []
     for name, prefix in kinds.items():
-        items = [_difference(row, prefix) for row in learned if row.get(f"{prefix}difference_interval")]
-        if items:
+        tested = any(row.get(f"{prefix}difference_interval") for row in learned)
+        items = [item for row in learned if (item := _difference(row, prefix)) is not None]
+        if tested:
             panels.append(charts.intervals(items, title=spelled(name), axis="difference from the reference", line=0.0))
     caption = (
         "All intervals of a panel hold together with 95\u00a0%. Filled: in the set of best rows. "
@@ -104,90 +104,58 @@ def differences(learned: Sequence[TableRow], *, metric: str) -> list[Figure]:
     return [figure("Differences from the reference", caption, panels)] if panels else []
 
 
-def _difference(row: TableRow, prefix: str) -> Interval:
+def _difference(row: TableRow, prefix: str) -> Interval | None:
+    """That of a row, 0 of the reference; None where a row is not compared."""
+    if row.get("reference"):
+        return Interval(f"{row['head']} (R)", 0.0, NAN, NAN, bool(row[f"{prefix}in_best_set"]), row["backbone"])
+    if not row.get(f"{prefix}difference_interval"):
+        return None
     low, high = row[f"{prefix}difference_interval"]
     filled = bool(row[f"{prefix}in_best_set"])
     return Interval(row["head"], row[f"{prefix}difference"], low, high, filled, row["backbone"])
 
 
-def _cost(learned: Sequence[TableRow], *, metric: str) -> Figure:
-    caption = "Up and to the left is better. Fits measured one at a time where the cost pass ran, else during the run."
-    return figure("Score against cost", caption, plots.cost(learned, metric=metric))
-
-
-def _calibration(shown: Sequence[_Detail]) -> Figure:
-    caption = "On the dashed line a probability of 0.6 is right in 60\u00a0% of cases; below, the head is too sure."
-    return figure("Calibration", caption, plots.calibration({one.name: one.reliability for one in shown}))
-
-
-def _risk(shown: Sequence[_Detail]) -> Figure:
+def _cost(learned: Sequence[TableRow], *, metric: str, better: str) -> list[Figure]:
+    """All backbones on one pair of axes; the rows that no cheaper one is as good as are named first."""
+    rows = [row for row in learned if _seconds(row)]
+    if not rows:
+        return []
+    sign = 1 if better == "higher" else -1
+    ahead, best = [], -math.inf
+    for row in sorted(rows, key=lambda row: (_seconds(row), -sign * row[metric])):
+        if sign * row[metric] > best:
+            best = sign * row[metric]
+            ahead.append(row)
+    ordered = [*ahead[::-1], *(row for row in rows if not any(row is one for one in ahead))]
+    items = [Point(row["head"], _seconds(row), row[metric], row["backbone"]) for row in ordered]
+    named = "" if len(rows) <= NAMED else " Named are the rows that no cheaper one is as good as; the others on hover."
     caption = (
-        "Over all out-of-fold predictions: on the right the accuracy on all images, to the left on those alone of "
-        "which the head is surest."
+        f"{'Up' if sign > 0 else 'Down'} and to the left is better.{named} "
+        "Fits measured one at a time where the cost pass ran, else during the run."
     )
-    # Of fewer images it is noise.
-    told = COVERAGE >= 0.05
-    series = [Series(one.name, COVERAGE[told], 1 - one.risk.risk[told]) for one in shown]
-    panel = charts.curves(series, title="", x_axis="share of the images, surest first", y_axis="accuracy")
-    return figure("Accuracy on the surest images", caption, [panel])
+    axis = "seconds of one fit on one thread"
+    most = len(rows) if len(rows) <= NAMED else len(ahead)
+    panel = planes.points(items, title="all backbones", x_axis=axis, y_axis=spelled(metric), log_x=True, named=most)
+    return [figure("Score against cost", caption, [panel])]
 
 
-def _classes(shown: Sequence[_Detail], classes: Sequence[str]) -> list[Figure]:
-    """Scores and confusions by class; of many classes the worst and the best."""
-    scores = {one.name: one.scores for one in shown}
-    counts = {one.name: one.counts for one in shown}
-    images = "Number of different images in brackets; every out-of-fold prediction counts."
-    if len(classes) < MANY:
-        return [
-            figure("Classes", images, plots.per_class(scores, classes)),
-            figure("Confusion", "Rows sum to 100 per cent.", plots.confusions(counts, classes)),
-        ]
-    of_classes = f"Of {len(classes)} classes the {EXTREMES} with the lowest and the {EXTREMES} with the highest F1. "
-    of_classes = of_classes if len(classes) > 2 * EXTREMES else ""
-    of_pairs = (
-        f"The {PAIRS} most frequent pairs of true → predicted class, with the share of the true class. "
-        "Every out-of-fold prediction counts."
-    )
-    return [
-        figure("Classes", of_classes + images, [_by_f1(name, one, classes) for name, one in scores.items()]),
-        figure("Confusion", of_pairs, [_worst_pairs(name, one, classes) for name, one in counts.items()]),
-    ]
+def _seconds(row: TableRow) -> float:
+    """Those of one fit, measured alone where they were; 0 where nothing was measured."""
+    found = row.get("cost_fit_seconds")
+    return float((found if found is not None else row.get("fit_seconds")) or 0.0)
 
 
-def _by_f1(name: str, scores: Mapping[str, NDArray[np.float64]], classes: Sequence[str]) -> str:
-    """A bar for each of the worst and of the best classes, of all where they are few; those never seen are left out."""
-    seen = np.flatnonzero(scores["support"] > 0)
-    order = seen[np.argsort(scores["f1"][seen], kind="stable")].tolist()
-    places = [(place, "") for place in order]
-    if len(order) > 2 * EXTREMES:
-        worst, best = order[:EXTREMES], order[: -EXTREMES - 1 : -1]
-        places = [(place, f"lowest of {len(order)}") for place in worst] + [(place, "highest") for place in best]
-    items = []
-    for place, group in places:
-        images = f" ({scores['support'][place]:.0f})"
-        short = svg.shortened(classes[place], svg.WIDTH - svg.text_width(images)) + images
-        items.append(Bar(short, float(scores["f1"][place]), group=group, whole=classes[place] + images))
-    return charts.bars(items, title=name, axis="F1", most=1.0)
-
-
-def _worst_pairs(name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> str:
-    """A bar for each of the most frequent confusions."""
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    total = int(wrong.sum())
-    if not total:
-        return svg.sentence(name, "Every prediction is right.")
-    support = counts.sum(axis=1)
-    # Of equally frequent pairs those of the smaller true class first.
-    shares = wrong / np.maximum(support, 1)[:, None]
-    order = np.lexsort((-shares.ravel(), -wrong.ravel()))[:PAIRS]
-    places = [divmod(int(place), len(classes)) for place in order if wrong.ravel()[place]]
-    items = []
-    for true, predicted in places:
-        pair = (classes[true], classes[predicted])
-        note = f"{wrong[true, predicted]:,} of {support[true]:,} ({shares[true, predicted]:.0%})"
-        # Each is shortened by itself: of a long pair both must be seen.
-        short = " → ".join(svg.shortened(one, svg.WIDTH / 2 - 14) for one in pair)
-        items.append(Bar(short, float(wrong[true, predicted]), note, whole=" → ".join(pair)))
-    share = sum(item.value for item in items) / total
-    return charts.bars(items, title=name, axis=f"predictions, {share:.0%} of all {total:,} wrong ones")
+def _learning_curves(rows: Sequence[TableRow], *, metric: str) -> list[str]:
+    """A panel a backbone, all with the same vertical axis, a line a head, of one colour in all panels."""
+    heads = sorted({row["head"] for row in rows})
+    ends = [row[metric] for row in rows]
+    panels = []
+    for backbone in dict.fromkeys(row["backbone"] for row in rows):
+        lines = []
+        for head in heads:
+            own = [row for row in rows if (row["backbone"], row["head"]) == (backbone, head)]
+            own.sort(key=lambda row: row["size"])
+            lines.append(Series(head, [row["n_train"] for row in own], [row[metric] for row in own]))
+        axis = spelled(metric)
+        panels.append(planes.curves(lines, title=backbone, x_axis="training rows", y_axis=axis, y_ends=ends))
+    return panels

@@ -1,15 +1,15 @@
 """Galleries of single images: thumbnails as data in the page; what can't be read leaves its reason there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.results.breakdown import ImageVerdict, Row, RowPredictions, image_probabilities, verdicts_on
+from benchmarks.results.breakdown import ImageProbabilities, ImageVerdict, verdicts_on
 from benchmarks.results.doubtful import DoubtfulLabel, doubtful_labels
 from featurestore import FeatureStore, ImageAddress, label_text, quote_name, thumbnail
 from featurestore.errors import ImageError, StoreError
 
-WIDTH = 110
+WIDTH, QUALITY = 160, 70
 # How many images are shown of each kind.
 SHOWN = 12
 # An image, and the lines under its title.
@@ -18,7 +18,7 @@ Shown = tuple[int, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Card:
-    """A thumbnail with what is known of it; ``image`` is a data URI, else ``fault`` says why there is none."""
+    """A picture with what is known of it; ``image`` is a data URI, else ``fault`` says why there is none."""
 
     img_id: int
     title: str
@@ -36,17 +36,20 @@ class Gallery:
     cards: list[Card]
 
 
-def galleries(store: FeatureStore, run: dict[str, Any], predicted: Mapping[Row, RowPredictions]) -> list[Gallery]:
-    """Images that the rows of a run predict wrongly, correctly, and whose labels are doubtful."""
-    probabilities = image_probabilities(predicted)
-    if probabilities is None:
-        return []
-    classes = run["classes"]
+def galleries(
+    known: dict[int, dict[str, Any]], classes: Sequence[str], probabilities: ImageProbabilities
+) -> list[Gallery]:
+    """Images that the rows of a run predict wrongly, correctly, and whose labels are doubtful.
+
+    Parameters
+    ----------
+    known
+        As `known_images` gives it.
+    """
     judged = verdicts_on(probabilities)
     wrong, how_wrong = _always_or_mostly(judged, 0.0, "wrongly")
     correct, how_correct = _always_or_mostly(judged[::-1], 1.0, "correctly")
     doubtful = doubtful_labels(probabilities)
-    known = known_images(store)
 
     def gallery(title: str, caption: str, shown: Sequence[Shown]) -> Gallery:
         return Gallery(title, caption, cards(known, shown[:SHOWN]))
@@ -103,7 +106,9 @@ def cards(known: dict[int, dict[str, Any]], shown: Sequence[Shown]) -> list[Card
     found = []
     for img_id, lines in shown:
         row = known.get(img_id)
-        found.append(Card(img_id, title_of(row, img_id), *_thumbnail(row), lines))
+        found.append(
+            Card(img_id, title_of(row, img_id), *picture(row, width=WIDTH, height=2 * WIDTH, quality=QUALITY), lines)
+        )
     return found
 
 
@@ -121,11 +126,12 @@ def known_images(store: FeatureStore) -> dict[int, dict[str, Any]]:
     return {row["ImgId"]: row for row in rows.to_pylist()}
 
 
-def _thumbnail(row: dict[str, Any] | None) -> tuple[str, str]:
-    """A small JPEG as a data URI, or why there is none."""
+def picture(row: dict[str, Any] | None, *, width: int, height: int, quality: int) -> tuple[str, str]:
+    """A small WEBP as a data URI, or why there is none; ``row`` is one of `known_images`."""
     if row is None or not row["source"]:
         return "", "no usable image in the store"
     try:
-        return thumbnail(ImageAddress.of(row["source"], row["file"], row["member"]), width=WIDTH, height=2 * WIDTH), ""
+        address = ImageAddress.of(row["source"], row["file"], row["member"])
+        return thumbnail(address, width=width, height=height, form="webp", quality=quality), ""
     except (ImageError, StoreError) as error:
         return "", str(error)

@@ -1,19 +1,24 @@
 """The report for people: one HTML file that needs no network; it asks stored results and never trains."""
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import formats
+from benchmarks.report import formats, page_data
 from benchmarks.report.advice import advice
 from benchmarks.report.claims import answer, floor_score
 from benchmarks.report.columns import SPEED, Column, columns
 from benchmarks.report.figures import figures
 from benchmarks.report.gallery import galleries as image_galleries
+from benchmarks.report.gallery import known_images
+from benchmarks.report.maps import map_figures
 from benchmarks.report.tables import notes, quick_note
-from benchmarks.results.breakdown import Row, RowPredictions, rows_of
+from benchmarks.results.breakdown import Row, RowPredictions, image_probabilities, rows_of
 from benchmarks.results.selection import selected
+from benchmarks.scores.metrics import TASKS
 from featurestore import FeatureStore
 from featurestore._optional import import_extra
 from featurestore.files import write_atomic
@@ -41,20 +46,55 @@ def html(
     """The page of `write_html`; without ``galleries`` it shows no images."""
     jinja = import_extra("jinja2", "bench", needed_by="the HTML report")
     environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(
-        files("benchmarks").joinpath("report/templates/report.html.j2").read_text("utf-8")
-    )
     by_id = {run["run_id"]: run for run in selected(store, run_id=run_id)}
+    known = known_images(store) if galleries else {}
     # The main task first, each in the order of TITLES.
     order = list(TITLES)
     shown = sorted(tables, key=lambda table: (table["view"] != "labeled", order.index(table["protocol"])))
-    sections = [_section(store, table, by_id[table["run_id"]], galleries=galleries) for table in shown]
-    synthetic = any(section["synthetic"] for section in sections)
-    return str(template.render(sections=sections, synthetic=synthetic))
+    sections = [
+        _section(store, table, by_id[table["run_id"]], known if galleries else None, prefix=f"{number}-")
+        for number, table in enumerate(shown)
+    ]
+    charts = [chart for section in sections for chart in section["charts"]]
+    cells = {key: cell for chart in charts for key, cell in chart.get("cells", {}).items()}
+    maps = {key: ids for chart in charts for key, ids in chart.get("maps", {}).items()}
+    cards = [card for section in sections for gallery in section["galleries"] for card in gallery.cards]
+    kept = page_data.pictures(list(cells.values()), known, {card.img_id for card in cards if card.image})
+    script = _template("report.js")
+    return str(
+        environment.from_string(_template("report.html.j2")).render(
+            sections=sections,
+            synthetic=any(section["synthetic"] for section in sections),
+            style=_template("report.css"),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            data=page_data.as_json(cells, maps, known, kept),
+            left_out=len(kept.left_out),
+        )
+    )
 
 
-def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any], *, galleries: bool) -> dict[str, Any]:
-    """Everything that the template shows of one run, ready to print."""
+def _template(name: str) -> str:
+    return files("benchmarks").joinpath(f"report/templates/{name}").read_text("utf-8")
+
+
+def _section(
+    store: FeatureStore,
+    table: dict[str, Any],
+    run: dict[str, Any],
+    known: dict[int, dict[str, Any]] | None,
+    *,
+    prefix: str,
+) -> dict[str, Any]:
+    """Everything that the template shows of one run, ready to print.
+
+    Parameters
+    ----------
+    known
+        As `gallery.known_images` gives it; None shows no images.
+    prefix
+        Begins the keys of the marks that the script knows.
+    """
     metric = table["rank_by"]
     whole = [row for row in table["rows"] if row.get("size", 1.0) == 1.0 and row.get(metric) is not None]
     mine = [row for row in whole if not row["published"]]
@@ -63,6 +103,11 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any], *,
     title += ", labels shuffled" if run["canary"] else ", a quick look" if quick_note(table) else ""
     curve = table["protocol"] == "learning-curve"
     predicted: Mapping[Row, RowPredictions] = {} if curve or run["task"] != "multiclass" else rows_of(store, run)
+    probabilities = image_probabilities(predicted)
+    maps = []
+    if probabilities is not None:
+        backbones = list(dict.fromkeys(row["backbone"] for row in mine))
+        maps = map_figures(store, backbones, probabilities, run["classes"], prefix=prefix)
     warnings = [note for note in notes(table) if note in table["warnings"] or note.startswith("LEAK")]
     return {
         "id": table["run_id"],
@@ -74,8 +119,12 @@ def _section(store: FeatureStore, table: dict[str, Any], run: dict[str, Any], *,
         "synthetic": table["synthetic"] or any(row.get("synthetic") for row in mine),
         "scores": _grid(table, scored(table), title=title),
         "costs": None if curve else _grid({**table, "rows": mine}, COST, title="What it costs"),
-        "charts": figures(run, table, predicted, floor=floor, metric=metric),
-        "galleries": image_galleries(store, run, predicted) if galleries and predicted else [],
+        "charts": figures(
+            run, table, predicted, floor=floor, metric=metric, maps=maps, prefix="" if known is None else prefix
+        ),
+        "galleries": []
+        if known is None or probabilities is None
+        else image_galleries(known, run["classes"], probabilities),
         "protocol": table["protocol_text"],
         "margin": table["margin"],
         "lineage": _lineage(store, table, run),
@@ -121,7 +170,14 @@ def _grid(table: dict[str, Any], columns: Sequence[Column], *, title: str) -> di
                 "tied": row["in_best_set"],
             }
         )
-    return {"title": title, "headings": [heading for _, heading, _ in columns], "rows": rows}
+    headings = [{"text": heading, "low": _low_is_good(table["task"], name)} for name, heading, _ in columns]
+    return {"title": title, "headings": headings, "rows": rows}
+
+
+def _low_is_good(task: str, column: str) -> bool:
+    """Whether a column is sorted with its lowest figure first."""
+    known = TASKS[task].get(column)
+    return known.better == "lower" if known else column not in ("interval", "difference", "surest_half")
 
 
 def _with_derived(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
+from numpy.typing import NDArray
+
 # User units. A panel of a page is 376 pixels wide on a screen and about 366 on a phone: a unit is about a pixel.
 WIDTH = 376
 LETTER = 12
 LINE = 16
 GAP = 8
-# Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow, which is too light on white.
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+NOTHING = "There is no value to show."
+# After Okabe and Ito, for colour-blind readers; the light ones darker, so that each has a contrast of 3 on white.
+_PALETTE = ("#0072B2", "#D55E00", "#008561", "#B8538F", "#A87000", "#3C99CF")
 INK, FAINT, RULE = "var(--ink,currentColor)", "var(--faint,#767676)", "var(--line,#8886)"
+HEAT = "var(--heat,#0072B2)"
 COLORS = (*(f"var(--c{place},{color})" for place, color in enumerate(_PALETTE, 1)), f"var(--c7,{INK})")
 PAPER = "var(--paper,Canvas)"
 # What XML can't hold, and what turns the direction of the text after it.
@@ -111,9 +116,23 @@ def box(x: float, y: float, width: float, height: float, *, color: str, opacity:
     return f'<rect x="{number(x)}" y="{number(y)}" {size}{faint} style="fill:{color}"/>'
 
 
-def hover(tip: str, body: str) -> str:
-    """Marks that tell ``tip`` when the pointer is on them."""
-    return f"<g><title>{safe(tip)}</title>{body}</g>"
+def edge(x: float, y: float, width: float, height: float) -> str:
+    """The outline of a rectangle."""
+    place = f'x="{number(x + 0.5)}" y="{number(y + 0.5)}" width="{number(width - 1)}" height="{number(height - 1)}"'
+    return f'<rect {place} fill="none" style="stroke:{RULE}"/>'
+
+
+def specks(x: NDArray[np.floating], y: NDArray[np.floating], *, color: str, radius: float) -> str:
+    """Many small discs as one path, in the order given, to a tenth of a unit."""
+    places = "".join(f"M{across:.1f} {down:.1f}h0" for across, down in zip(x.tolist(), y.tolist(), strict=True))
+    line = f'fill="none" stroke-linecap="round" stroke-opacity="0.7" stroke-width="{number(2 * radius)}"'
+    return f'<path d="{places}" {line} style="stroke:{color}"/>'
+
+
+def hover(tip: str, body: str, *, key: str = "") -> str:
+    """Marks that tell ``tip`` when the pointer is on them; with a ``key`` a page can show more of them."""
+    known = f' data-cell="{safe(key)}"' if key else ""
+    return f"<g{known}><title>{safe(tip)}</title>{body}</g>"
 
 
 def wrapped(text: str, room: float, *, most: int) -> list[str]:
@@ -128,15 +147,21 @@ def wrapped(text: str, room: float, *, most: int) -> list[str]:
     return [shortened(line, room) for line in lines]
 
 
-def chart(title: str, body: str, *, height: float) -> str:
-    """The whole chart: its title in at most two lines, and below it ``body``, drawn from 0 to ``height``."""
-    lines = wrapped(title, WIDTH, most=2)
+def chart(title: str, body: str, *, height: float, known: str = "") -> str:
+    """The whole chart: its title in at most two lines, and below it ``body``, drawn from 0 to ``height``.
+
+    Parameters
+    ----------
+    known
+        More attributes, by which a page knows a chart whose marks are more than a picture: it is then a group.
+    """
+    lines, role = wrapped(title, WIDTH, most=2), "group" if known else "img"
     top = 6 + LINE * len(lines)
     head = "".join(label(0, 13 + LINE * place, line, bold=True) for place, line in enumerate(lines) if line)
     whole = f"<title>{safe(title)}</title>" if any(line.endswith("…") for line in lines) else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {number(top + height)}" width="{WIDTH}" '
-        f'role="img" aria-label="{safe(title)}" font-family="system-ui,sans-serif" font-size="{LETTER}" '
+        f'role="{role}"{known} aria-label="{safe(title)}" font-family="system-ui,sans-serif" font-size="{LETTER}" '
         f'style="fill:{INK};max-width:100%">{whole}{head}<g transform="translate(0 {number(top)})">{body}</g></svg>'
     )
 
@@ -171,12 +196,12 @@ class Scale:
 
     def labelled(self, *, wide: bool) -> list[tuple[float, str]]:
         """Ticks with their texts, as many as fit beside each other (``wide``) or above each other."""
-        for most in range(6, 0, -1):
+        for most in range(10, 0, -1):
             values = self.ticks(most=most)
             texts = tick_texts(values, log=self.log)
             places = [self.place(value) for value in values]
             # The left end of each text must be clear of the right end of the one before.
-            size = [text_width(text) + 10 if wide else LINE for text in texts]
+            size = [text_width(text) + 12 if wide else 1.3 * LINE for text in texts]
             gaps = [abs(b - a) - (m + n) / 2 for a, b, m, n in zip(places, places[1:], size, size[1:], strict=False)]
             if all(gap >= 0 for gap in gaps):
                 return list(zip(values, texts, strict=True))
@@ -210,7 +235,7 @@ def _powers(low: float, high: float, most: int) -> list[float]:
     powers = [10.0**e for e in range(first, last + 1, every) if -308 <= e <= 308]
     between = [f * 10.0**e for e in range(first - 1, last + 1) if -308 <= e < 308 for f in (1, 2, 5)]
     between = [value for value in between if low <= value * (1 + 1e-9) and value * (1 - 1e-9) <= high]
-    if len(powers) < 3 and 2 <= len(between) <= most:
+    if 2 <= len(between) <= most:
         return between
     return powers if len(powers) > 1 else _round_steps(low, high, min(most, 4))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 64_000_000
+# What a scaled image is saved as.
+ImageForm = Literal["jpeg", "webp"]
 # The EXIF orientations that exchange width and height.
 TURNED = (5, 6, 7, 8)
 # Every poster that `featurestore sample` draws carries this JPEG comment, so that its origin is never lost.
@@ -139,16 +141,29 @@ def load_pixels(
     return decode(_checked(_content(path, pipes=pipes), sha256), how)
 
 
-def thumbnail(path: Path | ImageAddress, *, width: int, height: int) -> str:
-    """The image at ``path`` as a data URI of a JPEG; see `scaled_jpeg`."""
-    return "data:image/jpeg;base64," + base64.b64encode(scaled_jpeg(path, width=width, height=height)).decode()
+def thumbnail(
+    path: Path | ImageAddress, *, width: int, height: int, form: ImageForm = "jpeg", quality: int = 80
+) -> str:
+    """The image at ``path`` as a data URI; see `scaled_image`."""
+    content = scaled_image(path, width=width, height=height, form=form, quality=quality)
+    return f"data:image/{form};base64," + base64.b64encode(content).decode()
 
 
-def scaled_jpeg(path: Path | ImageAddress, *, width: int, height: int, sha256: str | None = None) -> bytes:
-    """The image at ``path`` as a JPEG file, upright, scaled down to fit ``width`` × ``height`` pixels, never cropped.
+def scaled_image(
+    path: Path | ImageAddress,
+    *,
+    width: int,
+    height: int,
+    form: ImageForm = "jpeg",
+    quality: int = 80,
+    sha256: str | None = None,
+) -> bytes:
+    """The image at ``path`` as a JPEG or WEBP file, upright, scaled down to fit ``width`` × ``height``, never cropped.
 
     Parameters
     ----------
+    width, height
+        In pixels.
     sha256
         As for `load_pixels`.
 
@@ -163,7 +178,7 @@ def scaled_jpeg(path: Path | ImageAddress, *, width: int, height: int, sha256: s
     how = Preprocessing(height, width, resize="longest", edge=max(height, width), decode="draft")
     with _picture(content, draft=how) as picture:
         picture.upright.thumbnail((width, height))
-        picture.upright.save(buffer, "JPEG", quality=80)
+        picture.upright.save(buffer, form.upper(), quality=quality)
     return buffer.getvalue()
 
 

@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks.report import charts, svg
-from benchmarks.report.charts import Bar, Interval, Point, Series
+from benchmarks.report import charts, matrices, planes, svg
+from benchmarks.report.charts import Bar, Interval
+from benchmarks.report.planes import Layer, Point, Series
 
 LONG = "a name of more than sixty letters, as a path or a sentence in a table may have one"
 EVIL = "</text><script>alert(1)</script>\" onload='x' & \x00\x1b[31m\u202e\ud800"
@@ -35,6 +36,8 @@ def several(names: list[str]) -> dict[str, Callable[[], str]]:
         for n, v in zip(names, ramp, strict=True)
     ]
     near = [Point(n, 1.0 + v / 50, 0.5, group) for n, v, group in zip(names, ramp, groups, strict=True)]
+    cells = {(row, column): f"{names[row]}-{column}" for row, column in np.ndindex(count, count)}
+    layers = [Layer(n, ramp, ramp * k, svg.COLORS[k % 7]) for k, n in enumerate(names)]
     two = {"row_axis": names[-1], "column_axis": names[-1], "title": names[0], "form": ".2f"}
     ends = {"x_axis": names[0], "y_axis": names[-1], "title": names[0]}
     return {
@@ -44,9 +47,11 @@ def several(names: list[str]) -> dict[str, Callable[[], str]]:
             title=names[0],
             axis=names[-1],
         ),
-        "curves": lambda: charts.curves(lines, **ends, diagonal=True),
-        "points": lambda: charts.points(near, **ends, log_x=True),
-        "matrix": lambda: charts.matrix(square, rows=names, columns=names, **two),
+        "curves": lambda: planes.curves(lines, **ends, diagonal=True),
+        "points": lambda: planes.points(near, **ends, log_x=True),
+        "matrix": lambda: matrices.matrix(square, rows=names, columns=names, keys=cells, **two),
+        "dots": lambda: charts.dots(names, dict.fromkeys(names, ramp.tolist()), title=names[0], axis=names[-1]),
+        "cloud": lambda: planes.cloud(layers, **ends, key=names[0]),
     }
 
 
@@ -79,19 +84,20 @@ def inside_and_apart(chart: str) -> None:
             assert left >= end or start >= right or top >= below or above >= bottom, (name, other)
 
 
-@pytest.mark.parametrize("kind", ["intervals", "bars", "curves", "points", "matrix"])
+@pytest.mark.parametrize("kind", ["intervals", "bars", "dots", "curves", "points", "cloud", "matrix"])
 @pytest.mark.parametrize("names", [NAMES, NAMES[:1], [f"head_{k}" for k in range(30)], [LONG] * 12], ids=len)
 def test_any_names(kind: str, names: list[str]) -> None:
     chart = several(names)[kind]()
     assert chart == several(names)[kind]()
     root = ElementTree.fromstring(chart)
     assert {one.tag.removeprefix(SPACE) for one in root.iter()} <= {
-        *("svg", "g", "title", "text", "line", "circle", "rect", "polyline", "polygon")
+        *("svg", "g", "title", "text", "line", "circle", "rect", "polyline", "polygon", "path")
     }
     allowed = {"style", "fill", "transform", "role", "aria-label", "xmlns", "points", "r", "viewBox", "text-anchor"}
     allowed |= {"x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "width", "height", "stroke-width", "stroke-dasharray"}
     assert {name for one in root.iter() for name in one.attrib} <= allowed | {
-        *("fill-opacity", "font-weight", "font-size", "font-family")
+        *("fill-opacity", "font-weight", "font-size", "font-family", "stroke-opacity", "stroke-linecap", "d"),
+        *("data-cell", "data-columns", "data-map"),
     }
     assert "\x00" not in chart
     assert chart.encode()
@@ -126,27 +132,29 @@ def test_what_is_no_number_is_left_out(value: float) -> None:
     empty = [
         charts.intervals([Interval("a", value, 0, 1)], title="T", axis="x"),
         charts.bars([Bar("a", value)], title="T", axis="x"),
-        charts.curves([Series("a", [1.0], [value])], **ends),
-        charts.points([Point("a", 1.0, value)], **ends),
-        charts.points([Point("a", 0.0, 1.0)], log_x=True, **ends),
-        charts.matrix(np.array([[value]]), **around),
+        planes.curves([Series("a", [1.0], [value])], **ends),
+        planes.points([Point("a", 1.0, value)], **ends),
+        planes.points([Point("a", 0.0, 1.0)], log_x=True, **ends),
+        matrices.matrix(np.array([[value]]), **around),
         charts.intervals([], title="T", axis="x"),
         charts.bars([], title="T", axis="x"),
-        charts.curves([], **ends),
-        charts.points([], **ends),
-        charts.matrix(np.empty((0, 0)), **{**around, "rows": [], "columns": []}),
+        planes.curves([], **ends),
+        planes.cloud([], **ends),
+        charts.dots(["a"], {"b": [value]}, title="T", axis="x"),
+        planes.points([], **ends),
+        matrices.matrix(np.empty((0, 0)), **{**around, "rows": [], "columns": []}),
     ]
     for chart in empty:
         ElementTree.fromstring(chart)
-        assert charts.NOTHING in chart
-    partly = charts.curves([Series("a", [1, 2, 3], [0.1, value, 0.3], [0, 0, value], [1, 1, 1])], **ends)
+        assert svg.NOTHING in chart
+    partly = planes.curves([Series("a", [1, 2, 3], [0.1, value, 0.3], [0, 0, value], [1, 1, 1])], **ends)
     assert partly.count("<circle") == 2
     assert "nan" not in partly
 
 
 def test_a_matrix_that_is_too_large_says_so() -> None:
     names = [f"class {k}" for k in range(200)]
-    chart = charts.matrix(
+    chart = matrices.matrix(
         np.zeros((200, 200)), rows=names, columns=names, title="T", form=".2f", row_axis="r", column_axis="c"
     )
     said = " ".join(text for text, *_ in texts(chart))
@@ -155,21 +163,21 @@ def test_a_matrix_that_is_too_large_says_so() -> None:
 
 def test_colours_of_a_matrix_follow_what_is_good() -> None:
     around = {"rows": ["a"], "columns": ["b", "c"], "title": "T", "form": ".1f", "row_axis": "r", "column_axis": "c"}
-    for good, expected in ((True, ["0.04", None]), (False, [None, "0.04"])):
-        chart = ElementTree.fromstring(charts.matrix(np.array([[0.0, 1.0]]), high_is_good=good, **around))
+    for good, expected in ((True, ["0.04", "0.7"]), (False, ["0.7", "0.04"])):
+        chart = ElementTree.fromstring(matrices.matrix(np.array([[0.0, 1.0]]), high_is_good=good, **around))
         assert [one.get("fill-opacity") for one in chart.iter(f"{SPACE}rect")] == expected
 
 
 def test_long_curves_are_thinned() -> None:
     x = np.arange(50_000)
-    chart = charts.curves([Series("a", x, x / 7, x / 8, x / 6)], title="T", x_axis="x", y_axis="y")
-    assert len(chart) < 12_000
+    chart = planes.curves([Series("a", x, x / 7, x / 8, x / 6)], title="T", x_axis="x", y_axis="y")
+    assert len(chart) < 14_000
     assert "<circle" not in chart
 
 
 def test_points_on_one_place_have_names_that_lie_apart() -> None:
     crowd = [Point(f"head_{k}", 1.0, 0.5) for k in range(300)]
-    chart = charts.points(crowd, title="T", x_axis="seconds", y_axis="accuracy", log_x=True)
+    chart = planes.points(crowd, title="T", x_axis="seconds", y_axis="accuracy", log_x=True)
     assert chart.count("<circle") == 300
     assert 10 < sum(name.startswith("head_") for name, *_ in texts(chart)) < 60
     assert chart.count("<title>head_299: ") == 1

@@ -11,7 +11,7 @@ from bench_store import in_this_process, make_store
 from benchmarks.commands.cli import cli
 from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
-from benchmarks.report.gallery import galleries
+from benchmarks.report.gallery import galleries, known_images
 from benchmarks.results.breakdown import ImageProbabilities, RowPredictions, image_probabilities, rows_of, verdicts
 from benchmarks.results.doubtful import asked_run, doubtful_labels
 from benchmarks.run import runner
@@ -109,7 +109,9 @@ def test_the_titles_say_how_many_there_are(bench: FeatureStore) -> None:
     judged = verdicts(predicted)
     probabilities = image_probabilities(predicted)
     assert probabilities is not None
-    wrong, doubtful, correct = galleries(bench, run, predicted)
+    probabilities = image_probabilities(predicted)
+    assert probabilities is not None
+    wrong, doubtful, correct = galleries(known_images(bench), run["classes"], probabilities)
     total = sum(one.right == 0 for one in judged)
     shown = min(12, total)
     assert wrong.title == f"Most surely wrong: {shown} of {total} images that every row predicts wrongly each time"
@@ -144,7 +146,7 @@ def test_the_command(bench: FeatureStore, tmp_path: Path, capfd, monkeypatch) ->
     assert f"{found['doubtful']} of 60 labels are doubtful" in out
     assert "a hard image looks the same as a wrong label" in out
     text = page.read_text("utf-8")
-    assert text.count('src="data:image/jpeg') == 3
+    assert text.count('src="data:image/webp') == 3
     assert f"Doubtful labels: 3 of {found['doubtful']}" in text
 
 

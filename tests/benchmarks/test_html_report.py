@@ -1,11 +1,15 @@
 """The page: offline, honest about what is synthetic, escaped, and with the figures that are stored."""
 
+import base64
+import hashlib
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -49,6 +53,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     return store
 
 
+def data_of(page: str) -> dict[str, Any]:
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    return dict(json.loads(data))
+
+
 @pytest.fixture(scope="module")
 def page(bench: FeatureStore) -> str:
     path = bench.path / "page.html"
@@ -63,9 +72,41 @@ def test_it_needs_no_network(page: str) -> None:
     assert "url(http" not in page
 
 
-def test_titles_are_escaped(page: str) -> None:
-    assert "<script>" not in page
+def test_titles_are_escaped(bench: FeatureStore, page: str) -> None:
+    assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
+    assert page.count("<script") == page.count("</script>") == 2, "the data and the script"
+    assert {one["title"] for one in data_of(page)["images"].values()} == {"<script>alert(1)</script>"}
+
+
+def test_only_the_script_of_the_page_runs(page: str) -> None:
+    """And nothing is loaded: the policy names the hash of the script as the browser computes it."""
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    known = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.split("; ") == [
+        *("default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"),
+        *(f"script-src 'sha256-{known}'", "base-uri 'none'", "form-action 'none'"),
+    ]
+    assert page.index("Content-Security-Policy") < page.index("<style>")
+    assert not re.search(r"<[^<>]* on[a-z]+=", page.partition("<script")[0])
+
+
+def test_what_the_marks_tell_is_in_the_data(bench: FeatureStore, page: str) -> None:
+    data = data_of(page)
+    cells = set(re.findall(r'data-cell="([^"]*)"', page))
+    assert cells == set(data["cells"])
+    # Of cv and study two rows that learn, of each two classes.
+    assert len(cells) == 2 * 2 * 2 * 2
+    assert set(re.findall(r'<svg [^>]*data-map="([^"]*)"', page)) == set(data["maps"])
+    mapped = [{one for ids in layers for one in ids} for layers in data["maps"].values()]
+    assert mapped[:2] == [set(range(100, 140))] * 2
+    assert all(0 < len(ids) < 40 for ids in mapped[2:]), "the study tests a part"
+    pictures = set(map(int, re.findall(r'data-id="(\d+)"', page)))
+    for text, ids in data["cells"].values():
+        assert len(ids) <= 8
+        assert all(one in pictures or data["images"][str(one)]["src"].startswith("data:image/webp") for one in ids)
+        assert re.match(r"(Comedy|Drama) predicted (correctly|as Drama|as Comedy): \d+ of \d+ predictions", text)
 
 
 def test_every_section_stands_there(page: str) -> None:
@@ -80,8 +121,8 @@ def test_every_section_stands_there(page: str) -> None:
     ):
         assert text in page
     # Of cv and study: intervals, differences by accuracy and log loss, cost, three scores by class, two panels of two
-    # heads, the surest images; of the curve one.
-    assert page.count("<svg") == 2 * (1 + 2 + 1 + 3 + 2 + 2 + 1) + 1
+    # heads, the surest images, a map by error and one by label; of the curve one.
+    assert page.count("<svg") == 2 * (1 + 2 + 1 + 3 + 2 + 2 + 1 + 2) + 1
     assert page.count("What it costs</h3>") == 2
     assert "not significantly different from" in page
     assert 'name="viewport"' in page
@@ -186,15 +227,18 @@ def test_an_image_that_the_store_does_not_have(bench: FeatureStore) -> None:
 
 
 def test_a_page_without_images_keeps_their_places(bench: FeatureStore, page: str, tmp_path: Path) -> None:
-    posters = page.count('src="data:image/jpeg')
+    posters = page.count('src="data:image/webp')
     assert posters > 2 * SHOWN
     assert 'class="none"' not in page
     with replaced(bench, tmp_path / "aside", lambda path: path.write_bytes(b"<script>")):
         write_html(bench, tables(bench), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
     assert text.count('<div class="none">no image file (no image format is known that begins with ') == posters
-    assert "data:image/jpeg" not in text
-    assert "<script>" not in text
+    assert "data:image/webp" not in text
+    images = data_of(text)["images"]
+    shown = {one for _, ids in data_of(text)["cells"].values() for one in ids}
+    assert all(images[str(one)]["fault"].startswith("no image format is known") for one in shown)
+    assert "<script>" not in text.rpartition("<script>")[0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from support import jpeg, movie, write_metadata
 
-from benchmarks.report.figures import EXTREMES, MANY, PAIRS, figures
+from benchmarks.report.details import EXTREMES, MANY, PAIRS
+from benchmarks.report.figures import figures
 from benchmarks.report.page import write_html
 from benchmarks.report.tables import tables
 from benchmarks.results.breakdown import ImageVerdict, RowPredictions, rows_of, verdicts

@@ -271,7 +271,7 @@ def test_thumbnails_are_whole_and_kept(kept_store: FeatureStore, monkeypatch: py
     assert (small.kind, small.cached) == ("image/jpeg", True)
     assert Image.open(io.BytesIO(small.body)).size == (14, 20), "46 × 67 pixels, never cropped"
     assert Image.open(io.BytesIO(kept.answer(kept_store, "101", side=1600).body)).size == (46, 67), "nor enlarged"
-    monkeypatch.setattr(images, "scaled_jpeg", lambda *_, **__: pytest.fail("it is kept"))
+    monkeypatch.setattr(images, "scaled_image", lambda *_, **__: pytest.fail("it is kept"))
     assert kept.answer(kept_store, "101", side=20).body == small.body
     monkeypatch.undo()
     monkeypatch.setattr(images, "KEPT_BYTES", 1)

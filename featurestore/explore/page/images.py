@@ -5,7 +5,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from featurestore.collections.address import ImageAddress
-from featurestore.collections.images import scaled_jpeg
+from featurestore.collections.images import scaled_image
 from featurestore.errors import ImageError, InputError
 from featurestore.explore.page.server import PageAnswer, PageError
 from featurestore.storage.schemas import MAX_ID
@@ -46,7 +46,7 @@ class Thumbnails:
         if found is None:
             place = ImageAddress.of(row["source"], row["file"], row["member"])
             try:
-                found = scaled_jpeg(place, width=side, height=side, sha256=row["content_hash"])
+                found = scaled_image(place, width=side, height=side, sha256=row["content_hash"])
             except ImageError as error:
                 raise PageError(404, f"the image {text} can't be shown: {error}") from error
             self._keep(key, found)
