@@ -39,7 +39,7 @@ STYLE = (
 )
 
 
-class Listing(list[Item]):
+class RecordList(list[Item]):
     """A list of records that a notebook shows as a table, and that is printed with one record a line."""
 
     def __repr__(self) -> str:
@@ -123,7 +123,8 @@ def value_text(value: Any) -> str:
 
 def vector_text(first: Iterable[Any], length: int) -> str:
     """A list of ``length`` values, of which ``first`` are the first or all."""
-    texts = [value_text(value) for _, value in zip(range(NUMBERS), first, strict=False)]
+    some = [value for _, value in zip(range(NUMBERS), first, strict=False)]
+    texts = [f"{value:.4g}" if isinstance(value, float) else value_text(value) for value in some]
     more = f", … {length:,} values" if length > NUMBERS else ""
     return f"[{', '.join(texts)}{more}]"
 
@@ -168,16 +169,16 @@ def _shown(column: pa.ChunkedArray) -> list[str]:
     """The texts of the values of ``column``; of a list only the values that are shown become Python objects."""
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return [_scalar_text(value) for value in column]
+        return [value_text(_python(value)) for value in column]
     return [
-        vector_text(map(_scalar_text, value.values.slice(0, NUMBERS)), len(value.values)) if value.is_valid else "NULL"
+        vector_text(map(_python, value.values.slice(0, NUMBERS)), len(value.values)) if value.is_valid else "NULL"
         for value in column
     ]
 
 
-def _scalar_text(value: pa.Scalar) -> str:
+def _python(value: pa.Scalar) -> Any:
     try:
-        return value_text(value.as_py())
+        return value.as_py()
     except (ValueError, OverflowError):  # a date that Python can't represent
         return f"a {value.type} that Python can't represent"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurestore.catalog import snapshots as records
 from featurestore.catalog.snapshots import TableDiff
-from featurestore.display import Listing
+from featurestore.display import RecordList
 from featurestore.explore.inventory import BackboneInfo, list_backbones
 from featurestore.explore.lineage import lineage
 from featurestore.explore.puller import Puller
@@ -46,9 +46,9 @@ class Explorer(Puller):
 
         return describe(self, problems=problems)
 
-    def backbones(self) -> Listing[BackboneInfo]:
+    def backbones(self) -> RecordList[BackboneInfo]:
         """The backbones of this state, by name; a notebook shows them as a table."""
-        return Listing(list_backbones(self))
+        return RecordList(list_backbones(self))
 
     def parts(self, name: str) -> list[str]:
         """The absolute paths of the Parquet files of a table, or of the current revision of a backbone.
@@ -184,9 +184,9 @@ class Explorer(Puller):
         """The SQL of each of your views, by name; `failing_views` lists those that can't be used, with the reason."""
         return dict(self.state.views)
 
-    def snapshots(self) -> Listing[SnapshotInfo]:
+    def snapshots(self) -> RecordList[SnapshotInfo]:
         """The snapshots of the store, oldest first; a notebook shows them as a table."""
-        return Listing(records.listing(self.objects))
+        return RecordList(records.listing(self.objects))
 
     def diff_snapshots(self, first: str, second: str | None = None) -> dict[str, TableDiff]:
         """The changes from one snapshot to another, or to this object's state, in each table and backbone.

@@ -10,7 +10,7 @@ import pytest
 from support import needs
 
 from featurestore import FeatureStore
-from featurestore.display import Listing, block, counted, listed, shortened, table_html, value_text
+from featurestore.display import RecordList, block, counted, listed, shortened, table_html, value_text
 
 HOSTILE = '<img src=x onerror="alert(1)">\u202e&'
 
@@ -25,7 +25,7 @@ class Record:
 
 def test_nothing_of_a_table_is_html() -> None:
     page = table_html(pa.table({HOSTILE: [HOSTILE], "list": [[HOSTILE]], "dict": [{"a": HOSTILE}]}))
-    page += block(HOSTILE, about=[HOSTILE]) + Listing([Record(HOSTILE, datetime.datetime.min)])._repr_html_()
+    page += block(HOSTILE, about=[HOSTILE]) + RecordList([Record(HOSTILE, datetime.datetime.min)])._repr_html_()
     assert "<img" not in page
     assert "\u202e" not in page
     assert page.count("&lt;img src=x") == 7
@@ -69,8 +69,8 @@ def test_values_are_short() -> None:
 
 
 def test_what_is_synthetic_says_so(kept_store: FeatureStore) -> None:
-    assert "SYNTHETIC" in Listing([Record("a", datetime.datetime.min, synthetic=True)])._repr_html_()
-    assert "SYNTHETIC" not in Listing([Record("a", datetime.datetime.min)])._repr_html_()
+    assert "SYNTHETIC" in RecordList([Record("a", datetime.datetime.min, synthetic=True)])._repr_html_()
+    assert "SYNTHETIC" not in RecordList([Record("a", datetime.datetime.min)])._repr_html_()
     table = kept_store.features("counting").to_arrow()
     assert "SYNTHETIC" not in table_html(table)
     assert "SYNTHETIC" in table_html(table.replace_schema_metadata({"featurestore": '{"synthetic": true}'}))
@@ -80,7 +80,7 @@ def test_what_is_synthetic_says_so(kept_store: FeatureStore) -> None:
 
 def test_a_listing_is_a_list_that_prints_in_columns() -> None:
     records = [Record("a", datetime.datetime(2026, 1, 2, 3, 4, 5, 6)), Record("bcd", datetime.datetime(2026, 1, 2))]
-    found = Listing(records)
+    found = RecordList(records)
     assert found == records
     assert pickle.loads(pickle.dumps(found)) == records
     assert repr(found).splitlines() == [
@@ -90,7 +90,7 @@ def test_a_listing_is_a_list_that_prints_in_columns() -> None:
     ]
     assert "options" not in found._repr_html_()
     assert "2 rows" in found._repr_html_()
-    assert (repr(Listing()), "0 rows" in Listing()._repr_html_()) == ("[]", True)
+    assert (repr(RecordList()), "0 rows" in RecordList()._repr_html_()) == ("[]", True)
 
 
 def test_a_notebook_shows_answers_as_tables(kept_store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
