@@ -19,6 +19,7 @@ Item = TypeVar("Item")
 # What of a table is shown, and of a value: rows, columns, characters (in a printed column), numbers of a vector.
 ROWS, COLUMNS, CHARACTERS, NARROW, NUMBERS = 10, 12, 80, 30, 3
 MARK = "SYNTHETIC"
+JOINERS = "\u200c\u200d"  # Persian and Hindi are written with them, and many emoji
 STYLE = (
     "<style>"
     ".featurestore{overflow-x:auto;padding:.3em 6px}"
@@ -74,8 +75,8 @@ def paragraphs(lines: Iterable[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """``text`` for HTML; characters that would reorder or hide others are written out."""
-    return html.escape(visible(text))
+    """``text`` for HTML; characters that would reorder or hide others are written out, but not those that join."""
+    return html.escape(visible(text, keep=JOINERS))
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int] = ()) -> str:

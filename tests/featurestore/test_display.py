@@ -29,6 +29,7 @@ def test_nothing_of_a_table_is_html() -> None:
     assert "<img" not in page
     assert "\u202e" not in page
     assert page.count("&lt;img src=x") == 7
+    assert "\u200c" in table_html(pa.table({"a": ["\u0645\u06cc\u200c\u062e"]})), "letters that join stay as they are"
 
 
 def test_a_table_says_what_is_not_shown() -> None:
