@@ -43,6 +43,8 @@ WANTED = (
     (("all",), False),
     (("all", "dev"), True),
 )
+# Its jsonpath-rw is plain Python that has no wheel: `make` builds it, for another Python pip can't.
+WITHOUT_WHEEL = frozenset({"mlcroissant"})
 # pip takes the wheels of another Python by --python-version, but reads environment markers with the Python it runs on.
 PIP = """
 import sys
@@ -74,7 +76,8 @@ def resolve(version: str, extras: tuple[str, ...], *, pinned: bool) -> list[str]
     LookupError
         What pip says of requirements that can't be met.
     """
-    needs = [*PROJECT["dependencies"], *map(str, wanted(*extras))]
+    asked = (need for need in wanted(*extras) if need.name not in WITHOUT_WHEEL)
+    needs = [*PROJECT["dependencies"], *map(str, asked)]
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch, "report.json")
         command = [sys.executable, "-c", PIP, version, "install", "--dry-run", "--quiet", "--ignore-installed"]

@@ -1,10 +1,8 @@
 """What `compare` returns: a table of heads over backbones to read, to compute with and to show in a notebook."""
 
-import html
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from benchmarks.api.arguments import store_of
 from benchmarks.api.drawing import Drawing, drawn, interval_of
 from benchmarks.api.kept import InStore, Kept
+from benchmarks.api.notebook import comparison_html
 from benchmarks.report.page import html as report_html
 from benchmarks.report.tables import tables, tables_as_text
 from benchmarks.results.compared import compared
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 DIFFERENCES = (
     *("difference", "low", "high", "p_value", "verdict", "rank", "in_best_set"),
     *("log_loss_difference", "log_loss_low", "log_loss_high", "log_loss_p_value", "log_loss_verdict"),
-)
-FRAME = (
-    '<iframe title="{title}" sandbox="allow-scripts" srcdoc="{page}" '
-    'style="width:100%;height:40rem;border:1px solid #8886;border-radius:6px"></iframe>'
 )
 
 
@@ -188,7 +183,8 @@ class Comparison:
         InputError
             When ``path`` can't be written.
         """
-        page = self._page(galleries=self.kept.has_images)
+        with self.kept.opened() as store:
+            page = report_html(store, [self.table], run_id=self.run_id, galleries=self.kept.has_images)
         if path is not None:
             refuse_target(Path(path))
             try:
@@ -204,17 +200,8 @@ class Comparison:
         )
 
     def _repr_html_(self) -> str:
-        """The report without its images, in a frame: its style and the notebook's don't meet."""
-        return self._frame
-
-    @cached_property
-    def _frame(self) -> str:
-        page = html.escape(self._page(galleries=False))
-        return FRAME.format(title="Comparison of classifier heads", page=page)
-
-    def _page(self, *, galleries: bool) -> str:
-        with self.kept.opened() as store:
-            return report_html(store, [self.table], run_id=self.run_id, galleries=galleries)
+        """The first rows and the notes; the whole report takes seconds and a megabyte, see `to_html`."""
+        return comparison_html(self.table)
 
     def _run(self, store: FeatureStore) -> dict[str, Any]:
         """What the table shows, of the ``store`` that has its results."""

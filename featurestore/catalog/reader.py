@@ -14,6 +14,7 @@ from featurestore.catalog.database import Database
 from featurestore.catalog.opened import Opened
 from featurestore.catalog.recipe import Collection, recipe_named
 from featurestore.catalog.sandbox import SECONDS_LIMIT
+from featurestore.display import show_tables
 from featurestore.errors import InputError, IntegrityError, QueryError, StoreError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import nearest
@@ -146,6 +147,8 @@ class Reader:
     ) -> pa.Table:
         """Run one SELECT over the views and fetch the result; it can read nothing else and change nothing.
 
+        A Jupyter notebook shows the result, and other Arrow tables from then on, as a table of its first rows.
+
         Parameters
         ----------
         parameters
@@ -158,6 +161,7 @@ class Reader:
         QueryError
             When the query is refused, fails, or takes too long or too much memory.
         """
+        show_tables()
         with self.reading() as reader:
             return reader.locked_database.sql(query, parameters, seconds=seconds)
 

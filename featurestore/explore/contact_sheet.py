@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurestore.collections.address import ImageAddress
-from featurestore.errors import ImageError, StoreError
+from featurestore.explore.pictures import facts_of, figure, no_picture
 from featurestore.explore.search import Neighbours
-from featurestore.features.labels import label_text
-from featurestore.storage.names import quote_name
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
@@ -32,7 +30,7 @@ def sheet_html(
     """See `FeatureStore.contact_sheet`."""
     title = f"Neighbours by {neighbours.backbone}" if title is None else title
     ids = sorted({int(i) for i in neighbours.ids.ravel() if i >= 0} | {i for i in neighbours.queries if i is not None})
-    facts = {row["ImgId"]: row for row in _facts(reader, ids)}
+    facts = facts_of(reader, ids)
     mark = '<p class="synthetic">SYNTHETIC images or weights</p>' if neighbours.synthetic else ""
     asked = None if image is None else {"ImgId": Path(image).name, "place": ImageAddress.at(image)}
     sections = "".join(_section(neighbours, place, facts, asked) for place in range(len(neighbours.ids)))
@@ -46,48 +44,13 @@ def sheet_html(
     )
 
 
-def _facts(reader: "Reader", ids: list[int]) -> list[dict[str, Any]]:
-    return reader.query(
-        f"SELECT i.ImgId, i.ImgName, i.source, i.file, i.member, c.{quote_name(reader.title)} AS title, "
-        f"c.{quote_name(reader.label)} AS label "
-        "FROM images AS i LEFT JOIN collection AS c USING (ImgId) WHERE i.status IN ('ok', 'external') "
-        "AND list_contains(?, i.ImgId)",
-        [ids],
-    ).to_pylist()
-
-
 def _section(neighbours: Neighbours, place: int, facts: dict[int, dict[str, Any]], asked: dict[str, Any] | None) -> str:
     query = neighbours.queries[place]
     start = asked if query is None else facts.get(query, {"ImgId": query})
-    cards = [] if start is None else [_card(start, "query", "query")]
+    cards = [] if start is None else [figure(start, "query", "query", size=THUMBNAIL)]
     if neighbours.texts:
-        cards = [f'<figure class="query">{_none(neighbours.texts[place])}<figcaption>query</figcaption></figure>']
+        cards = [f'<figure class="query">{no_picture(neighbours.texts[place])}<figcaption>query</figcaption></figure>']
     for img_id, score in zip(neighbours.ids[place].tolist(), neighbours.scores[place].tolist(), strict=True):
         if img_id >= 0:
-            cards.append(_card(facts.get(img_id, {"ImgId": img_id}), f"{score:.3f}", ""))
+            cards.append(figure(facts.get(img_id, {"ImgId": img_id}), f"{score:.3f}", "", size=THUMBNAIL))
     return f'<section><div class="row">{"".join(cards)}</div></section>'
-
-
-def _card(fact: dict[str, Any], lead: str, kind: str) -> str:
-    number = str(fact.get("ImgId", ""))
-    title = label_text(fact.get("title")) or label_text(fact.get("ImgName"))
-    caption = "<br>".join(html.escape(word) for word in (lead, number, title, label_text(fact.get("label"))) if word)
-    place = fact.get("place")
-    if fact.get("source"):
-        place = ImageAddress.of(fact["source"], fact["file"], fact["member"])
-    picture = _none("no image file") if place is None else _picture(place, html.escape(title or number, quote=True))
-    return f'<figure class="{kind}">{picture}<figcaption>{caption}</figcaption></figure>'
-
-
-def _picture(place: ImageAddress, title: str) -> str:
-    from featurestore.collections.images import thumbnail
-
-    try:
-        return f'<img alt="{title}" src="{thumbnail(place, width=THUMBNAIL[0], height=THUMBNAIL[1])}">'
-    except (ImageError, StoreError) as error:  # without a network, the neighbours are worth having
-        return _none(f"no image file ({error})")
-
-
-def _none(reason: str) -> str:
-    """The placeholder for a missing picture."""
-    return f'<div class="none">{html.escape(reason)}</div>'

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurestore.catalog import snapshots as records
 from featurestore.catalog.snapshots import TableDiff
+from featurestore.display import RecordList
 from featurestore.explore.inventory import BackboneInfo, list_backbones
 from featurestore.explore.lineage import lineage
 from featurestore.explore.puller import Puller
@@ -28,6 +29,17 @@ class Explorer(Puller):
     ``on_progress`` is called with the numbers of items done and in total. Methods raise a `FeatureStoreError`.
     """
 
+    def __repr__(self) -> str:
+        """A few lines: what the store holds, as `info` says it."""
+        from featurestore.explore.notebook import store_text
+
+        return store_text(self)
+
+    def _repr_html_(self) -> str:
+        from featurestore.explore.notebook import store_html
+
+        return store_html(self)
+
     def info(self, *, problems: bool = False) -> dict[str, Any]:
         """A JSON-ready summary: tables, labels, coverage of each backbone, quarantined files and the reasons.
 
@@ -37,9 +49,9 @@ class Explorer(Puller):
 
         return describe(self, problems=problems)
 
-    def backbones(self) -> list[BackboneInfo]:
-        """The backbones of this state, by name."""
-        return list_backbones(self)
+    def backbones(self) -> RecordList[BackboneInfo]:
+        """The backbones of this state, by name; a notebook shows them as a table."""
+        return RecordList(list_backbones(self))
 
     def parts(self, name: str) -> list[str]:
         """The absolute paths of the Parquet files of a table, or of the current revision of a backbone.
@@ -232,9 +244,9 @@ class Explorer(Puller):
         """The SQL of each of your views, by name; `failing_views` lists those that can't be used, with the reason."""
         return dict(self.state.views)
 
-    def snapshots(self) -> list[SnapshotInfo]:
-        """The snapshots of the store, oldest first."""
-        return records.listing(self.objects)
+    def snapshots(self) -> RecordList[SnapshotInfo]:
+        """The snapshots of the store, oldest first; a notebook shows them as a table."""
+        return RecordList(records.listing(self.objects))
 
     def diff_snapshots(self, first: str, second: str | None = None) -> dict[str, TableDiff]:
         """The changes from one snapshot to another, or to this object's state, in each table and backbone.

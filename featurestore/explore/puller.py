@@ -8,6 +8,7 @@ from featurestore.catalog.reader import Reader
 from featurestore.features import rows
 from featurestore.features.features import Features
 from featurestore.features.selection import selection
+from featurestore.features.versions import without_snapshot
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
 
 class Puller(Reader):
     """A `Reader` that returns rows of a view with their embeddings; methods raise a `FeatureStoreError`."""
+
+    def _named(self, backbone: str | Sequence[str]) -> tuple[Reader, str | list[str]]:
+        """What is read for ``NAME@SNAPSHOT``: that snapshot, by the bare names; for bare names this reader's state.
+
+        Raises
+        ------
+        InputError
+            When several snapshots are named, or there is none of that name.
+        """
+        names, snapshot = without_snapshot(backbone)
+        if snapshot is None or snapshot == self.snapshot_name:
+            return self, names
+        return self.remember(f"snapshot {snapshot}", lambda: Reader.open(self.location, snapshot=snapshot)), names
 
     def features(
         self,
@@ -37,6 +51,7 @@ class Puller(Reader):
         ----------
         backbone
             A name, or several: their vectors are then concatenated, for the rows that have all of them.
+            ``NAME@SNAPSHOT`` reads rows, view and vectors as a snapshot has them.
         columns
             Columns of the view to keep; all when None.
         label
@@ -57,7 +72,8 @@ class Puller(Reader):
             When ``where`` is refused or fails.
         """
         chosen = selection(where, ids, limit)
-        return rows.read(self, backbone, view=view, columns=columns, label=label, selection=chosen)
+        reader, names = self._named(backbone)
+        return rows.read(reader, names, view=view, columns=columns, label=label, selection=chosen)
 
     def feature_batches(
         self,
@@ -78,7 +94,8 @@ class Puller(Reader):
         from featurestore.features.batches import feature_batches
 
         chosen = selection(where, ids, limit)
-        return feature_batches(self, backbone, view=view, columns=columns, label=label, selection=chosen)
+        reader, names = self._named(backbone)
+        return feature_batches(reader, names, view=view, columns=columns, label=label, selection=chosen)
 
     def export(
         self,
@@ -118,10 +135,11 @@ class Puller(Reader):
         from featurestore.embedding.resolve import listed_ids
         from featurestore.features.exporter import export
 
-        chosen = listed_ids(self, Path(ids)) if isinstance(ids, (str, Path)) else ids
+        reader, names = self._named(backbone)
+        chosen = listed_ids(reader, Path(ids)) if isinstance(ids, (str, Path)) else ids
         return export(
-            self,
-            backbone,
+            reader,
+            names,
             Path(output),
             format=format,
             view=view,

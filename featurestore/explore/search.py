@@ -1,9 +1,9 @@
 """Exact nearest neighbours among the embeddings of one backbone: what is asked for, and what is searched."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +25,9 @@ METRICS = ("cosine", "inner_product", "euclidean")
 Query = int | str | Path | NDArray[np.floating] | Sequence[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Neighbours:
-    """The nearest images of each query, nearest first.
+    """The nearest images of each query, nearest first; a notebook shows the images.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ class Neighbours:
         The text of each query; empty where they were no texts.
     synthetic
         Whether any image, or the backbone's weights, are synthetic.
+    reader
+        The store with the images; they are read when a notebook shows them. None: ids and scores are shown.
     """
 
     ids: NDArray[np.int32]
@@ -50,6 +52,26 @@ class Neighbours:
     metric: str
     texts: tuple[str, ...] = ()
     synthetic: bool = False
+    reader: "Reader | None" = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        """The number of queries."""
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        """A line for each of the first queries: its nearest images and their scores."""
+        from featurestore.explore.notebook import neighbours_text
+
+        return neighbours_text(self)
+
+    def _repr_html_(self) -> str:
+        from featurestore.explore.notebook import neighbours_html
+
+        return neighbours_html(self)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> Any:
+        """The table of `to_arrow` by the PyCapsule interface of Arrow, which Polars, DuckDB and pandas read."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_arrow(self) -> pa.Table:
         """One row per neighbour: ``query`` (index), ``rank`` (from 1), ``ImgId``, ``score``."""
@@ -103,7 +125,7 @@ def similar(
     k = min(k, max(len(index.ids), 1))
     own = None if include_self else numbers
     ids, scores = nearest(index, vectors, k=k, metric=metric, allowed=allowed, own=own, copy=copy)
-    return Neighbours(ids, scores, tuple(numbers), backbone, metric, texts, synthetic)
+    return Neighbours(ids, scores, tuple(numbers), backbone, metric, texts, synthetic, reader)
 
 
 def _index(reader: "Reader", backbone: str) -> tuple[tuple[Index, bool], bool]:

@@ -19,6 +19,7 @@ from featurestore.features.places import Places
 from featurestore.features.pull import read_vectors
 from featurestore.features.rows import backbone_names, chosen_rows, embedded_rows, view_columns, view_rows
 from featurestore.features.selection import Selection, find_sorted
+from featurestore.features.summary import batches_text
 
 if TYPE_CHECKING:
     from torch.utils.data import IterableDataset
@@ -59,9 +60,11 @@ class VectorRows:
         return [read_vectors(places, images, dim) for places, dim in zip(self.places, self.dims, strict=True)]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FeatureBatches:
     """Rows of a view with their embeddings, as `Features`, but read in batches; of one state, whatever is committed.
+
+    What reads the Arrow C stream (DuckDB, Polars, pyarrow) takes it as it is, batch by batch.
 
     In memory are one batch, and for each image of the store about 100 bytes: ids, hashes, and where its vectors lie.
 
@@ -95,6 +98,14 @@ class FeatureBatches:
     def __len__(self) -> int:
         """The number of rows."""
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        """A few lines: size, origin, columns."""
+        return batches_text(self)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> Any:
+        """The batches of `to_reader` by the PyCapsule interface of Arrow."""
+        return self.to_reader().__arrow_c_stream__(requested_schema)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""Writes and reads bundles: folders of features with lineage and checksums that another project pins by a lock."""
+"""Writes and reads bundles: folders of features with lineage and checksums that another project pins by a lock.
+
+The dataset card and `croissant.json` are for other tools: they are written, never read, and not pinned by the lock.
+"""
 
 import hashlib
 import json
@@ -13,6 +16,8 @@ from numpy.typing import NDArray
 
 from featurestore import arrow
 from featurestore.errors import InputError, IntegrityError, reason
+from featurestore.features.card import card
+from featurestore.features.croissant import croissant
 from featurestore.features.export import SUFFIXES, write_parquet
 from featurestore.features.features import Features
 from featurestore.features.manifest import check_manifest
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
 # `rows.parquet` has the image of each row; it is a separate file, so that its columns can't clash with the view's.
 MANIFEST, DATA, ROWS, LOCK = "manifest.json", "features.parquet", "rows.parquet", "bundle.lock"
+CARD, CROISSANT = "README.md", "croissant.json"
+FILES = frozenset({MANIFEST, DATA, ROWS, LOCK, CARD, CROISSANT})
 FORMAT = 1
 
 
@@ -62,6 +69,7 @@ def write_bundle(
             lock = _lock(content)
             (building / MANIFEST).write_bytes(content)
             (building / LOCK).write_bytes(f"{lock}\n".encode())
+            _describe(building, path.resolve().name, manifest)
     except OSError as error:
         raise InputError(f"{path} can't be written ({error.strerror or error}): name another place") from error
     except pa.ArrowException as error:
@@ -134,7 +142,7 @@ def _check_free(path: Path, force: bool) -> None:
         return
     if not force:
         raise InputError(f"{str(path)!r} exists: name a new folder for the bundle, or use --force")
-    if not path.is_dir() or not {entry.name for entry in path.iterdir()} <= {MANIFEST, DATA, ROWS, LOCK}:
+    if not path.is_dir() or not {entry.name for entry in path.iterdir()} <= FILES:
         raise InputError(f"{str(path)!r} is not a bundle and is not replaced, even with --force: name a new folder")
 
 
@@ -169,6 +177,20 @@ def _manifest(
             "files": {name: file_hash(folder / name) for name in (DATA, ROWS)},
         }
     )
+
+
+def _describe(folder: Path, name: str, manifest: Mapping[str, Any]) -> None:
+    """Write what other tools read: the card and `croissant.json`."""
+    schemas = {file: pq.read_schema(folder / file) for file in (DATA, ROWS)}
+    files = {
+        file: (schema, (folder / file).stat().st_size, manifest["files"][file]) for file, schema in schemas.items()
+    }
+    backbones = " and ".join(one["backbone"] for one in manifest["backbones"])
+    label = f", with the label {manifest['label']}" if manifest["label"] else ""
+    text = f"{manifest['rows']:,} rows of the view {manifest['view']}{label}: embeddings of images by {backbones}."
+    document = croissant(name, text, files, synthetic=manifest["synthetic"])
+    (folder / CROISSANT).write_text(f"{json.dumps(document, indent=1, ensure_ascii=False)}\n", "utf-8")
+    (folder / CARD).write_text(card(name, text, manifest, schemas[DATA], [DATA, ROWS]), "utf-8")
 
 
 def _lineage(reader: "Reader", features: Features) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,11 @@ from featurestore import arrow
 from featurestore._optional import import_extra
 from featurestore.errors import InputError
 from featurestore.features.labels import class_codes, class_names
+from featurestore.features.summary import features_html, features_text
 from featurestore.storage.schemas import embedding_type
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 BATCH_ROWS = 65_536
 
@@ -27,9 +31,12 @@ class Arrays(NamedTuple):
     ids: NDArray[np.int32]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Features:
     """Rows of a view with their embeddings, by ascending `ImgId`, or in the order of the requested ids.
+
+    Libraries take it as it is: as a table those that read the Arrow C stream (Polars, DuckDB, pandas, narwhals,
+    pyarrow), as the matrix `X` NumPy, scikit-learn and those that read DLPack (torch, JAX).
 
     Parameters
     ----------
@@ -64,6 +71,41 @@ class Features:
     def __len__(self) -> int:
         """The number of rows."""
         return len(self.ids)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of `X`, ``(n, d)``; scikit-learn asks what it is given for it."""
+        return self.X.shape[0], self.X.shape[1]
+
+    def __repr__(self) -> str:
+        """A few lines: size, origin, labels, columns."""
+        return features_text(self)
+
+    def _repr_html_(self) -> str:
+        return features_html(self)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> Any:
+        """The table of `to_arrow` by the PyCapsule interface of Arrow; no vector of a single backbone is copied."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def __array__(self, dtype: "DTypeLike | None" = None, copy: bool | None = None) -> NDArray[Any]:
+        """`X`, ``(n, d)`` float32, not copied unless ``copy`` or another ``dtype`` asks for it."""
+        return np.array(self.X, dtype=dtype, copy=copy)
+
+    def __dlpack__(
+        self,
+        *,
+        stream: None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: Any = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """`X` by DLPack, not copied unless ``copy`` asks for it; the arguments are those of the array API standard."""
+        return self.X.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Where `X` lies: in the memory of the CPU."""
+        return self.X.__dlpack_device__()
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """`benchmarks.compare` over a store and over arrays: one table, one display, one sentence for every fault."""
 
-import html
 import os
 import pickle
 import re
@@ -135,7 +134,7 @@ def test_a_run_is_loaded_by_its_id_or_the_newest(store: FeatureStore, both: tupl
         Comparison.load(store, "nothing")
 
 
-def test_it_is_shown_as_a_page_in_a_frame(store: FeatureStore, tmp_path: Path) -> None:
+def test_it_is_shown_as_a_table_and_as_a_page(store: FeatureStore, tmp_path: Path) -> None:
     asked = {"heads": "ridge", **HERE}
     both = compare(store, backbones="a", **asked), compare(vectors(1), Y, **asked)
     (tmp_path / "old.html").write_text("old")
@@ -145,12 +144,20 @@ def test_it_is_shown_as_a_page_in_a_frame(store: FeatureStore, tmp_path: Path) -
     gallery = '<div class="images">'
     assert gallery not in page, "rows of arrays have no images"
     assert gallery in both[0].to_html()
-    frame = both[0]._repr_html_()
-    assert frame is both[0]._repr_html_(), "made once"
-    assert re.match(r'<iframe title="[^"]*" sandbox="allow-scripts" srcdoc="[^"]*" style="[^"]*"></iframe>$', frame)
-    inside = html.unescape(frame)
-    assert "Comparison table" in inside
-    assert gallery not in inside
+    for comparison in both:
+        table = comparison._repr_html_()
+        assert "cv: stratified 3-fold" in table
+        assert "<td>ridge</td>" in table
+        assert "SYNTHETIC" not in table
+        assert len(table) < 10_000
+    strange = replace(both[0], table={**both[0].table, "synthetic": True, "label": "<b>", "warnings": ["<script>"]})
+    table = strange._repr_html_()
+    assert '<span class="mark">SYNTHETIC</span>' in table
+    assert "&lt;script&gt;" in table
+    assert "by &lt;b&gt;" in table
+    assert "<script" not in table
+    many = replace(both[0], table={**both[0].table, "rows": both[0].table["rows"] * 40})._repr_html_()
+    assert (many.count("<td>ridge</td>"), "25 more rows" in many) == (15, True)
     with pytest.raises(InputError, match="can't be written to"):
         both[0].to_html(tmp_path / "none" / "x.html")
 
