@@ -35,7 +35,7 @@ def in_notebook() -> bool:
 @contextmanager
 def shown(wanted: bool) -> Iterator[tuple[Progress | None, Progress | None]]:
     """Callbacks for cells and for measured heads; None where nothing is to be shown."""
-    names = (("bench", "cells"), ("costs", "heads"))
+    names = (("bench", "cells"), ("time and memory", "heads"))
     if not wanted:
         yield None, None
     elif in_notebook():

@@ -5,16 +5,16 @@ import json
 import click
 
 from benchmarks.commands.options import Data, GroupOptions, Learning, data_options, group_options, head_options
-from featurestore.commands.options import json_option, store_option
+from featurestore.commands.options import example, json_option, store_option
 from featurestore.progress import ConsoleProgress
 
 
-@click.command()
+@click.command(epilog=example("benchmarks canary --head knn", "benchmarks canary --head-file own_heads.py"))
 @store_option
 @data_options
 @head_options
 @group_options
-@click.option("--folds", type=int, default=5, show_default=True, help="Folds of the cross-validation.")
+@click.option("--folds", type=int, default=5, show_default=True, help="Cut the images into this many folds.")
 @json_option
 def canary(
     store: str,
@@ -24,7 +24,11 @@ def canary(
     folds: int,
     as_json: bool,
 ) -> None:
-    """Run all heads on shuffled labels: a score above chance means that test labels leak into training."""
+    """Test that no head sees the test labels.
+
+    All heads are trained on shuffled labels. A head that then scores better than chance has seen labels of the test
+    part, and the exit code is 1.
+    """
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks canary")

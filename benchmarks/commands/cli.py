@@ -14,17 +14,33 @@ from benchmarks.commands.power import power
 from benchmarks.commands.report import report, runs, table
 from benchmarks.commands.run import run
 from featurestore import __version__
-from featurestore.commands.options import run_command
+from featurestore.commands.options import GroupWithHeadings, example, run_command
+
+FIRST_STEPS = (
+    "benchmarks run --quick",
+    "benchmarks report -o report.html",
+    "benchmarks fit knn --backbone descriptors -o knn.model",
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=GroupWithHeadings,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=example(*FIRST_STEPS, title="Start with a store that has embeddings and labels:"),
+)
 @click.version_option(__version__)
 def cli() -> None:
-    """Compare classifier heads over the embeddings of a feature store."""
+    """Compare classifiers (heads) over the embeddings of a store.
+
+    Every head is trained on the same folds of the same images, and the table says which differences are significant.
+    `benchmarks COMMAND --help` shows examples.
+    """
 
 
-for command in (run, runs, table, report, heads, power, canary, doubtful, next_images, fit, predict):
-    cli.add_command(command)
+cli.add("Before a run", heads, power, canary)
+cli.add("Compare", run, table, report, runs)
+cli.add("Improve the labels", doubtful, next_images)
+cli.add("Use a head", fit, predict)
 
 
 def main() -> None:

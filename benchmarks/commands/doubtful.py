@@ -6,17 +6,25 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.report import run_option
-from featurestore.commands.options import PATH, json_option, store_option, write_output
+from featurestore.commands.options import PATH, example, json_option, store_option, write_output
 
 
-@click.command()
+@click.command(epilog=example("benchmarks doubtful", "benchmarks doubtful -n 100 -o doubtful.html"))
 @store_option
 @run_option
-@click.option("-n", "most", type=click.IntRange(1), default=50, show_default=True, help="How many images at most.")
-@click.option("-o", "--output", type=PATH, help="File to write, .csv or .html; the page shows the images.")
+@click.option(
+    "-n", "most", type=click.IntRange(1), default=50, show_default=True, help="List at most this many images."
+)
+@click.option(
+    "-o", "--output", type=PATH, help="Also write the list to this file: .csv, or .html for a page with the images."
+)
 @json_option
 def doubtful(store: str, run_id: str | None, most: int, output: Path | None, as_json: bool) -> None:
-    """List the labels that the stored predictions of all heads contradict, by confident learning."""
+    """List labels that the heads contradict.
+
+    The stored predictions of all heads of a run are averaged and compared with the labels (confident learning). Nothing
+    is trained and nothing is changed.
+    """
     from benchmarks.report.gallery import cards, doubtful_lines, known_images, title_of
     from benchmarks.report.image_lists import as_csv, as_lines, as_page
     from benchmarks.results.breakdown import image_probabilities, rows_of

@@ -7,16 +7,22 @@ from typing import Any
 
 import click
 
-from featurestore.commands.options import PATH, json_option
+from benchmarks.commands.options import head_file_option
+from featurestore.commands.options import example, json_option
 
 
-@click.command()
-@click.option("--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own; repeatable.")
-@click.option("--check", is_flag=True, help="Run the checks that every head must pass.")
-@click.option("--head", "names", multiple=True, help="Only this one; repeatable.")
+@click.command(
+    epilog=example("benchmarks heads", "benchmarks heads --head-file own_heads.py --head naive_bayes --check")
+)
+@head_file_option
+@click.option("--check", is_flag=True, help="Also run the checks that every head must pass.")
+@click.option("--head", "names", multiple=True, help="List this head alone; repeatable.  [default: all]")
 @json_option
 def heads(files: Sequence[Path], check: bool, names: Sequence[str], as_json: bool) -> None:
-    """List the heads, or check them."""
+    """List the heads, or check your own.
+
+    A head is a classifier that is trained on embeddings. With --check the exit code is 1 if a head fails.
+    """
     from benchmarks.heads.registry import find
 
     specs = find(names, files=files)

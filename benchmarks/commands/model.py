@@ -1,13 +1,14 @@
 """The commands `fit` and `predict`."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from benchmarks.commands.options import templates_option
+from benchmarks.commands.options import head_file_option, templates_option
 from featurestore import visible
 from featurestore.commands.options import (
     PATH,
@@ -16,24 +17,37 @@ from featurestore.commands.options import (
     TensorName,
     backbone_file_option,
     chosen_backbone,
+    example,
     json_option,
+    say_next,
     store_option,
     verbose_option,
 )
 from featurestore.progress import ConsoleProgress
 
 
-@click.command()
+@click.command(epilog=example("benchmarks fit logistic_regression --backbone descriptors -o genre.model"))
 @store_option
 @click.argument("head")
-@click.option("--backbone", required=True, help="Backbone whose embeddings the head is fitted on; A+B joins two.")
-@click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label.")
-@click.option("--label", help="The view's label column.  [default: the collection's]")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of a head that is random.")
-@click.option("--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own.")
+@click.option(
+    "--backbone",
+    required=True,
+    help="Train on the embeddings of this backbone. A+B puts those of two side by side.",
+)
+@click.option(
+    "--view", default="labeled", show_default=True, help="The images: a view with the columns ImgId and the label."
+)
+@click.option("--label", help="The column of the view to predict.  [default: that of the collection]")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed for a head that draws random numbers.")
+@head_file_option
 @templates_option
-@click.option("--trust", multiple=True, metavar="TYPE", help="A type that an own head holds; repeatable.")
-@click.option("-o", "--output", type=PATH, required=True, help="Folder to write.")
+@click.option(
+    "--trust",
+    multiple=True,
+    metavar="TYPE",
+    help="For a head of your own: also store objects of this Python type, such as mine.Tree; repeatable.",
+)
+@click.option("-o", "--output", type=PATH, required=True, help="The folder to write.")
 def fit(
     store: str,
     head: str,
@@ -46,7 +60,11 @@ def fit(
     trust: Sequence[str],
     output: Path,
 ) -> None:
-    """Fit HEAD on all rows and write it as a folder that is read without pickle."""
+    """Train a head on all images, and keep it.
+
+    HEAD is one of `benchmarks heads`. The folder is read without pickle, so that it can be passed on; its README is the
+    model card.
+    """
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks fit")
@@ -72,19 +90,35 @@ def fit(
     save(classifier, card, output, trust=trust)
     mark = ", SYNTHETIC" if card["synthetic"] else ""
     click.echo(f"{output}: {head} over {backbone}, {card['n_rows']:,} rows, {len(card['classes'])} classes{mark}")
+    say_next(f"benchmarks predict {shlex.quote(str(output))} IMAGE")
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "benchmarks predict genre.model new.jpg", "benchmarks predict genre.model new.jpg other.jpg --store store -k 5"
+    )
+)
 @click.argument("model", type=PATH)
 @click.argument("images", type=PLACE, nargs=-1, required=True)
-@click.option("--store", type=PATH, help="A store: also name the nearest labelled images in it.")
-@click.option("--model", "reference", help="The backbone, if its files have moved.  [default: as `embed` used it]")
+@click.option("--store", type=PATH, help="Also name the nearest labelled images in this store.")
+@click.option(
+    "--model",
+    "reference",
+    help="Where the backbone's files are now, as in onnx:FILE.  [default: where `embed` found them]",
+)
 @backbone_file_option
 @verbose_option
-@click.option("--weights", type=PATH, help="Local weights, as for `featurestore embed`.")
-@click.option("--tensor", type=TensorName(), help="Tensor of a tflite model, as for `featurestore embed`.")
-@click.option("--trust", multiple=True, metavar="TYPE", help="A type that the model may hold; repeatable.")
-@click.option("-k", "k", type=click.IntRange(1), default=3, show_default=True, help="How many neighbours.")
+@click.option("--weights", type=PATH, help="The folder of the weights, as for `featurestore embed`.")
+@click.option("--tensor", type=TensorName(), help="The tensor that is the embedding, as for `featurestore embed`.")
+@click.option(
+    "--trust",
+    multiple=True,
+    metavar="TYPE",
+    help="Load objects of this Python type too, if the model holds some and you trust its author; repeatable.",
+)
+@click.option(
+    "-k", "k", type=click.IntRange(1), default=3, show_default=True, help="With --store: how many images to name."
+)
 @json_option
 def predict(
     model: Path,
@@ -98,7 +132,11 @@ def predict(
     k: int,
     as_json: bool,
 ) -> None:
-    """Say what MODEL thinks of IMAGES: probabilities, and the nearest labelled images of a store."""
+    """Predict the labels of image files.
+
+    MODEL is a folder that `benchmarks fit` wrote, each of IMAGES a file. Each line names the classes with their
+    probabilities.
+    """
     from benchmarks.models.folder import load
     from benchmarks.models.predict import backbone_of, predict_images
     from featurestore import open as open_store

@@ -6,22 +6,29 @@ from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, SEED, json_option, store_option, write_output
+from benchmarks.commands.options import head_file_option
+from featurestore.commands.options import PATH, SEED, example, json_option, store_option, write_output
 from featurestore.progress import ConsoleProgress
 
 
-@click.command("next")
+@click.command("next", epilog=example("benchmarks next -n 20", "benchmarks next --backbone clip -o next.csv"))
 @store_option
-@click.option("--backbone", help="Backbone whose embeddings are used; A+B joins two.  [default: the only one]")
-@click.option("--head", default="logistic_regression", show_default=True, help="Head that learns from the labels.")
-@click.option("--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own; repeatable.")
 @click.option(
-    "--view", default="collection", show_default=True, help="A view with ImgId and a label; some rows without."
+    "--backbone",
+    help="Use the embeddings of this backbone. A+B puts those of two side by side.  [default: the only one]",
 )
-@click.option("--label", help="The view's label column.  [default: the collection's]")
-@click.option("-n", "count", type=click.IntRange(1), default=50, show_default=True, help="How many images.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the head and of the choice.")
-@click.option("-o", "--output", type=PATH, help="CSV file to write.")
+@click.option("--head", default="logistic_regression", show_default=True, help="The head that learns from the labels.")
+@head_file_option
+@click.option(
+    "--view",
+    default="collection",
+    show_default=True,
+    help="The images: a view with the columns ImgId and the label, which is empty for some.",
+)
+@click.option("--label", help="The column of the view with the label.  [default: that of the collection]")
+@click.option("-n", "count", type=click.IntRange(1), default=50, show_default=True, help="How many images to choose.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed chooses the same images.")
+@click.option("-o", "--output", type=PATH, help="Also write the list to this CSV file.")
 @json_option
 def next_images(
     store: str,
@@ -35,7 +42,10 @@ def next_images(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Choose the images without a label to label next: those that a head is unsure of, and no two alike."""
+    """Choose the images to label next.
+
+    Of the images without a label, those that a head is least sure of, and no two alike.
+    """
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks next")

@@ -78,32 +78,48 @@ def group_options(function: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["exact", "near"]),
             default="exact",
             show_default=True,
-            help="Keep duplicates on one side of a split, or also near-duplicates.",
+            help="What is never in the training and the test part at once: exact duplicates of an image, or near "
+            "duplicates too.",
         ),
         click.option(
             "--hash-distance",
             type=click.IntRange(0, 64),
             default=4,
             show_default=True,
-            help="Maximum number of differing bits of near-duplicates.",
+            help="Near duplicates differ in at most this many of the 64 bits of their perceptual hashes.",
         ),
         click.option(
             "--cosine",
             type=click.FloatRange(-1, 1),
             default=0.98,
             show_default=True,
-            help="Minimum cosine of near-duplicates.",
+            help="Near duplicates have embeddings with at least this cosine.",
         ),
     )
 
 
+head_file_option = click.option(
+    "--head-file",
+    "files",
+    multiple=True,
+    type=PATH,
+    help="A Python file with heads of your own, which is executed; repeatable.",
+)
+
+
 rank_option = click.option(
-    "--rank-by", metavar="METRIC", help="What rows are ranked and compared by, as log_loss.  [default: accuracy; mAP]"
+    "--rank-by",
+    metavar="METRIC",
+    help="Rank and compare the rows of the table by this metric, such as log_loss or f1_macro.  [default: accuracy; "
+    "mAP where images have several labels]",
 )
 
 
 templates_option = click.option(
-    "--templates", type=PATH, help="For zero_shot: a file of prompts, one a line, with {} for the class."
+    "--templates",
+    type=PATH,
+    help="For the head zero_shot: a file of prompts, one a line, such as: a photo of a {}. The name of the class takes "
+    "the place of the braces.",
 )
 
 
@@ -113,9 +129,24 @@ def data_options(function: Callable[..., None]) -> Callable[..., None]:
         function,
         "data",
         Data,
-        click.option("--backbone", "backbones", multiple=True, help="Repeatable; A+B joins two.  [default: each one]"),
-        click.option("--view", default="labeled", show_default=True, help="A view with ImgId and a label."),
-        click.option("--label", help="The view's label column; lists: multi-label.  [default: the collection's]"),
+        click.option(
+            "--backbone",
+            "backbones",
+            multiple=True,
+            help="Use the embeddings of this backbone; repeatable. A+B puts those of two side by side.  "
+            "[default: each backbone of the store]",
+        ),
+        click.option(
+            "--view",
+            default="labeled",
+            show_default=True,
+            help="The images: a view with the columns ImgId and the label.",
+        ),
+        click.option(
+            "--label",
+            help="The column of the view to predict. Where it holds lists, an image can have several labels.  "
+            "[default: that of the collection]",
+        ),
     )
 
 
@@ -126,28 +157,35 @@ def head_options(function: Callable[..., None]) -> Callable[..., None]:
         "learning",
         Learning,
         click.option(
-            "--head", "heads", multiple=True, help="Repeatable; see `heads`.  [default: those of the protocol]"
+            "--head",
+            "heads",
+            multiple=True,
+            help="Train this head; repeatable. `benchmarks heads` lists them.  [default: all]",
+        ),
+        head_file_option,
+        click.option(
+            "--seed",
+            type=SEED,
+            default=0,
+            show_default=True,
+            help="Draw the folds, and whatever else is random, with this seed.",
         ),
         click.option(
-            "--head-file", "files", multiple=True, type=PATH, help="Python file with heads of your own; repeatable."
+            "--workers", type=click.IntRange(1), help="How many processes train at once.  [default: one for each core]"
         ),
-        click.option(
-            "--seed", type=SEED, default=0, show_default=True, help="Seed of the folds and of heads that are random."
-        ),
-        click.option("--workers", type=click.IntRange(1), help="Processes.  [default: the number of cores]"),
         click.option(
             "--time-limit",
             type=click.FloatRange(1),
             default=600.0,
             show_default=True,
             metavar="SECONDS",
-            help="Time limit for one cell.",
+            help="Give up on a head after this long on one fold; its row then says so.",
         ),
         click.option(
             "--memory-limit",
             type=click.IntRange(64),
             metavar="MB",
-            help="Memory limit for one worker.  [default: none]",
+            help="Stop a head that takes more memory than this.  [default: no limit]",
         ),
     )
 

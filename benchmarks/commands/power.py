@@ -5,30 +5,39 @@ from functools import partial
 
 import click
 
-from featurestore.commands.options import json_option, store_option
+from featurestore.commands.options import example, json_option, store_option
 
 # What is assumed of two heads where no run is stored: heads over one backbone disagree less, over two backbones more.
 ASSUMED = 0.15
 
 
-@click.command()
+@click.command(epilog=example("benchmarks power", "benchmarks power --rows 5000"))
 @store_option
-@click.option("--view", default="labeled", show_default=True, help="A view with ImgId.")
-@click.option("--split", metavar="COLUMN", help="Also the protocol given: the view's column with train and test.")
-@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Folds of the cross-validation.")
-@click.option("--repeats", type=click.IntRange(1), default=10, show_default=True, help="Repeats of the folds.")
+@click.option("--view", default="labeled", show_default=True, help="The images: a view with a column ImgId.")
 @click.option(
-    "--rows", "n_rows", type=click.IntRange(10), help="How many rows there would be.  [default: those of the view]"
+    "--split",
+    metavar="COLUMN",
+    help="Also answer for a split of your own: the column of the view that says train or test.",
+)
+@click.option(
+    "--folds", type=click.IntRange(2), default=5, show_default=True, help="Cut the images into this many folds."
+)
+@click.option(
+    "--repeats", type=click.IntRange(1), default=10, show_default=True, help="Draw the folds anew this many times."
+)
+@click.option(
+    "--rows", "n_rows", type=click.IntRange(10), help="Answer for this many images.  [default: as many as the view has]"
 )
 @click.option(
     "--discordance",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of rows that exactly one of two heads has right.  [default: that of stored runs, else 0.15]",
+    help="The share of images that one of two heads predicts correctly and the other does not.  "
+    "[default: as in the stored runs, 0.15 without any]",
 )
 @click.option(
     "--candidates",
     type=click.IntRange(2),
-    help="Rows of the table, all compared with each other.  [default: as many as a run of all heads has]",
+    help="How many rows of the table are compared with each other.  [default: one for each head and backbone]",
 )
 @json_option
 def power(
@@ -42,7 +51,10 @@ def power(
     candidates: int | None,
     as_json: bool,
 ) -> None:
-    """Print the smallest difference of accuracy that a run can see, before it is run."""
+    """Print how small a difference a run can detect.
+
+    Ask before a run: a difference of accuracy that is smaller than the one named will probably not be significant.
+    """
     from featurestore._optional import import_extra
 
     import_extra("scipy", "bench", needed_by="benchmarks power")

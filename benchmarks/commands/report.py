@@ -8,29 +8,42 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.options import NAMES, PAGE, rank_option, terminal_width, written
-from featurestore.commands.options import PATH, json_option, store_option
+from featurestore.commands.options import PATH, example, json_option, store_option
 
 run_option = click.option(
-    "--run", "run_id", metavar="ID", help="This run alone, by its id or how it begins; see `runs`."
+    "--run",
+    "run_id",
+    metavar="ID",
+    help="Show this run alone: its id, or the beginning of it; `benchmarks runs` lists them.",
 )
 
 
-@click.command()
+@click.command(epilog=example("benchmarks table", "benchmarks table --protocol cv --format csv"))
 @store_option
-@click.option("--protocol", "protocols", multiple=True, type=click.Choice(NAMES), help="[default: all]")
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    type=click.Choice(NAMES),
+    help="Print the tables of this protocol alone; repeatable.  [default: all]",
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["terminal", "markdown", "csv", "latex", "json"]),
     default="terminal",
     show_default=True,
-    help="What the table is printed as.",
+    help="How the table is written.",
 )
-@click.option("--wide", is_flag=True, help="On a terminal: all columns, however wide.")
+@click.option("--wide", is_flag=True, help="Print all columns, also those that do not fit the terminal.")
 @run_option
 @rank_option
 def table(store: str, protocols: Sequence[str], form: str, wide: bool, run_id: str | None, rank_by: str | None) -> None:
-    """Print the comparison tables: of each protocol all stored results over the folds of its newest run."""
+    """Print the comparison tables of stored runs.
+
+    A table shows all stored results over the folds of the newest run of its protocol, view and label, whichever run
+    computed them.
+    """
     from benchmarks.report.tables import tables, tables_as_text
     from featurestore import open as open_store
     from featurestore.errors import InputError
@@ -41,18 +54,21 @@ def table(store: str, protocols: Sequence[str], form: str, wide: bool, run_id: s
     click.echo(tables_as_text(found, form, width=None if wide else terminal_width()))
 
 
-@click.command()
+@click.command(epilog=example("benchmarks report -o report.html", "benchmarks report -o tables.md"))
 @store_option
 @click.option(
     "-o",
     "--output",
     type=PATH,
-    help="File to write, .html (or no ending) or .md.  [default: report.html in the store]",
+    help="The file to write: .html for the page, .md for the tables alone.  [default: report.html in the store]",
 )
 @run_option
 @rank_option
 def report(store: str, output: Path | None, run_id: str | None, rank_by: str | None) -> None:
-    """Write the comparison tables with charts as one HTML page for people, or the tables alone as Markdown."""
+    """Write the report: one page to read and show.
+
+    The page holds tables, charts and images in one file that needs no network.
+    """
     from benchmarks.report.page import write_html
     from benchmarks.report.tables import tables, write_report
     from featurestore import open as open_store
@@ -68,12 +84,15 @@ def report(store: str, output: Path | None, run_id: str | None, rank_by: str | N
     click.echo(str(path))
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, epilog=example("benchmarks runs", "benchmarks runs --json"))
 @store_option
 @json_option
 @click.pass_context
 def runs(context: click.Context, store: str, as_json: bool) -> None:
-    """List the runs, newest first; `table` and `report` show one alone with --run, `runs diff` compares two."""
+    """List the stored runs, or compare two.
+
+    The newest comes first. `benchmarks table --run ID` and `benchmarks report --run ID` show one alone.
+    """
     if context.invoked_subcommand is not None:
         context.default_map = {context.invoked_subcommand: {"store": store, "as_json": as_json}}
         return
@@ -84,15 +103,16 @@ def runs(context: click.Context, store: str, as_json: bool) -> None:
     click.echo(json.dumps(found, default=str) if as_json else "\n".join(lines(found)))
 
 
-@runs.command("diff")
+@runs.command("diff", epilog=example("benchmarks runs diff cv-20260101 cv-20260102"))
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @store_option
 @json_option
 def runs_diff(first: str, second: str, store: str, as_json: bool) -> None:
-    """Show what differs between the runs A and B: images, backbones, settings, and the score of each row.
+    """Show what differs between the runs A and B.
 
-    Each is named by its id or how that begins. Rows are tested over the splits that both runs have.
+    It compares images, labels, backbones, settings and versions, and tests the scores of each row over the splits that
+    both runs have. Each run is named by its id, or the beginning of it.
     """
     from benchmarks.report.run_diff import as_json as to_json
     from benchmarks.report.run_diff import lines

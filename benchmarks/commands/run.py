@@ -24,12 +24,19 @@ from benchmarks.commands.options import (
     terminal_width,
     written,
 )
-from featurestore.commands.options import json_option, store_option
+from featurestore.commands.options import example, json_option, say_next, store_option
 from featurestore.errors import InputError
-from featurestore.progress import ConsoleProgress
+from featurestore.progress import ConsoleProgress, is_quiet
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "benchmarks run --quick",
+        "benchmarks run --head knn --head logistic_regression --backbone clip",
+        "benchmarks run --view eras --protocol across --by decade",
+        "benchmarks run --protocol given --split split",
+    )
+)
 @store_option
 @data_options
 @head_options
@@ -41,33 +48,60 @@ from featurestore.progress import ConsoleProgress
     type=click.Choice(NAMES),
     default=["cv"],
     show_default=True,
-    help="Repeatable.",
+    help="How the images are split: cv (folds), study (the split of the movie study), given (a column of yours says "
+    "it), nested (folds, with settings chosen on inner folds), learning-curve (from a part of the training images), "
+    "across (from one group of images to another). Repeatable.",
 )
-@click.option("--folds", type=int, default=5, show_default=True, help="Folds; study and given have one split.")
+@click.option(
+    "--folds",
+    type=int,
+    default=5,
+    show_default=True,
+    help="Cut the images into this many folds. The protocols study and given have one split instead.",
+)
 @click.option(
     "--split",
     metavar="COLUMN",
-    help="For given: the view's column that says train, test, validation.  [default: split]",
-)
-@click.option("--by", metavar="COLUMN", help="For across: the view's column whose values are compared, such as decade.")
-@click.option("--repeats", type=int, help="Repeats of the folds.  [default: 10, learning-curve 2]")
-@click.option(
-    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds of each random head, on each split."
+    help="For the protocol given: the column of the view that says train, test or validation.  [default: split]",
 )
 @click.option(
-    "--reference", metavar="[BACKBONE/]HEAD", help="Row to compare the others with.  [default: logistic_regression]"
+    "--by",
+    metavar="COLUMN",
+    help="For the protocol across: learn from some values of this column of the view, such as decades, and test on the "
+    "others.",
+)
+@click.option("--repeats", type=int, help="Draw the folds anew this many times.  [default: 10; 2 for learning-curve]")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Train a head that draws random numbers with this many seeds on each fold.",
+)
+@click.option(
+    "--reference",
+    metavar="[BACKBONE/]HEAD",
+    help="The row that all others are compared with.  [default: logistic_regression on the first backbone]",
 )
 @click.option(
     "--finetune",
     multiple=True,
     metavar="RECIPE",
-    help="Also fine-tune ResNet50: resnet50_head or resnet50_layer4; repeatable.",
+    help="Also fine-tune a ResNet50: resnet50_head trains its last layer, resnet50_layer4 its last block; repeatable.",
 )
-@click.option("--weights", help="For --finetune: a name, a local folder, or none.  [default: microsoft/resnet-50]")
+@click.option(
+    "--weights",
+    help="For --finetune: where it starts from: a name on the Hugging Face hub, a folder, or none for random weights.  "
+    "[default: microsoft/resnet-50]",
+)
 @templates_option
 @rank_option
-@click.option("--on", metavar="CLUSTER", help="Compute the cells on a Ray cluster: ray://HOST:PORT, HOST:PORT or auto.")
-@click.option("--quick", is_flag=True, help="A first look: one repeat, no measurement of costs.")
+@click.option(
+    "--on",
+    metavar="CLUSTER",
+    help="Train on a Ray cluster: ray://HOST:PORT, HOST:PORT, or auto on a machine of the cluster.",
+)
+@click.option("--quick", is_flag=True, help="A first look: draw the folds once, and measure no time and memory.")
 @json_option
 def run(
     store: str,
@@ -89,7 +123,10 @@ def run(
     quick: bool,
     as_json: bool,
 ) -> None:
-    """Fit every head on every split and print the comparison table; finished cells are never computed again."""
+    """Train every head on every fold, and compare.
+
+    It prints the table and writes the report. Nothing is computed twice: the same command goes on after an interrupt.
+    """
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks run")
@@ -97,16 +134,14 @@ def run(
     from benchmarks.plan.given import COLUMN
     from benchmarks.plan.prompts import Prompting, templates_of
     from benchmarks.plan.protocols import DEFAULT_REPEATS, Protocol
-    from benchmarks.results.compared import known_metric
     from benchmarks.run.runner import run as start
     from featurestore import open as open_store
 
-    _refuse_misplaced(protocols, repeats, split=split, by=by)
-    known_metric(rank_by)
+    _refuse_misplaced(protocols, repeats, split=split, by=by, rank_by=rank_by)
     opened = open_store(store)
     drawn = partial(Protocol, folds=folds, seed=learning.seed, column=split or COLUMN, by=by or "")
     plans = [drawn(name, repeats=1 if quick else repeats or DEFAULT_REPEATS[name]) for name in dict.fromkeys(protocols)]
-    with ConsoleProgress("bench", "cells") as progress, ConsoleProgress("costs", "heads") as costs:
+    with ConsoleProgress("bench", "cells") as progress, ConsoleProgress("time and memory", "heads") as costs:
         reports = start(
             opened,
             heads=learning.specs(),
@@ -125,13 +160,18 @@ def run(
             limits=replace(learning.limits(), on=on),
             on_progress=progress,
             on_cost=costs,
-            on_repeat=None if as_json else partial(_look, opened, progress, rank_by),
+            on_repeat=None if as_json or is_quiet() else partial(_look, opened, progress, rank_by),
         )
     _show(opened, reports, rank_by=rank_by, quick=quick, as_json=as_json)
 
 
-def _refuse_misplaced(protocols: Sequence[str], repeats: int | None, *, split: str | None, by: str | None) -> None:
-    """Raise `InputError` for no repeats, and where a column is named without its protocol, or the other way round."""
+def _refuse_misplaced(
+    protocols: Sequence[str], repeats: int | None, *, split: str | None, by: str | None, rank_by: str | None
+) -> None:
+    """Raise `InputError` for no repeats, an unknown metric, a column without its protocol, and the other way round."""
+    from benchmarks.results.compared import known_metric
+
+    known_metric(rank_by)
     if repeats is not None and repeats < 1:
         raise InputError(f"got {repeats} repeats, expected 1 or more")
     if split is not None and "given" not in protocols:
@@ -178,6 +218,8 @@ def _show(store: Any, reports: Sequence[Any], *, rank_by: str | None, quick: boo
         click.echo(
             f"{report.run_id}: {report.computed} of {report.cells} cells computed in {report.seconds:.1f} s{failed}"
         )
-    if quick:
-        click.echo("a first look; the full protocol, with costs measured: the same command without --quick")
     click.echo(f"store {store.location}, report {store.path / PAGE}")
+    if quick:
+        say_next("the same command without --quick, for all repeats with time and memory measured")
+    elif any(table["task"] == "multiclass" for table in result):
+        say_next("benchmarks doubtful -o doubtful.html", store=store.location)

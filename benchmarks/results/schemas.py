@@ -1,8 +1,19 @@
-"""The tables that the bench keeps in the store: their columns, nothing else."""
+"""The tables that the bench keeps in the store: their columns and one line on each, nothing else."""
 
 import pyarrow as pa
 
 _TIME = pa.timestamp("us", tz="UTC")
+# What `featurestore schema` says of each table, by the entry point group `featurestore.tables`.
+ABOUT = {
+    "bench_runs": "Each run of the bench: protocol, view, label, classes, seed, and the cells that it consists of.",
+    "bench_run_details": "More on each run of the bench: rows without a label, rows left out, the hash of the labels.",
+    "bench_groups": "The images of each run that are copies of others; those of one group are judged together.",
+    "bench_across": "What each run of the protocol `across` compared: the domains, and its splits.",
+    "bench_cells": "Each cell: one head, fitted on one split of the embeddings of one backbone.",
+    "bench_scores": "The scores of each cell, a row for each metric.",
+    "bench_predictions": "What each cell predicts for each test image; `proba` is in the order of the run's `classes`.",
+    "bench_costs": "The time, memory and size of each head on each backbone.",
+}
 
 RUNS = pa.schema(
     [

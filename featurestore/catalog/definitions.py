@@ -14,7 +14,7 @@ from featurestore.storage.layout import Layout
 from featurestore.storage.names import core_views, quote_name, quote_text, well_named
 
 # The parameters of the scalar macros in sql/macros, and of the table macros of each backbone in sql/backbone.
-FUNCTIONS = {"cosine": "a, b", "euclidean": "a, b", "inner_product": "a, b"}
+FUNCTIONS = {"cosine": "a, b", "euclidean": "a, b", "inner_product": "a, b", "mean_vector": "embedding"}
 OF_BACKBONE = {"similar": "img_id, k"}
 # What a view is created with that is not looked at before it is used; DuckDB 1.4 does not know it.
 DEFERRED = "WITH (DEFER_BINDING)"
@@ -56,14 +56,11 @@ class Definitions:
 
     def statement(self, own: Own) -> str:
         """The SQL statement that creates ``own``."""
-        values = {"backbone": own.backbone}
-        if own.backbone and "{embed_dim}" in own.text:  # needs the manifest: read it only where the text uses it
-            values["embed_dim"] = str(self.layout.dim(own.backbone))
-        return f"CREATE OR REPLACE {own.head} {fill(own.text, self._settings() | values)}"
+        return f"CREATE OR REPLACE {own.head} {fill(own.text, self._settings() | {'backbone': own.backbone})}"
 
     def shape(self, text: str) -> str:
         """The ``text`` for `parse`; the backbone is left as a placeholder, so that it is parsed once for all."""
-        return fill(text, self._settings() | {"backbone": "{backbone}", "embed_dim": "1"})
+        return fill(text, self._settings() | {"backbone": "{backbone}", "embed_dim": "1", "rows": "(SELECT 1)"})
 
     def _settings(self) -> dict[str, str]:
         recipe = find_recipe(self.layout.state.collection)
@@ -80,10 +77,10 @@ def define(layout: Layout, *, users: bool = True, deferred: bool = False) -> Def
         own[Key("macro", name)] = Own(f"MACRO {name}({parameters}) AS", _read(f"macros/{name}.sql"), is_query=False)
     own |= _of_collection(layout, option)
     for backbone in state.revisions:
-        own[Key("view", f"_parts_{backbone}")] = TableScan(EMBEDDINGS, backbone)
-        for what in ("embeddings", "labeled"):
-            head = f"VIEW {quote_name(f'{what}_{backbone}')}{option} AS"
-            own[Key("view", f"{what}_{backbone}")] = Own(head, _read(f"backbone/{what}.sql"), backbone)
+        vectors = TableScan(EMBEDDINGS, backbone, shown=_read("backbone/embeddings.sql"))
+        head = f"VIEW {quote_name(f'labeled_{backbone}')}{option} AS"
+        own[Key("view", f"embeddings_{backbone}")] = vectors
+        own[Key("view", f"labeled_{backbone}")] = Own(head, _read("backbone/labeled.sql"), backbone)
         for what, parameters in OF_BACKBONE.items():
             head = f"MACRO {quote_name(f'{what}_{backbone}')}({parameters}) AS TABLE"
             own[Key("macro", f"{what}_{backbone}")] = Own(head, _read(f"backbone/{what}.sql"), backbone)
@@ -108,9 +105,9 @@ def _of_collection(layout: Layout, option: str) -> dict[Key, Own | TableScan]:
     own: dict[Key, Own | TableScan] = {}
     columns = recipe.columns(layout.state.settings)
     own[Key("view", recipe.table)] = (
-        TableScan(recipe.table, columns=columns)
+        TableScan(recipe.table, columns=columns, shown=recipe.shown)
         if recipe.table in layout.state.tables
-        else Own(f"VIEW {quote_name(recipe.table)}{option} AS", empty(columns))
+        else Own(f"VIEW {quote_name(recipe.table)}{option} AS", fill(recipe.shown, {"rows": f"({empty(columns)})"}))
     )
     views = {**recipe.views}
     if "corrections" in layout.state.tables:

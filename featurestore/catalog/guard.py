@@ -23,8 +23,6 @@ from featurestore.storage.names import alike, nearest
 
 # Arguments of SHOW that are allowed.
 SHOWN = frozenset({"tables"})
-# Internal views that others are built on: they can be read, but are not suggested.
-INTERNAL = "_parts_"
 PART_NAME = re.compile(r"[\w ]+")
 VARIES = "which returns something else at each call: a view must always give the same rows, leave it out"
 
@@ -152,8 +150,7 @@ def _refuse_table(node: dict[str, Any], views: Collection[str], parts: Collectio
     """Refuse a name that is not a view: DuckDB would resolve it to a file or a system table."""
     name = folded(node.get("table_name", ""))
     if is_elsewhere(node) or (name not in views and name not in parts):
-        seen = [view for view in views if not view.startswith(INTERNAL)]
         asked = shortened(str(node.get("table_name", "")), 200)
         raise QueryError(
-            f"the query reads {asked!r}: only the store's own views can be read ({nearest(name, {*seen, *parts})})"
+            f"the query reads {asked!r}: only the store's own views can be read ({nearest(name, {*views, *parts})})"
         )

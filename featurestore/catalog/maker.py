@@ -14,6 +14,7 @@ from featurestore.catalog.failing import FailingView, Failure, placeholder
 from featurestore.catalog.functions import ALLOWED_TABLES
 from featurestore.catalog.guard import Readable, guard
 from featurestore.catalog.parse import Named, named, parse
+from featurestore.catalog.recipe import AS_STORED
 from featurestore.catalog.scans import TableScan, create_scan
 from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.names import quote_name, quote_text
@@ -133,7 +134,9 @@ class ViewMaker:
 
     def _find_needs(self, key: Key) -> list[Key]:
         found = self._definitions.own.get(key)
-        if isinstance(found, TableScan) or (isinstance(found, Own) and not found.is_query):
+        if isinstance(found, TableScan):
+            return [] if found.shown == AS_STORED else self._keys(self._named_in(found.shown), before=0)
+        if isinstance(found, Own) and not found.is_query:
             return []
         if isinstance(found, Own):
             return self._keys(self._named_in(found.text).filled("backbone", found.backbone), before=0)

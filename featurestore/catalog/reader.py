@@ -221,8 +221,7 @@ class Reader:
             return names
         if view in self.state.views:  # the state lists it under an invalid name
             raise QueryError(self.failing_views[view])
-        hint = nearest(view, [name for name in self.database.views if not name.startswith("_")])
-        raise InputError(f"the store has no view {view!r} ({hint})")
+        raise InputError(f"the store has no view {view!r} ({nearest(view, self.database.views)})")
 
     def corrected(self, view: str, column: str) -> list[int]:
         """The ids of the rows of ``view`` whose ``column`` would be another without the corrections of that image.

@@ -26,6 +26,8 @@ BUILT_IN = {
 NEEDED_VIEWS = ("collection", "labeled", "problems")
 # The view `collection` of the type; with corrections, this is its name, and `collection` is this one with them.
 AS_READ = "_collection"
+# The SELECT of a view that shows a table with the columns that it is stored with.
+AS_STORED = "FROM {rows}"
 
 Setting = int | str | Sequence[str]
 
@@ -40,6 +42,9 @@ class Collection:
         Recorded in the state of a store.
     table, schema
         The table of the metadata, and the columns that it always has.
+    shown
+        The SELECT of the view of ``table``; ``{rows}`` stands for the stored rows. A comment in its first line, as in
+        those of ``views`` and ``macros``, is what `featurestore schema` says of it.
     views
         The SELECT of each view, among them `NEEDED_VIEWS`; ``{setting}`` stands for a setting of the store, numbers as
         they are and texts as quoted identifiers. Labels are corrected in `collection`: views that are to show it stand
@@ -77,6 +82,7 @@ class Collection:
     recognises: str = ""
     key_number: str = ""
     key_name: str = ""
+    shown: str = AS_STORED
     macros: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     settings: Mapping[str, Setting] = field(default_factory=dict)
     layouts: Mapping[str, tuple[str, Sequence[str]]] = field(default_factory=dict)

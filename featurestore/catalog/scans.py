@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from featurestore.catalog.duckdb_errors import words
+from featurestore.catalog.recipe import AS_STORED, fill
 from featurestore.catalog.sql_types import sql_type
 from featurestore.errors import InputError, IntegrityError
 from featurestore.storage.layout import Layout
@@ -24,12 +25,18 @@ EMBEDDINGS = "embeddings"
 class TableScan:
     """The rows of ``table``; for `embeddings`, those of the current revision of ``backbone``.
 
-    ``columns`` are those that other views need, by name; None if the table has them in any case.
+    Parameters
+    ----------
+    columns
+        Those that other views need, by name; None if the table has them in any case.
+    shown
+        The SELECT of the view; ``{rows}`` stands for the stored rows, ``{embed_dim}`` for the length of a vector.
     """
 
     table: str
     backbone: str = ""
     columns: pa.Schema | None = None
+    shown: str = AS_STORED
 
 
 def part_file(root: Path, part: Part) -> Path:
@@ -46,22 +53,36 @@ def create_scan(
     ----------
     root
         The store's folder. None for relative paths; checksums are then not verified.
+
+    Raises
+    ------
+    IntegrityError
+        When the length of the vectors can't be read.
+    duckdb.Error
+        When the view can't be created for another reason than its parts.
     """
+    head = f"CREATE OR REPLACE VIEW {quote_name(name)} AS "
     try:
         _check_columns(scan, layout)
         if root is not None:
             _check(layout, [part for _, parts in _groups(scan, layout) for part in parts])
-        select = select_rows(scan, layout, root or Path()) or select_none(scan, layout)
-        connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {select}")
+        connection.execute(head + (select_rows(scan, layout, root or Path()) or select_none(scan, layout)))
     except (duckdb.Error, IntegrityError, OSError) as error:
         why = quote_text(f"a part of {scan.table} is damaged, see `featurestore verify`: {words(error)}")
-        schema = _columns_or_none(scan, layout)
-        connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {_failing(schema, why)}")
+        connection.execute(head + shown(scan, layout, _failing(_columns_or_none(scan, layout), why)))
+
+
+def shown(scan: TableScan, layout: Layout, rows: str) -> str:
+    """The SELECT of the view of ``scan`` over ``rows``, the SELECT of the stored rows."""
+    values = {"rows": f"({rows})"}
+    if "{embed_dim}" in scan.shown:  # needs the manifest: read it only where the text uses it
+        values["embed_dim"] = str(layout.dim(scan.backbone))
+    return fill(scan.shown, values)
 
 
 def select_none(scan: TableScan, layout: Layout) -> str:
-    """A SELECT with the columns of ``scan`` and no row."""
-    return empty(_columns_of(scan, layout))
+    """The SELECT of the view of ``scan`` without any row."""
+    return shown(scan, layout, empty(_columns_of(scan, layout)))
 
 
 def empty(schema: pa.Schema) -> str:
@@ -70,15 +91,16 @@ def empty(schema: pa.Schema) -> str:
 
 
 def select_rows(scan: TableScan, layout: Layout, root: Path) -> str:
-    """The SELECT of the rows of ``scan``, whose parts lie below ``root``; empty where there are no parts."""
+    """The SELECT of the view of ``scan``, whose parts lie below ``root``; empty where there are no parts."""
     # The values come from the state, not from the path, as DuckDB reads it: a folder above may be called `backbone=x`.
-    return " UNION ALL ".join(
+    rows = " UNION ALL ".join(
         f"SELECT *{''.join(f', {quote_text(value)} AS {quote_name(column)}' for column, value in values.items())} "
         f"FROM read_parquet([{', '.join(quote_text(str(part_file(root, part))) for part in parts)}], "
         f"hive_partitioning = false{', filename = ' + quote_text('part') if values else ''})"
         for values, parts in _groups(scan, layout)
         if parts
     )
+    return rows and shown(scan, layout, rows)
 
 
 def _groups(scan: TableScan, layout: Layout) -> list[tuple[dict[str, str], list[Part]]]:

@@ -11,18 +11,23 @@ import click
 
 from featurestore.commands.options import (
     PATH,
+    example,
     json_option,
     preprocessing_option,
+    say_next,
     snapshot_option,
     store_option,
     wait_option,
 )
 
 
-@click.command()
+@click.command(epilog=example("featurestore backbones"))
 @json_option
 def backbones(as_json: bool) -> None:
-    """List the backbones that `embed` can use."""
+    """List the backbones that `embed` can use.
+
+    Each line: what `--backbone` takes, the length of a vector where it is known, and what it is.
+    """
     from featurestore.backbones.records import known
 
     records = known()
@@ -35,15 +40,18 @@ def backbones(as_json: bool) -> None:
 
 @click.group()
 def backbone() -> None:
-    """Convert a backbone; list, remove or rename those of the store."""
+    """List, rename, remove or convert backbones."""
 
 
-@backbone.command("list")
+@backbone.command("list", epilog=example("featurestore backbone list"))
 @store_option
 @snapshot_option
 @json_option
 def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
-    """List the backbones in the store by name: dimension, images, revision, and the source of the weights."""
+    """List the backbones in the store.
+
+    Each line: name, length of a vector, how many images have one, revision, and where the weights came from.
+    """
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
@@ -61,47 +69,69 @@ def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
         click.echo("no backbone yet: featurestore embed --backbone descriptors")
 
 
-@backbone.command("remove")
+@backbone.command("remove", epilog=example("featurestore backbone remove theirs"))
 @store_option
 @click.argument("name")
 @wait_option
 @json_option
 def backbone_remove(store: str, name: str, wait_seconds: float, as_json: bool) -> None:
-    """Remove the backbone NAME with all its vectors; snapshots keep theirs, `gc` deletes the rest."""
+    """Remove the backbone NAME with its vectors.
+
+    Snapshots keep the vectors that they had; the others stay on the disk until `featurestore gc` deletes them.
+    """
     from featurestore import FeatureStore
 
     rows = FeatureStore(store).remove_backbone(name, wait_seconds=wait_seconds)
-    click.echo(json.dumps({"removed": name, "rows": rows}) if as_json else f"backbone {name} removed, {rows:,} vectors")
+    if as_json:
+        click.echo(json.dumps({"removed": name, "rows": rows}))
+        return
+    click.echo(f"backbone {name} removed, {rows:,} vectors")
+    say_next("featurestore gc --dry-run", store=store)
 
 
-@backbone.command("rename")
+@backbone.command("rename", epilog=example("featurestore backbone rename theirs clip"))
 @store_option
 @click.argument("name")
 @click.argument("new_name")
 @wait_option
 def backbone_rename(store: str, name: str, new_name: str, wait_seconds: float) -> None:
-    """Rename the backbone NAME to NEW_NAME; no vector is written or computed again."""
+    """Rename the backbone NAME to NEW_NAME.
+
+    No vector is written or computed again.
+    """
     from featurestore import FeatureStore
 
     FeatureStore(store).rename_backbone(name, new_name, wait_seconds=wait_seconds)
     click.echo(f"backbone {name} renamed to {new_name}")
 
 
-@backbone.command("convert")
+@backbone.command(
+    "convert",
+    epilog=example(
+        "featurestore backbone convert savedmodel:model -o converted",
+        "featurestore backbone convert inception_v3 --weights inception -o converted",
+        "featurestore backbone convert model.keras --precision int8 -o small",
+    ),
+)
 @click.argument("source")
 @click.option("-o", "--output", type=PATH, required=True, help="The folder to write.")
-@click.option("--name", help="Name in the store.  [default: the source's]")
-@click.option("--weights", type=PATH, help="A local SavedModel folder instead of the hub's weights.")
+@click.option("--name", help="The name of the backbone in a store.  [default: that of SOURCE]")
+@click.option(
+    "--weights", type=PATH, help="A folder with the weights, for a backbone that would otherwise download them."
+)
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "int8"]),
     default="fp32",
     show_default=True,
-    help="fp32 keeps the source's revision; int8 is smaller, faster, and a revision of its own.",
+    help="fp32 computes what SOURCE computes, and a store goes on with it. int8 is smaller and faster, and its vectors "
+    "are kept apart, as another revision.",
 )
-@click.option("--images", type=PATH, help="A folder of images to compare on.  [default: generated images]")
+@click.option(
+    "--images", type=PATH, help="Compare SOURCE and the result on images of this folder.  [default: generated images]"
+)
 @preprocessing_option
-@click.option("--synthetic", is_flag=True, help="The weights are random or made up: mark all results as synthetic.")
+@click.option("--synthetic", is_flag=True, help="The weights are random or made up: mark all results as SYNTHETIC.")
 @json_option
 def backbone_convert(
     source: str,
@@ -114,7 +144,11 @@ def backbone_convert(
     synthetic: bool,
     as_json: bool,
 ) -> None:
-    """Convert SOURCE once, so that it later needs no TensorFlow: savedmodel:DIR, inception_v3, FILE.keras …."""
+    """Convert a backbone to run without TensorFlow.
+
+    SOURCE is savedmodel:DIR, FILE.keras, inception_v3 or resnet_v2_50. The result is compared with it before it is
+    written, and starts faster and takes less memory.
+    """
     from featurestore import convert_backbone
 
     done = convert_backbone(
@@ -135,4 +169,4 @@ def backbone_convert(
         f"on {done.images} {done.checked_on} images the largest difference is {done.largest_difference:.1e} of the "
         f"largest value, the mean cosine {done.mean_cosine:.5f}"
     )
-    click.echo(f"next: featurestore embed --backbone {shlex.quote(f'converted:{done.folder}')}")
+    say_next(f"featurestore embed --backbone {shlex.quote(f'converted:{done.folder}')}")

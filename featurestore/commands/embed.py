@@ -1,4 +1,4 @@
-"""The commands that write vectors to the store: `embed`, `publish` and `import-embeddings`."""
+"""The commands that compute vectors, or publish computed ones: `embed` and `publish`."""
 
 import json
 import shlex
@@ -14,44 +14,88 @@ from featurestore.commands.options import (
     TensorName,
     backbone_file_option,
     chosen_backbone,
+    example,
     json_option,
     preprocessing_option,
+    say_next,
     store_option,
     verbose_option,
     wait_option,
 )
+from featurestore.commands.vectors import say_what_follows, tell_of_revision
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
+    from featurestore import FeatureStore
     from featurestore.embedding.embed import EmbedReport
-    from featurestore.embedding.importer import ImportReport
     from featurestore.embedding.publish_shards import PublishReport
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "featurestore embed --backbone descriptors",
+        "featurestore embed --backbone hf:openai/clip-vit-base-patch32 --name clip",
+        "featurestore embed --backbone onnx:net.onnx --preprocessing scale=signed",
+        "featurestore embed --backbone descriptors --shard 1/16 --out shards",
+    )
+)
 @store_option
-@click.option("--backbone", help="A known name, or hf:DIR, onnx:FILE, tflite:FILE …; see `backbones`.")
+@click.option(
+    "--backbone",
+    help="What computes the embeddings: descriptors, hf:DIR_OR_NAME, onnx:FILE …; `featurestore backbones` lists all.",
+)
 @backbone_file_option
 @verbose_option
-@click.option("--weights", type=PATH, help="A local SavedModel folder instead of the hub's weights.")
-@click.option("--tensor", type=TensorName(), help="tflite, onnx: name or number of the tensor that is the embedding.")
-@click.option("--pooling", help="hf, torch: what of the output is the embedding.  [default: the model family's]")
 @click.option(
-    "--precision", type=click.Choice(["fp32", "bf16", "fp16", "int8"]), help="Each but fp32 is a revision of its own."
+    "--weights", type=PATH, help="A folder with the weights, for a backbone that would otherwise download them."
+)
+@click.option(
+    "--tensor",
+    type=TensorName(),
+    help="For tflite and onnx: the name or number of the tensor to read as the embedding.  [default: the output]",
+)
+@click.option(
+    "--pooling",
+    help="For hf and torch: how the output becomes one vector: cls, mean, cls+mean, pooler or features.  "
+    "[default: as usual for the model family]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16", "int8"]),
+    help="Compute with numbers of this type. Vectors of different types are kept apart, as different revisions.  "
+    "[default: fp32]",
 )
 @preprocessing_option
-@click.option("--name", help="Name in the store.  [default: the backbone's]")
-@click.option("--synthetic", is_flag=True, help="The weights are random or made up: mark all results as synthetic.")
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Images per forward pass.")
-@click.option("--other-engine", is_flag=True, help="Continue a revision that another engine computed.")
-@click.option("--workers", type=int, help="Threads that decode images.  [default: the number of cores]")
-@click.option("--shard", metavar="K/N", help="Only the K-th of N shards, into --out, for `publish`.")
-@click.option("--out", type=PATH, metavar="DIR", help="The folder for a shard; the store is only read.")
-@click.option("--on", metavar="CLUSTER", help="Workers of a Ray cluster compute: ray://HOST:PORT, HOST:PORT or auto.")
-@click.option("--cluster-workers", type=int, metavar="N", help="Their number.  [default: all that fit]")
-@click.option("--worker-cpus", type=float, metavar="N", help="CPUs of each worker of a cluster.  [default: 1]")
-@click.option("--worker-gpus", type=float, metavar="N", help="GPUs of each worker of a cluster.  [default: 0]")
+@click.option("--name", help="Store the embeddings under this name.  [default: the backbone's own name]")
+@click.option("--synthetic", is_flag=True, help="The weights are random or made up: mark all results as SYNTHETIC.")
+@click.option("--batch-size", type=int, default=32, show_default=True, help="How many images are computed at once.")
+@click.option(
+    "--other-engine",
+    is_flag=True,
+    help="Continue although other libraries or another device computed the earlier vectors: they round differently.",
+)
+@click.option("--workers", type=int, help="How many threads decode images.  [default: one for each core]")
+@click.option(
+    "--shard",
+    metavar="K/N",
+    help="Compute only the K-th of N shares of the images, into --out; `featurestore publish` adds them to the store.",
+)
+@click.option("--out", type=PATH, metavar="DIR", help="The folder that a shard is written to.")
+@click.option(
+    "--on",
+    metavar="CLUSTER",
+    help="Compute on a Ray cluster: ray://HOST:PORT, HOST:PORT, or auto on a machine of the cluster.",
+)
+@click.option(
+    "--cluster-workers", type=int, metavar="N", help="How many workers of the cluster.  [default: all that fit]"
+)
+@click.option(
+    "--worker-cpus", type=float, metavar="N", help="How many CPUs each worker of the cluster gets.  [default: 1]"
+)
+@click.option(
+    "--worker-gpus", type=float, metavar="N", help="How many GPUs each worker of the cluster gets.  [default: 0]"
+)
 @wait_option
 @json_option
 def embed(
@@ -77,14 +121,16 @@ def embed(
     wait_seconds: float,
     as_json: bool,
 ) -> None:
-    """Embed every image that has no embedding of this backbone yet."""
+    """Compute a backbone's embedding of each image.
+
+    Images that have one are left out, and equal ones are computed once. After an interrupt the same command goes on.
+    """
     from featurestore import FeatureStore
 
-    chosen = chosen_backbone(backbone, backbone_file)
-    if chosen is None:
-        raise click.UsageError("name a backbone with --backbone or --backbone-file, as in --backbone descriptors")
+    chosen = _named(backbone, backbone_file)
+    opened = FeatureStore(store)
     with ConsoleProgress(f"embed {name or chosen}", "images") as progress:
-        report = FeatureStore(store).embed(
+        report = opened.embed(
             chosen,
             name=name,
             weights=weights,
@@ -108,22 +154,31 @@ def embed(
     if as_json:
         click.echo(json.dumps(asdict(report) | {"images_per_second": report.images_per_second}))
     else:
-        _tell(report)
-        if out is not None:
-            click.echo(f"next: featurestore publish --store {shlex.quote(store)} {shlex.quote(str(out))}")
+        _tell(report, opened, out)
     if report.refused:
         raise click.exceptions.Exit(1)
 
 
-def _tell(report: "EmbedReport") -> None:
+def _named(backbone: str | None, backbone_file: Path | None) -> str:
+    chosen = chosen_backbone(backbone, backbone_file)
+    if chosen is None:
+        raise click.UsageError("name a backbone with --backbone or --backbone-file, as in --backbone descriptors")
+    return chosen
+
+
+def _tell(report: "EmbedReport", store: "FeatureStore", out: Path | None) -> None:
     click.echo(_summary(report))
     for worker, rate in report.workers.items():
         click.echo(f"worker {worker}: {rate:,.1f} images/s")
     for note in report.notes:
         click.echo(f"note: {visible(note)}")
-    _tell_of_revision(report)
+    tell_of_revision(report)
     for image, reason in report.refused.items():
         click.echo(f"refused {image}: {reason}")
+    if out is not None:
+        say_next(f"featurestore publish {shlex.quote(str(out))}", store=store.location)
+    else:
+        say_what_follows(store, report.backbone)
 
 
 def _summary(report: "EmbedReport") -> str:
@@ -139,20 +194,27 @@ def _heading(report: "EmbedReport | PublishReport") -> str:
     return f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d{mark})"
 
 
-@click.command()
+@click.command(epilog=example("featurestore publish shards", "featurestore publish /scratch/shards-*"))
 @store_option
 @click.argument("folders", type=PATH, nargs=-1, required=True, metavar="DIR...")
-@click.option("--other-engine", is_flag=True, help="Publish vectors of several engines.")
+@click.option(
+    "--other-engine",
+    is_flag=True,
+    help="Publish although different libraries or devices computed the shards: they round differently.",
+)
 @wait_option
 @json_option
 def publish(store: str, folders: Sequence[Path], other_engine: bool, wait_seconds: float, as_json: bool) -> None:
-    """Check the shards in the folders of `embed --shard`, and add their embeddings to the store."""
+    """Add the embeddings that `embed --shard` computed.
+
+    Each DIR is a folder that was given to `featurestore embed` as --out. Everything is checked first; what was
+    published before is skipped, and what is missing is named.
+    """
     from featurestore import FeatureStore
 
+    opened = FeatureStore(store)
     with ConsoleProgress("publish", "embeddings") as progress:
-        reports = FeatureStore(store).publish(
-            folders, other_engine=other_engine, wait_seconds=wait_seconds, on_progress=progress
-        )
+        reports = opened.publish(folders, other_engine=other_engine, wait_seconds=wait_seconds, on_progress=progress)
     if as_json:
         click.echo(json.dumps([asdict(report) for report in reports]))
     else:
@@ -162,67 +224,11 @@ def publish(store: str, folders: Sequence[Path], other_engine: bool, wait_second
             if report.missing:
                 shards = f", in the shards {', '.join(report.missing_shards)}" if report.missing_shards else ""
                 click.echo(f"missing: {report.missing:,} images{shards}")
-            _tell_of_revision(report)
+            tell_of_revision(report)
             for image, reason in report.refused.items():
                 click.echo(f"refused {image}: {reason}")
+        for report in reports:
+            if not report.missing:
+                say_what_follows(opened, report.backbone)
     if any(report.refused for report in reports):
         raise click.exceptions.Exit(1)
-
-
-def _tell_of_revision(report: "EmbedReport | ImportReport | PublishReport") -> None:
-    """Print a line when the views of a backbone show another revision than before."""
-    if report.replaced:
-        click.echo(
-            f"the views of {report.backbone} now show revision {report.revision} instead of {report.replaced}, "
-            "which is kept in `embeddings` and in snapshots"
-        )
-    for sentence in report.failing_views.values():
-        click.echo(sentence)
-
-
-@click.command("import-embeddings")
-@store_option
-@click.argument("file", type=PATH)
-@click.option("--backbone", required=True, help="Name in the store.")
-@click.option("--ids", type=PATH, help="For .npy and .npz: a file of ids or names, .npy or one per line.")
-@click.option("--metadata", type=PATH, help="A table to ingest first; without a store, one is created.")
-@click.option("--key", help="The column of the table that names the image.  [default: guessed]")
-@click.option("--label", multiple=True, help="The column of the table with the label; repeatable.  [default: guessed]")
-@click.option("--synthetic", is_flag=True, help="The vectors are made up: mark all results as synthetic.")
-@wait_option
-@json_option
-def import_embeddings(
-    store: str,
-    file: Path,
-    backbone: str,
-    ids: Path | None,
-    metadata: Path | None,
-    key: str | None,
-    label: Sequence[str],
-    synthetic: bool,
-    wait_seconds: float,
-    as_json: bool,
-) -> None:
-    """Store vectors computed elsewhere: csv, csv.gz, parquet, npz, npy with --ids, clip-retrieval's img_emb_*.npy."""
-    from featurestore import FeatureStore
-
-    report = FeatureStore(store).import_embeddings(
-        file,
-        backbone=backbone,
-        ids=ids,
-        metadata=metadata,
-        key=key,
-        label=label or None,
-        synthetic=synthetic,
-        wait_seconds=wait_seconds,
-    )
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-        return
-    click.echo(
-        f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.rows:,} vectors read, "
-        f"{report.added:,} added, {report.external:,} for images that no folder has"
-    )
-    for note in report.notes:
-        click.echo(f"note: {visible(note)}")
-    _tell_of_revision(report)

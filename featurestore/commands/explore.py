@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import click
 
-from featurestore.commands.options import SEED, json_option, snapshot_option, store_option, wait_option
+from featurestore.commands.options import SEED, example, json_option, snapshot_option, store_option, wait_option
 
 
-@click.command()
+@click.command(epilog=example("featurestore explore", "featurestore explore --where \"Genre1 = 'Crime'\" --read-only"))
 @store_option
 @snapshot_option
 @click.option("--backbone", metavar="NAME", help="The backbone whose map is shown first.")
@@ -28,7 +28,10 @@ def explore(
     read_only: bool,
     no_browser: bool,
 ) -> None:
-    """Look at the images in a browser: maps of the embeddings, neighbours, columns, results; Ctrl-C ends it."""
+    """Look at the images in a browser.
+
+    One page shows maps of the embeddings, neighbours, columns and results. Ctrl-C ends it.
+    """
     from featurestore import FeatureStore
 
     with (
@@ -45,7 +48,9 @@ def explore(
             click.echo("closed", err=True)
 
 
-@click.command()
+@click.command(
+    epilog=example("featurestore project --backbone clip", "featurestore explore --backbone clip --map tsne")
+)
 @store_option
 @click.option("--backbone", metavar="NAME", required=True, help="The backbone whose embeddings are shown.")
 @click.option("--method", type=click.Choice(["tsne"]), default="tsne", show_default=True, help="How the map is made.")
@@ -56,7 +61,10 @@ def explore(
 def project(
     store: str, backbone: str, method: str, perplexity: float, seed: int, wait_seconds: float, as_json: bool
 ) -> None:
-    """Compute a map of a backbone's embeddings for `explore`, and store it as rows of the table `projections`."""
+    """Compute a map of embeddings for `explore`.
+
+    It is stored as rows of the table `projections`.
+    """
     from featurestore import FeatureStore
 
     with FeatureStore.open(store) as opened:

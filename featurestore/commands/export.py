@@ -6,37 +6,51 @@ from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, json_option, snapshot_option, store_option
+from featurestore.commands.options import PATH, example, json_option, snapshot_option, store_option
 from featurestore.progress import ConsoleProgress
 
 FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled", "bundle", "delta")
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "featurestore export --backbone descriptors --label Genre1 -o features.npz",
+        "featurestore export --backbone descriptors --where \"Genre1 = 'Crime'\" -o crime.parquet",
+        "featurestore export --backbone descriptors --label Genre1 --format bundle -o posters.bundle",
+    )
+)
 @store_option
 @snapshot_option
 @click.option(
-    "--backbone", required=True, multiple=True, help="Repeatable: vectors are concatenated; delta: a table for each."
+    "--backbone",
+    required=True,
+    multiple=True,
+    help="Whose embeddings are written. Repeat it to put the vectors of several side by side; in the format delta each "
+    "backbone is a table.",
 )
-@click.option("--view", help="A view with a column ImgId.  [default: labeled]")
-@click.option("--columns", help="Columns of the view to keep, separated by commas.  [default: all]")
-@click.option("--label", help="The column that becomes y.")
-@click.option("--where", metavar="SQL", help="Only rows of the view that satisfy this condition.")
+@click.option("--view", help="The rows to write: a view with a column ImgId.  [default: labeled]")
+@click.option("--columns", help="Which columns of the view to write, separated by commas.  [default: all]")
+@click.option("--label", help="The column of the view that becomes y.")
+@click.option("--where", metavar="SQL", help="Write only the rows for which this condition holds.")
 @click.option(
     "--ids",
     type=PATH,
-    help="Only the ids in this file, in its order: csv or parquet with ImgId or ImgName, npy, or one per line.",
+    help="Write only the images in this file, in its order: CSV or Parquet with ImgId or ImgName, .npy, or one a line.",
 )
-@click.option("--limit", type=click.IntRange(0), help="Maximum number of rows, the first ones.")
+@click.option("--limit", type=click.IntRange(0), help="Write only this many rows, the first ones.")
 @click.option(
     "--format",
     type=click.Choice(FORMS),
-    help="File format.  [default: by the suffix of --output, parquet without one]",
+    help="How it is written.  [default: by the ending of --output, parquet without one]",
 )
 @click.option(
-    "-o", "--output", type=PATH, required=True, help="The file to write; for a bundle or Delta tables the new folder."
+    "-o",
+    "--output",
+    type=PATH,
+    required=True,
+    help="The file to write; in the formats bundle and delta the folder.",
 )
-@click.option("--force", is_flag=True, help="Replace an existing file or folder.")
+@click.option("--force", is_flag=True, help="Replace the file or folder if it exists.")
 @json_option
 def export(
     store: str,
@@ -53,7 +67,10 @@ def export(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write features to a file, or to a bundle that another project can pin."""
+    """Write embeddings and labels to a file for other programs.
+
+    A bundle is a folder that another project can pin: its lock is a checksum of everything in it.
+    """
     from featurestore import FeatureStore
 
     chosen = [name.strip() for name in columns.split(",")] if columns else None

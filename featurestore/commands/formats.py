@@ -2,15 +2,20 @@
 
 import io
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore import FeatureStore
 from featurestore.commands.texts import json_text
 from featurestore.errors import QueryError, in_one_line
 from featurestore.files import Suffixes
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.ListViewType)
 SUFFIXES: Suffixes = {
     "table": (".txt",),
     "csv": (".csv",),
@@ -19,27 +24,55 @@ SUFFIXES: Suffixes = {
     "arrow": (".arrow", ".arrows"),
 }
 CAST = "cast that column in the query, for example to VARCHAR"
+# How many rows a table shows; of how many numbers a vector is abbreviated, and to how many.
+ROWS, LONG_VECTOR, FIRST = 20, 6, 3
+UNLIMITED = 10**9
+VECTOR_TEXT = f"""
+CASE
+    WHEN len(x) <= {LONG_VECTOR} THEN x::VARCHAR
+    ELSE format('[{{}}, … {{:,}} numbers]',
+        array_to_string(list_transform(x[1:{FIRST}], lambda e: coalesce(format('{{:.3g}}', e), 'NULL')), ', '), len(x))
+END AS x
+"""
 
 
-def run_to_bytes(store: FeatureStore, query: str, form: str, *, seconds: float = 300.0) -> bytes:
-    """Run ``query`` on ``store`` and return the result as ``form``: table, csv, json, parquet or arrow.
+def table_text(result: pa.Table, *, rows: int | None = ROWS, width: int | None = None) -> str:
+    """``result`` as a table for people; vectors are abbreviated to their first numbers.
+
+    Parameters
+    ----------
+    rows, width
+        At most this many rows, the first and the last ones, and characters of a line; None for all.
 
     Raises
     ------
     QueryError
-        When the query is refused or fails, or its result can't be written in that form.
+        When a table can't show it.
     """
-    return FORMS[form](store.sql(query, seconds=seconds))
+    import duckdb
+
+    shown = io.StringIO()
+    try:
+        with duckdb.connect(":memory:") as connection, redirect_stdout(shown):
+            relation = connection.from_arrow(_abbreviated(result, connection))
+            relation.show(max_rows=rows or UNLIMITED, max_width=width or UNLIMITED)
+    except duckdb.Error as error:
+        raise QueryError(f"a table can't show this result ({in_one_line(error)}): {CAST}") from error
+    return shown.getvalue().rstrip("\n") + "\n"
+
+
+def _abbreviated(result: pa.Table, connection: "DuckDBPyConnection") -> pa.Table:
+    """``result`` with texts in place of vectors, which would fill the screen."""
+    for place, field in enumerate(result.schema):
+        kind = field.type
+        if isinstance(kind, LISTS) and pa.types.is_floating(kind.value_type):
+            texts = connection.from_arrow(pa.table({"x": result.column(place)})).project(VECTOR_TEXT)
+            result = result.set_column(place, field.name, texts.to_arrow_table()["x"])
+    return result
 
 
 def _table(table: pa.Table) -> bytes:
-    import duckdb
-
-    try:
-        with duckdb.connect(":memory:") as connection:
-            return f"{connection.from_arrow(table)}\n".encode()
-    except duckdb.Error as error:
-        raise QueryError(f"a table can't show this result ({in_one_line(error)}): {CAST}") from error
+    return table_text(table).encode()
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -80,6 +113,7 @@ def _arrow(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
+# How each form is written; a `QueryError` says that it can't hold a result.
 FORMS: dict[str, Callable[[pa.Table], bytes]] = {
     "table": _table,
     "csv": _csv,

@@ -1,5 +1,7 @@
-"""The command `ingest`: images and their metadata become rows of the store."""
+"""The commands that bring images and their metadata: `sample`, `fetch` and `ingest`."""
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurestore.commands.options import PATH, PLACE, json_option, named_columns, store_option, wait_option
+from featurestore.commands.options import (
+    PATH,
+    PLACE,
+    SEED,
+    example,
+    json_option,
+    named_columns,
+    say_next,
+    store_option,
+    wait_option,
+)
 from featurestore.commands.texts import counts_text, json_text, short
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible
@@ -26,18 +38,74 @@ PROBLEMS = "featurestore info --problems"
 WIDEST = 60
 
 
-@click.command()
+@click.command(epilog=example("featurestore sample sample"))
+@click.argument("directory", type=PATH)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Another seed draws another collection.")
+@json_option
+def sample(directory: Path, seed: int, as_json: bool) -> None:
+    """Write a synthetic collection to try everything on.
+
+    It writes drawn posters and a table of made-up movies into the new folder DIRECTORY. Everything that is made of
+    them says SYNTHETIC.
+    """
+    from featurestore.collections.movies.sample import METADATA, POSTERS, write_sample
+
+    with ConsoleProgress("sample", "posters") as progress:
+        write_sample(directory, seed=seed, on_progress=progress)
+    metadata, images = directory / METADATA, directory / POSTERS
+    if as_json:
+        click.echo(json.dumps({"metadata": str(metadata), "images": str(images), "synthetic": True}))
+        return
+    click.echo(f"synthetic collection written to {directory}")
+    say_next(f"featurestore ingest --metadata {shlex.quote(str(metadata))} --images {shlex.quote(str(images))}")
+
+
+@click.command(epilog=example("featurestore fetch data", "featurestore fetch data --only collection"))
+@click.argument("directory", type=PATH, default=Path("data"))
+@click.option(
+    "--only",
+    multiple=True,
+    help="Download this part alone: collection, inception_v3 or resnet_v2_50; repeatable.  [default: all three]",
+)
+@json_option
+def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
+    """Download the study's real collection and weights.
+
+    The movie posters, their metadata and the weights of two backbones are written into DIRECTORY, or into the folder
+    data. This needs a network; what can't be downloaded is named, with the reason.
+    """
+    from featurestore.collections.movies.fetch import PARTS
+    from featurestore.collections.movies.fetch import fetch as run
+
+    report = run(directory, what=only or PARTS, report=lambda sentence: click.echo(sentence, err=as_json))
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+    if report.missing:
+        raise click.exceptions.Exit(1)
+
+
+@click.command(
+    epilog=example(
+        "featurestore ingest --images photos",
+        "featurestore ingest --images photos --metadata table.csv --key file --label species",
+        "featurestore ingest --images photos --dry-run",
+    )
+)
 @store_option
 @click.option(
     "--images",
     type=PLACE,
     multiple=True,
-    help="A folder of images or class folders, also s3://bucket/folder, or a file with images; repeatable.",
+    help="A folder of images, with or without a folder for each class; an address such as s3://bucket/folder; or a "
+    "Parquet, Arrow or tar file with images in it. Repeatable.  [default: the same as last time]",
 )
-@click.option("--metadata", type=PATH, help="A table with a row for each image.")
-@click.option("--key", help="The column that names the image.  [default: guessed]")
+@click.option("--metadata", type=PATH, help="A table with a row for each image: CSV, JSON, JSON lines or Parquet.")
+@click.option("--key", help="The column of the table that names the image.  [default: guessed]")
 @click.option(
-    "--label", multiple=True, help="The column with the label; several make it multi-label.  [default: guessed]"
+    "--label",
+    multiple=True,
+    help="The column of the table with the label. Repeat it where an image can have several labels.  "
+    "[default: guessed]",
 )
 @click.option(
     "--column",
@@ -45,12 +113,20 @@ WIDEST = 60
     multiple=True,
     metavar="NAME=COLUMN",
     callback=named_columns,
-    help="Movies: the file's name of the column that is stored as NAME, as in imdbId=Id; repeatable.",
+    help="For movies: store the table's COLUMN under the name NAME, as in imdbId=Id; repeatable.",
 )
-@click.option("--recipe", help="The collection type, such as movies or general.  [default: by the columns]")
-@click.option("--top-genres", type=int, help="Movies: how many genres the view `labeled` keeps.  [default: 4]")
-@click.option("--follow-links", is_flag=True, help="Follow symbolic links that lead out of a folder of images.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be stored.")
+@click.option(
+    "--recipe",
+    help="The collection type: movies, general, or one that an installed package brings.  "
+    "[default: movies if the table has imdbId and Genre, otherwise general]",
+)
+@click.option(
+    "--top-genres",
+    type=int,
+    help="For movies: label the images of this many of the most frequent genres.  [default: 4]",
+)
+@click.option("--follow-links", is_flag=True, help="Also read images behind links that lead out of their folder.")
+@click.option("--dry-run", is_flag=True, help="Show what would be stored, and write nothing.")
 @wait_option
 @json_option
 def ingest(
@@ -67,7 +143,11 @@ def ingest(
     wait_seconds: float,
     as_json: bool,
 ) -> None:
-    """Update the store to match images and their metadata."""
+    """Read images and their metadata into the store.
+
+    The first call creates the store; a later one adds what is new, and hides images that are gone. Images are read
+    from where they are and never copied. What did not fit is counted, and `featurestore info --problems` lists it.
+    """
     from featurestore import FeatureStore
 
     with ConsoleProgress("ingest", "images") as progress:
@@ -95,6 +175,8 @@ def ingest(
         click.echo("dry run: nothing was written")
         return
     click.echo(f"store {store}: {'written' if report.changed else 'nothing changed'}")
+    if report.changed:
+        say_next("featurestore embed --backbone descriptors", store=store)
 
 
 def report_lines(report: "IngestReport") -> list[str]:

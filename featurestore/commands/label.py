@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, json_option, snapshot_option, store_option, wait_option
+from featurestore.commands.options import PATH, example, json_option, snapshot_option, store_option, wait_option
 from featurestore.commands.texts import correction_text, json_text
 
 column_option = click.option("--column", help="The column of the view `collection`.  [default: that of the label]")
@@ -21,10 +21,13 @@ def _images(count: int) -> str:
 
 @click.group()
 def label() -> None:
-    """Correct labels of single images: what was read is kept, and a later ingest keeps the correction."""
+    """Correct labels of single images.
+
+    What was read is kept, and a later ingest keeps the correction.
+    """
 
 
-@label.command("correct")
+@label.command("correct", epilog=example("featurestore label correct 10485 11162 --to Crime"))
 @store_option
 @ids_argument
 @click.option("--to", multiple=True, required=True, help="The right value; repeatable for a column of lists.")
@@ -34,7 +37,7 @@ def label() -> None:
 def label_correct(
     store: str, ids: Sequence[int], to: Sequence[str], column: str | None, wait_seconds: float, as_json: bool
 ) -> None:
-    """Correct the label of the images IMG_ID…, as in `featurestore label correct 10485 11162 --to Crime`."""
+    """Correct the label of the images IMG_ID…"""
     from featurestore import FeatureStore
 
     report = FeatureStore(store).correct_labels(ids, to, column=column, wait_seconds=wait_seconds)
@@ -47,14 +50,14 @@ def label_correct(
         click.echo(f"note: {report.note}")
 
 
-@label.command("undo")
+@label.command("undo", epilog=example("featurestore label undo 10485"))
 @store_option
 @ids_argument
 @column_option
 @wait_option
 @json_option
 def label_undo(store: str, ids: Sequence[int], column: str | None, wait_seconds: float, as_json: bool) -> None:
-    """Show again what was read for the images IMG_ID…, as in `featurestore label undo 10485`."""
+    """Undo the corrections of the images IMG_ID…: what was read is shown again."""
     from featurestore import FeatureStore
 
     report = FeatureStore(store).uncorrect_labels(ids, column=column, wait_seconds=wait_seconds)
@@ -65,13 +68,16 @@ def label_undo(store: str, ids: Sequence[int], column: str | None, wait_seconds:
     click.echo(f"{report.column} of {_images(report.changed)} is again as it was read{had}")
 
 
-@label.command("list")
+@label.command("list", epilog=example("featurestore label list"))
 @store_option
 @snapshot_option
 @all_option
 @json_option
 def label_list(store: str, snapshot: str | None, undone: bool, as_json: bool) -> None:
-    """List the corrections, oldest first, and what is read today where that is not what was corrected."""
+    """List the corrections, oldest first.
+
+    Where the source says something else by now, that is shown too.
+    """
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
@@ -85,7 +91,7 @@ def label_list(store: str, snapshot: str | None, undone: bool, as_json: bool) ->
         click.echo("no label is corrected: featurestore label correct IMG_ID --to VALUE")
 
 
-@label.command("export")
+@label.command("export", epilog=example("featurestore label export corrections.csv"))
 @store_option
 @snapshot_option
 @click.argument("output", type=PATH)

@@ -1,10 +1,12 @@
-"""Options shared by the commands, and the handler that turns an error into one line and an exit code."""
+"""What the commands share: options, groups with headings, and an error as one line and an exit code."""
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +15,7 @@ import click
 from featurestore import terminal
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.files import refuse_target
+from featurestore.progress import QUIET, is_quiet
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)  # a file or a folder
@@ -27,6 +30,9 @@ class PlacePath(click.Path):
 
 
 PLACE = PlacePath(path_type=Path)
+STORE, STORE_VARIABLE = "store", "FEATURESTORE_STORE"
+# A heading lists its commands with one line each: as many characters as 80 columns leave beside the longest name.
+SHORT = 57
 # Repeats and folds add to the seed; the sum must fit into the 32 bits that libraries accept.
 SEED = click.IntRange(0, 2**31 - 1)
 
@@ -41,12 +47,71 @@ class TensorName(click.ParamType):
         return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+class GroupWithHeadings(click.Group):
+    """The group of all commands: help lists them under headings, and each command takes ``--quiet``."""
+
+    @cached_property
+    def headings(self) -> dict[str, list[click.Command]]:
+        """The commands under each heading, in the order of the help."""
+        return {}
+
+    def add(self, heading: str, *commands: click.Command) -> None:
+        """Add ``commands`` under ``heading``, in this order."""
+        self.headings[heading] = list(commands)
+        for command in commands:
+            _add_quiet(command)
+            self.add_command(command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each heading with its commands, their names in one column."""
+        width = max(map(len, self.commands))
+        for heading, commands in self.headings.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{one.name:<{width}}", one.get_short_help_str(SHORT)) for one in commands])
+
+
+def _add_quiet(command: click.Command) -> None:
+    """``--quiet`` on ``command``, or on the commands of a group."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _add_quiet(inner)
+    else:
+        command.params.append(
+            click.Option(
+                ["-q", "--quiet"],
+                is_flag=True,
+                expose_value=False,
+                callback=_quiet,
+                help="Print the result alone: no progress, no notes, no next step.",
+            )
+        )
+
+
+def _quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.meta[QUIET] = True
+        logging.getLogger("featurestore").setLevel(logging.WARNING)  # `_notes` restores it
+
+
+def example(*lines: str, title: str = "") -> str:
+    """The end of a help page: commands that can be typed as they stand."""
+    heading = title or ("Example:" if len(lines) == 1 else "Examples:")
+    return "\n".join(["\b", heading, *(f"  {line}" for line in lines)])
+
+
+def say_next(command: str, *, store: str = "") -> None:
+    """Print the command that usually follows, for the same ``store``; with ``--quiet`` nothing."""
+    if not is_quiet():
+        usual = os.environ.get(STORE_VARIABLE) or STORE
+        click.echo(f"next: {command}" + (f" --store {shlex.quote(store)}" if store not in ("", usual) else ""))
+
+
 def store_option(command: Command) -> Command:
     """``--store DIR``, on every command that needs a store."""
     return click.option(
         "--store",
-        default="store",
-        envvar="FEATURESTORE_STORE",
+        default=STORE,
+        envvar=STORE_VARIABLE,
         metavar="DIR",
         show_default="./store",
         show_envvar=True,
@@ -56,7 +121,7 @@ def store_option(command: Command) -> Command:
 
 def json_option(command: Command) -> Command:
     """``--json``, on commands whose output a script may read."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
 
 
 def wait_option(command: Command) -> Command:
@@ -67,7 +132,7 @@ def wait_option(command: Command) -> Command:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="Seconds to wait for another writer to finish.",
+        help="How long to wait while another process writes to the store.  [default: 0]",
     )(command)
 
 
@@ -99,7 +164,7 @@ def backbone_file_option(command: Command) -> Command:
     return click.option(
         "--backbone-file",
         type=PATH,
-        help="A Python file of yours that defines the backbone, see `featurestore.from_callable`; it is executed.",
+        help="A Python file of yours that defines the backbone by featurestore.from_callable; it is executed.",
     )(command)
 
 
@@ -124,7 +189,7 @@ def verbose_option(command: Command) -> Command:
         is_flag=True,
         expose_value=False,
         callback=_verbose,
-        help="Show what libraries print while a backbone is loaded; also FEATURESTORE_VERBOSE=1.",
+        help="Show what libraries print while the backbone is loaded; so does FEATURESTORE_VERBOSE=1.",
     )(command)
 
 
@@ -135,13 +200,15 @@ def preprocessing_option(command: Command) -> Command:
         metavar="FIELD=VALUE",
         multiple=True,
         callback=_fields,
-        help="Change how images are prepared, as in resize=shortest, edge=256, decode=draft; repeatable.",
+        help="Change one step of preparing the images, such as resize=shortest, edge=256 or decode=draft; repeatable.",
     )(command)
 
 
 def snapshot_option(command: Command) -> Command:
     """``--snapshot NAME``, on every command that reads."""
-    return click.option("--snapshot", metavar="NAME", help="Read this snapshot instead of the current state.")(command)
+    return click.option(
+        "--snapshot", metavar="NAME", help="Read the store as this snapshot kept it, instead of as it is now."
+    )(command)
 
 
 def write_output(path: Path, content: bytes) -> None:

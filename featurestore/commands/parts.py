@@ -4,18 +4,20 @@ import json
 
 import click
 
-from featurestore.commands.options import json_option, snapshot_option, store_option
+from featurestore.commands.options import example, json_option, snapshot_option, store_option
 
 
-@click.command()
+@click.command(epilog=example("featurestore parts images", "featurestore parts descriptors --json"))
 @store_option
 @snapshot_option
 @click.argument("name")
 @json_option
 def parts(store: str, snapshot: str | None, name: str, as_json: bool) -> None:
-    """Print the Parquet files of the table or backbone NAME, for Polars, DuckDB and other readers.
+    """Print the Parquet files of a table or backbone.
 
-    The files of a backbone also hold vectors of images that were since replaced or removed: see README, "Reuse".
+    NAME is that of a table, or of a backbone for its vectors. Polars, DuckDB and other programs can read the files.
+    Those of a backbone also hold vectors of images that were replaced or removed since: keep the rows whose
+    content_hash is empty or equal to that of the image in the table images.
     """
     from featurestore import FeatureStore
 

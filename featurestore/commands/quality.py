@@ -7,25 +7,38 @@ from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, json_option, snapshot_option, store_option
+from featurestore.commands.options import PATH, example, json_option, snapshot_option, store_option
 from featurestore.commands.texts import quality_text
 from featurestore.progress import ConsoleProgress
 
 
-@click.command()
+@click.command(epilog=example("featurestore quality", "featurestore quality --cosine 0.999 --strict"))
 @store_option
 @snapshot_option
-@click.option("--backbone", multiple=True, help="Repeatable.  [default: all in the store]")
+@click.option(
+    "--backbone", multiple=True, help="Check the embeddings of this backbone alone; repeatable.  [default: all]"
+)
 @click.option(
     "--hash-distance",
     type=int,
     default=4,
     show_default=True,
-    help="Maximum number of differing bits of near duplicates.",
+    help="Two images are near duplicates if at most this many of the 64 bits of their perceptual hashes differ.",
 )
-@click.option("--cosine", type=float, default=0.98, show_default=True, help="Minimum cosine of near duplicates.")
-@click.option("--split", type=PATH, help="CSV with ImgId,side (train or test): report duplicates across both.")
-@click.option("--strict", is_flag=True, help="Exit with 1 when anything is found.")
+@click.option(
+    "--cosine",
+    type=float,
+    default=0.98,
+    show_default=True,
+    help="Two images are near duplicates if the cosine of their embeddings is at least this.",
+)
+@click.option(
+    "--split",
+    type=PATH,
+    help="A CSV file with the columns ImgId and side (train or test): also report test images with a duplicate in the "
+    "training part.",
+)
+@click.option("--strict", is_flag=True, help="End with the exit code 1 if anything is found.")
 @json_option
 def quality(
     store: str,
@@ -37,7 +50,10 @@ def quality(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Find duplicates, leakage, broken files and invalid vectors."""
+    """Find duplicates, leakage, broken files and bad vectors.
+
+    Nothing is changed. Duplicates with different labels are named too.
+    """
     from featurestore import FeatureStore
 
     with (

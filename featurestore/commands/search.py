@@ -14,6 +14,7 @@ from featurestore.commands.options import (
     TensorName,
     backbone_file_option,
     chosen_backbone,
+    example,
     json_option,
     snapshot_option,
     store_option,
@@ -27,23 +28,46 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "featurestore similar --backbone descriptors --id 10101",
+        "featurestore similar --backbone descriptors --image new.jpg -k 20 --html neighbours.html",
+        'featurestore similar --backbone clip --text "a red car at night"',
+    )
+)
 @store_option
 @snapshot_option
 @click.option("--backbone", required=True, help="The backbone whose embeddings are compared.")
-@click.option("--id", "ids", type=int, multiple=True, help="ImgId of a query image; repeatable.")
-@click.option("--image", type=PLACE, help="An image file as the query; embedded as those in the store were.")
-@click.option("--vector", "vectors", type=PATH, help="An .npy file of query vectors: one vector, or one per row.")
-@click.option("--text", multiple=True, help="A text as the query, for a backbone with a text tower; repeatable.")
 @click.option(
-    "--model", help="With --image or --text: the backbone, if its files have moved.  [default: as `embed` used it]"
+    "--id", "ids", type=int, multiple=True, help="Search for images like the one with this ImgId; repeatable."
+)
+@click.option(
+    "--image", type=PLACE, help="Search for images like this file; it is embedded as those of the store were."
+)
+@click.option(
+    "--vector",
+    "vectors",
+    type=PATH,
+    help="Search with the vector in this .npy file, or with each row of a matrix in it.",
+)
+@click.option(
+    "--text", multiple=True, help="Search for images of this, with a backbone that also embeds texts; repeatable."
+)
+@click.option(
+    "--model",
+    help="With --image or --text: where the backbone's files are now, as in onnx:FILE.  "
+    "[default: where `embed` found them]",
 )
 @backbone_file_option
 @verbose_option
-@click.option("--weights", type=PATH, help="With --image or --text: local weights, as for `embed`.")
-@click.option("--tensor", type=TensorName(), help="With --image: tensor of a tflite model, as for `embed`.")
-@click.option("-k", "k", type=int, default=10, show_default=True, help="How many neighbours.")
-@click.option("--where", metavar="SQL", help="Search only rows of `collection` that satisfy this condition.")
+@click.option("--weights", type=PATH, help="With --image or --text: the folder of the weights, as for `embed`.")
+@click.option("--tensor", type=TensorName(), help="With --image: the tensor that is the embedding, as for `embed`.")
+@click.option("-k", "k", type=int, default=10, show_default=True, help="How many images to find.")
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="Search only images for which this condition holds, over the columns of the view collection.",
+)
 @click.option(
     "--metric",
     type=click.Choice(["cosine", "inner_product", "euclidean"]),
@@ -51,8 +75,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="How vectors are compared.",
 )
-@click.option("--include-self", is_flag=True, help="With --id: an image can be its own neighbour.")
-@click.option("--html", type=PATH, help="Also write a contact sheet to this file.")
+@click.option("--include-self", is_flag=True, help="With --id: also find the image itself.")
+@click.option("--html", type=PATH, help="Also show the images on a page, written to this file.")
 @json_option
 def similar(
     store: str,
@@ -73,15 +97,17 @@ def similar(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Find the images nearest to an image or a text, exactly."""
+    """Find the images nearest to an image or a text.
+
+    Every embedding is compared. A line names the query, rank, ImgId and score of a found image, its label and title.
+    """
     from featurestore import FeatureStore, quote_name
     from featurestore.files import PAGE, format_of
 
     if html is not None:
         format_of(html, None, PAGE)
     model = chosen_backbone(model, backbone_file)
-    if image is None and not text and (model or weights or tensor is not None):
-        raise click.UsageError("--model, --backbone-file, --weights and --tensor are for --image and --text: name one")
+    _refuse_misplaced(image, text, loads=bool(model or weights or tensor is not None))
     query = _query(ids, image, vectors, text)
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.similar(
@@ -113,6 +139,11 @@ def similar(
     _print(rows, label=opened.label, title=opened.title, synthetic=found.synthetic)
     if html is not None:
         click.echo(f"contact sheet {html}")
+
+
+def _refuse_misplaced(image: str | Path | None, text: Sequence[str], *, loads: bool) -> None:
+    if loads and image is None and not text:
+        raise click.UsageError("--model, --backbone-file, --weights and --tensor are for --image and --text: name one")
 
 
 def _query(ids: Sequence[int], image: str | Path | None, vectors: Path | None, text: Sequence[str]) -> Any:

@@ -1,7 +1,6 @@
-"""Commands for snapshots, views, lineage and maintenance of a store."""
+"""Commands for snapshots, views and lineage."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,25 +9,31 @@ import click
 
 from featurestore.commands.options import (
     PATH,
+    example,
     json_option,
+    say_next,
     snapshot_option,
     store_option,
     wait_option,
 )
+from featurestore.commands.sql import read_sql
 from featurestore.commands.texts import lineage_text
-from featurestore.progress import ConsoleProgress
 
 if TYPE_CHECKING:
     from featurestore import FeatureStore
 
 
-@click.command()
+@click.command(epilog=example("featurestore lineage 10101"))
 @store_option
 @snapshot_option
 @click.argument("img_id", type=int)
 @json_option
 def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> None:
-    """Show where each vector of the image IMG_ID came from."""
+    """Show where the vectors of an image came from.
+
+    For the image with the ImgId IMG_ID: its file's checksum, and for each embedding the weights, the preprocessing, the
+    libraries, the machine and the time.
+    """
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
@@ -38,23 +43,30 @@ def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> Non
 
 @click.group()
 def snapshot() -> None:
-    """Create, list, compare and remove snapshots: named states of the store that never change."""
+    """Keep, list, compare and remove named states.
+
+    A snapshot keeps the store as it is now, under a name; it never changes, and takes no room until the store does.
+    """
 
 
-@snapshot.command("create")
+@snapshot.command("create", epilog=example("featurestore snapshot create before"))
 @store_option
 @click.argument("name")
 @wait_option
 @json_option
 def snapshot_create(store: str, name: str, wait_seconds: float, as_json: bool) -> None:
-    """Save the current state as the snapshot NAME."""
+    """Keep the store as it is now as NAME."""
     from featurestore import FeatureStore
 
     info = FeatureStore(store).create_snapshot(name, wait_seconds=wait_seconds)
-    click.echo(json.dumps(asdict(info), default=str) if as_json else f"snapshot {info.name}: state {info.state_id}")
+    if as_json:
+        click.echo(json.dumps(asdict(info), default=str))
+        return
+    click.echo(f"snapshot {info.name}: state {info.state_id}")
+    say_next(f"featurestore info --snapshot {info.name}", store=store)
 
 
-@snapshot.command("list")
+@snapshot.command("list", epilog=example("featurestore snapshot list"))
 @store_option
 @json_option
 def snapshot_list(store: str, as_json: bool) -> None:
@@ -71,13 +83,18 @@ def snapshot_list(store: str, as_json: bool) -> None:
         click.echo("no snapshot yet: featurestore snapshot create NAME")
 
 
-@snapshot.command("diff")
+@snapshot.command(
+    "diff", epilog=example("featurestore snapshot diff before", "featurestore snapshot diff before after")
+)
 @store_option
 @click.argument("first")
 @click.argument("second", required=False)
 @json_option
 def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> None:
-    """Show what changed from snapshot FIRST to SECOND, or to the current state."""
+    """Count the rows that changed between two snapshots.
+
+    The changes are those from the snapshot FIRST to the snapshot SECOND; without SECOND, to the store as it is now.
+    """
     from featurestore import FeatureStore
 
     changes = FeatureStore.open(store).diff_snapshots(first, second)
@@ -89,49 +106,57 @@ def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> 
         click.echo(f"{table:<32}{change.added:>10,}{change.removed:>10,}{change.changed:>10,}")
 
 
-@snapshot.command("remove")
+@snapshot.command("remove", epilog=example("featurestore snapshot remove before"))
 @store_option
 @click.argument("name")
 @wait_option
 def snapshot_remove(store: str, name: str, wait_seconds: float) -> None:
-    """Remove the snapshot NAME; `gc` then deletes the files that only it referred to."""
+    """Remove the snapshot NAME.
+
+    Files that only it needed stay until `featurestore gc` deletes them.
+    """
     from featurestore import FeatureStore
 
     FeatureStore(store).remove_snapshot(name, wait_seconds=wait_seconds)
     click.echo(f"snapshot {name} removed")
+    say_next("featurestore gc --dry-run", store=store)
 
 
 @click.group()
 def view() -> None:
-    """Create, list and remove your own feature views: other labels, other filters."""
+    """Create, list and remove views of your own.
+
+    A view is a named SELECT: other labels, other images. Queries, exports and `benchmarks run --view NAME` take it.
+    """
 
 
-@view.command("create")
+@view.command(
+    "create",
+    epilog=example(
+        "featurestore view create bands --sql bands.sql",
+        'echo "SELECT ImgId, Genre1 FROM labeled WHERE IMDBScore > 7" | featurestore view create good --sql -',
+    ),
+)
 @store_option
 @click.argument("name")
-@click.option("--sql", type=PATH, required=True, help="A file with one SELECT that yields ImgId; - for stdin.")
-@click.option("--replace", is_flag=True, help="Replace the view of that name.")
+@click.option(
+    "--sql", type=PATH, required=True, help="A file with one SELECT that has a column ImgId, or - for standard input."
+)
+@click.option("--replace", is_flag=True, help="Replace the view if it exists.")
 @wait_option
 @json_option
 def view_create(store: str, name: str, sql: Path, replace: bool, wait_seconds: float, as_json: bool) -> None:
-    """Create the view NAME from a SELECT over the store's views."""
+    """Create the view NAME from a SELECT."""
     from featurestore import FeatureStore
-    from featurestore.errors import InputError
-    from featurestore.files import MEGABYTE, read_file, why
 
-    try:
-        query = sys.stdin.read() if str(sql) == "-" else read_file(sql, limit=MEGABYTE, pipes=True).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{str(sql)!r} can't be read as SQL ({why(error)}): name a text file with one SELECT"
-        ) from error
     opened = FeatureStore(store)
-    rows = opened.create_view(name, query, replace=replace, wait_seconds=wait_seconds)
+    rows = opened.create_view(name, read_sql(sql), replace=replace, wait_seconds=wait_seconds)
     missing = _unlabelled(opened, name)
     if as_json:
         click.echo(json.dumps({"name": name, "rows": rows, "unlabelled": missing}))
         return
     click.echo(f"view {name}: {rows:,} rows" + (f", {missing:,} of them without a label" if missing else ""))
+    say_next(f"featurestore sql 'FROM {name}'", store=store)
 
 
 def _unlabelled(store: "FeatureStore", view: str) -> int | None:
@@ -144,11 +169,14 @@ def _unlabelled(store: "FeatureStore", view: str) -> int | None:
     return sum(not has_label(value) for value in column.to_pylist())
 
 
-@view.command("list")
+@view.command("list", epilog=example("featurestore view list"))
 @store_option
 @json_option
 def view_list(store: str, as_json: bool) -> None:
-    """List your views with their SQL, and why a view can't be used."""
+    """List your views with their SQL.
+
+    Where a view can't be used any more, the reason stands below it.
+    """
     from featurestore import FeatureStore
 
     with FeatureStore.open(store) as opened:
@@ -165,110 +193,13 @@ def view_list(store: str, as_json: bool) -> None:
         click.echo("you have no views yet: featurestore view create NAME --sql FILE")
 
 
-@view.command("remove")
+@view.command("remove", epilog=example("featurestore view remove bands"))
 @store_option
 @click.argument("name")
 @wait_option
 def view_remove(store: str, name: str, wait_seconds: float) -> None:
-    """Remove one of your views."""
+    """Remove your view NAME."""
     from featurestore import FeatureStore
 
     FeatureStore(store).remove_view(name, wait_seconds=wait_seconds)
     click.echo(f"view {name} removed")
-
-
-@click.command()
-@store_option
-@click.option(
-    "--older-than", metavar="AGE", default="1d", show_default=True, help="Keep younger files: 90s, 30m, 12h, 1d or 0."
-)
-@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
-@wait_option
-@json_option
-def gc(store: str, older_than: str, dry_run: bool, wait_seconds: float, as_json: bool) -> None:
-    """Remove files that neither the current state nor a snapshot refers to, and rewrite store.duckdb."""
-    from featurestore import FeatureStore
-
-    report = FeatureStore(store).gc(older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-        return
-    for path in report.removed:
-        click.echo(f"{'would remove' if dry_run else 'removed'} {path}")
-    click.echo(
-        f"{len(report.removed):,} files, {report.removed_bytes / 1e6:,.1f} MB {'to remove' if dry_run else 'removed'}; "
-        f"{report.disk_bytes / 1e6:,.1f} MB on disk, {report.referenced_bytes / 1e6:,.1f} MB referred to"
-    )
-
-
-@click.command()
-@store_option
-@json_option
-def verify(store: str, as_json: bool) -> None:
-    """Verify every record and part, including those of snapshots, and list the damaged ones."""
-    from featurestore import FeatureStore
-
-    with ConsoleProgress("verify", "parts") as progress:
-        report = FeatureStore.open(store).verify(on_progress=progress)
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-    else:
-        for reason in report.damaged.values():
-            click.echo(f"damaged: {reason}")
-        sizes = f"{report.parts:,} parts, {report.records:,} records, {report.size_bytes / 1e6:,.1f} MB"
-        click.echo(f"{sizes}, {len(report.damaged)} damaged")
-        if report.damaged:
-            click.echo("without a copy: `featurestore repair` removes what `embed` and `ingest` can recreate")
-    if report.damaged:
-        raise click.exceptions.Exit(1)
-
-
-@click.command()
-@store_option
-@click.option("--from-snapshot", metavar="NAME", help="First replace a damaged state.json by this snapshot's state.")
-@wait_option
-@json_option
-def repair(store: str, from_snapshot: str | None, wait_seconds: float, as_json: bool) -> None:
-    """Remove damaged parts that `embed` or `ingest` can recreate; list what only a copy can restore."""
-    from featurestore import FeatureStore
-
-    with ConsoleProgress("repair", "parts") as progress:
-        report = FeatureStore(store).repair(
-            from_snapshot=from_snapshot, wait_seconds=wait_seconds, on_progress=progress
-        )
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-    else:
-        for backbone, count in report.vectors.items():
-            click.echo(f"{count:,} vectors of {backbone} removed: run `featurestore embed`, or import them again")
-        for table, count in report.rows.items():
-            known = ", and import again those without a file" if table == "images" else ""
-            click.echo(f"{count:,} rows of {table} removed: run `featurestore ingest`{known}")
-        for name, count in report.rebuilt.items():
-            then = ": run `featurestore ingest`" if name == "images" else ", their manifest was rebuilt"
-            click.echo(f"{count:,} rows of {name} recovered{then}")
-        for reason in report.left.values():
-            click.echo(f"still damaged: {reason}")
-        if not (report.vectors or report.rows or report.rebuilt or report.left):
-            click.echo("nothing is damaged")
-    if report.left:
-        raise click.exceptions.Exit(1)
-
-
-@click.command()
-@store_option
-@wait_option
-@json_option
-def compact(store: str, wait_seconds: float, as_json: bool) -> None:
-    """Merge small parts; `gc` then deletes the old ones."""
-    from featurestore import FeatureStore
-
-    with ConsoleProgress("compact", "groups") as progress:
-        report = FeatureStore(store).compact(wait_seconds=wait_seconds, on_progress=progress)
-    if as_json:
-        click.echo(json.dumps(report))
-        return
-    for table, (before, after) in report.items():
-        click.echo(f"{table}: {before:,} parts became {after:,}")
-    if not report:
-        click.echo("nothing to merge")

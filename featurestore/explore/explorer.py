@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from featurestore.catalog.maintenance import VerifyReport
     from featurestore.explore.page.start import Exploration
     from featurestore.explore.quality import QualityReport
+    from featurestore.explore.schema import ViewInfo
     from featurestore.explore.search import Neighbours, Query
     from featurestore.progress import Progress
 
@@ -52,6 +53,12 @@ class Explorer(Puller):
     def backbones(self) -> RecordList[BackboneInfo]:
         """The backbones of this state, by name; a notebook shows them as a table."""
         return RecordList(list_backbones(self))
+
+    def schema(self) -> "list[ViewInfo]":
+        """Everything that `sql` can name: tables, views and functions, with one line on each and the columns."""
+        from featurestore.explore.schema import list_views
+
+        return list_views(self)
 
     def parts(self, name: str) -> list[str]:
         """The absolute paths of the Parquet files of a table, or of the current revision of a backbone.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from featurestore.errors import InputError, IntegrityError
 
 # Prefixes of the views and macros of each backbone.
-OF_BACKBONE = ("embeddings", "labeled", "_parts")
+OF_BACKBONE = ("embeddings", "labeled")
 MAX_LENGTH = 63
 # Folders of a store that are not tables.
 RESERVED = frozenset({"cache", "manifests", "snapshots", "staging"})

@@ -30,17 +30,17 @@ WRITING = {name for name, verb in VERBS.items() if "wait_seconds" in inspect.sig
 # Commands that need no store, and so are no verb of one.
 WITHOUT_STORE = {"backbones", "backbone convert", "sample", "fetch"}
 # What belongs to the screen or to the opening of a store.
-OF_COMMANDS = {"store", "snapshot", "as_json", "verbose"}
+OF_COMMANDS = {"store", "snapshot", "as_json", "verbose", "quiet"}
 OF_VERBS = {"self", "on_progress"}
 # Where the two differ for a reason.
 ONLY_COMMAND = {
     "embed": {"backbone_file"},  # a reference in another form
-    "sql": {"form", "output"},  # how the result is shown
+    "sql": {"form", "output", "every"},  # how the result is shown
     "similar": {"ids", "image", "vectors", "html", "backbone_file"},  # kinds of query; a contact sheet
     "quality": {"strict"},  # the exit code
     "explore": {"no_browser"},  # the verb opens none
 }
-EITHER = {("embed", "backbone")}  # or --backbone-file
+EITHER = {("embed", "backbone"), ("sql", "query")}  # or --backbone-file; without a query the views are listed
 # Commands whose verbs are named for what they do to labels.
 OF_LABELS = {
     "label correct": "correct_labels",

@@ -13,7 +13,7 @@ from featurestore import FeatureStore
 from featurestore.collections.movies.genres import LONGEST_LIST, from_master_data, in_one_form
 from featurestore.collections.movies.metadata import read_metadata
 from featurestore.collections.movies.recipe import MOVIES_SCHEMA
-from featurestore.commands.formats import run_to_bytes
+from featurestore.commands.formats import FORMS
 from featurestore.errors import MetadataError
 
 LISTS = "genres that are a list as text, such as \"['Comedy', 'Drama']\", are read as lists"
@@ -71,7 +71,7 @@ def test_three_columns_become_one(three: tuple[str | None, ...], genre: str | No
 
 
 def exported(store: FeatureStore, path: Path) -> Path:
-    path.write_bytes(run_to_bytes(store, "FROM collection", "csv"))
+    path.write_bytes(FORMS["csv"](store.sql("FROM collection")))
     return path
 
 

@@ -21,7 +21,7 @@ from featurestore.storage.names import core_views
 IMAGES = {"images"}
 COLLECTION = {"images", "movies", "collection"}
 LABELED = {*COLLECTION, "genre_counts", "labeled"}
-EMBEDDINGS = {"images", "_parts_counting", "embeddings_counting"}
+EMBEDDINGS = {"images", "embeddings_counting"}
 # What each query makes.
 NEEDS = {
     "SELECT 1": set(),
@@ -71,7 +71,7 @@ def made(store: FeatureStore, *, locked: bool) -> set[str]:
 
 def every(store: FeatureStore) -> set[str]:
     tables = {*store.layout.tables, *core_views(), *store.recipe.views, *store.state.views}
-    return tables | {f"{what}_{b}" for what in ("_parts", "embeddings", "labeled") for b in store.state.revisions}
+    return tables | {f"{what}_{b}" for what in ("embeddings", "labeled") for b in store.state.revisions}
 
 
 @pytest.mark.parametrize("locked", [True, False])

@@ -42,7 +42,6 @@ def vectors(name: str) -> Step:
     [
         (view("labeled_foo"), embed("foo"), "labeled_foo"),
         (view("embeddings_foo"), vectors("foo"), "embeddings_foo"),
-        (view("_parts_foo"), embed("foo"), "_parts_foo"),
         (embed("foo"), view("labeled_foo"), "labeled_foo"),
         (table("embeddings_foo"), embed("foo"), "embeddings_foo"),
         (embed("foo"), table("embeddings_foo"), "embeddings_foo"),

@@ -9,7 +9,7 @@ from support import Collection, CountingBackbone
 from featurestore import FeatureStore
 from featurestore.catalog import views
 from featurestore.catalog.duckdb_errors import words
-from featurestore.commands.formats import FORMS, run_to_bytes
+from featurestore.commands.formats import FORMS
 from featurestore.errors import FeatureStoreError, InputError, QueryError
 
 
@@ -133,7 +133,7 @@ def nested(kind: str, depth: int) -> str:
 @pytest.mark.parametrize("depth", [30, 62, 70, 200])
 def test_nested_results_are_bytes_or_one_sentence(asked: FeatureStore, kind: str, depth: int, form: str) -> None:
     try:
-        assert len(run_to_bytes(asked, nested(kind, depth), form)) > 0
+        assert len(FORMS[form](asked.sql(nested(kind, depth)))) > 0
     except QueryError as error:
         assert "VARCHAR" in str(error) or "CSV can't hold" in str(error) or "deep" in str(error)  # noqa: PT017
 
@@ -152,4 +152,4 @@ def test_json_is_json(asked: FeatureStore, query: str, expected: object) -> None
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    assert json.loads(run_to_bytes(asked, query, "json"), parse_constant=refuse) == [expected]
+    assert json.loads(FORMS["json"](asked.sql(query)), parse_constant=refuse) == [expected]

@@ -20,10 +20,10 @@ from benchmarks.models.folder import load as load_model
 from featurestore import FeatureStore, open_bundle
 from featurestore.backbones.base import Preprocessing
 
-# The answer to each of them is kept; a later version must give the same.
+# The answer to each of them is kept; a later version must give the same. A column that a view gained is left out.
 QUERIES = (
     "SELECT * EXCLUDE (source) FROM images ORDER BY ALL",
-    "SELECT * FROM movies ORDER BY ALL",
+    "SELECT * EXCLUDE (ImgId) FROM movies ORDER BY ALL",
     'SELECT * EXCLUDE ("at", libraries, machine) FROM extractions ORDER BY ALL',
     "SELECT * FROM backbones ORDER BY ALL",
     "SELECT ImgId, content_hash, extraction, backbone, revision FROM embeddings ORDER BY ALL",

@@ -23,6 +23,7 @@ GENERAL = Collection(
     name="general",
     table="metadata",
     schema=OWN_COLUMNS,
+    shown=sql_of(PACKAGE, "metadata"),
     views={name: sql_of(PACKAGE, name) for name in ("collection", "labeled", "problems")},
     reader=f"{PACKAGE}.ingest:read",
     numbering=f"{PACKAGE}.numbering:number",

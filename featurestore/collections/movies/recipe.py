@@ -22,6 +22,7 @@ MOVIES = Collection(
     name="movies",
     table="movies",
     schema=MOVIES_SCHEMA,
+    shown=sql_of(PACKAGE, "movies"),
     views={name: sql_of(PACKAGE, name) for name in VIEWS},
     macros={"labeled_top": ("n", sql_of(PACKAGE, "labeled_top"))},
     reader=f"{PACKAGE}.ingest:read",

@@ -1,2 +1,2 @@
--- Cosine similarity, for nearest neighbours in SQL: SELECT … ORDER BY cosine(a.embedding, b.embedding) DESC.
+-- The cosine of two vectors; the nearest first: ORDER BY cosine(a.embedding, b.embedding) DESC.
 list_cosine_similarity(a, b)

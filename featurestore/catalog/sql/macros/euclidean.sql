@@ -1,1 +1,2 @@
+-- The Euclidean distance of two vectors; the nearest first: ORDER BY euclidean(a.embedding, b.embedding).
 list_distance(a, b)

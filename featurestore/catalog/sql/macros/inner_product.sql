@@ -1,1 +1,2 @@
+-- The inner product of two vectors.
 list_inner_product(a, b)

@@ -1,4 +1,4 @@
--- Images of byte-identical files share a group, named by its smallest ImgId.
+-- Which images have the same bytes: they share a `duplicate_group`, named by its smallest ImgId.
 SELECT
     ImgId,
     CASE WHEN content_hash = '' THEN ImgId

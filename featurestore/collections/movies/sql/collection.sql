@@ -1,4 +1,4 @@
--- Images that have metadata: the study's inner join, with its genre columns.
+-- Each image that has metadata, with title, genres and score: the study's inner join.
 WITH split AS (
     SELECT i.ImgId, i.ImgName, m.Title, string_split(m.Genre, '|') AS genres, m.IMDBScore, m.ImdbLink, m.Poster
     FROM images AS i JOIN movies AS m ON m.imdbId = i.ImgId

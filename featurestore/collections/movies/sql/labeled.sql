@@ -1,2 +1,2 @@
--- The images of the most frequent genres; {top_genres} is a setting of the store.
+-- The images of the most frequent genres; `ingest --top-genres` sets how many.
 SELECT * FROM labeled_top({top_genres})

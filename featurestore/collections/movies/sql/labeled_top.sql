@@ -1,4 +1,5 @@
--- The labelled table of the `n` most frequent values of Genre1; ties are broken alphabetically.
+-- The images of the n most frequent genres: FROM labeled_top(n) has the columns of `labeled`.
+-- Ties are broken alphabetically.
 WITH ranked AS (
     SELECT Genre1, row_number() OVER (ORDER BY "count" DESC, Genre1) AS place FROM genre_counts
 )

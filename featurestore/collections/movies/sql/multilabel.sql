@@ -1,4 +1,4 @@
--- For the multi-label task: the same images as `collection`, with all genres but `Short` in one list.
+-- The same images as `collection`, with all genres of a film but `Short` in one list.
 SELECT ImgId, ImgName, Title, genres AS Genres, IMDBScore
 FROM (
     SELECT
