@@ -28,7 +28,7 @@ from featurestore.errors import FeatureStoreError, InputError, QueryError, Store
 from featurestore.explore.page import facts, images, likeness, plugins, saved
 from featurestore.explore.page.answers import routes
 from featurestore.explore.page.images import Thumbnails
-from featurestore.explore.page.server import PageError, Routes
+from featurestore.explore.page.messages import PageError, Routes
 from featurestore.explore.page.shown import ShownStore
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</script>\u202e"

@@ -13,7 +13,7 @@ from featurestore.errors import InputError
 from featurestore.explore.page import columns, facts, likeness, plugins, projection, relabel, saved
 from featurestore.explore.page.density import MOST_PIXELS, density_png
 from featurestore.explore.page.images import LARGE, THUMB, image_id
-from featurestore.explore.page.server import PageAnswer, PageError, Query, Routes, json_answer
+from featurestore.explore.page.messages import PageAnswer, PageError, Query, Routes, json_answer
 from featurestore.explore.page.shown import SECONDS, ShownStore, image_ids, refresh
 from featurestore.features.selection import matching
 

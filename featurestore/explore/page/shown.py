@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.explore.page.images import Thumbnails
-from featurestore.explore.page.server import PageError
+from featurestore.explore.page.messages import PageError
 from featurestore.features.image_index import image_index
 from featurestore.features.selection import find_sorted
 from featurestore.storage.names import revision_of
