@@ -14,7 +14,7 @@ from benchmarks.report import formats, shift
 from benchmarks.report.claims import best_note, floor_note, floor_score, seen_note
 from benchmarks.report.columns import spelled
 from benchmarks.results.across import across
-from benchmarks.results.compared import compared, known_metric
+from benchmarks.results.compared import Compared, compared, known_metric
 from benchmarks.results.read import primary
 from benchmarks.results.selection import selected
 from benchmarks.scores.inference import MARGIN
@@ -50,11 +50,11 @@ def tables(
     """
     found = selected(store, protocols=protocols, run_id=run_id, repeats=repeats)
     known_metric(rank_by, tasks=[run["task"] for run in found])
-    return [_table(store, run, rank_by) for run in found]
+    return [table_of(store, run, compared(store, run, rank_by=rank_by)) for run in found]
 
 
-def _table(store: FeatureStore, run: dict[str, Any], rank_by: str | None) -> dict[str, Any]:
-    found = compared(store, run, rank_by=rank_by)
+def table_of(store: FeatureStore, run: dict[str, Any], found: Compared) -> dict[str, Any]:
+    """The table of one run, as `tables` has it; ``found`` is what its rows are told of their differences."""
     rows = [_with_interval(row, primary(run)) for row in found.rows]
     for row in rows:
         row["published"] = False

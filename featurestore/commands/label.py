@@ -15,6 +15,10 @@ all_option = click.option("--all", "undone", is_flag=True, help="Also those that
 ids_argument = click.argument("ids", metavar="IMG_ID...", type=int, nargs=-1, required=True)
 
 
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
 @click.group()
 def label() -> None:
     """Correct labels of single images: what was read is kept, and a later ingest keeps the correction."""
@@ -38,7 +42,7 @@ def label_correct(
         click.echo(json.dumps(asdict(report)))
         return
     had = f", {report.unchanged:,} had it already" if report.unchanged else ""
-    click.echo(f"{report.column} of {report.changed:,} images corrected{had}")
+    click.echo(f"{report.column} of {_images(report.changed)} corrected{had}")
     if report.note:
         click.echo(f"note: {report.note}")
 
@@ -58,7 +62,7 @@ def label_undo(store: str, ids: Sequence[int], column: str | None, wait_seconds:
         click.echo(json.dumps(asdict(report)))
         return
     had = f", {report.unchanged:,} had no correction" if report.unchanged else ""
-    click.echo(f"{report.column} of {report.changed:,} images is again as it was read{had}")
+    click.echo(f"{report.column} of {_images(report.changed)} is again as it was read{had}")
 
 
 @label.command("list")

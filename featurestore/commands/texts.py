@@ -30,6 +30,8 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{len(summary['quarantined'])} quarantined)",
         f"labelled    {summary['labeled']:,}  (" + counts_text(summary["labels"]) + ")",
     ]
+    if summary["corrections"]:
+        lines.append(f"corrected   {summary['corrections']:,}  (featurestore label list)")
     if summary["synthetic"]:
         lines.insert(1, "SYNTHETIC   holds images drawn by `featurestore sample`")
     for backbone in summary["backbones"][:LISTED]:

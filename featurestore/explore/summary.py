@@ -31,6 +31,7 @@ def describe(reader: "Reader", *, problems: bool = False) -> dict[str, Any]:
         "collection": reader.recipe.name,
         "label": reader.label,
         "labels": label_counts(reader.query, reader.label),
+        "corrections": reader.query("SELECT count(*) AS n FROM corrections WHERE undone IS NULL")["n"][0].as_py(),
         "backbones": [_backbone(info) for info in list_backbones(reader)],
         "quarantined": reader.query(
             "SELECT ImgName AS name, reason FROM images WHERE status = 'broken' ORDER BY ImgName"
