@@ -19,7 +19,7 @@ import pytest
 from made_text_backbone import ColourBackbone
 from numpy.typing import NDArray
 from PIL import Image
-from support import Collection, movie, write_metadata
+from support import Collection, CountingBackbone, movie, write_metadata
 
 import featurestore
 from featurestore import FeatureStore
@@ -28,7 +28,7 @@ from featurestore.errors import FeatureStoreError, InputError, QueryError, Store
 from featurestore.explore.page import facts, images, likeness, plugins, saved
 from featurestore.explore.page.answers import routes
 from featurestore.explore.page.images import Thumbnails
-from featurestore.explore.page.server import PageError, Routes
+from featurestore.explore.page.messages import PageError, Routes
 from featurestore.explore.page.shown import ShownStore
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</script>\u202e"
@@ -474,6 +474,24 @@ def test_the_page_sees_that_the_store_has_moved_on(store: FeatureStore) -> None:
     assert found.get["api/ids"]({}).headers["X-State"] == first, "until the page is loaded again"
     assert json.loads(found.get["api/meta"]({}).body)["state"] == store.state.id != first
     assert found.get["api/ids"]({}).headers["X-State"] == store.state.id
+
+
+def test_a_changed_label_costs_no_vector(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.embed(CountingBackbone())
+    shown = ShownStore(featurestore.open(store.path), read_only=False)
+    found = routes(shown)
+    ask = asker(found)
+    before = ask("image", id="101")["neighbours"], ask("points", backbone="counting").body
+    with monkeypatch.context() as patch:
+        patch.setattr("featurestore.features.rows.read_vectors", lambda *_: pytest.fail("they are kept"))
+        patch.setattr("featurestore.explore.page.projection.read_vectors", lambda *_: pytest.fail("they are kept"))
+        change(found, "correct", ids=[101], to="Crime")
+        assert ask("image", id="101")["row"]["Genre1"] == "Crime"
+        assert (ask("image", id="101")["neighbours"], ask("points", backbone="counting").body) == before
+        assert "Crime" in ask("column", name="Genre1")["levels"]
+    store.embed(CountingBackbone(weights="blocks-2"))
+    ask("meta")
+    assert "points of counting" not in shown.store.memo
 
 
 class Point:

@@ -13,8 +13,8 @@ from featurestore.errors import InputError
 from featurestore.explore.page import columns, facts, likeness, plugins, projection, relabel, saved
 from featurestore.explore.page.density import MOST_PIXELS, density_png
 from featurestore.explore.page.images import LARGE, THUMB, image_id
-from featurestore.explore.page.server import PageAnswer, PageError, Query, Routes, json_answer
-from featurestore.explore.page.shown import SECONDS, ShownStore, image_ids
+from featurestore.explore.page.messages import PageAnswer, PageError, Query, Routes, json_answer
+from featurestore.explore.page.shown import SECONDS, ShownStore, image_ids, refresh
 from featurestore.features.selection import matching
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _answered(shown: ShownStore, question: Question, query: Query) -> PageAnswer
 def _meta(shown: ShownStore, pages: plugins.PluginPages, query: Query) -> PageAnswer:
     """The page is being loaded: from here on it shows the newest state."""
     if shown.store.is_outdated():
-        shown.store.refresh()
+        refresh(shown.store)
     return _answered(shown, lambda store, query: _meta_of(store, pages, shown.read_only), query)
 
 

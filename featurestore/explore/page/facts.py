@@ -30,7 +30,7 @@ def meta(store: "Explorer") -> dict[str, Any]:
     maps = [{"backbone": info.name, "method": projection.PCA, "rows": info.rows} for info in shown]
     maps += [{"backbone": name, "method": method, "rows": rows} for (name, method), rows in stored.items()]
     return {
-        "store": PurePosixPath(store.location.rstrip("/")).name or store.location,
+        "store": PurePosixPath(store.location.partition("?")[0]).name,
         "snapshot": store.snapshot_name,
         "state": store.state.id,
         "synthetic": store.synthetic or any(info.synthetic for info in shown),

@@ -4,10 +4,14 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.images import scaled_jpeg
 from featurestore.errors import ImageError, InputError
-from featurestore.explore.page.server import PageAnswer, PageError
+from featurestore.explore.page.messages import PageAnswer, PageError
+from featurestore.features.image_index import image_index
 from featurestore.storage.schemas import MAX_ID
 
 if TYPE_CHECKING:
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 
 THUMB, LARGE = 192, 1600
 KEPT_BYTES = 64 * 2**20
-# Addresses are looked up for so many neighbouring ids at once, and so many of these blocks are kept.
+# Addresses are looked up for so many images at once, and so many of these blocks are kept.
 BLOCK, BLOCKS = 1024, 256
 
 
@@ -76,20 +80,24 @@ def image_id(text: str) -> int:
 
 def _address(store: "Explorer", img_id: int) -> dict[str, Any] | None:
     """Where the image lies, and the hash of its content; None if the store has no such image."""
+    ids = image_index(store).ids
+    place = int(np.searchsorted(ids, img_id))
+    if place == len(ids) or ids[place] != img_id:
+        return None
     blocks: OrderedDict[int, dict[int, dict[str, Any]]] = store.remember("addresses of images", OrderedDict)
-    number = img_id // BLOCK
+    number = place // BLOCK
     block = blocks.get(number)
     if block is None:
-        block = blocks[number] = _block(store, number)
+        block = blocks[number] = _block(store, ids[number * BLOCK : (number + 1) * BLOCK])
         while len(blocks) > BLOCKS:
             blocks.popitem(last=False)
     return block.get(img_id)
 
 
-def _block(store: "Explorer", number: int) -> dict[int, dict[str, Any]]:
+def _block(store: "Explorer", ids: NDArray[np.int32]) -> dict[int, dict[str, Any]]:
     rows = store.query(
         "SELECT ImgId, content_hash, source, file, member FROM images "
         "WHERE ImgId BETWEEN ? AND ? AND status IN ('ok', 'external')",
-        [number * BLOCK, (number + 1) * BLOCK - 1],
+        [int(ids[0]), int(ids[-1])],
     ).to_pylist()
     return {row["ImgId"]: row for row in rows}

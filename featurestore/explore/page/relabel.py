@@ -8,8 +8,8 @@ from featurestore.catalog.corrected import as_csv, corrections, editable_columns
 from featurestore.catalog.corrections import CorrectionReport, correct, uncorrect
 from featurestore.errors import InputError
 from featurestore.explore.page.facts import jsonable
+from featurestore.explore.page.messages import PageAnswer, Query
 from featurestore.explore.page.saved import WAIT_SECONDS
-from featurestore.explore.page.server import PageAnswer, Query
 from featurestore.features.selection import check_ids
 
 if TYPE_CHECKING:

@@ -9,25 +9,27 @@ import hmac
 import json
 import logging
 import secrets
+import socket
 import socketserver
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl
 
 from featurestore.errors import Conflict, FeatureStoreError, InputError, StoreLocked, in_one_line
+from featurestore.explore.page.messages import JSON, PageAnswer, PageError, Routes, json_answer
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-JSON = "application/json"
 BODY_BYTES = 16 * 2**20  # a selection of a million ids
 IDLE_SECONDS = 60
-# How often the server looks whether it is to be closed.
-CLOSING_SECONDS = 0.1
+# How often the server looks whether it is to be closed, and how long it then waits for answers that are being made.
+LOOKING_SECONDS, CLOSING_SECONDS = 0.1, 1.0
 MOST_PARAMETERS = 32
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -39,50 +41,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-Query = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class PageAnswer:
-    """What is sent for a request; ``cached`` lets the browser keep it for an hour."""
-
-    body: bytes
-    kind: str = JSON
-    status: int = 200
-    cached: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class PageError(InputError):
-    """A request that gets another status than 400."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class Routes:
-    """What answers each address below the token, ``""`` for the page itself.
-
-    Parameters
-    ----------
-    get
-        By exact address, called with the parameters of the query.
-    below
-        By the part of the address up to its last slash, such as ``thumb/``, called with what follows it.
-    post
-        By exact address, called with the JSON object that was sent.
-    """
-
-    get: Mapping[str, Callable[[Query], PageAnswer]]
-    below: Mapping[str, Callable[[str], PageAnswer]] = field(default_factory=dict)
-    post: Mapping[str, Callable[[dict[str, Any]], PageAnswer]] = field(default_factory=dict)
-
-
-def json_answer(value: object, *, status: int = 200, headers: Mapping[str, str] = {}) -> PageAnswer:
-    """``value`` as JSON; raises ValueError where it holds NaN or infinity, which JSON has not."""
-    return PageAnswer(json.dumps(value, allow_nan=False).encode(), status=status, headers=headers)
 
 
 class PageServer(ThreadingHTTPServer):
@@ -109,7 +67,8 @@ class PageServer(ThreadingHTTPServer):
         self.token = secrets.token_urlsafe(24)
         self.hosts = {f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost")}
         self.closed = False
-        self._thread = Thread(target=self.serve_forever, args=(CLOSING_SECONDS,), name="explorer", daemon=True)
+        self._open: set[socket.socket] = set()
+        self._thread = Thread(target=self.serve_forever, args=(LOOKING_SECONDS,), name="explorer", daemon=True)
         self._thread.start()
 
     @property
@@ -122,6 +81,16 @@ class PageServer(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own, until it is closed."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        super().shutdown_request(request)
+        self._open.discard(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what went wrong, unless the browser just went away."""
         if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
@@ -132,11 +101,18 @@ class PageServer(ThreadingHTTPServer):
         self._thread.join()
 
     def close(self) -> None:
-        """Stop; connections that are open get no further answer."""
-        if not self.closed:
-            self.closed = True
-            self.shutdown()
-            self.server_close()
+        """Stop, and end the connections that browsers keep open; an answer that takes long is not waited for."""
+        if self.closed:
+            return
+        self.closed = True
+        self.shutdown()
+        self.server_close()
+        for connection in list(self._open):
+            with suppress(OSError):  # the browser was faster
+                connection.shutdown(socket.SHUT_RDWR)
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while self._open and time.monotonic() < deadline:
+            time.sleep(LOOKING_SECONDS / 10)
 
 
 class PageHandler(BaseHTTPRequestHandler):

@@ -1,6 +1,6 @@
 """ShownStore: the store that one explorer shows, what it may do with it, and its images in a fixed order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import RLock
@@ -11,13 +11,26 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore.explore.page.images import Thumbnails
-from featurestore.explore.page.server import PageError
+from featurestore.explore.page.messages import PageError
 from featurestore.features.image_index import image_index
 from featurestore.features.selection import find_sorted
+from featurestore.storage.names import revision_of
+from featurestore.storage.state import State
 
 if TYPE_CHECKING:
     from featurestore.explore.explorer import Explorer
 
+# What is remembered of images and vectors alone begins with one of these.
+OF_VECTORS = (
+    "addresses of images",
+    "all points of ",
+    "duplicates",
+    "image index",
+    "int8 copy of ",
+    "model of ",
+    "points of ",
+    "search index of ",
+)
 # Seconds that a question of the page may take.
 SECONDS = 10.0
 
@@ -56,7 +69,26 @@ class ShownStore:
             try:
                 yield self.store
             finally:
-                self.store.refresh()
+                refresh(self.store)
+
+
+def refresh(store: "Explorer") -> None:
+    """Switch to the newest state, with what is kept of images and vectors if these are still the same.
+
+    A label that is corrected would else cost reading all vectors again.
+    """
+    before, kept = _vectors(store.state), dict(store.memo)
+    store.refresh()
+    if _vectors(store.state) == before:
+        store.memo.update({name: value for name, value in kept.items() if name.startswith(OF_VECTORS)})
+
+
+def _vectors(state: State) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The hashes of the tables that images and vectors are in, and the revisions that are shown."""
+    tables = {
+        name: digest for name, digest in state.tables.items() if name in ("images", "backbones") or revision_of(name)
+    }
+    return tables, dict(state.revisions)
 
 
 def has_table(store: "Explorer", name: str, schema: pa.Schema) -> bool:

@@ -1,5 +1,6 @@
 """Starts the explorer of a store, and is what a notebook shows of it; it opens no browser."""
 
+import atexit
 import copy
 import html
 from threading import Thread
@@ -34,6 +35,7 @@ class Exploration:
         self._store = store
         self._server = server
         self.url = server.url + fragment
+        atexit.register(self.close)
 
     def __repr__(self) -> str:
         return f"<Exploration of {self._store.location!r} at {self.url}>"
@@ -59,6 +61,7 @@ class Exploration:
 
     def close(self) -> None:
         """Stop serving; the page that is open says so at its next question."""
+        atexit.unregister(self.close)
         self._server.close()
         self._store.close()
 
