@@ -17,7 +17,7 @@ from benchmarks.report.tables import notes, table_of
 from benchmarks.results.breakdown import Row
 from benchmarks.results.read import stored_runs
 from benchmarks.results.selection import stored_cells
-from featurestore import FeatureStore, quote_name
+from featurestore import FeatureStore, label_text, quote_name
 from featurestore.errors import InputError, QueryError
 
 Query = Mapping[str, Any]
@@ -145,7 +145,7 @@ def errors(kept: KeptRuns, query: Query) -> dict[str, Any]:
         for found in one.verdicts
         if found.predicted != found.truth
     ]
-    return _listed(kept.store, one, sorted(found, key=lambda row: (row["right"], -round(row["p"], 9), row["ImgId"])))
+    return _listed(kept, one, sorted(found, key=lambda row: (row["right"], -round(row["p"], 9), row["ImgId"])))
 
 
 def doubtful(kept: KeptRuns, query: Query) -> dict[str, Any]:
@@ -156,13 +156,14 @@ def doubtful(kept: KeptRuns, query: Query) -> dict[str, Any]:
         | {"p_truth": label.score}
         for label in one.doubtful
     ]
-    return _listed(kept.store, one, found)
+    return _listed(kept, one, found)
 
 
-def _listed(store: FeatureStore, one: KeptRun, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _listed(kept: KeptRuns, one: KeptRun, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """At most `MOST` of ``rows`` with the names of classes; ``note`` says how many labels are others by now."""
-    classes, shown = one.run["classes"], rows[:MOST]
-    now = _labels_now(store, one, [row["ImgId"] for row in shown])
+    usable = set(kept.ids.tolist())
+    classes, shown = one.run["classes"], [row for row in rows if row["ImgId"] in usable][:MOST]
+    now = _labels_now(kept.store, one, [row["ImgId"] for row in shown])
     left = [row for row in shown if now.get(row["ImgId"], classes[row["truth"]]) == classes[row["truth"]]]
     names = [
         {**row, "truth": classes[row["truth"]], "predicted": classes[row["predicted"]], "column": one.run["label"]}
@@ -175,15 +176,13 @@ def _listed(store: FeatureStore, one: KeptRun, rows: list[dict[str, Any]]) -> di
 
 
 def _labels_now(store: FeatureStore, one: KeptRun, ids: list[int]) -> dict[int, str]:
-    """The labels of today as classes are named; empty where the view or its column is gone."""
+    """The labels of today as classes are named, those of images in the view; none where view or column is gone."""
     label, view = quote_name(one.run["label"]), quote_name(one.run["view"])
     try:
-        rows = store.query(
-            f"SELECT ImgId, {label} AS label FROM {view} WHERE ImgId IN (SELECT unnest(?)) AND label IS NOT NULL", [ids]
-        )
+        rows = store.query(f"SELECT ImgId, {label} AS now FROM {view} WHERE ImgId IN (SELECT unnest(?))", [ids])
     except QueryError:
         return {}
-    return {row["ImgId"]: str(row["label"]) for row in rows.to_pylist()}
+    return {row["ImgId"]: label_text(row["now"]) for row in rows.to_pylist()}
 
 
 def wrong(kept: KeptRuns, query: Query) -> dict[str, Any]:

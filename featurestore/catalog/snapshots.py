@@ -159,7 +159,9 @@ def _keyed_rows(objects: LocalObjects, state: State) -> dict[str, pa.Table]:
     # A name may be in several folders, and rows of metadata without an image have no key.
     once = "SELECT coalesce(key::VARCHAR, '') AS key, bit_xor(value) AS value FROM ({}) GROUP BY 1"
     with Database(Layout(objects, state), objects.root) as database:
-        return {name: database.query(once.format(query)) for name, query in queries.items()}
+        found = {name: database.query(once.format(query)) for name, query in queries.items()}
+    # Where all corrections are undone, there are none to compare.
+    return {name: rows for name, rows in found.items() if name != "corrections" or len(rows)}
 
 
 def _compare(old: pa.Table | None, new: pa.Table | None) -> TableDiff:

@@ -212,7 +212,8 @@ def test_snapshots_other_states_and_the_shell_see_their_corrections(store: Featu
         assert (genres(after)[101], genres(store)[101]) == ("Crime", "Drama")
         assert len(after.corrections()) == 1
     assert store.diff_snapshots("before", "after")["corrections"].added == 1
-    assert store.diff_snapshots("before")["corrections"].added == 0
+    assert store.diff_snapshots("after")["corrections"].removed == 1
+    assert "corrections" not in store.diff_snapshots("before")
     store.correct_labels(101, "Crime")
     with duckdb.connect(str(store.path / "store.duckdb"), read_only=True) as shell:
         shell.execute(f"SET file_search_path = '{store.path}'")

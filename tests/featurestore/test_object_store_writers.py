@@ -342,3 +342,25 @@ def test_a_state_lists_the_commits_before_it(away: FeatureStore, monkeypatch: py
     for wrong in ("x", ["x"], [1], {"a": 1}):
         with pytest.raises(IntegrityError, match="not a list of names"):
             states.state_of({**fields, "earlier": wrong}, "state.json")
+
+
+def test_a_correction_is_stored_and_one_that_another_has_overtaken_is_not(
+    server: S3Server, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = FeatureStore(server.address(tmp_path.name))
+    away.ingest(metadata=collection.metadata, images=collection.images)
+    away.correct_labels(101, "Crime")
+    other = FeatureStore(away.location)
+    publish = Commit.publish
+
+    def overtaken(self: Commit) -> object:
+        monkeypatch.setattr(Commit, "publish", publish)
+        other.correct_labels(102, "Drama")
+        return publish(self)
+
+    monkeypatch.setattr(Commit, "publish", overtaken)
+    with pytest.raises(Conflict, match="another writer has changed the table 'corrections'"):
+        away.correct_labels(103, "Drama")
+    with FeatureStore(away.location) as third:
+        assert third.corrections()["ImgId"].to_pylist() == [101, 102]
+        assert third.sql("SELECT Genre1 FROM collection WHERE ImgId = 101")["Genre1"].to_pylist() == ["Crime"]
