@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.explore.page import projection
 from featurestore.explore.page.answers import chosen, routes
+from featurestore.explore.page.columns import columns
 from featurestore.explore.page.server import PageServer
 from featurestore.explore.page.shown import ShownStore
 from featurestore.features.rows import backbone_names
@@ -102,11 +103,12 @@ def _map_asked(store: "Explorer", backbone: str | None, method: str) -> dict[str
 
 
 def _prepare(store: "Explorer", backbone: str | None, method: str) -> None:
-    """Compute the first map while the browser starts; the page asks again, and is told what went wrong."""
+    """Compute the first map, and count values, while the browser starts; the page is told what went wrong."""
     names = sorted(store.state.revisions) if backbone is None else [backbone]
     try:
         with store.reading() as seen:
             for name in names[:1]:
                 projection.points(seen, name, method)
+            columns(seen)  # of a million images this takes a second
     except FeatureStoreError:
         return

@@ -85,11 +85,15 @@ export function showError(problem) {
 // Show that `node` waits for `promise`; what fails is one sentence in its place.
 export async function filled(node, promise) {
   node.setAttribute("aria-busy", "true");
+  const slow = setTimeout(() => {
+    if (!node.childElementCount) node.replaceChildren(el("p", { className: "empty" }, "Loading …"));
+  }, 200);
   try {
     node.replaceChildren(...[await promise].flat().filter((one) => one !== null && one !== ""));
   } catch (problem) {
     node.replaceChildren(el("p", { className: "problem", role: "alert" }, problem.message));
   } finally {
+    clearTimeout(slow);
     node.removeAttribute("aria-busy");
   }
 }

@@ -19,6 +19,7 @@ import { listenToTabs } from "./tabs.js";
 import { Wall } from "./wall.js";
 
 const FILTERS = ["where", "facets", "lasso", "source"];
+const AT_ONCE = 200_000; // images whose points and colours are asked for at once
 const NO_FILTER = { where: "", facets: "", lasso: "", source: "" };
 
 class Explorer {
@@ -271,8 +272,8 @@ class Explorer {
     this.listen();
     this.showPart();
     const points = this.mapside.loadPoints();
-    const colours = this.mapside.loadColours();
-    await Promise.all([points, colours]);
+    if (this.ids.length > AT_ONCE) await points; // of many, the points come first: both together would take longer
+    await Promise.all([points, this.mapside.loadColours()]);
     await this.select();
     document.documentElement.dataset.ready = String(Math.round(performance.now()));
     if (this.state.get("image")) this.detail.follow(Number(this.state.get("image")) || null);

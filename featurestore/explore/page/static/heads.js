@@ -83,5 +83,5 @@ async function openCell(pressed, { app, run, row, truth, predicted, strip }) {
       list.length > STRIP ? el("p", { className: "hint" }, `${count(list.length - STRIP)} more: select them.`) : "",
     ].filter(Boolean);
   })());
-  strip.firstChild?.scrollIntoView({ block: "nearest" }); // the matrix stays in view
+  strip.firstChild?.scrollIntoView({ block: "center" }); // between the matrix and the images
 }

@@ -17,6 +17,7 @@ export class MapSide {
     this.viewSoon = later(() => this.viewMoved(), 150);
     this.map = new ScatterMap(byId("map"), byId("overlay"), () => this.viewSoon());
     this.column = null;
+    this.legend = [];
     this.hovering = later((point) => this.showTip(point), 25);
     this.input = listenToMap(this.map, byId("map"), {
       hover: (point) => this.hover(point),
@@ -110,7 +111,7 @@ export class MapSide {
     byId("stage").removeAttribute("aria-busy");
     byId("map").setAttribute("aria-label",
       `Map of the embeddings of ${backbone}, ${count(this.sampledOf || points.x.length)} points`);
-    await this.viewMoved();
+    this.viewMoved().catch(showError);
   }
 
   unpack(bytes) {
@@ -175,12 +176,14 @@ export class MapSide {
   }
 
   paintColours() {
-    const scaled = this.column ? scale(this.column) : plain(this.app.ids.length);
-    this.map.setColours(scaled);
-    this.fillLegend(scaled.legend);
+    const { legend, ...colours } = this.column ? scale(this.column) : plain(this.app.ids.length);
+    this.legend = legend;
+    this.map.setColours(colours);
+    this.fillLegend();
   }
 
-  fillLegend(legend) {
+  fillLegend() {
+    const { legend } = this;
     const name = this.app.state.get("colour").replace(/^column:/, "");
     const isColumn = this.app.state.get("colour").startsWith("column:");
     const facet = parseFacets(this.app.state.get("facets")).get(name);
@@ -206,7 +209,7 @@ export class MapSide {
   showSelection() {
     const { selection } = this.app;
     this.map.setMask(selection.mask, selection.size);
-    if (this.column) this.fillLegend(scale(this.column).legend);
+    this.fillLegend();
   }
 
   hover(point) {
