@@ -233,8 +233,10 @@ def test_a_thumbnail_fits_and_keeps_its_shape(tmp_path: Path) -> None:
 
     path = tmp_path / "wide.png"
     Image.new("RGBA", (400, 100)).save(path)
-    content = base64.b64decode(thumbnail(path, width=100, height=100).partition(",")[2])
-    assert Image.open(io.BytesIO(content)).size == (100, 25)
+    for form in ("jpeg", "webp"):
+        head, _, data = thumbnail(path, width=100, height=100, form=form, quality=60).partition(",")
+        shown = Image.open(io.BytesIO(base64.b64decode(data)))
+        assert (head, shown.format, shown.size) == (f"data:image/{form};base64", form.upper(), (100, 25))
 
 
 def test_nothing_takes_the_place_of_a_device(tmp_path: Path) -> None:
