@@ -229,10 +229,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(earlier, ignore_errors=True)
 
 
-def make_folder(path: Path) -> None:
-    """Create ``path`` and its missing parents, and fsync the parent folders; an existing folder is not changed."""
+def make_folder(path: Path, *, parents: bool = True) -> None:
+    """Create ``path`` and its missing ``parents``, and fsync the parent folders; an existing folder is not changed."""
     missing = list(itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents)))
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(parents=parents, exist_ok=True)
     for folder in reversed(missing):
         sync_folder(folder.parent)
 

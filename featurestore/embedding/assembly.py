@@ -99,9 +99,8 @@ def write_vectors(
     EmbeddingError
         When a vector is missing, has another length or is invalid (see `faults`).
     """
-    run.check()
     rows = vector_rows(run.spec, images, vectors, extractions or pa.repeat(run.extraction.id, len(images)))
-    return write_part(rows, run.root, str((run.folder / PARTS).relative_to(run.root)))
+    return write_part(rows, run.root, str((run.folder / PARTS).relative_to(run.root)), check=run.check)
 
 
 def vector_rows(spec: BackboneSpec, images: pa.Table, vectors: NDArray[np.floating], extractions: pa.Array) -> pa.Table:

@@ -111,12 +111,11 @@ class Run:
         """
         if not len(hashes):
             return
-        self.check()
         if extractions is None:
             extractions = pa.repeat(self.extraction.id, len(hashes))
         digests = pa.array(hashes, pa.string())
         rows = pa.table([digests, extractions, to_arrow(vectors)], schema=self._schema())
-        part = write_part(rows, self.root, str(self.folder.relative_to(self.root)))
+        part = write_part(rows, self.root, str(self.folder.relative_to(self.root)), check=self.check)
         self.batches.append(Batch(self.root / part.path, digests))
         put_batch(self.objects, self.spec, self.batches[-1].path)
 

@@ -3,7 +3,7 @@
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ class Part:
     last_id: int | None
 
 
-def write_part(table: pa.Table, root: Path, folder: str) -> Part:
+def write_part(table: pa.Table, root: Path, folder: str, *, check: Callable[[], object] | None = None) -> Part:
     """Write ``table`` as one part into ``folder`` of the store; the same rows give the same bytes and so the same name.
 
     Parameters
@@ -61,9 +61,24 @@ def write_part(table: pa.Table, root: Path, folder: str) -> Part:
         The store's folder.
     folder
         The folder of the table, relative to the store.
+    check
+        Raises when the store was removed or replaced. The parents of ``folder`` are then not made: a store that is gone
+        while a part is written is not made again.
     """
+    if check is None:
+        make_folder(root / folder)
+        return _written(table, root, folder)
+    check()
+    try:
+        make_folder(root / folder, parents=False)
+        return _written(table, root, folder)
+    except FileNotFoundError:
+        check()
+        raise
+
+
+def _written(table: pa.Table, root: Path, folder: str) -> Part:
     target = root / folder
-    make_folder(target)
     temporary = target / f".{uuid4().hex}.tmp"
     try:
         with temporary.open("wb") as file:

@@ -251,6 +251,7 @@ def test_published_rows_carry_intervals() -> None:
         (["--label", "Title"], "Title has 60 different values over the 60 rows"),
         (["--time-limit", "nan"], "got a time limit of nan s"),
         (["--backbone", "counting+counting"], "names a backbone twice"),
+        (["--finetune", "resnet50_head", "--on", "auto"], "got fine-tuning for a cluster, which computes heads only"),
     ],
 )
 def test_bad_input_is_one_sentence(bench: FeatureStore, arguments, sentence, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]

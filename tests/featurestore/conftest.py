@@ -1,11 +1,12 @@
-"""A store behind an address: a folder that is read as an object store is."""
+"""A store behind an address: a folder that is read as an object store is, or a server of S3 on this machine."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import Collection, CountingBackbone
+from s3_server import S3Server, s3_server
+from support import Collection, CountingBackbone, missing
 
 from featurestore import FeatureStore
 from featurestore.storage.objects import Folder
@@ -43,3 +44,26 @@ def asked(there: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Folder, "read", noted)
     return names
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    """A fresh S3 server on this machine."""
+    if reason := missing("moto", "obstore"):
+        pytest.skip(reason)
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def host(server: S3Server) -> str:
+    """``HOST:PORT`` of the server."""
+    return server.host
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys of the server, and an empty cache."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("FEATURESTORE_CACHE", str(tmp_path / "cache"))

@@ -20,6 +20,7 @@ from featurestore.storage import bucket
 from featurestore.storage.bucket import Bucket
 
 needs("moto", "obstore")
+pytestmark = pytest.mark.usefixtures("keys")
 
 # Two slashes and hex digits are an escaped byte in a path, but not in an address.
 BUCKET = "ab-photos"
@@ -37,30 +38,12 @@ ODD = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The address of a fresh S3 server on this machine."""
-    import moto.server
-
-    running = moto.server.ThreadedMotoServer(port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"{host}:{port}"
-    running.stop()
-
-
-@pytest.fixture(autouse=True)
-def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-
-
 @pytest.fixture
-def put(server: str, tmp_path: Path) -> Callable[..., None]:
+def put(host: str, tmp_path: Path) -> Callable[..., None]:
     """Puts an object below the folder of the test, or with None deletes it."""
     import boto3
 
-    client = boto3.client("s3", endpoint_url=f"http://{server}", region_name="us-east-1")
+    client = boto3.client("s3", endpoint_url=f"http://{host}", region_name="us-east-1")
     client.create_bucket(Bucket=BUCKET)
 
     def change(key: str, content: bytes | None, folder: str = tmp_path.name) -> None:
@@ -73,9 +56,9 @@ def put(server: str, tmp_path: Path) -> Callable[..., None]:
 
 
 @pytest.fixture
-def address(server: str, tmp_path: Path) -> str:
+def address(host: str, tmp_path: Path) -> str:
     """The address of the folder of the test."""
-    return f"s3://{BUCKET}/{tmp_path.name}?scheme=http&endpoint_override={server}&region=us-east-1"
+    return f"s3://{BUCKET}/{tmp_path.name}?scheme=http&endpoint_override={host}&region=us-east-1"
 
 
 @pytest.fixture
@@ -224,7 +207,7 @@ def test_odd_names_and_folders(put: Callable[..., None], address: str, tmp_path:
 
 
 def test_a_listing_has_many_pages(
-    server: str, put: Callable[..., None], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: str, put: Callable[..., None], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from moto.backends import get_backend
 
@@ -300,7 +283,7 @@ def test_a_broken_connection_stops_the_scan_and_quarantines_nothing(
     assert images(store) == before
 
 
-def test_addresses_that_are_none(server: str, put: Callable[..., None], address: str, tmp_path: Path) -> None:
+def test_addresses_that_are_none(host: str, put: Callable[..., None], address: str, tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "store")
     put("train.tar", b"x")
     with socket.socket() as free:
@@ -312,7 +295,7 @@ def test_addresses_that_are_none(server: str, put: Callable[..., None], address:
             ): r"the collection of images at .s3://nowhere.*\(The specified bucket does not exist\): check addr",
             address.replace("?", "/nothing?"): "holds no image .* name the folder of the images",
             address: r"holds no image file, but 1 files such as 'train.tar'.*copy them to this machine",
-            address.replace(server, closed): "the collection of images at .* can't be read .*check address",
+            address.replace(host, closed): "the collection of images at .* can't be read .*check address",
             address.replace("?", "#x?"): "%23 for #",
             "s3://[x": "expected a path, or an address",
             "http://me:secret@host/x": "got an address with keys",
@@ -354,8 +337,8 @@ def test_a_store_does_not_choose_whom_this_machine_asks(
         store.embed(CountingBackbone(name="second"))
     sheet = store.contact_sheet(store.refresh().similar(3, backbone="counting", k=3))
     assert sheet.count("nobody has named on this machine") == 4
-    server = uploaded.partition("endpoint_override=")[2].partition("&")[0]
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"HTTP://{server}/")
+    host = uploaded.partition("endpoint_override=")[2].partition("&")[0]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"HTTP://{host}/")
     store.embed(CountingBackbone(name="second"))
     later(tmp_path / "file" / "in the way")
     (tmp_path / "file").write_bytes(b"")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from s3_server import S3Server, s3_server
+from s3_server import S3Server
 from support import Collection, CountingBackbone, needs
 
 from featurestore import FeatureStore
@@ -31,17 +31,9 @@ needs("moto", "obstore")
 NO_AGE = timedelta(0)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def environment(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("FEATURESTORE_CACHE", str(tmp_path / "cache"))
+def nothing_lost(server: S3Server, keys: None) -> Iterator[None]:
+    """At the end of each test."""
     yield
     server.lose = lambda method, path: ""
 

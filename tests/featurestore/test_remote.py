@@ -19,41 +19,23 @@ from featurestore.storage import bucket
 from featurestore.storage.bucket import Bucket
 
 needs("moto", "obstore")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The address of a fresh S3 server on this machine."""
-    import moto.server
-
-    running = moto.server.ThreadedMotoServer(port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"{host}:{port}"
-    running.stop()
-
-
-@pytest.fixture(autouse=True)
-def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("FEATURESTORE_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("keys")
 
 
 @pytest.fixture
-def uploaded(store: FeatureStore, server: str, tmp_path: Path) -> str:
+def uploaded(store: FeatureStore, host: str, tmp_path: Path) -> str:
     """The address of a copy of `store`, embedded and with a snapshot, on the server."""
     store.embed(CountingBackbone())
     store.create_snapshot("first")
     base = f"some stores/{tmp_path.name}"
-    upload(store.path, server, base)
-    return f"s3://stores/{base.replace(' ', '%20')}?scheme=http&endpoint_override={server}&region=us-east-1"
+    upload(store.path, host, base)
+    return f"s3://stores/{base.replace(' ', '%20')}?scheme=http&endpoint_override={host}&region=us-east-1"
 
 
-def upload(folder: Path, server: str, base: str) -> None:
+def upload(folder: Path, host: str, base: str) -> None:
     import boto3
 
-    client = boto3.client("s3", endpoint_url=f"http://{server}", region_name="us-east-1")
+    client = boto3.client("s3", endpoint_url=f"http://{host}", region_name="us-east-1")
     client.create_bucket(Bucket="stores")
     for path in folder.rglob("*"):
         if path.is_file():
@@ -86,14 +68,14 @@ def test_it_reads_as_the_folder_does(store: FeatureStore, uploaded: str) -> None
 
 
 def test_each_part_is_fetched_once_and_news_are_seen(
-    store: FeatureStore, uploaded: str, server: str, collection: Collection, tmp_path: Path, asked: list[str]
+    store: FeatureStore, uploaded: str, host: str, collection: Collection, tmp_path: Path, asked: list[str]
 ) -> None:
     there = open_store(uploaded)
     assert asked == ["state.json"], "opening reads the state and nothing else"
     assert len(there.sql("FROM images")) == 24
     (collection.images / "900.jpg").write_bytes(jpeg(900))
     store.ingest(metadata=collection.metadata, images=collection.images)
-    upload(store.path, server, f"some stores/{tmp_path.name}")
+    upload(store.path, host, f"some stores/{tmp_path.name}")
     asked.clear()
     assert len(there.refresh().sql("FROM images")) == 25
     assert [name.partition("/")[0] for name in asked] == ["state.json", "manifests", "images"]
@@ -125,7 +107,7 @@ def test_commands_read_and_write_it(
         assert words in capfd.readouterr().out
 
 
-def test_addresses_without_a_store(server: str, uploaded: str) -> None:
+def test_addresses_without_a_store(host: str, uploaded: str) -> None:
     with pytest.raises(StoreNotFound, match=r"there is no store in 's3://stores/no-.*make one with"):
         open_store(uploaded.replace("s3://stores/", "s3://stores/no-"))
     with pytest.raises(StoreNotFound, match="there is no store in"):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from support import Collection, CountingBackbone
 
@@ -15,7 +16,9 @@ from featurestore import FeatureStore
 from featurestore.catalog import maintenance
 from featurestore.catalog.writer import open_writer
 from featurestore.collections.movies.recipe import MOVIES
+from featurestore.embedding import staging
 from featurestore.errors import FeatureStoreError, IntegrityError, StoreError
+from featurestore.storage.parts import Part, write_part
 
 
 def batches(store: FeatureStore) -> list[Path]:
@@ -33,6 +36,14 @@ def to_folder(path: Path) -> None:
     path.mkdir()
 
 
+def remove(folder: Path) -> None:
+    """Take the folder away at once: while its files were removed, a batch could be put into it."""
+    away = folder.with_name(f"{folder.name}-removed")
+    if folder.parent.name == "staging":  # what lies there is a run
+        away = folder.parents[1] / away.name
+    shutil.rmtree(folder.rename(away))
+
+
 HARM: dict[str, Callable[[list[Path]], object]] = {
     "one deleted": lambda found: found[0].unlink(),
     "all deleted": lambda found: [path.unlink() for path in found],
@@ -41,8 +52,8 @@ HARM: dict[str, Callable[[list[Path]], object]] = {
     "one bit flipped": lambda found: flip(found[0]),
     "one replaced by another": lambda found: shutil.copy(found[1], found[0]),
     "one became a folder": lambda found: to_folder(found[0]),
-    "the run's folder removed": lambda found: shutil.rmtree(found[0].parent),
-    "the folder of all runs removed": lambda found: shutil.rmtree(found[0].parents[1]),
+    "the run's folder removed": lambda found: remove(found[0].parent),
+    "the folder of all runs removed": lambda found: remove(found[0].parents[1]),
 }
 
 
@@ -119,7 +130,7 @@ def test_batches_of_another_revision_are_not_adopted(store: FeatureStore) -> Non
 
 
 def remade(store: FeatureStore, collection: Collection) -> None:
-    shutil.rmtree(store.path)
+    remove(store.path)
     FeatureStore(store.path).ingest(metadata=collection.metadata, images=collection.images)
 
 
@@ -182,15 +193,32 @@ def test_nothing_is_written_to_another_store_than_the_one_opened(
     assert maintenance.verify(store.path).damaged == {}
 
 
+def test_a_store_that_is_gone_while_a_batch_is_written_is_not_made_again(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(rows: pa.Table, root: Path, folder: str, *, check: Callable[[], object]) -> Part:
+        def last_check() -> None:
+            check()
+            if batches(store):  # the second one is being written
+                remove(store.path)
+
+        return write_part(rows, root, folder, check=last_check)
+
+    monkeypatch.setattr(staging, "write_part", write)
+    with pytest.raises(StoreError, match="was removed or replaced while this command ran"):
+        store.embed(CountingBackbone(), batch_size=4)
+    assert not store.path.exists()
+
+
 @pytest.mark.parametrize("what", ["the folder", "the state"])
 def test_a_store_that_is_gone_is_not_made_again(store: FeatureStore, what: str) -> None:
-    def remove() -> None:
+    def gone() -> None:
         if what == "the folder":
-            shutil.rmtree(store.path)
+            remove(store.path)
         else:
             (store.path / "state.json").unlink()
 
-    assert "was removed or replaced while this command ran" in str(harmed(store, remove))
+    assert "was removed or replaced while this command ran" in str(harmed(store, gone))
     assert store.path.exists() == (what != "the folder")
 
 

@@ -1,27 +1,17 @@
 """The verbs of the storage seam, the same for a folder and an object store."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from s3_server import S3Server, s3_server
-from support import missing
+from s3_server import S3Server
 
 from featurestore.errors import IntegrityError, StoreError
 from featurestore.storage import bucket
 from featurestore.storage.bucket import Bucket
 from featurestore.storage.objects import Folder, Objects, Tag
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    if reason := missing("moto", "obstore"):
-        pytest.skip(reason)
-    with s3_server() as running, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        yield running
+pytestmark = pytest.mark.usefixtures("keys")
 
 
 @pytest.fixture(params=["folder", "bucket"])
