@@ -124,7 +124,8 @@ def backbone_rename(store: str, name: str, new_name: str, wait_seconds: float) -
     type=click.Choice(["fp32", "int8"]),
     default="fp32",
     show_default=True,
-    help="fp32 computes what SOURCE computes, and a store goes on with it. int8 is smaller and faster, and its vectors "
+    help="With fp32 the result computes what SOURCE does, and a store goes on with it. With int8 it is smaller and "
+    "faster, and its vectors "
     "are kept apart, as another revision.",
 )
 @click.option(

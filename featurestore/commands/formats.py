@@ -26,7 +26,8 @@ SUFFIXES: Suffixes = {
 CAST = "cast that column in the query, for example to VARCHAR"
 # How many rows a table shows; of how many numbers a vector is abbreviated, and to how many.
 ROWS, LONG_VECTOR, FIRST = 20, 6, 3
-UNLIMITED = 10**9
+# DuckDB shows no more rows of one table; and wider than any.
+AT_ONCE, WIDEST = 9_999, 10**6
 VECTOR_TEXT = f"""
 CASE
     WHEN len(x) <= {LONG_VECTOR} THEN x::VARCHAR
@@ -42,7 +43,7 @@ def table_text(result: pa.Table, *, rows: int | None = ROWS, width: int | None =
     Parameters
     ----------
     rows, width
-        At most this many rows, the first and the last ones, and characters of a line; None for all.
+        At most this many rows, and characters of a line; None for all.
 
     Raises
     ------
@@ -52,13 +53,16 @@ def table_text(result: pa.Table, *, rows: int | None = ROWS, width: int | None =
     import duckdb
 
     shown = io.StringIO()
+    step = AT_ONCE if rows is None else max(len(result), 1)
     try:
         with duckdb.connect(":memory:") as connection, redirect_stdout(shown):
-            relation = connection.from_arrow(_abbreviated(result, connection))
-            relation.show(max_rows=rows or UNLIMITED, max_width=width or UNLIMITED)
+            texts = _abbreviated(result, connection)
+            for start in range(0, max(len(texts), 1), step):
+                block = connection.from_arrow(texts.slice(start, step))
+                block.show(max_rows=rows or AT_ONCE, max_width=width or WIDEST)
     except duckdb.Error as error:
         raise QueryError(f"a table can't show this result ({in_one_line(error)}): {CAST}") from error
-    return shown.getvalue().rstrip("\n") + "\n"
+    return "".join(f"{line}\n" for line in shown.getvalue().splitlines() if line)
 
 
 def _abbreviated(result: pa.Table, connection: "DuckDBPyConnection") -> pa.Table:

@@ -125,8 +125,7 @@ def similar(
         if html is not None:
             write_output(html, opened.contact_sheet(found, image=image).encode())
         names = dict.fromkeys((opened.title, opened.label, "ImgName"))
-        columns = ", ".join(map(quote_name, names))
-        titles = opened.query(f"SELECT ImgId, {columns} FROM collection").to_pylist()
+        titles = opened.query(f"SELECT ImgId, {', '.join(map(quote_name, names))} FROM collection").to_pylist()
     known = {row["ImgId"]: row for row in titles}
     starts = _starts(found.queries, image, vectors, text)
     rows = [

@@ -125,7 +125,7 @@ def _table(result: "pa.Table", *, every: bool, file: bool) -> bytes:
 
     fits = sys.stdout.isatty() and not (every or file)
     if len(result) > ROWS and not every and not is_quiet():
-        click.echo(f"the first and last rows of {len(result):,}; --all shows every row", err=True)
+        click.echo(f"{ROWS} of {len(result):,} rows; --all shows every row", err=True)
     width = shutil.get_terminal_size().columns if fits else None
     return table_text(result, rows=None if every else ROWS, width=width).encode()
 
@@ -161,11 +161,14 @@ def schema_lines(found: "Sequence[ViewInfo]", *, width: int) -> list[str]:
     lines: list[str] = []
     for kind, heading in HEADINGS.items():
         of_kind = [info for info in found if info.kind == kind]
-        lines += ["", heading] if of_kind and lines else [heading] if of_kind else []
+        lines += [*([""] if lines else []), heading] if of_kind else []
         for info in of_kind:
-            lines.append(f"  {info.name}" + (f": {short(info.about)}" if info.about else ""))
+            lines += _wrapped(f"{info.name}: {short(info.about)}" if info.about else info.name, width, indent=2)
             # A line ends between two columns only.
-            columns = ", ".join(f"{name} {kind}".replace(" ", GLUE) for name, kind in info.columns.items())
-            found_lines = wrap(visible(columns), max(width, 40), initial_indent=" " * 6, subsequent_indent=" " * 6)
-            lines += [line.replace(GLUE, " ") for line in found_lines]
+            columns = (f"{visible(name)} {visible(kind)}".replace(" ", GLUE) for name, kind in info.columns.items())
+            lines += [line.replace(GLUE, " ") for line in _wrapped(", ".join(columns), width, indent=6)]
     return lines
+
+
+def _wrapped(text: str, width: int, *, indent: int) -> list[str]:
+    return wrap(text, max(width, 40), initial_indent=" " * indent, subsequent_indent=" " * 6, break_on_hyphens=False)
