@@ -108,6 +108,7 @@ export class MapSide {
     map.view = parseZoom(app.state.get("zoom"));
     map.setPoints(points, { fit: true });
     app.selection.points = points;
+    app.selection.exact = null;
     byId("stage").removeAttribute("aria-busy");
     byId("map").setAttribute("aria-label",
       `Map of the embeddings of ${backbone}, ${count(this.sampledOf || points.x.length)} points`);
@@ -162,8 +163,7 @@ export class MapSide {
     const here = this.map.points.x.length;
     byId("sampled").hidden = !this.sampledOf;
     byId("sampled").textContent = this.map.density
-      ? `${count(this.sampledOf)} points as density; ${count(here)} of them as dots, which the lasso takes. `
-        + "Zoom in for all."
+      ? `${count(this.sampledOf)} points as density, ${count(here)} of them as dots. Zoom in for all.`
       : `Every point in view, ${count(here)} of ${count(this.sampledOf)}.`;
   }
 
