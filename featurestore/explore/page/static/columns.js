@@ -7,13 +7,9 @@ export async function readColumn(app, key) {
   const [kind] = key.split(":", 1);
   const name = key.slice(kind.length + 1);
   const run = kind === "column" ? null : await app.run();
-  const answer = await {
-    column: () => getJson("column", { name }),
-    wrong: () => getJson("wrong", { run }),
-    predicted: () => getJson("predicted", { run, row: name }),
-  }[kind]?.();
-  if (!answer) throw new Error(`the address names a colour that this page does not know: ${key}`);
-  const column = unpackColumn(answer, app.ids.length);
+  const parameters = new Map([["column", { name }], ["wrong", { run }], ["predicted", { run, row: name }]]);
+  if (!parameters.has(kind)) throw new Error(`the address names a colour that this page does not know: ${key}`);
+  const column = unpackColumn(await getJson(kind, parameters.get(kind)), app.ids.length);
   if (kind !== "predicted" || !app.meta.label) return column;
   return inOrderOf(await app.column(`column:${app.meta.label}`), column);
 }

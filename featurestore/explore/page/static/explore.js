@@ -147,6 +147,7 @@ class Explorer {
       showError(null);
     } catch (problem) {
       showError(problem);
+      if (!document.documentElement.dataset.shown) this.showSelection(); // a damaged link: everything
       return;
     }
     const { sampledOf, asked } = this.mapside;
@@ -267,8 +268,10 @@ class Explorer {
     this.showPart();
     const points = this.mapside.loadPoints();
     if (this.ids.length > AT_ONCE) await points; // of many, the points come first: both together would take longer
-    await Promise.all([points, this.mapside.loadColours()]);
+    const colours = this.mapside.loadColours().catch((problem) => problem);
+    await Promise.all([points, colours]);
     await this.select();
+    if (await colours) showError(await colours);
     document.documentElement.dataset.ready = String(Math.round(performance.now()));
     if (this.state.get("image")) this.detail.follow(Number(this.state.get("image")) || null);
     await this.mapside.fillColours();

@@ -11,7 +11,7 @@ export class Selection {
     this.ids = ids;
     this.kinds = kinds; // column -> kind
     this.mask = null; // none: every image
-    this.order = null; // indices in the order of the source, none: ascending
+    this.order = this.ascending(); // indices in the order of the source, or ascending
     this.scores = new Map(); // ImgId -> score of a source that has scores
     this.size = ids.length;
     this.points = null; // {x, y, rows} of the map, for the lasso
