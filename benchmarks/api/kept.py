@@ -13,7 +13,7 @@ from featurestore import FeatureStore
 
 # The tables of the bench in a store.
 TABLES = (
-    *("bench_runs", "bench_run_details", "bench_groups", "bench_across"),
+    *("bench_runs", "bench_run_details", "bench_groups", "bench_corrected", "bench_across"),
     *("bench_cells", "bench_scores", "bench_predictions", "bench_costs"),
 )
 

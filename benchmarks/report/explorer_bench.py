@@ -106,9 +106,10 @@ class ExplorerBench:
         for name in OWN:
             if not (isinstance(sent.get(name), str) and sent[name]):
                 raise InputError(f"got no {name} to run the bench with: name view, label and backbone")
-        columns = self._store.refresh().columns(sent["view"])
+        with FeatureStore(self._store.location) as newest:  # the one shown keeps what it has in memory
+            columns = newest.columns(sent["view"])
+            unknown = set(sent["backbone"].split("+")) - {info.name for info in newest.backbones()}
         if sent["label"] not in columns:
             raise InputError(f"the view {sent['view']!r} has no column {sent['label'][:80]!r}: choose another label")
-        unknown = set(sent["backbone"].split("+")) - {info.name for info in self._store.backbones()}
         if unknown:
             raise InputError(f"the store has no backbone {min(unknown)[:80]!r}: choose another one")
