@@ -103,3 +103,20 @@ def test_the_neighbours_of_an_image_become_the_selection(opened: Callable[..., P
     first = page.js("[...document.querySelectorAll('#run .card img')].slice(0, 5).map(one => one.src.split('/').pop())")
     wanted = sixty.similar(100, backbone="b", k=5).ids.ravel().tolist()
     assert first == ["100", *[str(one) for one in wanted if one != 100][:4]]
+
+
+@pytest.mark.parametrize(
+    ("fragment", "said"),
+    [
+        ("#q=Genre9%20%3D%201", "Genre9"),
+        ('#f={"__proto__":{"levels":["x"]}}', "__proto__"),
+        ("#c=constructor:x", "does not know: constructor:x"),
+        ("#s=foo:bar", "does not know: foo"),
+        ("#f=%7B&l=1,2&z=1e308,0,1&o=column:nope&b=nope&m=tsne&r=nope&i=99999999", ""),
+    ],
+)
+def test_a_damaged_link_shows_everything_and_says_why(opened: Callable[..., Page], fragment: str, said: str) -> None:
+    page = opened(fragment)
+    page.wait(f"{SHOWN} == '60' && document.querySelectorAll('#run .card').length > 3")
+    assert said in page.text("#error")
+    page.complaints[:] = [one for one in page.complaints if "status of 40" not in one]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.errors import InputError
-from featurestore.explore.page import columns, facts, likeness, plugins, projection, relabel, saved
+from featurestore.explore.page import columns, facts, lasso, likeness, plugins, projection, relabel, saved
 from featurestore.explore.page.density import MOST_PIXELS, density_png
 from featurestore.explore.page.images import LARGE, THUMB, image_id
 from featurestore.explore.page.messages import PageAnswer, PageError, Query, Routes, json_answer
@@ -40,6 +40,7 @@ def routes(shown: ShownStore) -> Routes:
     questions: dict[str, Question] = {
         "points": points,
         "density": density,
+        "inside": inside,
         "ids": ids,
         "column": column,
         "where": where,
@@ -154,6 +155,13 @@ def density(store: "Explorer", query: Query) -> PageAnswer:
     window = _window(query) or (-1.0, -1.0, 1.0, 1.0)
     found = projection.all_points(store, backbone, method)
     return PageAnswer(density_png(found, window, width=width, height=height), "image/png")
+
+
+def inside(store: "Explorer", query: Query) -> PageAnswer:
+    """The ids of all images in a ``polygon`` of a map, ascending, int32 little endian."""
+    polygon = lasso.polygon_of(needed(query, "polygon"))
+    found = projection.all_points(store, needed(query, "backbone"), query.get("map", projection.PCA))
+    return PageAnswer(lasso.inside(found, polygon).astype("<i4").tobytes(), BYTES)
 
 
 def _window(query: Query) -> tuple[float, float, float, float] | None:

@@ -57,28 +57,6 @@ export function decode(text, Type) {
   return new Type(bytes.buffer);
 }
 
-// A column as the page uses it: codes (Int32Array, -1 none) with levels, or values (Float32Array, NaN none), which
-// may be days since 1970.
-export function unpackColumn(answer, length) {
-  const column = answer.kind === "number"
-    ? { kind: "number", values: decode(answer.values, Float32Array), days: Boolean(answer.unit) }
-    : { kind: "levels", levels: answer.levels, codes: Int32Array.from(decode(answer.codes, Int16Array)) };
-  if ((column.values ?? column.codes).length === length) return column;
-  throw new Refused("The store has other images now: reload the page.", 0);
-}
-
-// The same column with the levels of `reference` first, so that a class has one colour whoever names it.
-export function inOrderOf(reference, column) {
-  if (reference.kind !== "levels" || codeOfOthers(column.levels) >= 0) return column;
-  const levels = [...new Set([...reference.levels.filter((one) => column.levels.includes(one)), ...column.levels])];
-  const places = column.levels.map((one) => levels.indexOf(one));
-  return { ...column, levels, codes: column.codes.map((code) => (code < 0 ? code : places[code])) };
-}
-
-// The server names so many levels; where there are more, one more stands for all others.
-const NAMED = 12;
-export const codeOfOthers = (levels) => (levels.length > NAMED ? NAMED : -1);
-
 // Keep the answers of `fetch(key)`, so that each is asked for once; a failed one is asked for again.
 export function remembered(fetchOne) {
   const kept = new Map();

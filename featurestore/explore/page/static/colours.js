@@ -1,6 +1,6 @@
 // From a column to colours: one byte for each image and the palette that it points into, for light and dark pages.
 
-import { codeOfOthers } from "./api.js";
+import { codeOfOthers } from "./columns.js";
 
 // Okabe and Ito's colours, distinguishable with colour-blind eyes; the dark set is lightened to keep its contrast.
 const LEVELS = {

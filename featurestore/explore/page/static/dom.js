@@ -82,18 +82,24 @@ export function showError(problem) {
   place.hidden = !problem;
 }
 
-// Show that `node` waits for `promise`; what fails is one sentence in its place.
+const turns = new WeakMap(); // element -> how often it was filled
+
+// Fill `node` with what `promise` gives; what fails is one sentence there. A later call overtakes an earlier one.
 export async function filled(node, promise) {
+  const turn = (turns.get(node) ?? 0) + 1;
+  turns.set(node, turn);
   node.setAttribute("aria-busy", "true");
   const slow = setTimeout(() => {
     if (!node.childElementCount) node.replaceChildren(el("p", { className: "empty" }, "Loading …"));
   }, 200);
+  let parts;
   try {
-    node.replaceChildren(...[await promise].flat().filter((one) => one !== null && one !== ""));
+    parts = [await promise].flat().filter((one) => one !== null && one !== "");
   } catch (problem) {
-    node.replaceChildren(el("p", { className: "problem", role: "alert" }, problem.message));
-  } finally {
-    clearTimeout(slow);
-    node.removeAttribute("aria-busy");
+    parts = [el("p", { className: "problem", role: "alert" }, problem.message)];
   }
+  clearTimeout(slow);
+  if (turns.get(node) !== turn) return;
+  node.replaceChildren(...parts);
+  node.removeAttribute("aria-busy");
 }

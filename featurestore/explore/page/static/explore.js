@@ -1,9 +1,10 @@
 // The page: it reads what the store is, builds the parts, and lets every change of the address reach those it concerns.
 
-import { Rows, getBytes, getJson, inOrderOf, remembered, unpackColumn } from "./api.js";
+import { Rows, getBytes, getJson, remembered } from "./api.js";
 import { showChips } from "./chips.js";
 import { byId, count, images, later, say, showError } from "./dom.js";
 import { PLAIN } from "./colours.js";
+import { readColumn } from "./columns.js";
 import { Detail } from "./detail.js";
 import { Facets } from "./facets.js";
 import { showHeads } from "./heads.js";
@@ -14,7 +15,7 @@ import { showResults } from "./results.js";
 import { showReview } from "./review.js";
 import { askIn, saveDialog } from "./save.js";
 import { Selection, sourceText } from "./selection.js";
-import { State } from "./state.js";
+import { State, parsePolygon } from "./state.js";
 import { listenToTabs } from "./tabs.js";
 import { Wall } from "./wall.js";
 
@@ -51,20 +52,7 @@ class Explorer {
 
   // Answers that are kept: columns, runs and the rows of a run.
   makeMemories() {
-    this.column = remembered(async (key) => {
-      const [kind] = key.split(":", 1);
-      const name = key.slice(kind.length + 1);
-      const run = kind === "column" ? null : await this.run();
-      const answer = await {
-        column: () => getJson("column", { name }),
-        wrong: () => getJson("wrong", { run }),
-        predicted: () => getJson("predicted", { run, row: name }),
-      }[kind]?.();
-      if (!answer) throw new Error(`the address names a colour that this page does not know: ${key}`);
-      const column = unpackColumn({ kind: kind === "wrong" ? "number" : "levels", ...answer }, this.ids.length);
-      if (kind !== "predicted" || !this.meta.label) return column;
-      return inOrderOf(await this.column(`column:${this.meta.label}`), column);
-    });
+    this.column = remembered((key) => readColumn(this, key));
     this.kept = remembered(async (name) => (this.has(name) ? getJson(name) : []));
     this.rowsOf = remembered(async (run) => rowNames(await getJson("results", { run })));
   }
@@ -159,8 +147,15 @@ class Explorer {
       showError(null);
     } catch (problem) {
       showError(problem);
+      if (!document.documentElement.dataset.shown) this.showSelection(); // a damaged link: everything
       return;
     }
+    const { sampledOf, asked } = this.mapside;
+    const partly = sampledOf && parsePolygon(this.state.get("lasso"));
+    document.documentElement.dataset.exact = String(!partly);
+    this.showSelection(); // of a sampled map what its dots say, at once; then what is so
+    if (!partly || !(await this.selection.askForLasso(this.state, asked))) return;
+    document.documentElement.dataset.exact = "true";
     this.showSelection();
   }
 
@@ -273,8 +268,10 @@ class Explorer {
     this.showPart();
     const points = this.mapside.loadPoints();
     if (this.ids.length > AT_ONCE) await points; // of many, the points come first: both together would take longer
-    await Promise.all([points, this.mapside.loadColours()]);
+    const colours = this.mapside.loadColours().catch((problem) => problem);
+    await Promise.all([points, colours]);
     await this.select();
+    if (await colours) showError(await colours);
     document.documentElement.dataset.ready = String(Math.round(performance.now()));
     if (this.state.get("image")) this.detail.follow(Number(this.state.get("image")) || null);
     await this.mapside.fillColours();

@@ -1,7 +1,7 @@
 // The filters: what values the columns have, how many of them are selected, and a click that narrows to one.
 // The counts are made here from the columns, so that a lasso narrows them as the WHERE does.
 
-import { codeOfOthers } from "./api.js";
+import { codeOfOthers } from "./columns.js";
 import { button, count, el, figure, valueText } from "./dom.js";
 import { sourceText } from "./selection.js";
 import { facetsText, parseFacets } from "./state.js";

@@ -108,6 +108,7 @@ export class MapSide {
     map.view = parseZoom(app.state.get("zoom"));
     map.setPoints(points, { fit: true });
     app.selection.points = points;
+    app.selection.exact = null;
     byId("stage").removeAttribute("aria-busy");
     byId("map").setAttribute("aria-label",
       `Map of the embeddings of ${backbone}, ${count(this.sampledOf || points.x.length)} points`);
@@ -162,8 +163,7 @@ export class MapSide {
     const here = this.map.points.x.length;
     byId("sampled").hidden = !this.sampledOf;
     byId("sampled").textContent = this.map.density
-      ? `${count(this.sampledOf)} points as density; ${count(here)} of them as dots, which the lasso takes. `
-        + "Zoom in for all."
+      ? `${count(this.sampledOf)} points as density, ${count(here)} of them as dots. Zoom in for all.`
       : `Every point in view, ${count(here)} of ${count(this.sampledOf)}.`;
   }
 
@@ -171,7 +171,13 @@ export class MapSide {
     const { app } = this;
     const key = app.state.get("colour");
     byId("colour").value = key;
-    this.column = key === PLAIN ? null : await app.column(key);
+    try {
+      this.column = key === PLAIN ? null : await app.column(key);
+    } catch (problem) {
+      this.column = null; // one colour, and the reason
+      this.paintColours();
+      throw problem;
+    }
     if (key === app.state.get("colour")) this.paintColours();
   }
 
@@ -264,5 +270,7 @@ const zoomText = (view) => (view
 // "x,y,zoom" of the address, or null for the whole map.
 function parseZoom(text) {
   const [x, y, zoom] = text.split(",").map(Number);
-  return text && [x, y, zoom].every(Number.isFinite) && zoom > 0 ? { x, y, zoom: Math.min(4000, zoom) } : null;
+  return text && [x, y, zoom].every(Number.isFinite) && zoom > 0
+    ? { x: Math.max(-2, Math.min(2, x)), y: Math.max(-2, Math.min(2, y)), zoom: Math.min(4000, zoom) }
+    : null;
 }

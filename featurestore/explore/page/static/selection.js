@@ -1,7 +1,7 @@
 // Which images are selected: those that are in the WHERE, the facets, the lasso and the source, all at once.
 // Images are meant by their index in `ids` (ascending ImgId); a mask has one byte for each.
 
-import { getJson, decode } from "./api.js";
+import { decode, getBytes, getJson } from "./api.js";
 import { inside } from "./geometry.js";
 import { parseFacets, parsePolygon } from "./state.js";
 import { wholeWhere } from "./sql.js";
@@ -11,10 +11,11 @@ export class Selection {
     this.ids = ids;
     this.kinds = kinds; // column -> kind
     this.mask = null; // none: every image
-    this.order = null; // indices in the order of the source, none: ascending
+    this.order = this.ascending(); // indices in the order of the source, or ascending
     this.scores = new Map(); // ImgId -> score of a source that has scores
     this.size = ids.length;
     this.points = null; // {x, y, rows} of the map, for the lasso
+    this.exact = null; // {lasso, mask} by the server, where the points are a sample
     this.turn = 0;
     this.kept = { sql: "", sqlMask: null, source: "", list: null };
   }
@@ -30,8 +31,17 @@ export class Selection {
     return -1;
   }
 
+  // A mask of some ImgIds: a list in any order, or the server's ascending ones.
   maskOf(someIds) {
     const mask = new Uint8Array(this.ids.length);
+    if (someIds instanceof Int32Array) {
+      for (let at = 0, i = 0; i < someIds.length && at < this.ids.length;) {
+        if (this.ids[at] === someIds[i]) mask[at] = 1;
+        if (this.ids[at] < someIds[i]) at++;
+        else i++;
+      }
+      return mask;
+    }
     for (const id of someIds) {
       const index = this.index(id);
       if (index >= 0) mask[index] = 1;
@@ -84,8 +94,19 @@ export class Selection {
     return found;
   }
 
+  // Of a sampled map the server knows which images are in the lasso; false when it has changed meanwhile.
+  async askForLasso(state, map) {
+    const lasso = state.get("lasso");
+    const { bytes } = await getBytes("inside", { ...map, polygon: lasso });
+    if (lasso !== state.get("lasso")) return false;
+    this.exact = { lasso, mask: this.maskOf(new Int32Array(bytes)) };
+    this.combine(state);
+    return true;
+  }
+
   lassoMask(state) {
     const polygon = parsePolygon(state.get("lasso"));
+    if (this.exact?.lasso === state.get("lasso")) return this.exact.mask;
     if (!polygon || !this.points) return null;
     const { x, y, rows } = this.points;
     const hit = inside(polygon, x, y);
