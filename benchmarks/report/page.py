@@ -155,7 +155,8 @@ def _grid(table: dict[str, Any], columns: Sequence[Column], *, title: str) -> di
     columns = [column for column in columns if any(row.get(column[0]) is not None for row in full)]
     rows = []
     for row in full:
-        cells = [formats.value(row, name, form) for name, _, form in columns]
+        # On paper a cell may fold after the dash of an interval, not before it.
+        cells = [formats.value(row, name, form).replace(" –", "\u00a0–") for name, _, form in columns]
         extent = formats.extent(table, row)
         share = f", {extent['share']} of the training part" if "share" in extent else ""
         share += f", {extent['cells']} cells" if extent.get("cells") else ""
