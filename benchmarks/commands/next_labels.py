@@ -44,7 +44,7 @@ def next_images(
 ) -> None:
     """Choose the images to label next.
 
-    Of the images without a label, those that a head is least sure of, and no two alike.
+    Among the images without a label it chooses those that a head is least sure of, and no two that are alike.
     """
     from featurestore._optional import import_extra
 

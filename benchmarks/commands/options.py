@@ -78,8 +78,8 @@ def group_options(function: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["exact", "near"]),
             default="exact",
             show_default=True,
-            help="What is never in the training and the test part at once: exact duplicates of an image, or near "
-            "duplicates too.",
+            help="Which copies of an image are kept together, all in the training part or all in the test part: exact "
+            "duplicates, or near duplicates too.",
         ),
         click.option(
             "--hash-distance",
@@ -160,7 +160,7 @@ def head_options(function: Callable[..., None]) -> Callable[..., None]:
             "--head",
             "heads",
             multiple=True,
-            help="Train this head; repeatable. `benchmarks heads` lists them.  [default: all]",
+            help="Train this head; repeatable. `benchmarks heads` lists them.  [default: all of the protocol]",
         ),
         head_file_option,
         click.option(

@@ -41,8 +41,8 @@ run_option = click.option(
 def table(store: str, protocols: Sequence[str], form: str, wide: bool, run_id: str | None, rank_by: str | None) -> None:
     """Print the comparison tables of stored runs.
 
-    A table shows all stored results over the folds of the newest run of its protocol, view and label, whichever run
-    computed them.
+    Each protocol, view and label has one table. It shows all stored results over the folds of its newest run, whichever
+    run computed them.
     """
     from benchmarks.report.tables import tables, tables_as_text
     from featurestore import open as open_store

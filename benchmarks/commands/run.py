@@ -125,7 +125,7 @@ def run(
 ) -> None:
     """Train every head on every fold, and compare.
 
-    It prints the table and writes the report. Nothing is computed twice: the same command goes on after an interrupt.
+    It prints the table and writes the report. Nothing is computed twice: the same command goes on where it stopped.
     """
     from featurestore._optional import import_extra
 

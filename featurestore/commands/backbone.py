@@ -26,7 +26,7 @@ from featurestore.commands.options import (
 def backbones(as_json: bool) -> None:
     """List the backbones that `embed` can use.
 
-    Each line: what `--backbone` takes, the length of a vector where it is known, and what it is.
+    A line names what `--backbone` takes, the length of a vector where it is known, and what it is.
     """
     from featurestore.backbones.records import known
 
@@ -38,7 +38,7 @@ def backbones(as_json: bool) -> None:
         click.echo(f"{record.name:<18}{record.embed_dim or '':>6}  {record.description}")
 
 
-@click.group()
+@click.group(epilog=example("featurestore backbone list"))
 def backbone() -> None:
     """List, rename, remove or convert backbones."""
 
@@ -50,7 +50,8 @@ def backbone() -> None:
 def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
     """List the backbones in the store.
 
-    Each line: name, length of a vector, how many images have one, revision, and where the weights came from.
+    A line names the backbone, the length of its vectors, how many images have one, the revision, and where the weights
+    came from.
     """
     from featurestore import FeatureStore
 
@@ -124,9 +125,8 @@ def backbone_rename(store: str, name: str, new_name: str, wait_seconds: float) -
     type=click.Choice(["fp32", "int8"]),
     default="fp32",
     show_default=True,
-    help="With fp32 the result computes what SOURCE does, and a store goes on with it. With int8 it is smaller and "
-    "faster, and its vectors "
-    "are kept apart, as another revision.",
+    help="With fp32 the vectors count as those of SOURCE, so that a store goes on with them. With int8 the result is "
+    "smaller and faster, and its vectors are kept apart, as another revision.",
 )
 @click.option(
     "--images", type=PATH, help="Compare SOURCE and the result on images of this folder.  [default: generated images]"

@@ -123,7 +123,7 @@ def embed(
 ) -> None:
     """Compute a backbone's embedding of each image.
 
-    Images that have one are left out, and equal ones are computed once. After an interrupt the same command goes on.
+    An image that has one already is skipped. After an interruption the same command goes on where it stopped.
     """
     from featurestore import FeatureStore
 

@@ -30,7 +30,7 @@ FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled",
 )
 @click.option("--view", help="The rows to write: a view with a column ImgId.  [default: labeled]")
 @click.option("--columns", help="Which columns of the view to write, separated by commas.  [default: all]")
-@click.option("--label", help="The column of the view that becomes y.")
+@click.option("--label", help="The column of the view with the label; it is written as y.")
 @click.option("--where", metavar="SQL", help="Write only the rows for which this condition holds.")
 @click.option(
     "--ids",

@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     help="Search with the vector in this .npy file, or with each row of a matrix in it.",
 )
 @click.option(
-    "--text", multiple=True, help="Search for images of this, with a backbone that also embeds texts; repeatable."
+    "--text",
+    multiple=True,
+    help="Search for images that show this, with a backbone that also embeds texts; repeatable.",
 )
 @click.option(
     "--model",

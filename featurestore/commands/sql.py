@@ -145,7 +145,11 @@ def _list_views(found: "Sequence[ViewInfo]", store: str) -> None:
 @snapshot_option
 @json_option
 def schema(store: str, snapshot: str | None, as_json: bool) -> None:
-    """List all tables, views and functions, with columns."""
+    """List all tables, views and functions, with columns.
+
+    These are the names that a query of `featurestore sql` can use. Each has one line about it, and its columns with
+    their types.
+    """
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:

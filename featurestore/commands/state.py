@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> None:
     """Show where the vectors of an image came from.
 
-    For the image with the ImgId IMG_ID: its file's checksum, and for each embedding the weights, the preprocessing, the
-    libraries, the machine and the time.
+    IMG_ID is the ImgId of the image. It shows the checksum of its file and, for each embedding, the weights, the
+    preprocessing, the libraries, the machine and the time.
     """
     from featurestore import FeatureStore
 
@@ -41,7 +41,7 @@ def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> Non
     click.echo(json.dumps(record) if as_json else lineage_text(record))
 
 
-@click.group()
+@click.group(epilog=example("featurestore snapshot create before", "featurestore snapshot diff before"))
 def snapshot() -> None:
     """Keep, list, compare and remove named states.
 
@@ -122,7 +122,7 @@ def snapshot_remove(store: str, name: str, wait_seconds: float) -> None:
     say_next("featurestore gc --dry-run", store=store)
 
 
-@click.group()
+@click.group(epilog=example("featurestore view create bands --sql bands.sql", "featurestore view list"))
 def view() -> None:
     """Create, list and remove views of your own.
 

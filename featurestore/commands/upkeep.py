@@ -46,7 +46,7 @@ def gc(store: str, older_than: str, dry_run: bool, wait_seconds: float, as_json:
 def verify(store: str, as_json: bool) -> None:
     """Check all files by their checksums.
 
-    Those of snapshots too. The damaged ones are listed, and the exit code is then 1.
+    The files of snapshots are checked too. Damaged files are listed, and the exit code is then 1.
     """
     from featurestore import FeatureStore
 

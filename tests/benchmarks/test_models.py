@@ -381,7 +381,10 @@ def test_the_commands(bench: FeatureStore, tmp_path: Path, capfd, monkeypatch) -
 
     store, model = str(bench.path), str(tmp_path / "model")
     code, out, _ = call("fit", "ridge", "--store", store, "--backbone", "counting", "-o", model)
-    assert (code, out) == (0, f"{model}: ridge over counting, 30 rows, 2 classes\n")
+    assert (code, out) == (
+        0,
+        f"{model}: ridge over counting, 30 rows, 2 classes\nnext: benchmarks predict {model} IMAGE\n",
+    )
     for arguments, sentence in (
         (["fit", "rigde", "--store", store, "--backbone", "counting", "-o", model], "did you mean ridge"),
         (["predict", store, "x.jpg"], "is no model folder"),

@@ -137,8 +137,8 @@ def test_what_does_not_fit_is_counted_and_listed(images: Path, fresh: FeatureSto
     }
     assert any("'N/A'" in note for note in report.notes)
     found = fresh.info(problems=True)["problems"]
-    assert {"kind": "row without an image", "name": "nowhere.jpg", "detail": None} in found
-    assert {"kind": "contradicting labels", "name": "cat/1.jpg", "detail": "a, b"} in found
+    assert {"kind": "row without an image", "name": "nowhere.jpg", "detail": None, "ImgId": None} in found
+    assert {"kind": "contradicting labels", "name": "cat/1.jpg", "detail": "a, b", "ImgId": 0} in found
 
 
 def test_several_labels_make_it_multi_label(images: Path, fresh: FeatureStore, tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_a_view_says_how_many_rows_have_no_label(images: Path, fresh: FeatureSto
     for name, query in queries.items():
         (tmp_path / "view.sql").write_text(query)
         arguments = ["view", "create", "--store", str(fresh.path), name, "--sql", str(tmp_path / "view.sql")]
-        said.append(CliRunner().invoke(cli, arguments).stdout)
+        said.append(CliRunner().invoke(cli, [*arguments, "--quiet"]).stdout)
     assert said == [
         "view mine: 5 rows, 3 of them without a label\n",
         "view blank: 5 rows, 4 of them without a label\n",

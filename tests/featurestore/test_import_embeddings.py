@@ -178,7 +178,7 @@ def test_what_was_guessed_is_said(
     (tmp_path / "f.csv").write_text("id,f0,f1\na/101.jpg,1,2\n")
     code, out, _ = invoke("import-embeddings", "--store", str(store.path), str(tmp_path / "f.csv"), "--backbone", "x")
     assert code == 0
-    assert out.splitlines()[1:] == [
+    assert out.splitlines()[1:-1] == [
         "note: the images are named by the column `id`",
         "note: the vectors are in 2 columns `f0` … `f1`",
     ]

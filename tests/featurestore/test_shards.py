@@ -410,7 +410,7 @@ def test_the_commands(
     code, out, _ = run("embed", *options, "--shard", "1/3", "--synthetic")
     assert code == 0
     assert "16-d, SYNTHETIC WEIGHTS): shard 1/3, 8 computed (" in out
-    assert out.endswith(f"next: featurestore publish --store {store.path} {tmp_path / 'out'}\n")
+    assert out.endswith(f"next: featurestore publish {tmp_path / 'out'} --store {store.path}\n")
     code, out, _ = run("publish", "--store", store.path, tmp_path / "out")
     assert code == 0
     assert "16-d, SYNTHETIC WEIGHTS): 8 added, 0 skipped, 1 receipt\nmissing: 16 images, in the shards 2/3, 3/3" in out
