@@ -57,7 +57,10 @@ def label_correct(
 @wait_option
 @json_option
 def label_undo(store: str, ids: Sequence[int], column: str | None, wait_seconds: float, as_json: bool) -> None:
-    """Undo the corrections of the images IMG_ID…: what was read is shown again."""
+    """Undo the corrections of the images IMG_ID…
+
+    What was read is shown again.
+    """
     from featurestore import FeatureStore
 
     report = FeatureStore(store).uncorrect_labels(ids, column=column, wait_seconds=wait_seconds)
@@ -98,7 +101,10 @@ def label_list(store: str, snapshot: str | None, undone: bool, as_json: bool) ->
 @all_option
 @json_option
 def label_export(store: str, snapshot: str | None, output: Path, undone: bool, as_json: bool) -> None:
-    """Write the corrections to the CSV file OUTPUT, for whoever keeps the labels."""
+    """Write the corrections to the CSV file OUTPUT.
+
+    It is for whoever keeps the labels where they came from.
+    """
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
