@@ -12,6 +12,7 @@ ABOUT = {
     "bench_cells": "Each cell: one head, fitted on one split of the embeddings of one backbone.",
     "bench_scores": "The scores of each cell, a row for each metric.",
     "bench_predictions": "What each cell predicts for each test image; `proba` is in the order of the run's `classes`.",
+    "bench_corrected": "The images of each run whose label had been corrected.",
     "bench_costs": "The time, memory and size of each head on each backbone.",
 }
 

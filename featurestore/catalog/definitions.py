@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from featurestore.catalog.guard import Readable
-from featurestore.catalog.recipe import AS_READ, NEEDED_VIEWS, fill, find_recipe, own_names, recipe_named
+from featurestore.catalog.recipe import NEEDED_VIEWS, fill, find_recipe, own_names, recipe_named
 from featurestore.catalog.scans import EMBEDDINGS, TableScan, empty
 from featurestore.errors import InputError
 from featurestore.storage.layout import Layout
@@ -111,7 +111,7 @@ def _of_collection(layout: Layout, option: str) -> dict[Key, Own | TableScan]:
     )
     views = {**recipe.views}
     if "corrections" in layout.state.tables:
-        views |= {AS_READ: views["collection"], "collection": _read("corrected/collection.sql")}
+        views["collection"] = fill(_read("corrected/collection.sql"), {"as_read": f"(\n{views['collection']}\n)"})
     for name, text in views.items():
         own[Key("view", name)] = Own(f"VIEW {quote_name(name)}{option} AS", text)
     for name, (parameters, text) in recipe.macros.items():

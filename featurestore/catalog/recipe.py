@@ -24,8 +24,6 @@ BUILT_IN = {
 }
 # Every collection has these views: its images with their metadata, those with a label, and what did not fit.
 NEEDED_VIEWS = ("collection", "labeled", "problems")
-# The view `collection` of the type; with corrections, this is its name, and `collection` is this one with them.
-AS_READ = "_collection"
 # The SELECT of a view that shows a table with the columns that it is stored with.
 AS_STORED = "FROM {rows}"
 
@@ -170,8 +168,8 @@ def own_names(collection: str) -> OwnNames:
     """The names of the tables and views that every store of this collection type has."""
     recipe = find_recipe(collection)
     if recipe is None:
-        return OwnNames([*CORE_TABLES], [*core_views(), *NEEDED_VIEWS, AS_READ])
-    return OwnNames([*CORE_TABLES, recipe.table], [*core_views(), *recipe.views, AS_READ])
+        return OwnNames([*CORE_TABLES], [*core_views(), *NEEDED_VIEWS])
+    return OwnNames([*CORE_TABLES, recipe.table], [*core_views(), *recipe.views])
 
 
 def sql_of(package: str, name: str) -> str:

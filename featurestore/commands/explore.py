@@ -13,9 +13,17 @@ from featurestore.commands.options import SEED, example, json_option, snapshot_o
 @store_option
 @snapshot_option
 @click.option("--backbone", metavar="NAME", help="The backbone whose map is shown first.")
-@click.option("--map", metavar="METHOD", default="pca", show_default=True, help="pca, or one made by `project`.")
+@click.option(
+    "--map",
+    metavar="METHOD",
+    default="pca",
+    show_default=True,
+    help="PCA axes, or a map made by `featurestore project`: pca or tsne.",
+)
 @click.option("--where", metavar="SQL", help="Begin with the images that satisfy this condition.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1.  [default: a free one]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port of 127.0.0.1 to serve at.  [default: a free one]"
+)
 @click.option("--read-only", is_flag=True, help="Save no selection and correct no label.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def explore(
@@ -49,7 +57,7 @@ def explore(
 
 
 @click.command(
-    epilog=example("featurestore project --backbone clip", "featurestore explore --backbone clip --map tsne")
+    epilog=example("featurestore project --backbone clip", "featurestore project --backbone clip --perplexity 50")
 )
 @store_option
 @click.option("--backbone", metavar="NAME", required=True, help="The backbone whose embeddings are shown.")

@@ -19,7 +19,7 @@ def _images(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
 
 
-@click.group()
+@click.group(epilog=example("featurestore label correct 10485 11162 --to Crime", "featurestore label list"))
 def label() -> None:
     """Correct labels of single images.
 
@@ -37,7 +37,7 @@ def label() -> None:
 def label_correct(
     store: str, ids: Sequence[int], to: Sequence[str], column: str | None, wait_seconds: float, as_json: bool
 ) -> None:
-    """Correct the label of the images IMG_ID…"""
+    """Correct the label of the images IMG_ID."""
     from featurestore import FeatureStore
 
     report = FeatureStore(store).correct_labels(ids, to, column=column, wait_seconds=wait_seconds)
@@ -57,7 +57,7 @@ def label_correct(
 @wait_option
 @json_option
 def label_undo(store: str, ids: Sequence[int], column: str | None, wait_seconds: float, as_json: bool) -> None:
-    """Undo the corrections of the images IMG_ID…
+    """Undo the corrections of the images IMG_ID.
 
     What was read is shown again.
     """

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 # A package that keeps tables of its own in stores names a mapping of their names to one line on each.
 ENTRY_POINTS = "featurestore.tables"
-# The tables of every store; what else there is says it at the head of its SQL.
+# The tables of the store itself; what else there is says it at the head of its SQL.
 TABLES = {
     "images": "Every image file: its name, size and checksum, where it lies, and why it was refused if it was.",
     "backbones": "Each revision of each backbone: length of its vectors, weights, preprocessing and libraries.",
     "extractions": "When, with what and on what kind of machine vectors were computed.",
+    "corrections": "The corrections of labels, undone ones too; `collection` and `labeled` show those in force.",
+    "selections": "The images of each selection that was saved in the explorer.",
+    "projections": "The maps of embeddings that `featurestore project` made.",
     "embeddings": "All vectors of all revisions, those of removed images too; usually you want embeddings_NAME.",
 }
 

@@ -295,7 +295,7 @@ def test_the_command_ends_with_the_table(bench: FeatureStore, capfd, monkeypatch
     out = capfd.readouterr().out
     assert "knn" in out
     assert "multilabel" not in out, "the table of another run"
-    assert out.rstrip().endswith(f"report {bench.path / 'report.html'}")
+    assert out.splitlines()[-2].endswith(f"report {bench.path / 'report.html'}")
     assert "rows of multilabel" in (bench.path / "report.md").read_text()
 
 

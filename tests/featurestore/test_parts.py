@@ -78,7 +78,7 @@ def test_a_table_goes_before_a_backbone_of_its_name(store: FeatureStore) -> None
     [
         ("countin", "did you mean 'counting'"),
         ("image", "did you mean 'images'"),
-        ("labeled", "it has: backbones, counting, embeddings, extractions, images, movies"),
+        ("labeled", "it has: backbones, corrections, counting, embeddings, extractions, images, movies"),
         ("../images", "did you mean 'images'"),
         ("", "it has: "),
     ],

@@ -181,7 +181,14 @@ def test_a_package_describes_its_own_tables(kept_store: FeatureStore, monkeypatc
     ):
         monkeypatch.setattr(schema, "entry_points", lambda group, lines=lines: [Point(lines)])
         assert {info.name: info.about for info in store.schema()}["images"] == about
-    assert {*SCHEMAS, "bench_runs", "bench_run_details", "bench_groups", "bench_across"} == bench_schemas.ABOUT.keys()
+    assert {
+        *SCHEMAS,
+        "bench_runs",
+        "bench_run_details",
+        "bench_groups",
+        "bench_corrected",
+        "bench_across",
+    } == bench_schemas.ABOUT.keys()
 
 
 def test_no_private_names_are_shown_or_read(kept_store: FeatureStore) -> None:

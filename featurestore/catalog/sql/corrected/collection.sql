@@ -1,5 +1,6 @@
--- `_collection`, the collection as it was read, with the corrections that are in force: text, of a list its JSON. One that
--- its column can't hold, since it has another type by now, is not shown.
+-- Each image that has metadata, with the corrections of its labels that are in force.
+-- It stands on the collection as it was read. A correction is text, of a list its JSON; one that its column can't hold,
+-- since that has another type by now, is not shown.
 WITH latest AS (
     SELECT ImgId, "column", arg_max("to", "at") AS corrected FROM corrections WHERE undone IS NULL GROUP BY ImgId, "column"
 ), fixed AS (
@@ -19,5 +20,5 @@ SELECT
         ),
         COLUMNS(c.* EXCLUDE (ImgId))
     )
-FROM _collection AS c LEFT JOIN fixed AS f ON f.ImgId = c.ImgId
+FROM {as_read} AS c LEFT JOIN fixed AS f ON f.ImgId = c.ImgId
 ORDER BY c.ImgId
