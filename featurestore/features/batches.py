@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from featurestore import arrow
 from featurestore._optional import import_extra
 from featurestore.errors import InputError
-from featurestore.features.features import BATCH_ROWS, check_rows, schema_metadata, vector_columns, with_vectors
+from featurestore.features.features import (
+    BATCH_ROWS,
+    about_of,
+    check_rows,
+    schema_metadata,
+    vector_columns,
+    with_vectors,
+)
 from featurestore.features.image_index import image_index
 from featurestore.features.labels import class_codes, class_names
 from featurestore.features.places import Places
@@ -125,15 +132,7 @@ class FeatureBatches:
     @property
     def about(self) -> dict[str, Any]:
         """Where the values came from, as `Features.about`; stored in the schema of `to_reader`."""
-        return {
-            "backbones": [name for name, _ in self.dims],
-            "revision": self.revision,
-            "state": self.state_id,
-            "synthetic": self.synthetic,
-            "missing": self.missing,
-            "label": self.label,
-            "classes": list(self.classes),
-        }
+        return about_of(self)
 
     def to_reader(self, *, batch_rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
         """The rows as Arrow record batches of ``batch_rows`` rows, the last one of fewer; with the same columns and

@@ -20,6 +20,8 @@ from featurestore.storage.schemas import embedding_type
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
+    from featurestore.features.batches import FeatureBatches
+
 BATCH_ROWS = 65_536
 
 
@@ -129,15 +131,7 @@ class Features:
     @property
     def about(self) -> dict[str, Any]:
         """Where the values came from; stored in the schema metadata of every Arrow table and Parquet file."""
-        return {
-            "backbones": [name for name, _ in self.dims],
-            "revision": self.revision,
-            "state": self.state_id,
-            "synthetic": self.synthetic,
-            "missing": self.missing,
-            "label": self.label,
-            "classes": list(self.classes),
-        }
+        return about_of(self)
 
     def to_numpy(self) -> Arrays:
         """``X``, ``y`` and ``ids``, not copied."""
@@ -204,6 +198,19 @@ class Features:
         kinds = datasets.Features.from_arrow_schema(table.schema)
         kinds[self.label] = datasets.ClassLabel(names=list(self.classes))
         return datasets.Dataset(table, info=datasets.DatasetInfo(features=kinds))
+
+
+def about_of(rows: "Features | FeatureBatches") -> dict[str, Any]:
+    """Where the values of ``rows`` came from, as JSON holds it."""
+    return {
+        "backbones": [name for name, _ in rows.dims],
+        "revision": rows.revision,
+        "state": rows.state_id,
+        "synthetic": rows.synthetic,
+        "missing": rows.missing,
+        "label": rows.label,
+        "classes": list(rows.classes),
+    }
 
 
 def vector_columns(dims: Sequence[tuple[str, int]]) -> tuple[str, ...]:
