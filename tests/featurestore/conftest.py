@@ -46,6 +46,22 @@ def asked(there: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.fixture
+def asked_objects(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The objects that were asked for."""
+    from featurestore.storage.bucket import Bucket  # needs an extra
+
+    names: list[str] = []
+    read = Bucket.read
+
+    def noted(self: Bucket, name: str, *, limit: int) -> Iterator[bytes]:
+        names.append(name)
+        return read(self, name, limit=limit)
+
+    monkeypatch.setattr(Bucket, "read", noted)
+    return names
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
     """A fresh S3 server on this machine."""

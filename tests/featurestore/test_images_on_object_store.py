@@ -69,42 +69,28 @@ def uploaded(collection: Collection, put: Callable[..., None], address: str) -> 
     return address
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The objects that were asked for."""
-    names: list[str] = []
-    read = Bucket.read
-
-    def noted(self: Bucket, name: str, *, limit: int) -> Iterator[bytes]:
-        names.append(name)
-        return read(self, name, limit=limit)
-
-    monkeypatch.setattr(Bucket, "read", noted)
-    return names
-
-
 def images(store: FeatureStore, columns: str = "ImgId, ImgName, content_hash, status") -> list[dict[str, Any]]:
     return store.refresh().sql(f"SELECT {columns} FROM images ORDER BY ImgName").to_pylist()
 
 
 def test_the_store_is_that_of_a_folder_and_a_second_ingest_reads_nothing(
-    store: FeatureStore, collection: Collection, uploaded: str, tmp_path: Path, asked: list[str]
+    store: FeatureStore, collection: Collection, uploaded: str, tmp_path: Path, asked_objects: list[str]
 ) -> None:
     away = FeatureStore(tmp_path / "away")
     report = away.ingest(metadata=collection.metadata, images=uploaded)
-    assert (report.images_found, report.broken, len(asked)) == (24, {}, 24)
+    assert (report.images_found, report.broken, len(asked_objects)) == (24, {}, 24)
     assert images(away) == images(store)
     assert {row["source"] for row in images(away, "source, ImgName")} == {uploaded}
     assert not list((tmp_path / "away").rglob("*.jpg")), "nothing is copied"
-    asked.clear()
+    asked_objects.clear()
     assert not away.ingest(metadata=collection.metadata, images=f"{uploaded}").changed
     assert not away.ingest(metadata=collection.metadata).changed, "the address of the last ingest"
-    assert asked == []
+    assert asked_objects == []
     for one in (store, away):
         one.embed(CountingBackbone())
     here, there = (one.refresh().features("counting", view="collection") for one in (store, away))
     assert here.X.tobytes() == there.X.tobytes()
-    assert sorted(asked) == sorted(path.name for path in collection.images.iterdir()), "each was read once"
+    assert sorted(asked_objects) == sorted(path.name for path in collection.images.iterdir()), "each was read once"
     found = away.similar(101, backbone="counting", k=3)
     assert away.contact_sheet(found).count('src="data:image/jpeg;base64,') == 4
     one = uploaded.replace("?", "/101.jpg?")
@@ -137,17 +123,17 @@ def test_the_commands_take_addresses(
 
 
 def test_what_changed_is_read_and_nothing_else(
-    uploaded: str, put: Callable[..., None], tmp_path: Path, asked: list[str]
+    uploaded: str, put: Callable[..., None], tmp_path: Path, asked_objects: list[str]
 ) -> None:
     store, backbone = FeatureStore(tmp_path / "store"), CountingBackbone()
     store.ingest(images=uploaded)
     before = {row["ImgName"]: row for row in images(store)}
     store.embed(backbone)
-    asked.clear()
+    asked_objects.clear()
     put("102.jpg", jpeg(9_000))  # of another size or not: its ETag is another
     put("103.jpg", None)
     store.embed(backbone)
-    assert asked == ["102.jpg"] * 2, "read by the scan, then to be embedded"
+    assert asked_objects == ["102.jpg"] * 2, "read by the scan, then to be embedded"
     assert backbone.images == 25
     after = {row["ImgName"]: row for row in images(store)}
     assert after["103.jpg"]["status"] == "gone"
@@ -224,7 +210,7 @@ def test_a_listing_has_many_pages(
 
 
 def test_damaged_and_too_large_objects_are_refused_as_files_are(
-    put: Callable[..., None], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+    put: Callable[..., None], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_objects: list[str]
 ) -> None:
     put("1.jpg", jpeg(1))
     put("2.jpg", jpeg(2)[:300])
@@ -234,7 +220,7 @@ def test_damaged_and_too_large_objects_are_refused_as_files_are(
     broken = FeatureStore(tmp_path / "store").ingest(images=address).broken
     assert sorted(broken) == ["2.jpg", "3.jpg", "4.jpg"]
     assert "more than the limit of" in broken["4.jpg"]
-    assert "4.jpg" not in asked
+    assert "4.jpg" not in asked_objects
     monkeypatch.setattr(object_folder, "MAX_BYTES", 4_999)
     with pytest.raises(ImageError, match="more than the limit of 4,999 bytes"):
         ObjectFolder(address).read("4.jpg")

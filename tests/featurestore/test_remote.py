@@ -16,7 +16,6 @@ from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import InputError, MissingExtra, StoreError, StoreNotFound
 from featurestore.storage import bucket
-from featurestore.storage.bucket import Bucket
 
 needs("moto", "obstore")
 pytestmark = pytest.mark.usefixtures("keys")
@@ -42,20 +41,6 @@ def upload(folder: Path, host: str, base: str) -> None:
             client.upload_file(str(path), "stores", f"{base}/{path.relative_to(folder)}")
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The objects that were asked for."""
-    names: list[str] = []
-    read = Bucket.read
-
-    def noted(self: Bucket, name: str, *, limit: int) -> Iterator[bytes]:
-        names.append(name)
-        return read(self, name, limit=limit)
-
-    monkeypatch.setattr(Bucket, "read", noted)
-    return names
-
-
 def test_it_reads_as_the_folder_does(store: FeatureStore, uploaded: str) -> None:
     there = open_store(uploaded)
     assert there.state.id == store.state.id
@@ -68,20 +53,20 @@ def test_it_reads_as_the_folder_does(store: FeatureStore, uploaded: str) -> None
 
 
 def test_each_part_is_fetched_once_and_news_are_seen(
-    store: FeatureStore, uploaded: str, host: str, collection: Collection, tmp_path: Path, asked: list[str]
+    store: FeatureStore, uploaded: str, host: str, collection: Collection, tmp_path: Path, asked_objects: list[str]
 ) -> None:
     there = open_store(uploaded)
-    assert asked == ["state.json"], "opening reads the state and nothing else"
+    assert asked_objects == ["state.json"], "opening reads the state and nothing else"
     assert len(there.sql("FROM images")) == 24
     (collection.images / "900.jpg").write_bytes(jpeg(900))
     store.ingest(metadata=collection.metadata, images=collection.images)
     upload(store.path, host, f"some stores/{tmp_path.name}")
-    asked.clear()
+    asked_objects.clear()
     assert len(there.refresh().sql("FROM images")) == 25
-    assert [name.partition("/")[0] for name in asked] == ["state.json", "manifests", "images"]
-    asked.clear()
+    assert [name.partition("/")[0] for name in asked_objects] == ["state.json", "manifests", "images"]
+    asked_objects.clear()
     assert len(open_store(uploaded).sql("FROM images")) == 25
-    assert asked == ["state.json"]
+    assert asked_objects == ["state.json"]
 
 
 def test_commands_read_and_write_it(
