@@ -146,7 +146,7 @@ def _add_external(place: Place, vectors: ImportedVectors, *, wait_seconds: float
         if not len(new):
             return found, 0
         with (
-            suppress(Conflict),
+            suppress(Conflict),  # another program has written since: once more, from what it wrote
             open_writer(place, wait_seconds=max(wait_seconds, SHORT_WAIT), purpose=purpose, renew=False) as writer,
         ):
             if writer.state.store != layout.state.store:
