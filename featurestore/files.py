@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from featurestore import system
 from featurestore.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def format_of(path: Path, form: str | None, suffixes: Suffixes) -> str:
 
 def _descriptor(path: Path, *, pipes: bool) -> int:
     _check_kind(os.stat(path).st_mode, path, pipes=pipes)  # opening a device may have side effects
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    descriptor = os.open(path, os.O_RDONLY | system.BINARY | system.WITHOUT_WAITING)
     try:
         _check_kind(os.fstat(descriptor).st_mode, path, pipes=pipes)
     except OSError:
@@ -134,7 +135,8 @@ def _first(descriptor: int, path: Path) -> bytes:
         except BlockingIOError:
             first, written = b"", True
         if written:
-            os.set_blocking(descriptor, True)
+            if system.WITHOUT_WAITING:  # else it blocks already
+                os.set_blocking(descriptor, True)
             return first
         time.sleep(PAUSE)
     raise OSError(errno.EPIPE, f"a pipe that nothing writes to for {PIPE_SECONDS:.0f} seconds", str(path))
@@ -161,7 +163,7 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     with _renamed(path, sync=sync) as file:
         yield file
     if sync:
-        sync_folder(path.parent)
+        system.sync_folder(path.parent)
 
 
 def write_atomic(path: Path, content: bytes, *, sync: bool = True) -> None:
@@ -186,7 +188,7 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
         with ThreadPoolExecutor(min(len(contents), SYNCED_AT_ONCE)) as pool:
             list(pool.map(write, contents))
     if contents:
-        sync_folder(folder)
+        system.sync_folder(folder)
 
 
 @contextmanager
@@ -199,7 +201,7 @@ def _renamed(path: Path, *, sync: bool) -> Iterator[IO[bytes]]:
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+        system.replace(temporary, path)
     finally:
         with suppress(OSError):  # already renamed, or never created
             temporary.unlink()
@@ -219,12 +221,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield building
         _sync_tree(building)
         if path.exists():
-            os.replace(path, earlier)
-        os.replace(building, path)
-        sync_folder(path.parent)
+            system.replace(path, earlier)
+        system.replace(building, path)
+        system.sync_folder(path.parent)
     finally:
         if earlier.exists() and not path.exists():
-            os.replace(earlier, path)
+            system.replace(earlier, path)
         shutil.rmtree(building, ignore_errors=True)
         shutil.rmtree(earlier, ignore_errors=True)
 
@@ -234,7 +236,7 @@ def make_folder(path: Path, *, parents: bool = True) -> None:
     missing = list(itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents)))
     path.mkdir(parents=parents, exist_ok=True)
     for folder in reversed(missing):
-        sync_folder(folder.parent)
+        system.sync_folder(folder.parent)
 
 
 def _beside(path: Path, kind: str) -> Path:
@@ -248,15 +250,5 @@ def _beside(path: Path, kind: str) -> Path:
 def _sync_tree(folder: Path) -> None:
     for place, _, names in os.walk(folder):
         for name in names:
-            with open_file(Path(place, name)) as file:
-                os.fsync(file.fileno())
-        sync_folder(Path(place))
-
-
-def sync_folder(folder: Path) -> None:
-    """Fsync ``folder``, so that renames in it survive a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            system.sync_file(Path(place, name))
+        system.sync_folder(Path(place))

@@ -1,10 +1,12 @@
 """Escapes terminal output, so that it can't move the cursor, set the title or reorder text.
 
-Titles, labels, file names and messages are untrusted text. Files and pipes get every byte unchanged.
+Titles, labels, file names and messages are untrusted text. Files and pipes get every character unchanged, in UTF-8
+unless the variable PYTHONIOENCODING names another encoding.
 """
 
 import codecs
 import io
+import os
 import sys
 import unicodedata
 from typing import TYPE_CHECKING, TextIO
@@ -28,7 +30,7 @@ def visible(text: str, *, keep: str = "", spaces: bool = True) -> str:
 
 
 def guard() -> None:
-    """Escape all output to stdout and stderr from now on, if they are terminals; bytes too."""
+    """Escape all output to stdout and stderr from now on, if they are terminals; bytes too. Other output is UTF-8."""
     sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr)
 
 
@@ -64,8 +66,18 @@ class _Visible(io.BufferedIOBase):
 
 
 def _guarded(stream: TextIO) -> TextIO:
-    if stream is None or not stream.isatty() or unguarded(stream) is not stream:
+    if stream is None or unguarded(stream) is not stream:
+        return stream
+    if not stream.isatty():
+        _encode_all(stream)
         return stream
     return io.TextIOWrapper(
         _Visible(stream), encoding=stream.encoding, errors="backslashreplace", line_buffering=True, write_through=True
     )
+
+
+def _encode_all(stream: TextIO) -> None:
+    """Have a file or pipe take every character: on Windows, and on old systems, the usual encoding lacks most."""
+    if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().replace("-", "").startswith("utf"):
+        chosen = os.environ.get("PYTHONIOENCODING")
+        stream.reconfigure(encoding=stream.encoding if chosen else "utf-8", errors="backslashreplace")

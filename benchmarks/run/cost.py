@@ -74,7 +74,7 @@ def _size(model: object) -> float:
 def _forget_peak() -> float:
     """Reset the kernel's record of the peak, and return what is resident now, in MB."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
     except OSError:
         return float("nan")
     return _resident("VmRSS")
@@ -82,7 +82,7 @@ def _forget_peak() -> float:
 
 def _resident(field: str) -> float:
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text("utf-8", "replace").splitlines()
     except OSError:
         return float("nan")
     return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(field))

@@ -1,10 +1,10 @@
 """What a run may use: processes, seconds and memory, and where."""
 
-import os
 from dataclasses import dataclass
 
 from benchmarks.run.pool import TIME_LIMIT_SECONDS
 from featurestore.errors import InputError
+from featurestore.system import cores
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,4 @@ class Limits:
     @property
     def processes(self) -> int:
         """The number of worker processes."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.workers or cores
+        return self.workers or cores()

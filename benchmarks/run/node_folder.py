@@ -23,6 +23,7 @@ from benchmarks.run.process import context_of, one_thread_each
 from benchmarks.run.sent import SentDataset
 from featurestore.errors import ClusterError, reason
 from featurestore.files import atomic_file, write_atomic
+from featurestore.system import is_owners_alone
 
 # How long a process waits for another one of the same node to write a matrix.
 WAIT_SECONDS = 300.0
@@ -106,8 +107,7 @@ def claimed(run: str) -> NodeFolder:
 def _refuse_foreign(base: Path) -> None:
     """Refuse a folder in which somebody else could put files: heads are run from there."""
     found = base.lstat()
-    mine = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    if not stat.S_ISDIR(found.st_mode) or not mine or (hasattr(os, "getuid") and stat.S_IMODE(found.st_mode) & 0o077):
+    if not (stat.S_ISDIR(found.st_mode) and is_owners_alone(found)):
         raise ClusterError(f"{str(base)!r} on the node {platform.node()!r} is not this user's alone: remove it")
 
 

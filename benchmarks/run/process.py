@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
@@ -125,6 +125,8 @@ def context_of(*, forked: bool) -> Any:
     """Fork workers from a server that has loaded the libraries and runs no threads; else spawn them."""
     if not forked or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver  # not on Windows
+
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
     with handled(signal.SIG_IGN), _without_main():  # as above, for the server

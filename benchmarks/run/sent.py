@@ -113,7 +113,7 @@ def processor() -> str:
 
     kernels = {str(info["architecture"]) for info in threadpool_info() if info.get("architecture")}
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:  # another system than Linux
         lines = []
     flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])

@@ -106,7 +106,9 @@ def _end(exitcode: int) -> NoReturn:
 
 def _children(process: int) -> list[int]:
     """The child processes of a process, from /proc; empty on systems without it."""
-    return [int(pid) for file in Path(f"/proc/{process}/task").glob("*/children") for pid in file.read_text().split()]
+    return [
+        int(pid) for file in Path(f"/proc/{process}/task").glob("*/children") for pid in file.read_text("ascii").split()
+    ]
 
 
 def _left() -> list[int]:
@@ -185,7 +187,7 @@ def _limit_memory(megabytes: int) -> None:
     if sys.platform == "linux":
         import resource
 
-        status = Path("/proc/self/status").read_text().splitlines()
+        status = Path("/proc/self/status").read_text("utf-8", "replace").splitlines()
         held = int(next(line.split()[1] for line in status if line.startswith("VmData"))) * 1024
         limit = held + megabytes * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

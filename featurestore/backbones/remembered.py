@@ -16,6 +16,7 @@ from filelock import FileLock
 from featurestore.backbones.base import BackboneSpec
 from featurestore.errors import InputError, reason
 from featurestore.files import MEGABYTE, atomic_file, read_file, why
+from featurestore.system import for_owner_alone
 
 FILE = "backbones.json"
 FORMAT = 1
@@ -165,7 +166,7 @@ def _add(folder: Path, revision: str, entry: dict[str, Any]) -> None:
         while len(content := json.dumps({"format": FORMAT, "backbones": known}, indent=1).encode()) > MOST_BYTES:
             del known[next(iter(known))]
         with atomic_file(path) as file:
-            os.fchmod(file.fileno(), 0o600)
+            for_owner_alone(file.fileno())
             file.write(content)
 
 

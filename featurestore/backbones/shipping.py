@@ -174,7 +174,7 @@ def _files(place: Path, reference: str) -> Iterator[tuple[Path, str]]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(folder, name) for name in names if not name.startswith(".")):
             if path.is_file():
-                yield path, str(path.relative_to(place))
+                yield path, path.relative_to(place).as_posix()
 
 
 def _copy(path: Path, target: Path) -> None:

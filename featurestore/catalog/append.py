@@ -12,6 +12,7 @@ from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError, reason
 from featurestore.storage.names import RESERVED, check_identifier
 from featurestore.storage.objects import Place
+from featurestore.system import is_portable
 
 
 def append(place: Place, tables: Mapping[str, pa.Table], *, wait_seconds: float) -> None:
@@ -77,5 +78,7 @@ def _check(name: str, columns: Sequence[str]) -> None:
     check_identifier(name, "table")
     if name in RESERVED or name == "embeddings":
         raise InputError(f"{name!r} is the name of one of the store's own tables: use another name")
+    if not is_portable(name):
+        raise InputError(f"got the table name {name!r}, which no folder can have on Windows: use another name")
     if not columns or len({column.lower() for column in columns}) < len(columns):
         raise InputError(f"got the columns {list(columns)} for the table {name!r}, expected one or more, no name twice")

@@ -26,6 +26,7 @@ from featurestore.storage.names import RECORDED, revision_of
 from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.parts import Part, write_part
 from featurestore.storage.schemas import CORE_TABLES
+from featurestore.system import remove_unless_open
 
 # Parts of embeddings are merged up to this many rows: 256 MB at 2048 dimensions.
 MERGED_ROWS = 32_768
@@ -79,15 +80,17 @@ def gc(
         garbage = {
             path: path.lstat().st_size
             for path in _data_files(root)
-            if str(path.relative_to(root)) not in kept.referenced and path.lstat().st_mtime <= latest
+            if path.relative_to(root).as_posix() not in kept.referenced and path.lstat().st_mtime <= latest
         }
         writer.check()
-        for path in garbage if not dry_run else ():
-            path.unlink(missing_ok=True)
-            _remove_empty(path.parent, root)
         if not dry_run:
+            for path in list(garbage):
+                if remove_unless_open(path):
+                    _remove_empty(path.parent, root)
+                else:
+                    del garbage[path]  # somebody reads it
             renew_shell_file(root, writer.state, always=True)
-        sizes = {str(path.relative_to(root)): size for path, size in garbage.items()}
+        sizes = {path.relative_to(root).as_posix(): size for path, size in garbage.items()}
         return gc_report(kept, sizes, sum(map(_size, _files(root))))
 
 
@@ -195,7 +198,7 @@ def _data_files(root: Path) -> Iterator[Path]:
     Never a state, a snapshot, a lock, a file in `cache`, or a file that this package did not write.
     """
     for path in sorted(_files(root)):
-        name = str(path.relative_to(root))
+        name = path.relative_to(root).as_posix()
         if name.startswith(f"{STAGING}/"):
             continue
         if RECORDED["part"].fullmatch(name) or MANIFEST.fullmatch(name) or TEMPORARY.fullmatch(path.name):

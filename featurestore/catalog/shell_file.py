@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+from featurestore import system
 from featurestore.catalog.definitions import DEFERRED, Definitions, define
 from featurestore.catalog.maker import ViewMaker
 from featurestore.catalog.scans import TableScan, select_none, select_rows
@@ -38,7 +39,7 @@ def write_shell_file(layout: Layout, root: Path) -> None:
             _create_at_once(connection, layout)
             # Closing does it too, but keeps silent when the disk refuses: a file without views would take the place.
             connection.execute("CHECKPOINT")
-        os.replace(temporary, root / SHELL_FILE)
+        system.replace(temporary, root / SHELL_FILE)
     finally:
         for path in (temporary, log):
             path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from featurestore.storage.objects import LocalObjects, Objects, Place, objects_o
 from featurestore.storage.records import RECORD_BYTES
 from featurestore.storage.snapshot import SnapshotInfo, read_snapshot, snapshot_names, snapshot_path, snapshot_record
 from featurestore.storage.state import State, read_state
+from featurestore.system import is_portable
 
 # How often a snapshot is taken anew because another writer changed the state meanwhile.
 TURNS = 10
@@ -43,6 +44,8 @@ def create(place: Place, name: str, *, wait_seconds: float = 0.0) -> SnapshotInf
     """
     if not RECORDED["snapshot"].fullmatch(name):
         raise InputError(f"got the snapshot name {name!r}, expected letters, digits and . _ - (100 at most)")
+    if not is_portable(name):
+        raise InputError(f"got the snapshot name {name!r}, which no file can have on Windows: use another name")
     read_state(place)
     with open_writer(place, wait_seconds=wait_seconds, purpose=f"snapshot {name}") as writer:
         for _ in range(TURNS):

@@ -189,7 +189,7 @@ def check_room(place: Place) -> None:
     root = objects.root
     if objects.in_place and root.exists() and not root.is_dir():
         raise InputError(f"{str(root)!r} is a file: the store needs a folder, name another with --store")
-    odd = sorted({letter for letter in str(root.resolve()) if letter in "\\?" or not letter.isprintable()})
+    odd = sorted({letter for letter in root.resolve().as_posix() if letter in "\\?" or not letter.isprintable()})
     if odd:
         raise InputError(f"{str(root)!r} holds {odd[0]!r}, which DuckDB can't have in a path: name another folder")
     tables = {name for recipe in BUILT_IN for name in own_names(recipe).tables}

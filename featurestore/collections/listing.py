@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from featurestore.collections.containers import datasets_files, is_container_name, is_datasets_folder
 from featurestore.collections.formats import SUFFIXES
 from featurestore.collections.object_folder import ObjectEntry, ObjectFolder, Source
+from featurestore.collections.stored_paths import with_slashes
 from featurestore.errors import InputError
 
 # Folders that archive programs and notebooks leave behind; so are all whose name starts with a dot.
@@ -147,14 +148,14 @@ def _list_objects(listing: Listing, number: int, source: ObjectFolder, *, nested
 
 def _list_folder(listing: Listing, number: int, source: Path, *, nested: bool, follow_links: bool) -> None:
     folder = str(source)
-    skip = len(folder.rstrip("/")) + 1
+    skip = len(folder.rstrip(os.sep)) + 1
     before = len(listing.entries)
     containers = []
     for entry in _walk(folder, listing, set(), nested=nested, follow_links=follow_links):
         if is_image(entry.name):
             listing.entries.append(entry)
             listing.numbers.append(number)
-            listing.files.append(entry.path[skip:])
+            listing.files.append(with_slashes(entry.path[skip:]))
         else:
             listing.ignored[suffix(entry.name)] += 1
             if nested and is_container_name(entry.name):
@@ -163,7 +164,7 @@ def _list_folder(listing: Listing, number: int, source: Path, *, nested: bool, f
         for entry in containers:
             if not follow_links and entry.is_symlink() and _leads_out(entry, source):
                 raise InputError(f"{entry.path!r} is {LINK_OUT}")
-            listing.containers.append((number, entry.path[skip:]))
+            listing.containers.append((number, with_slashes(entry.path[skip:])))
             listing.ignored[suffix(entry.name)] -= 1
 
 

@@ -1,5 +1,6 @@
 """Paths of files as the text that a store keeps, and back: bytes that are not UTF-8 are escaped."""
 
+import os
 import re
 
 # Such a byte is stored as `//` and two hex digits: no path of a file has two slashes in a row.
@@ -12,6 +13,11 @@ OFFSET = 0xDC00
 def to_stored(path: str) -> str:
     """``path`` as text that can be stored."""
     return path if path.isascii() else UNDECODABLE.sub(lambda found: f"//{ord(found[0]) - OFFSET:02x}", path)
+
+
+def with_slashes(path: str, separator: str = os.sep) -> str:
+    """A path of this system with ``/`` between its folders, as it is stored on every system."""
+    return path if separator == "/" else path.replace(separator, "/")
 
 
 def from_stored(text: str) -> str:

@@ -100,7 +100,7 @@ def write_vectors(
         When a vector is missing, has another length or is invalid (see `faults`).
     """
     rows = vector_rows(run.spec, images, vectors, extractions or pa.repeat(run.extraction.id, len(images)))
-    return write_part(rows, run.root, str((run.folder / PARTS).relative_to(run.root)), check=run.check)
+    return write_part(rows, run.root, (run.folder / PARTS).relative_to(run.root).as_posix(), check=run.check)
 
 
 def vector_rows(spec: BackboneSpec, images: pa.Table, vectors: NDArray[np.floating], extractions: pa.Array) -> pa.Table:

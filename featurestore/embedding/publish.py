@@ -1,6 +1,5 @@
 """Publishes the final parts of a run as rows of the store; holds the store's lock only while files are renamed."""
 
-import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore import system
 from featurestore.arrow import one_chunk
 from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.writer import Writer, open_writer
@@ -17,7 +17,7 @@ from featurestore.embedding.plan import KEY, EmbedPlan, pairs
 from featurestore.embedding.provenance import RECORDED_IN, Extraction, record
 from featurestore.embedding.staging import Run, lost
 from featurestore.errors import Conflict, IntegrityError, StoreLocked, reason
-from featurestore.files import make_folder, sync_folder
+from featurestore.files import make_folder
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import replaced
 from featurestore.storage.names import embeddings_key, inside
@@ -194,7 +194,7 @@ def _without_known(layout: Layout, part: Part, others: Sequence[Part]) -> list[P
     if not pc.any(twice).as_py():
         return [part]
     rows = read_part(root / part.path).filter(pc.invert(twice)).replace_schema_metadata(None)
-    return [write_part(rows, root, str(Path(part.path).parent))] if len(rows) else []
+    return [write_part(rows, root, Path(part.path).parent.as_posix())] if len(rows) else []
 
 
 def _overlap(part: Part, other: Part) -> bool:
@@ -210,6 +210,6 @@ def _move(root: Path, key: str, parts: Sequence[Part]) -> list[Part]:
     make_folder(folder)
     moved = [replace(part, path=f"{key}/{Path(part.path).name}") for part in parts]
     for part, new in zip(parts, moved, strict=True):
-        os.replace(root / part.path, root / new.path)
-    sync_folder(folder)
+        system.replace(root / part.path, root / new.path)
+    system.sync_folder(folder)
     return moved

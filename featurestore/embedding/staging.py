@@ -1,11 +1,10 @@
 """The folder of one run: its lock, and its computed but unpublished batches; it publishes nothing."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from featurestore.storage.objects import LocalObjects, Place, objects_of
 from featurestore.storage.parts import HASH_DIGITS, read_part, write_part
 from featurestore.storage.schemas import EMBEDDINGS, embedding_type
 from featurestore.storage.state import read_state
+from featurestore.system import HeldFolder, replace
 
 # The folder of a run's parts, inside its staging folder.
 PARTS = "parts"
@@ -115,7 +115,7 @@ class Run:
             extractions = pa.repeat(self.extraction.id, len(hashes))
         digests = pa.array(hashes, pa.string())
         rows = pa.table([digests, extractions, to_arrow(vectors)], schema=self._schema())
-        part = write_part(rows, self.root, str(self.folder.relative_to(self.root)), check=self.check)
+        part = write_part(rows, self.root, self.folder.relative_to(self.root).as_posix(), check=self.check)
         self.batches.append(Batch(self.root / part.path, digests))
         put_batch(self.objects, self.spec, self.batches[-1].path)
 
@@ -171,12 +171,11 @@ class Run:
         """Move the batches and shards of a run that has ended to this run; its other parts are written again."""
         for path in sorted(ended.glob("part-*.parquet")):
             if path.is_file():
-                os.replace(path, self.folder / path.name)
+                replace(path, self.folder / path.name)
         for path in sorted((ended / SHARDS).glob("*")):
             if path.is_dir() and not path.is_symlink():
                 (self.folder / SHARDS).mkdir(exist_ok=True)
-                os.replace(path, self.folder / SHARDS / path.name)
-        shutil.rmtree(ended)
+                replace(path, self.folder / SHARDS / path.name)
 
     def remove(self) -> None:
         """Remove the folder, unless it holds batches or shards for the next run."""
@@ -221,10 +220,9 @@ def open_run(place: Place, spec: BackboneSpec, *, wait_seconds: float = 0.0, pur
         store = read_state(place).store
         root = objects_of(place).root
         root.mkdir(parents=True, exist_ok=True)  # a cache that was not used yet
-        handle = os.open(root, os.O_RDONLY)  # while it is open, its inode is not reused
-        stack.callback(os.close, handle)
+        held = stack.enter_context(closing(HeldFolder(root)))
         folder = root / FOLDER / f"{spec.name}-{spec.revision}-{uuid4().hex}"
-        run = Run(place, folder, spec, partial(_is_store, objects_of(place), handle, store))
+        run = Run(place, folder, spec, partial(_is_store, objects_of(place), held, store))
         if not wait_seconds >= 0:
             raise InputError(f"got {wait_seconds:g} as the seconds to wait, expected 0 or more")
         until, left = time.monotonic() + wait_seconds, wait_seconds
@@ -258,14 +256,15 @@ def _begin(run: Run, stack: ExitStack, *, wait_seconds: float, purpose: str) -> 
             for other in others:
                 run.take_over(other)
             copy_batches(run.objects, run.spec, run.folder)
+        for other in others:  # not before their locks are closed: Windows removes nothing that is open
+            shutil.rmtree(other, ignore_errors=True)
     return ""
 
 
-def _is_store(objects: LocalObjects, handle: int, store: str) -> bool:
-    """Whether the folder that was opened as ``handle`` is still there, and ``objects`` are the same store."""
+def _is_store(objects: LocalObjects, held: HeldFolder, store: str) -> bool:
+    """Whether the folder ``held`` is still there, and ``objects`` are the same store."""
     try:
-        same = os.path.samestat(os.stat(objects.root), os.fstat(handle))
-        return same and read_state(objects).store == store
+        return held.is_there() and read_state(objects).store == store
     except (FileNotFoundError, NotADirectoryError, StoreNotFound):
         return False
 

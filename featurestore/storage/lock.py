@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from featurestore import system
 from featurestore.errors import InputError, StoreError, StoreLocked
 from featurestore.files import write_atomic
 
@@ -62,7 +63,7 @@ def _acquire(root: Path, wait_seconds: float) -> tuple[int, FileLock]:
     path = root / LOCK_FILE
     lock = FileLock(path, timeout=wait_seconds)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        handle = os.open(path, os.O_RDONLY | os.O_CREAT | system.NOFOLLOW | system.WITHOUT_WAITING, 0o644)
         try:
             lock.acquire()
         except BaseException:

@@ -14,6 +14,7 @@ from featurestore.errors import IntegrityError, StoreError
 from featurestore.files import MEGABYTE, atomic_file, make_folder, open_file, why, write_atomic
 from featurestore.progress import Progress
 from featurestore.storage.parts import Part, check_part
+from featurestore.system import remove
 
 
 class Tag(NamedTuple):
@@ -216,7 +217,7 @@ class Folder:
         """See `Objects.delete`."""
         for name in names:
             with self._writing(name) as path:
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def entries(self, folder: str = "") -> Iterator[Entry]:
         """See `Objects.entries`."""

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from featurestore import system
 from featurestore.errors import IntegrityError
-from featurestore.files import file_hash, make_folder, sync_folder
+from featurestore.files import file_hash, make_folder
 
 ROW_GROUP = 4096
 # The footer key of the `VectorBlocks` of a part with embeddings.
@@ -87,10 +88,10 @@ def _written(table: pa.Table, root: Path, folder: str) -> Part:
             os.fsync(file.fileno())
         sha256, size = file_hash(temporary), temporary.stat().st_size
         name = f"part-{sha256[:HASH_DIGITS]}.parquet"
-        os.replace(temporary, target / name)
+        system.replace(temporary, target / name)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(target)
+    system.sync_folder(target)
     return Part(f"{folder}/{name}", table.num_rows, size, sha256, *_id_range(table))
 
 

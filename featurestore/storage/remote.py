@@ -11,6 +11,7 @@ from threading import Event
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
+from featurestore import system
 from featurestore.errors import IntegrityError, StoreError
 from featurestore.files import atomic_file, file_hash, write_atomic
 from featurestore.progress import Progress
@@ -195,7 +196,7 @@ class Cached:
                 if self._copy(part, temporary, stopped) != part.sha256:
                     return f"{self.where(part.path)} is damaged, its bytes don't match its checksum: copy it again"
                 os.utime(temporary, ns=(CHECKED_TIME, CHECKED_TIME))
-                os.replace(temporary, path)
+                system.replace(temporary, path)
             except IntegrityError as error:
                 return str(error)
             finally:

@@ -1,7 +1,6 @@
 """The small files beside an image in a WebDataset sample, as columns: `.cls`, `.json` and `.txt`."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from featurestore.collections.containers.base import DAMAGED
 from featurestore.collections.containers.image_table import without_columns
 from featurestore.collections.containers.names import clean_text
 from featurestore.files import MEGABYTE
+from featurestore.system import read_at
 
 SIDECARS = (".cls", ".json", ".txt")
 # Of one file; of all: Python's objects take many times as much; and columns.
@@ -26,7 +26,7 @@ class Place(NamedTuple):
     def read(self, descriptor: int) -> bytes:
         """The bytes in the open file ``descriptor``; fewer where it ends before. Threads may share the descriptor."""
         blocks, left = [], self.size
-        while left and (block := os.pread(descriptor, left, self.offset + self.size - left)):
+        while left and (block := read_at(descriptor, left, self.offset + self.size - left)):
             blocks.append(block)
             left -= len(block)
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)

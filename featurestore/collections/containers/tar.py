@@ -16,6 +16,7 @@ from featurestore.collections.formats import SUFFIXES
 from featurestore.collections.limits import MAX_BYTES
 from featurestore.errors import ImageError, InputError, reason
 from featurestore.files import MEGABYTE, open_file, why
+from featurestore.system import read_at
 
 BLOCK = tarfile.BLOCKSIZE
 BROKEN = (tarfile.TarError, struct.error, IndexError, RecursionError, *DAMAGED)
@@ -134,7 +135,7 @@ def _scan(file: IO[bytes], path: Path, index: _TarIndex) -> None:
             position = member.offset_data + member.size
         else:
             # tarfile ends in silence at a block that is no header.
-            end = os.pread(file.fileno(), BLOCK, archive.offset)
+            end = read_at(file.fileno(), BLOCK, archive.offset)
             damage = "" if end == bytes(BLOCK) else "is truncated or damaged"
             rest = size - archive.offset
             if not damage and rest > MEGABYTE:  # tar fills its last record with zeros
