@@ -2,7 +2,8 @@
 
 import importlib
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +38,20 @@ def import_extra(module: str, extra: str, *, needed_by: str, instead: str = "") 
         ) from error
 
 
+# For each name, command or option of an earlier version what it is called now, until the next major one:
+# {"featurestore": {"OldName": "NewName"}}; commands, and options without their dashes, are of "the command line".
+RENAMED: dict[str, dict[str, str]] = {}
+
+
+def current_name(place: str, name: str, *, say: Callable[[str], None]) -> str:
+    """What ``name`` of ``place``, a package or a program, is called now; if it was renamed, ``say`` a sentence first."""
+    now = RENAMED.get(place, {}).get(name)
+    if now is None:
+        return name
+    say(f"{name!r} of {place} is called {now!r} now: the next major version no longer takes the old name")
+    return now
+
+
 def import_public(name: str, places: Mapping[str, tuple[str, str]], namespace: dict[str, Any]) -> Any:
     """The public ``name`` of a package, imported when it is first used; the ``__getattr__`` of a package calls it.
 
@@ -45,15 +60,18 @@ def import_public(name: str, places: Mapping[str, tuple[str, str]], namespace: d
     places
         For each public name its module, and what it is called there.
     namespace
-        The ``globals()`` of the package, which gets the name, so that the next use finds it there.
+        The ``globals()`` of the package, which gets the name, so that the next use finds it there; an old name, which
+        works with a FutureWarning, is not kept.
 
     Raises
     ------
     AttributeError
         When the package has no such name.
     """
-    if name not in places:
-        raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
-    module, attribute = places[name]
-    namespace[name] = value = getattr(importlib.import_module(module), attribute)
+    package = namespace["__name__"]
+    now = current_name(package, name, say=lambda sentence: warnings.warn(sentence, FutureWarning, stacklevel=5))
+    if now not in places:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    module, attribute = places[now]
+    namespace[now] = value = getattr(importlib.import_module(module), attribute)
     return value

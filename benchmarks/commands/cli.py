@@ -14,7 +14,7 @@ from benchmarks.commands.power import power
 from benchmarks.commands.report import report, runs, table
 from benchmarks.commands.run import run
 from featurestore import __version__
-from featurestore.commands.options import GroupWithHeadings, example, run_command
+from featurestore.commands.options import SETTINGS, GroupWithHeadings, example, run_command
 
 FIRST_STEPS = (
     "benchmarks run --quick",
@@ -25,7 +25,7 @@ FIRST_STEPS = (
 
 @click.group(
     cls=GroupWithHeadings,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
     epilog=example(*FIRST_STEPS, title="Start with a store that has embeddings and labels:"),
 )
 @click.version_option(__version__)

@@ -13,7 +13,7 @@ from featurestore.commands.import_embeddings import import_embeddings
 from featurestore.commands.info import info
 from featurestore.commands.ingest import fetch, ingest, sample
 from featurestore.commands.label import label
-from featurestore.commands.options import GroupWithHeadings, example, run_command
+from featurestore.commands.options import SETTINGS, GroupWithHeadings, example, run_command
 from featurestore.commands.parts import parts
 from featurestore.commands.quality import quality
 from featurestore.commands.search import similar
@@ -26,7 +26,7 @@ FIRST_STEPS = ("featurestore ingest --images photos", "featurestore embed --back
 
 @click.group(
     cls=GroupWithHeadings,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
     epilog=example(*FIRST_STEPS, title="Start with your own folder of images:"),
 )
 @click.version_option(__version__)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from featurestore import terminal
+from featurestore._optional import current_name
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.files import refuse_target
 from featurestore.progress import QUIET, is_quiet
@@ -68,6 +69,14 @@ class GroupWithHeadings(click.Group):
         for heading, commands in self.headings.items():
             with formatter.section(heading):
                 formatter.write_dl([(f"{one.name:<{width}}", one.get_short_help_str(SHORT)) for one in commands])
+
+
+def _current(token: str) -> str:
+    """What a command or an option, without its dashes, is called now; click asks for each that is typed."""
+    return current_name("the command line", token, say=lambda line: logging.getLogger(__name__).warning("%s", line))
+
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": _current}
 
 
 def _add_quiet(command: click.Command) -> None:
