@@ -83,6 +83,10 @@ $(FUZZ)/.installed: pyproject.toml constraints.txt
 resolve: $(STAMP) ## Ask pip's resolver what each extra brings on each Python; installs nothing
 	$(BIN)/python tests/resolve.py
 
+.PHONY: extras
+extras: $(STAMP) ## What each extra brings: packages, size on the disk, licences
+	$(BIN)/python tests/extras.py
+
 .PHONY: fuzz
 fuzz: $(FUZZ)/.installed ## Coverage-guided fuzzing of readers, importers and SQL; SECONDS=3600 for each target
 	$(FUZZ)/bin/python tests/fuzz/run.py --seconds $(SECONDS)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from featurestore.store import open_store as open
     from featurestore.terminal import visible
 
-__version__ = "0.1.0"  # pyproject.toml and `--version` read it here
+__version__ = "1.0.0"  # pyproject.toml and `--version` read it here
 
 __all__ = [
     "Arrays",

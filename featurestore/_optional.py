@@ -44,7 +44,7 @@ RENAMED: dict[str, dict[str, str]] = {}
 
 
 def current_name(place: str, name: str, *, say: Callable[[str], None]) -> str:
-    """What ``name`` of ``place``, a package or a program, is called now; if it was renamed, ``say`` a sentence first."""
+    """What ``name`` of ``place``, a package or a program, is called now; of a renamed one ``say`` a sentence first."""
     now = RENAMED.get(place, {}).get(name)
     if now is None:
         return name

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from email.parser import Parser
@@ -19,6 +20,7 @@ import featurestore
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("featurestore", "benchmarks")
+PAGES = ("CHANGELOG.md", "SECURITY.md", "CITATION.cff")
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_{kind}(sys.argv[1])"
 PULL = """
 import featurestore
@@ -33,17 +35,17 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     for name in PACKAGES:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", *PAGES):
         shutil.copy(ROOT / name, folder)
     return folder
 
 
 def build(kind: str, source: Path, into: Path) -> Path:
-    """Build a ``wheel`` or an ``editable``; a warning of setuptools is an error."""
+    """Build a ``wheel``, an ``editable`` or an ``sdist``; a warning of setuptools is an error."""
     command = [sys.executable, "-W", "error::UserWarning", "-c", BUILD.format(kind=kind), str(into)]
     result = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    (built,) = into.glob("*.whl")
+    (built,) = into.iterdir()
     return built
 
 
@@ -90,6 +92,12 @@ def test_it_holds_every_file_of_both_packages(source: Path, wheel: Path) -> None
         "featurestore/storage/FORMAT.md",
     } <= there
     assert held == there
+
+
+def test_the_source_archive_holds_the_pages_of_a_release(source: Path, tmp_path: Path) -> None:
+    with tarfile.open(build("sdist", source, tmp_path)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "LICENSE", "pyproject.toml", "featurestore/storage/FORMAT.md", *PAGES} <= names
 
 
 def test_its_version_is_the_version_of_the_package(wheel: Path) -> None:

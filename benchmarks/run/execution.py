@@ -1,5 +1,6 @@
 """Carries out a run: its missing cells are computed in parallel or derived from others, and stored as they end."""
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -24,6 +25,9 @@ from featurestore import FeatureStore
 from featurestore.errors import StoreLocked
 from featurestore.progress import Progress
 
+# Pipelines collect what it says; without a handler of theirs, nothing is printed.
+log = logging.getLogger("benchmarks")
+log.addHandler(logging.NullHandler())
 # Finished cells are stored every so many seconds,
 FLUSH_SECONDS = 5.0
 # and kept in files where another process writes to the store for longer than this.
@@ -82,7 +86,7 @@ class Execution:
             with closing(self._outcomes(missing)) as outcomes:
                 for cell, outcome in outcomes:
                     self._finished.append((cell, outcome))
-                    self.failed += outcome.status != "ok"
+                    self._count(cell, outcome)
                     self.done += 1
                     was_due = repeats.due
                     repeats.tried(cell)
@@ -94,6 +98,21 @@ class Execution:
         finally:
             self._flush()
             self.pending.store_all(wait_seconds=LAST_FLUSH_SECONDS)
+
+    def _count(self, cell: Cell, outcome: Outcome) -> None:
+        """Count and log a failed cell."""
+        if outcome.status != "ok":
+            self.failed += 1
+            facts = {
+                "event": "cell failed",
+                "run": self.run_id,
+                "head": cell.head.name,
+                "backbone": cell.dataset.backbone,
+                "repeat": cell.split.repeat,
+                "fold": cell.split.fold,
+                "reason": outcome.message,
+            }
+            log.warning("%(head)s over %(backbone)s failed: %(reason)s", facts)
 
     def _look(self, repeats: Repeats) -> None:
         """Have the table shown where that is due; not before its results are stored."""

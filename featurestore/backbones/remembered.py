@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from featurestore.backbones.base import BackboneSpec
 from featurestore.errors import InputError, reason
+from featurestore.events import happened
 from featurestore.files import MEGABYTE, atomic_file, read_file, why
 from featurestore.system import for_owner_alone
 
@@ -117,13 +118,17 @@ def remember(
     )
     entry = asdict(found) | {"size": size_of(found.place)}
     try:
-        _add(settings_folder(), spec.revision, {key: value for key, value in entry.items() if value is not None})
+        folder = settings_folder()
+        _add(folder, spec.revision, {key: value for key, value in entry.items() if value is not None})
     except (OSError, RuntimeError, InputError) as error:  # RuntimeError: no home folder, or no locks on that disk
         log.warning(
             "the files of the backbone %r are not remembered (%s): a later query by image must name them",
             spec.name,
             reason(error),
         )
+    else:
+        facts = {"backbone": spec.name, "revision": spec.revision, "reference": reference, "folder": str(folder)}
+        happened("backbone noted", "noted in %(folder)r where %(reference)r is: revision %(revision)s", facts)
 
 
 def recall(revision: str) -> RememberedBackbone | None:

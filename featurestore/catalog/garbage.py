@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from featurestore.catalog.records import Records, trusted_records
 from featurestore.errors import StoreError
+from featurestore.events import happened
 from featurestore.storage.manifest import manifest_path
 from featurestore.storage.names import RECORDED
 from featurestore.storage.objects import LocalObjects
@@ -59,12 +60,15 @@ def gc_objects(objects: LocalObjects, age: timedelta, *, dry_run: bool) -> GcRep
             gone = list(pool.map(remove, garbage))
         garbage = {name: size for (name, size), done in zip(garbage.items(), gone, strict=True) if done}
     left = sum(entry.size_bytes for entry in listed) - (0 if dry_run else sum(garbage.values()))
-    return gc_report(kept, garbage, left)
+    return gc_report(objects.address, kept, garbage, disk_bytes=left, dry_run=dry_run)
 
 
-def gc_report(kept: Records, removed: Mapping[str, int], disk_bytes: int) -> GcReport:
-    """The report on the files ``removed``, with the size of each; ``disk_bytes`` are left."""
+def gc_report(store: str, kept: Records, removed: Mapping[str, int], *, disk_bytes: int, dry_run: bool) -> GcReport:
+    """The report on the files ``removed`` of ``store``, with the size of each; ``disk_bytes`` are left."""
     referenced = sum(part.size_bytes for part, _ in kept.parts.values())
+    if removed and not dry_run:
+        facts = {"store": store, "files": len(removed), "bytes": sum(removed.values())}
+        happened("gc", "gc removed %(files)d files, %(bytes)d bytes, of the store %(store)r", facts)
     return GcReport(sorted(removed), sum(removed.values()), referenced, disk_bytes)
 
 

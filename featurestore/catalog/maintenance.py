@@ -91,7 +91,8 @@ def gc(
                     del garbage[path]  # somebody reads it
             renew_shell_file(root, writer.state, always=True)
         sizes = {path.relative_to(root).as_posix(): size for path, size in garbage.items()}
-        return gc_report(kept, sizes, sum(map(_size, _files(root))))
+        left = sum(map(_size, _files(root)))
+        return gc_report(str(root), kept, sizes, disk_bytes=left, dry_run=dry_run)
 
 
 def _age(text: str | timedelta) -> timedelta:

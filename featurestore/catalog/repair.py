@@ -15,6 +15,7 @@ from featurestore.catalog.records import read_records
 from featurestore.catalog.repair_images import recovered_images
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import Conflict, InputError, IntegrityError, StoreError, StoreNotFound
+from featurestore.events import happened
 from featurestore.progress import Progress
 from featurestore.storage.lock import locked
 from featurestore.storage.names import RECORDED, embeddings_key, revision_of
@@ -96,6 +97,12 @@ def repair(
                     _rebuild(commit, table, report)
         records = read_records(objects)  # damaged files may still be referenced by a snapshot
         report.left = {path: why for path, why in damaged.items() if path in {*records.parts, *records.damaged}}
+    counts = {name: len(getattr(report, name)) for name in ("vectors", "rows", "rebuilt", "left")}
+    if damaged:
+        message = (
+            "repair took rows of %(rows)d tables and vectors of %(vectors)d backbones out, %(left)d files are left"
+        )
+        happened("repair", message, {"store": objects.address, "damaged": len(damaged), **counts})
     return report
 
 

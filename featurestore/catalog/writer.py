@@ -13,6 +13,7 @@ from featurestore.catalog.recipe import BUILT_IN, own_names
 from featurestore.catalog.shell_file import SHELL_FILE, write_shell_file
 from featurestore.catalog.swap import LockedSwap, Swap, TaggedSwap
 from featurestore.errors import InputError, StoreError, in_one_line
+from featurestore.events import happened
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import HOLDER_FILE, LOCK_FILE, locked
 from featurestore.storage.names import check_names, well_named
@@ -73,6 +74,8 @@ class Writer:
         state = commit.publish()
         if state is not self.state:
             self.layout = Layout(self.objects, state)
+            facts = {"store": self.objects.address, "number": state.number, "state": state.id}
+            happened("commit", "commit %(number)d of the store %(store)r", facts)
 
 
 @contextmanager

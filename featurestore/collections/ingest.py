@@ -1,5 +1,6 @@
 """Reads metadata and images into a store, and scans the images again; the collection type has the rules for both."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from featurestore.collections.scan import Scan, in_order, keep, scan_images
 from featurestore.collections.shards import attached, open_shards
 from featurestore.collections.stored_paths import to_stored
 from featurestore.errors import Conflict, InputError, StoreError
+from featurestore.events import went_wrong
 from featurestore.progress import Progress
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import replaced
@@ -31,6 +33,8 @@ from featurestore.storage.schemas import IMAGES
 from featurestore.storage.state import State, read_state
 
 CACHE = "cache"
+# Reasons for which images are left out that are logged.
+REASONS = 20
 # A setting of every collection type, beside `SOURCES`: whether links were followed.
 FOLLOW = "follow_links"
 
@@ -86,7 +90,17 @@ def ingest(
             commit.replace("images", read.images)
         changed = writer.state.id != first
         found = FoundImages(scan, read.images, read.renamed, listing.links)
+        if changed and not dry_run:
+            _log_broken(objects.address, read.images)
         return report_of(writer, kind, found, read.rows, changed=changed, dry_run=dry_run)
+
+
+def _log_broken(store: str, images: pa.Table) -> None:
+    """Log how many images can't be used, for each of the most frequent reasons."""
+    reasons = images.filter(pc.equal(images["status"], "broken"))["reason"].to_pylist()
+    for reason, number in Counter(reasons).most_common(REASONS):
+        facts = {"store": store, "images": number, "reason": str(reason)}
+        went_wrong("images left out", "%(images)d images are left out: %(reason)s", facts)
 
 
 def create_store(place: Place, *, wait_seconds: float = 0.0) -> None:

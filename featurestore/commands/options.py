@@ -15,6 +15,7 @@ import click
 from featurestore import terminal
 from featurestore._optional import current_name
 from featurestore.errors import FeatureStoreError, InputError
+from featurestore.events import EVENTS
 from featurestore.files import refuse_target
 from featurestore.progress import QUIET, is_quiet
 
@@ -242,6 +243,7 @@ class _NotesHandler(logging.Handler):
 
     def __init__(self, program: str) -> None:
         super().__init__(logging.INFO)
+        self.addFilter(lambda record: record.name != EVENTS)  # the command prints its own results
         self.program = program
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -17,6 +17,7 @@ from featurestore.embedding.plan import KEY, EmbedPlan, pairs
 from featurestore.embedding.provenance import RECORDED_IN, Extraction, record
 from featurestore.embedding.staging import Run, lost
 from featurestore.errors import Conflict, IntegrityError, StoreLocked, reason
+from featurestore.events import happened
 from featurestore.files import make_folder
 from featurestore.storage.layout import Layout
 from featurestore.storage.lock import replaced
@@ -84,6 +85,14 @@ def publish(
         except Conflict:  # on an object store: another writer published too, and may have the same keys
             writer.renew()
             continue
+        facts = {
+            "store": writer.objects.address,
+            "backbone": spec.name,
+            "revision": spec.revision,
+            "vectors": sum(part.rows for part in parts),
+            "present": sum(part.rows for part in writer.layout.parts(key)),
+        }
+        happened("publish", "%(vectors)d vectors of %(backbone)r published, %(present)d in all", facts)
         return list(parts)
 
 

@@ -12,12 +12,15 @@ from filelock import FileLock, Timeout
 
 from featurestore import system
 from featurestore.errors import InputError, StoreError, StoreLocked
+from featurestore.events import went_wrong
 from featurestore.files import write_atomic
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".lock.holder.json"
 # Maximum bytes read of the holder's record, which is untrusted.
 HOLDER_BYTES = 4096
+# Seconds from which on a wait for the lock is logged.
+SLOW = 1.0
 
 
 @contextmanager
@@ -64,6 +67,7 @@ def _acquire(root: Path, wait_seconds: float) -> tuple[int, FileLock]:
     lock = FileLock(path, timeout=wait_seconds)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CREAT | system.NOFOLLOW | system.WITHOUT_WAITING, 0o644)
+        started = time.monotonic()
         try:
             lock.acquire()
         except BaseException:
@@ -75,6 +79,9 @@ def _acquire(root: Path, wait_seconds: float) -> tuple[int, FileLock]:
         ) from None
     except OSError as error:
         raise StoreError(f"the store {str(root)!r} can't be written ({error.strerror}): make it writable") from error
+    if (waited := time.monotonic() - started) > SLOW:
+        facts = {"store": str(root), "seconds": waited}
+        went_wrong("slow lock", "waited %(seconds).1f s for the lock of the store %(store)r", facts)
     return handle, lock
 
 
