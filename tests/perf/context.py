@@ -56,8 +56,9 @@ class Context:
         return path
 
     def other(self, name: str, rival: str, function: str, options: dict[str, Any], **more: Any) -> Contender:
-        """A contender that the rivals' Python runs."""
-        return Contender(name, f"others.py:{function}", options, self.rivals.interpreter(rival), **more)
+        """A contender that the rivals' Python runs; ``function`` is one of `others`, unless it names its file."""
+        where = function if ":" in function else f"others.py:{function}"
+        return Contender(name, where, options, self.rivals.interpreter(rival), **more)
 
     def vectors(self, rows: int, dim: int, *, store: bool = True, every: int = 0) -> dict[str, str]:
         """Paths of a random matrix and, with ``store``, of a store of it; made once a run."""

@@ -11,6 +11,8 @@ PACKAGES = {
     "pandas": (("pandas", "pyarrow"), "pandas"),
     "duckdb": (("duckdb", "pyarrow"), "duckdb"),
     "faiss": (("faiss-cpu",), "faiss"),
+    "usearch": (("usearch",), "usearch.index"),
+    "scikit-learn": (("scikit-learn",), "sklearn.neighbors"),
     "lancedb": (("lancedb", "pylance"), "lance"),
     "datasets": (("datasets",), "datasets"),
     "lazypredict": (("lazypredict",), "lazypredict.Supervised"),

@@ -15,7 +15,7 @@ def run(context: Context) -> list[Row]:
     count = context.size(100_000, 2_000)
     paths = context.vectors(count, DIM)
     folder = Path(paths["matrix"]).parent
-    options = paths | {name: str(folder / name) for name in ("lance", "hf", "duckdb")}
+    options = paths | {name: str(folder / name) for name in ("lance", "hf", "duckdb", "pandas")}
     matrix_mb = count * DIM * 4 / 1e6
     contenders = [
         _fresh("ours", "ours.py:pull", options, "store", matrix_mb),
@@ -62,18 +62,19 @@ def _fresh(name: str, function: str, options: dict[str, str], files: str, matrix
 def _others(context: Context, options: dict[str, str], matrix_mb: float) -> list[Contender]:
     """The rivals, with their own copies of the vectors."""
     found = []
-    for name, rival, build, pull in (
-        ("LanceDB", "lancedb", "lance_build", "lance_pull"),
-        ("Hugging Face datasets", "datasets", "hf_build", "hf_pull"),
-        ("DuckDB", "duckdb", "duckdb_build", "duckdb_pull"),
+    for name, rival, file, kind in (
+        ("LanceDB", "lancedb", "others.py", "lance"),
+        ("Hugging Face datasets", "datasets", "others.py", "hf"),
+        ("DuckDB", "duckdb", "others.py", "duckdb"),
+        ("pandas, read and merge", "pandas", "everyday.py", "pandas"),
     ):
         try:
-            once(f"others.py:{build}", options, python=context.rivals.interpreter(rival))
+            once(f"{file}:{kind}_build", options, python=context.rivals.interpreter(rival))
         except Failed as error:
             print(f"{name}: {error}", flush=True)
-        files = Path(options[build.removesuffix("_build")])
-        more = {"fresh": True, "evict": (files,), "touch_mb": round(matrix_mb)}
-        found.append(context.other(name, rival, pull, options, **more, repeats=2 if rival == "duckdb" else None))
+        more = {"fresh": True, "evict": (Path(options[kind]),), "touch_mb": round(matrix_mb)}
+        repeats = 2 if kind in ("duckdb", "pandas") else None
+        found.append(context.other(name, rival, f"{file}:{kind}_pull", options, **more, repeats=repeats))
     return found
 
 

@@ -36,6 +36,8 @@ def _queries(context: Context, paths: dict[str, str], number: int, count: int) -
         Contender("BLAS product", "limits.py:product", options, times=times),
         context.other("faiss flat", "faiss", "faiss_search", options, times=times),
         context.other("faiss SQ8, refined", "faiss", "faiss_quantised", options, times=times),
+        context.other("usearch, exact", "usearch", "everyday.py:usearch_search", options, times=times),
+        context.other("scikit-learn, brute", "scikit-learn", "everyday.py:sklearn_search", options, times=times),
     ]
     if number == 1:
         contenders += [
