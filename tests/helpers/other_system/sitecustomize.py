@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import sys
 import types
 from contextlib import suppress
@@ -37,7 +38,9 @@ ON_UNIX_ALONE = (
     r"|TMPFILE|LARGEFILE|EVTONLY|FSYNC|ACCMODE)|CLD_\w+|CLONE_\w+|RTLD_\w+|ST_[A-Z]+"
 )
 SIGNALS = r"SIG(ABRT|FPE|ILL|INT|SEGV|TERM|_DFL|_IGN)|[gs]et_?signal|signal|raise_signal|strsignal|valid_signals|NSIG"
-NO_SIGNALS = rf"(?!({SIGNALS}|default_int_handler|set_wakeup_fd|Signals|Handlers|__\w+__)$).*"
+NO_SIGNALS = (
+    rf"(?!({SIGNALS}|CTRL_(C|BREAK)_EVENT|SIGBREAK|default_int_handler|set_wakeup_fd|Signals|Handlers|__\w+__)$).*"
+)
 NO_FILE = re.compile(r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)', re.IGNORECASE)
 
 
@@ -70,9 +73,15 @@ SHOWN = {
         {"name": "nt", "fsync": _fsync} if WINDOWS else {},
     ),
     "sys": Shown(sys, "(?!)", {"platform": "win32" if WINDOWS else "darwin"}),
-    "signal": Shown(signal, NO_SIGNALS if WINDOWS else "sigtimedwait|sigwaitinfo|SIGCLD|SIGPOLL|SIGRT.*", {}),
+    "signal": Shown(
+        signal,
+        NO_SIGNALS if WINDOWS else "sigtimedwait|sigwaitinfo|SIGCLD|SIGPOLL|SIGRT.*",
+        {"CTRL_C_EVENT": signal.SIGINT, "CTRL_BREAK_EVENT": signal.SIGINT, "SIGBREAK": signal.SIGQUIT}
+        if WINDOWS
+        else {},
+    ),
 }
-real_import, real_stat = builtins.__import__, Path.stat
+real_import, real_stat, real_start = builtins.__import__, Path.stat, subprocess.Popen.__init__
 
 
 def _import(name, globals=None, locals=None, fromlist=(), level=0):  # type: ignore[no-untyped-def]
@@ -82,6 +91,11 @@ def _import(name, globals=None, locals=None, fromlist=(), level=0):  # type: ign
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     module = real_import(name, globals, locals, fromlist, level)
     return SHOWN.get(name if fromlist else top, module) if ours else module
+
+
+def _start(process: object, *arguments: object, creationflags: int = 0, **options: object) -> None:
+    """`subprocess.Popen`, which takes no ``creationflags`` here."""
+    real_start(process, *arguments, **options)  # type: ignore[arg-type]
 
 
 def _audit(event: str, arguments: tuple[object, ...]) -> None:
@@ -176,6 +190,7 @@ def _link(caller: str, *_: object) -> None:
 RULES = {"open": _open}
 if WINDOWS:
     RULES |= {"os.remove": _check_free, "os.rename": _rename, "os.mkdir": _check_name, "os.symlink": _link}
+    subprocess.Popen.__init__ = _start  # type: ignore[method-assign]
     multiprocessing.get_all_start_methods = lambda: ["spawn"]  # type: ignore[method-assign]
 if "SIMULATED" in os.environ:
     builtins.__import__, Path.stat = _import, _stat  # type: ignore[assignment, method-assign]
