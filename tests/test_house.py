@@ -49,7 +49,7 @@ FLOORS = {
         {"storage"},
         {"backbones", "catalog"},
         {"collections", "features"},
-        {"embedding"},
+        {"embedding", "forgetting"},
         {"explore"},
         {"maintained"},
         {"store"},

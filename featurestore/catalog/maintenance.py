@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -78,13 +78,11 @@ def gc(
         latest = time.time() - age.total_seconds()
         garbage = {
             path: path.lstat().st_size
-            for path in _data_files(root)
+            for path in (*loose_files(root), *_staged_files(root))
             if str(path.relative_to(root)) not in kept.referenced and path.lstat().st_mtime <= latest
         }
         writer.check()
-        for path in garbage if not dry_run else ():
-            path.unlink(missing_ok=True)
-            _remove_empty(path.parent, root)
+        remove_files([] if dry_run else garbage, root)
         if not dry_run:
             renew_shell_file(root, writer.state, always=True)
         sizes = {str(path.relative_to(root)): size for path, size in garbage.items()}
@@ -189,8 +187,15 @@ def _merge(objects: LocalObjects, table: str, group: Sequence[Part]) -> Part:
     return write_part(rows, objects.root, table)
 
 
-def _data_files(root: Path) -> Iterator[Path]:
-    """Parts, manifests, staged files of runs that have ended, and temporary files of killed writers.
+def remove_files(paths: Iterable[Path], root: Path) -> None:
+    """Remove files of the store in ``root``, and the folders that are empty then; the caller must hold the lock."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+        _remove_empty(path.parent, root)
+
+
+def loose_files(root: Path) -> Iterator[Path]:
+    """Parts, manifests, and temporary files of killed writers, but none that is staged.
 
     Never a state, a snapshot, a lock, a file in `cache`, or a file that this package did not write.
     """
@@ -200,6 +205,10 @@ def _data_files(root: Path) -> Iterator[Path]:
             continue
         if RECORDED["part"].fullmatch(name) or MANIFEST.fullmatch(name) or TEMPORARY.fullmatch(path.name):
             yield path
+
+
+def _staged_files(root: Path) -> Iterator[Path]:
+    """The staged files of runs that have ended."""
     for run in sorted((root / STAGING).glob("*")):
         if run.is_dir() and not run.is_symlink():
             with suppress(Timeout), FileLock(run / LOCK_FILE, timeout=0):  # a running process keeps its batches
