@@ -58,13 +58,18 @@ def forget(
     opened = FeatureStore(store)
     wanted = _wanted(ids, file)
     if not yes and not dry_run:
-        if file == Path("-") or not sys.stdin.isatty():
+        if file == Path("-") or not is_a_person():
             raise click.UsageError("nobody can be asked whether it is meant: add --yes, or look first with --dry-run")
         click.echo(forget_text(opened.forget(wanted, dry_run=True, wait_seconds=wait_seconds), done=False), err=as_json)
         click.confirm("remove all of this for good?", abort=True, err=as_json)
     with ConsoleProgress("forget", "parts") as progress:
         report = opened.forget(wanted, dry_run=dry_run, wait_seconds=wait_seconds, on_progress=progress)
     click.echo(json.dumps(asdict(report)) if as_json else forget_text(report, done=not dry_run))
+
+
+def is_a_person() -> bool:
+    """Whether somebody can answer a question."""
+    return sys.stdin.isatty()
 
 
 def _wanted(ids: Sequence[int], file: Path | None) -> list[int] | Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from featurestore.arrow import from_numpy, one_chunk, to_numpy
-from featurestore.catalog.package_tables import package_tables
+from featurestore.catalog.package_tables import PackageTable, package_tables
 from featurestore.catalog.recipe import Collection
 from featurestore.collections.general.table_rows import AMBIGUOUS, NO_IMAGE
 from featurestore.collections.matching import match
@@ -67,7 +68,7 @@ def naming_columns(table: str, schema: pa.Schema, recipe: Collection | None) -> 
     key = recipe.key if recipe is not None and metadata and recipe.key_number else None
     flat = [field.name for field in schema if not pa.types.is_nested(field.type)]
     lists = {field.name for field in schema if pa.types.is_list(field.type) or pa.types.is_large_list(field.type)}
-    known = package_tables().get(table)
+    known = _known_tables().get(table)
     return NamingColumns(
         numbers=tuple(name for name in flat if name.lower() == NUMBER or name == key),
         names=tuple(name for name in flat if name.lower() == NAME),
@@ -75,6 +76,12 @@ def naming_columns(table: str, schema: pa.Schema, recipe: Collection | None) -> 
         lists=tuple(name for name in (known.img_ids if known else ()) if name in lists),
         keyed=metadata and {KEY, PROBLEM} <= set(schema.names),
     )
+
+
+@cache
+def _known_tables() -> dict[str, PackageTable]:
+    """`package_tables`, looked up once a process."""
+    return package_tables()
 
 
 def rows_of_images(table: str, rows: pa.Table, columns: NamingColumns, wanted: WantedImages) -> NDArray[np.bool_]:

@@ -1,0 +1,248 @@
+"""What `forget` removes, from where, and what it leaves as it was; kills and object stores have their own file."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from filelock import FileLock
+from forgetting import GONE, NAME, NAMES, fill, needles, traces
+from support import Collection, CountingBackbone, jpeg
+from torture.content import content
+from torture.launch import in_process
+
+import featurestore
+from featurestore import FeatureStore
+from featurestore.errors import InputError, IntegrityError, StoreError, StoreLocked
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `filled` copies."""
+    folder = tmp_path_factory.mktemp("made")
+    fill(folder)
+    return folder
+
+
+@pytest.fixture
+def filled(made: Path, tmp_path: Path) -> FeatureStore:
+    """A store with the image `GONE` everywhere."""
+    return FeatureStore(shutil.copytree(made / "store", tmp_path / "store"))
+
+
+def without(rows: dict, number: int = GONE) -> dict:  # type: ignore[type-arg]
+    """A content as of `torture.content` without the rows that name an image in a column of its own."""
+
+    def is_of(text: str) -> bool:
+        row = json.loads(text)
+        ids = {str(value).removesuffix(".0") for name, value in row.items() if name.lower() == "imgid"}
+        again = row.get("RowKey") == NAMES[number]
+        return str(number) in ids or row.get("ImgName") in (NAMES[number], f"forgotten image {number}") or again
+
+    kept = {table: {row: n for row, n in found.items() if not is_of(row)} for table, found in rows.items()}
+    return {table: found for table, found in kept.items() if table not in ("bench_across", ".state")}
+
+
+def test_nothing_of_the_image_is_left_in_any_byte_and_all_else_is_as_it_was(filled: FeatureStore) -> None:
+    wanted, before = needles(filled), without(content(filled.path))
+    kept = {name: without(content(filled.path, featurestore.open(filled.path, snapshot=name).state)) for name in SAVED}
+    assert len({place.partition(":")[0].partition("/")[0] for place in traces(filled.path, wanted)}) >= 7
+    report = filled.forget(GONE)
+    assert traces(filled.path, wanted) == []
+    assert filled.verify().damaged == {}
+    assert without(content(filled.path)) == before
+    assert {
+        name: without(content(filled.path, featurestore.open(filled.path, snapshot=name).state)) for name in SAVED
+    } == kept
+    assert report.ids == [GONE]
+    assert report.rows == {
+        "bench_across": 1,
+        "bench_predictions": 1,
+        "corrections": 1,
+        "embeddings_counting": 1,
+        "images": 1,
+        "metadata": 2,
+        "named": 1,
+        "notes": 2,
+    }
+    assert report.snapshots == {"after": 10, "before": 4}
+    assert report.caches == 2
+    assert report.mentions == [
+        f"the SQL of your view 'mine'{place} may name a forgotten image: look at it"
+        for place in ("", " of the snapshot after")
+    ]
+
+
+SAVED = ("before", "after")
+
+
+def test_its_number_stays_taken_and_its_place_in_a_list_is_null(filled: FeatureStore) -> None:
+    filled.forget([GONE, 11])
+    rows = filled.sql("SELECT * FROM images WHERE status = 'forgotten' ORDER BY ImgId").to_pylist()
+    assert [(row["ImgId"], row["ImgName"], row["content_hash"], row["file"]) for row in rows] == [
+        (number, f"forgotten image {number}", "", "") for number in (GONE, 11)
+    ]
+    across = filled.sql("SELECT ids, domain FROM bench_across").to_pylist()
+    assert across == [{"ids": [0, 1, 2, None, *range(4, 11), None], "domain": [0, 1] * 6}]
+    assert filled.sql("FROM problems WHERE name LIKE 'forgotten%'").num_rows == 0
+    assert (filled.info()["images"], filled.lineage(GONE)["image"]["status"]) == (10, "forgotten")
+    assert filled.forget(GONE).rows == {}, "again: there is nothing left of it"
+
+
+def test_a_file_that_is_still_there_comes_back_under_a_new_number(made: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "made"))
+    store = FeatureStore(folder / "store")
+    store.ingest(images=folder / "images")
+    report = store.forget([GONE, 4])
+    assert report.still_there == [str(folder / "images" / NAMES[number]) for number in (GONE, 4)]
+    (folder / "images" / NAME).unlink()
+    assert store.embed(CountingBackbone()).computed == 1
+    names = {row["ImgName"]: row["ImgId"] for row in store.sql("FROM images_usable").to_pylist()}
+    assert (names[NAMES[4]], NAME in names, len(names)) == (12, False, 11)
+    assert traces(store.path, needles(FeatureStore(made / "store"))) == []
+
+
+def test_films_keep_no_number_since_it_is_their_name(store: FeatureStore, collection: Collection) -> None:
+    store.embed(CountingBackbone())
+    (collection.images / "102.jpg").unlink()
+    store.ingest(metadata=collection.metadata, images=collection.images)  # its vector is only hidden
+    assert store.forget([102, 103]).rows == {"embeddings_counting": 2, "images": 1, "movies": 2}
+    ids = [store.sql(f"SELECT ImgId FROM {table}")["ImgId"].to_pylist() for table in ("images", "movies", "embeddings")]
+    assert all(not {102, 103} & set(found) and len(found) == 22 for found in ids)
+    store.embed(CountingBackbone())
+    assert store.sql("SELECT ImgId FROM images_usable WHERE ImgId < 105")["ImgId"].to_pylist() == [101, 103, 104]
+    assert store.sql("SELECT ImgId FROM collection WHERE ImgId < 105")["ImgId"].to_pylist() == [101, 104]
+
+
+def test_an_image_with_the_same_bytes_stays_with_its_vector(collection: Collection, tmp_path: Path) -> None:
+    (collection.images / "777.jpg").write_bytes((collection.images / "101.jpg").read_bytes())
+    store = FeatureStore(tmp_path / "store")
+    store.ingest(metadata=collection.metadata, images=collection.images)
+    store.embed(CountingBackbone())
+    before = store.features("counting", view="images_usable", ids=[777]).X
+    assert store.forget(101).same_bytes == [777]
+    assert (before == store.features("counting", view="images_usable", ids=[777]).X).all()
+
+
+def test_an_unknown_image_is_one_sentence_and_nothing_is_done(filled: FeatureStore) -> None:
+    files = {path: path.stat().st_mtime_ns for path in filled.path.rglob("*.*")}
+    with pytest.raises(InputError, match=r"has nothing of ImgId 12, 77: nothing was forgotten; see `featurestore sql"):
+        filled.forget([GONE, 12, 77])
+    for wrong in ([], [-1], [0.5], ["3"]):
+        with pytest.raises(InputError):
+            filled.forget(wrong)
+    assert filled.forget(GONE, dry_run=True).rows["images"] == 1
+    assert {path: path.stat().st_mtime_ns for path in filled.path.rglob("*.*")} == files
+
+
+@pytest.mark.parametrize("table", ["images", "metadata", "notes", "embeddings", "manifests", "snapshots"])
+def test_a_damaged_file_is_refused_before_anything_is_changed(filled: FeatureStore, table: str) -> None:
+    for path in (filled.path / table).rglob("*.*"):
+        path.write_bytes(path.read_bytes()[:-9] + b"\0" * 9)
+    files = {path: path.stat().st_mtime_ns for path in filled.path.rglob("*.*")}
+    with pytest.raises(IntegrityError, match=r"damaged|can't be trusted"):
+        filled.forget(GONE)
+    assert {path: path.stat().st_mtime_ns for path in filled.path.rglob("*.*")} == files
+
+
+def test_whoever_computes_for_the_store_must_end_first(filled: FeatureStore) -> None:
+    (filled.path / ".bench-pending").mkdir()
+    for lock, what in (
+        (".bench-pending/1.lock", "a bench waits to store its results"),
+        ("staging/third-0123456789abcdef-1/.lock", "vectors are being computed by another process"),
+    ):
+        with FileLock(filled.path / lock), pytest.raises(StoreLocked, match=f"{what}.*nothing was forgotten"):
+            filled.forget(GONE)
+    filled.forget(GONE)
+    assert [path.name for path in filled.path.glob("staging/*/part-*")], "that of other images is kept"
+
+
+def test_a_reader_of_an_earlier_state_is_told(filled: FeatureStore) -> None:
+    now, saved = featurestore.open(filled.path), featurestore.open(filled.path, snapshot="before")
+    assert (now.is_outdated(), saved.is_outdated()) == (False, False)
+    _ = now.layout, saved.layout
+    filled.forget(GONE)
+    for reader in (now, saved):
+        assert reader.is_outdated()
+        with pytest.raises(StoreError, match=r"there is a newer state: call `refresh\(\)`"):
+            reader.features("counting", view="images_usable")
+        assert len(reader.refresh().features("counting", view="images_usable")) == 11
+
+
+def test_a_snapshot_says_when_it_was_changed(filled: FeatureStore) -> None:
+    before = {info.name: info for info in filled.snapshots()}
+    filled.create_snapshot("untouched")
+    assert (filled.info()["forgotten_at"], filled.lineage(2)["forgotten_at"]) == (None, None)
+    filled.forget(GONE)
+    filled.create_snapshot("later")
+    found = {info.name: info for info in filled.snapshots()}
+    assert [name for name, info in found.items() if info.forgotten_at] == ["before", "after", "untouched"]
+    assert {name: found[name].created_at for name in before} == {name: info.created_at for name, info in before.items()}
+    assert filled.info()["forgotten_at"] == found["before"].forgotten_at.isoformat()
+    assert featurestore.open(filled.path, snapshot="before").lineage(2)["forgotten_at"] is not None
+    place = ["--store", str(filled.path)]
+    assert "changed by `forget`" in in_process(["featurestore", "snapshot", "list", *place]).out
+    for command in (["info"], ["lineage", "2"]):
+        assert "images were removed for good" in in_process(["featurestore", *command, *place]).out
+
+
+def test_ids_in_a_file_and_the_question(filled: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = ["--store", str(filled.path)]
+    (tmp_path / "ids.txt").write_text("2\n3\n")
+    dry = in_process(["featurestore", "forget", "--ids", str(tmp_path / "ids.txt"), "--dry-run", *place])
+    assert dry.out.splitlines()[0] == "2 images to forget"
+    assert ["images", "2", "rows"] in [line.split() for line in dry.out.splitlines()]
+    asked = in_process(["featurestore", "forget", "3", *place])
+    assert (asked.code, "add --yes" in asked.err) == (2, True)
+    for wrong in ([], ["3", "--ids", "ids.txt"]):
+        assert in_process(["featurestore", "forget", *wrong, "--yes", *place]).code == 2
+    named = tmp_path / "names.csv"
+    named.write_text(f"ImgName\n{NAMES[5]}\n")
+    done = in_process(["featurestore", "forget", "--ids", str(named), "--yes", "--json", *place])
+    assert json.loads(done.out)["ids"] == [5]
+    assert filled.refresh().forget(tmp_path / "ids.txt").ids == [2, 3]
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n\n", 12), ("y\n", 11)])
+def test_one_question_is_asked(
+    filled: FeatureStore, answer: str, left: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from click.testing import CliRunner
+
+    from featurestore.commands.cli import cli
+
+    monkeypatch.setattr("featurestore.commands.forget.is_a_person", lambda: True)
+    result = CliRunner().invoke(cli, ["forget", "3", "--store", str(filled.path)], input=answer)
+    assert result.output.count("remove all of this for good? [y/N]") == 1
+    assert filled.refresh().info()["images"] == left
+
+
+def test_rows_that_name_it_in_words_are_told_and_kept(filled: FeatureStore) -> None:
+    filled.append({"words": pa.table({"text": [f"as {NAME}, but darker", "cat/cat-33.jpg", "none"]})})
+    nested = pa.table({"pairs": [[{"ImgId": 1, "other": 2}], [{"ImgId": GONE, "other": 2}]]})
+    filled.append({"nested": nested})
+    (first, second) = (one for one in filled.forget(GONE).mentions if "column" in one)
+    assert first == (
+        "the column 'text' of the table 'words' names a forgotten image in 1 row that may be of something else: "
+        "they are kept"
+    )
+    assert "'pairs' of the table 'nested'" in second
+    assert filled.sql("SELECT count(*) AS n FROM words")["n"][0].as_py() == 3
+
+
+def test_a_shard_from_before_does_not_bring_a_vector_back(collection: Collection, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(8):
+        (images / f"{number}.jpg").write_bytes(jpeg(number))
+    store = FeatureStore(tmp_path / "general")
+    store.ingest(images=images)
+    store.embed(CountingBackbone(), shard="1/1", out=tmp_path / "shards")
+    (images / "3.jpg").unlink()
+    store.forget(3)
+    (report,) = store.publish(tmp_path / "shards")
+    assert (report.added, report.skipped, report.missing) == (7, 1, 0)
+    assert store.sql("SELECT ImgId FROM embeddings ORDER BY 1")["ImgId"].to_pylist() == [0, 1, 2, 4, 5, 6, 7]
+    assert np.isfinite(store.features("counting", view="images_usable").X).all()
