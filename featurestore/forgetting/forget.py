@@ -165,7 +165,7 @@ def _still_there(wanted: WantedImages) -> Iterator[str]:
 def _remove(writer: Writer, found: _Found) -> ForgetReport:
     """Write what is left of each part, and let every record refer to that; then remove the other files."""
     objects, wanted, parts = writer.objects, found.wanted, found.swept.parts
-    recipe, at = find_recipe(writer.state.collection), datetime.now(UTC).isoformat()
+    recipe, at = find_recipe(writer.state.collection), _now()
     # Where the number is part of the name, a row with it would be a trace of the name; else it must stay taken.
     keep_numbers = recipe is None or not recipe.key_number
     others = written_rest(objects, parts.values(), wanted, keep_numbers=keep_numbers)
@@ -176,11 +176,15 @@ def _remove(writer: Writer, found: _Found) -> ForgetReport:
             for table in found.swept.tables[STATE_FILE]:
                 commit.exchange(table, {path: part for path, part in others.items() if parts[path].table == table})
             commit.set_forgotten(at)
-    _change_snapshots(objects, others, at)  # on an object store one may have been made meanwhile
+    _change_snapshots(objects, others, _now())  # on an object store one may have been made meanwhile
     files = remove_unnamed(objects, list(others), wanted, recipe=recipe)
     if objects.in_place:
         renew_shell_file(objects.root, writer.state, always=True)
     return replace(found.report, caches=caches, files=files)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _change_snapshots(objects: LocalObjects, others: Mapping[str, Part | None], at: str) -> None:

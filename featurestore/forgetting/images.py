@@ -33,8 +33,8 @@ class WantedImages:
         Where they lie, by the columns in `ADDRESS`.
     now
         Those of ``addresses`` that the current state has.
-    others
-        The names of all other images of the current state.
+    others, kept
+        The names of all other images of the current state, and their content hashes.
     twins
         The ImgIds of other images of the current state with the bytes of one of them.
     numbered
@@ -47,6 +47,7 @@ class WantedImages:
     addresses: frozenset[Address]
     now: tuple[Address, ...]
     others: tuple[str, ...]
+    kept: pa.Array
     twins: tuple[int, ...]
     numbered: frozenset[int]
 
@@ -75,6 +76,7 @@ def find_images(objects: LocalObjects, states: Mapping[str, State], current: Sta
         addresses=frozenset(_addresses(mine)),
         now=tuple(dict.fromkeys(_addresses(alive))),
         others=tuple(others_now["ImgName"].to_pylist()),
+        kept=others_now["content_hash"].unique(),
         twins=tuple(sorted({number for number in others_now.filter(same)["ImgId"].to_pylist() if number is not None})),
         numbered=frozenset(numbered),
     )

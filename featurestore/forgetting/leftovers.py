@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
@@ -74,7 +75,23 @@ def clean_caches(objects: LocalObjects, wanted: WantedImages) -> int:
     cleaned = 0
     if (objects.root / CACHE).is_dir():
         cleaned += forget_scanned(objects.root / CACHE, wanted.addresses, wanted.hashes) > 0
-    return cleaned + _clean_staging(objects, wanted) + _clean_pending(objects.root, wanted)
+    cleaned += _clean_staging(objects, wanted) + _clean_pending(objects.root, wanted)
+    return cleaned + (0 if objects.in_place else _clean_copied(objects, wanted))
+
+
+def _clean_copied(objects: LocalObjects, wanted: WantedImages) -> int:
+    """Remove what came with a folder that was copied to an object store whole, where no program reads it."""
+    doomed = [entry.name for entry in list(objects.entries(CACHE))]
+    for entry in list(objects.entries(PENDING)):
+        try:
+            tables = _tables_of(_reader(objects, entry)())
+            stays = all(len(_rest(table, wanted)) == len(table) for table in tables)
+        except (ValueError, pa.ArrowException):
+            stays = False
+        doomed += [] if stays else [entry.name]
+    if doomed:
+        objects.delete(doomed)
+    return len(doomed)
 
 
 def _clean_staging(objects: LocalObjects, wanted: WantedImages) -> int:
@@ -96,7 +113,10 @@ def _reader(objects: LocalObjects, entry: Entry) -> Callable[[], bytes]:
 
 
 def _is_of_images(name: str, read: Callable[[], bytes], wanted: WantedImages) -> bool:
-    """Whether a staged file holds one of the images, or can't be read; its vectors are then computed again."""
+    """Whether a staged file can't be read, or holds vectors of anything but the images that stay.
+
+    An image may have had other bytes before, which no table knows any more. What is removed is computed again.
+    """
     content = read()
     if PurePosixPath(name).suffix == ".json":
         try:
@@ -105,8 +125,9 @@ def _is_of_images(name: str, read: Callable[[], bytes], wanted: WantedImages) ->
             return True
     try:
         rows = pq.ParquetFile(io.BytesIO(content)).read()
-        return holds(rows, "", wanted)
-    except (OSError, pa.ArrowException):
+        stays = pc.is_in(rows["content_hash"], value_set=wanted.kept)
+        return not pc.all(stays).as_py() or holds(rows, "", wanted)
+    except (OSError, KeyError, pa.ArrowException):  # it has other columns
         return True
 
 
@@ -125,17 +146,20 @@ def _pending(root: Path) -> list[Path]:
 
 def _read_pending(path: Path) -> list[pa.Table]:
     """The tables of one file of results that wait."""
-    tables = []
     try:
         with open_file(path) as file:
-            source = pa.BufferReader(file.read())
-        while source.tell() < source.size():
-            tables.append(pa.ipc.open_stream(source).read_all())
+            return _tables_of(file.read())
     except (OSError, ValueError, pa.ArrowException) as error:
         raise IntegrityError(
             f"results that wait in {str(path)!r} can't be read ({reason(error)[:120]}), and nothing was forgotten: "
             "remove the file"
         ) from error
+
+
+def _tables_of(content: bytes) -> list[pa.Table]:
+    source, tables = pa.BufferReader(content), []
+    while source.tell() < source.size():
+        tables.append(pa.ipc.open_stream(source).read_all())
     return tables
 
 
