@@ -189,9 +189,13 @@ def _merge(objects: LocalObjects, table: str, group: Sequence[Part]) -> Part:
 
 def remove_files(paths: Iterable[Path], root: Path) -> None:
     """Remove files of the store in ``root``, and the folders that are empty then; the caller must hold the lock."""
+    folders = set()
     for path in paths:
         path.unlink(missing_ok=True)
-        _remove_empty(path.parent, root)
+        folders.add(path.parent)
+    for folder in folders:
+        if folder.is_dir():
+            _remove_empty(folder, root)
 
 
 def loose_files(root: Path) -> Iterator[Path]:
@@ -208,8 +212,9 @@ def loose_files(root: Path) -> Iterator[Path]:
 
 
 def _staged_files(root: Path) -> Iterator[Path]:
-    """The staged files of runs that have ended."""
-    for run in sorted((root / STAGING).glob("*")):
+    """The staged files of runs that have ended; none through a link, which a stranger's store can have."""
+    folder = root / STAGING
+    for run in [] if folder.is_symlink() else sorted(folder.glob("*")):
         if run.is_dir() and not run.is_symlink():
             with suppress(Timeout), FileLock(run / LOCK_FILE, timeout=0):  # a running process keeps its batches
                 yield from sorted(path for path in run.rglob("*") if path.name not in LOCK_FILES and not path.is_dir())

@@ -21,6 +21,7 @@ from featurestore.collections.shards import ImageShard
 from featurestore.collections.stored_paths import to_stored
 from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
+from featurestore.storage.names import inside
 from featurestore.storage.parts import HASH_DIGITS
 from featurestore.storage.schemas import IMAGES
 
@@ -115,7 +116,7 @@ def forget_scanned(cache: Path, addresses: Container[tuple[str, ...]], hashes: C
 
 
 def _write_cache(seen: pa.Table, cache: Path) -> None:
-    make_folder(cache)
+    make_folder(inside(cache.parent, cache))  # older files in it are removed below
     sink = pa.BufferOutputStream()
     pq.write_table(seen, sink, compression="zstd")
     content = sink.getvalue().to_pybytes()

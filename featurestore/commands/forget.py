@@ -91,8 +91,8 @@ def forget_text(report: "ForgetReport", *, done: bool) -> str:
     """What was removed, or would be, as a few lines."""
     count = len(report.ids)
     lines = [f"{count:,} image{'' if count == 1 else 's'} {'forgotten' if done else 'to forget'}"]
-    lines += [f"  {table:<32}{rows:>12,} rows" for table, rows in report.rows.items()]
-    lines += [f"  {'snapshot ' + name:<32}{rows:>12,} rows" for name, rows in report.snapshots.items()]
+    found = {**report.rows, **{f"snapshot {name}": rows for name, rows in report.snapshots.items()}}
+    lines += [f"  {name:<32}{rows:>12,} row{'' if rows == 1 else 's'}" for name, rows in found.items()]
     if report.same_bytes:
         ids = ", ".join(map(str, report.same_bytes[:SHOWN])) + (", …" if len(report.same_bytes) > SHOWN else "")
         lines.append(f"{len(report.same_bytes):,} other images with the same bytes stay, with their vectors: {ids}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from featurestore.catalog.recipe import find_recipe
+from featurestore.catalog.recipe import find_recipe, recipe_named
 from featurestore.catalog.records import trusted_records
 from featurestore.catalog.writer import Writer, open_writer, renew_shell_file
 from featurestore.collections.address import ImageAddress
@@ -104,12 +104,14 @@ def _look(writer: Writer, ids: list[int], on_progress: Progress | None) -> _Foun
     Raises
     ------
     InputError
-        When nothing of one of the ids is found anywhere.
+        When nothing of one of the ids is found anywhere, or the collection type is not installed.
     IntegrityError
         When a record, or a part that can have such rows, is missing or damaged.
     """
     objects = writer.objects
     states = {**trusted_records(objects).states, STATE_FILE: writer.state}
+    for state in states.values():
+        recipe_named(state.collection)  # else it would be unknown which rows of the metadata are of an image
     wanted = find_images(objects, states, writer.state, ids)
     swept = sweep(objects, states, wanted, on_progress=on_progress)
     _refuse_unknown(objects, writer.state, wanted, swept)

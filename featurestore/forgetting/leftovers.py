@@ -25,7 +25,7 @@ from featurestore.forgetting.images import WantedImages
 from featurestore.forgetting.rows import naming_columns, rest_of
 from featurestore.forgetting.sweep import holds
 from featurestore.storage.lock import LOCK_FILE, holder
-from featurestore.storage.names import RECORDED
+from featurestore.storage.names import RECORDED, inside
 from featurestore.storage.objects import Entry, LocalObjects
 from featurestore.storage.parts import HASH_DIGITS
 
@@ -44,7 +44,11 @@ def lock_runs(root: Path, stack: ExitStack) -> None:
     ------
     StoreLocked
         With the process that computes: what it has in memory would be stored afterwards.
+    IntegrityError
+        When one of these folders is a link that leads out of the store.
     """
+    for folder in (CACHE, STAGING, PENDING):
+        inside(root, root / folder)
     for run in sorted((root / STAGING).glob("*")):
         if run.is_dir() and not run.is_symlink():
             _hold(run / LOCK_FILE, stack, f"vectors are being computed by {holder(run)}")

@@ -13,6 +13,7 @@ from featurestore.forgetting.images import WantedImages
 from featurestore.forgetting.rows import NamingColumns, ids_in, listed, naming_columns, rest_of, rows_of_images
 from featurestore.progress import Progress
 from featurestore.storage.manifest import Manifest, manifest_path, read_manifest, write_manifests
+from featurestore.storage.names import inside
 from featurestore.storage.objects import LocalObjects
 from featurestore.storage.parts import Part, write_part
 from featurestore.storage.state import State
@@ -91,6 +92,7 @@ def written_rest(
     for one in found:
         rows = rest_of(one.table, read_whole(objects, one.part), one.columns, wanted, keep_numbers=keep_numbers)
         folder = str(PurePosixPath(one.part.path).parent)
+        inside(objects.root, objects.root / folder)
         written[one.part.path] = write_part(rows, objects.root, folder) if len(rows) else None
     return written
 

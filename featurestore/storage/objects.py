@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from featurestore.errors import IntegrityError, StoreError
 from featurestore.files import MEGABYTE, atomic_file, make_folder, open_file, why, write_atomic
 from featurestore.progress import Progress
+from featurestore.storage.names import inside
 from featurestore.storage.parts import Part, check_part
 
 
@@ -243,8 +244,12 @@ class Folder:
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[Path]:
-        """The path of the file ``name``, whose folder is made; an OSError in the block becomes one sentence."""
+        """The path of the file ``name``, whose folder is made; an OSError in the block becomes one sentence.
+
+        Raises IntegrityError when a link leads out of the store.
+        """
         path = self.root / name
+        inside(self.root, path.parent)
         try:
             make_folder(path.parent)
             yield path
