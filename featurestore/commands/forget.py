@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # How many files, ids and sentences of one kind are shown.
 SHOWN = 10
+SEVERAL = "images with the same bytes stay, with their"
 
 
 @click.command(
@@ -95,7 +96,8 @@ def forget_text(report: "ForgetReport", *, done: bool) -> str:
     lines += [f"  {name:<32}{rows:>12,} row{'' if rows == 1 else 's'}" for name, rows in found.items()]
     if report.same_bytes:
         ids = ", ".join(map(str, report.same_bytes[:SHOWN])) + (", …" if len(report.same_bytes) > SHOWN else "")
-        lines.append(f"{len(report.same_bytes):,} other images with the same bytes stay, with their vectors: {ids}")
+        stay = "image with the same bytes stays, with its" if len(report.same_bytes) == 1 else SEVERAL
+        lines.append(f"{len(report.same_bytes):,} other {stay} vectors: {ids}")
     lines += [short(f"still there: {place}") for place in report.still_there[:SHOWN]]
     if len(report.still_there) > SHOWN:
         lines.append(f"… and {len(report.still_there) - SHOWN:,} more files that are still there")

@@ -67,15 +67,24 @@ def naming_columns(table: str, schema: pa.Schema, recipe: Collection | None) -> 
     metadata = recipe is not None and recipe.table == table
     key = recipe.key if recipe is not None and metadata and recipe.key_number else None
     flat = [field.name for field in schema if not pa.types.is_nested(field.type)]
-    lists = {field.name for field in schema if pa.types.is_list(field.type) or pa.types.is_large_list(field.type)}
     known = _known_tables().get(table)
+    named = known.img_ids if known else ()
     return NamingColumns(
         numbers=tuple(name for name in flat if name.lower() == NUMBER or name == key),
         names=tuple(name for name in flat if name.lower() == NAME),
         contents=tuple(name for name in flat if name.lower() == CONTENT),
-        lists=tuple(name for name in (known.img_ids if known else ()) if name in lists),
+        lists=tuple(field.name for field in schema if _is_list(field) and _names_images(field.name, named)),
         keyed=metadata and {KEY, PROBLEM} <= set(schema.names),
     )
+
+
+def _is_list(field: pa.Field) -> bool:
+    kind = field.type
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not pa.types.is_nested(kind.value_type)
+
+
+def _names_images(column: str, named: Sequence[str]) -> bool:
+    return column in named or column.lower() in (NUMBER, f"{NUMBER}s")
 
 
 @cache
@@ -193,12 +202,15 @@ def _flat(column: pa.ChunkedArray) -> pa.Array:
 def _is_in(values: pa.Array, wanted: pa.Array) -> NDArray[np.bool_]:
     """Which of ``values``, of any type, are equal to one of ``wanted``."""
     kind = values.type
-    if pa.types.is_integer(wanted.type) and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        wanted = wanted.cast(pa.string())
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)):
-        try:
-            values = values.cast(wanted.type)
-        except pa.ArrowException:  # no type that can name an image
-            return np.zeros(len(values), bool)
+    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):  # they can't name an image
+        return np.zeros(len(values), bool)
+    if pa.types.is_decimal(kind):
+        values = values.cast(pa.float64())
+    is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+    try:
+        values = values if is_number else values.cast(pa.string())
+    except pa.ArrowException:  # bytes that are no text
+        return np.zeros(len(values), bool)
+    wanted = wanted if is_number else wanted.cast(pa.string())
     kind = pa.float64() if pa.types.is_floating(values.type) else wanted.type
     return to_numpy(pc.is_in(values.cast(kind, safe=False), value_set=wanted.cast(kind), skip_nulls=True))

@@ -118,10 +118,8 @@ def rewritten_tables(objects: LocalObjects, state: State, others: Mapping[str, P
 def _can_hold(part: Part, columns: NamingColumns, wanted: WantedImages) -> bool:
     if not columns.all:
         return False
-    if not columns.by_range:
+    if not columns.by_range or part.first_id is None or part.last_id is None:  # its ids are no integers
         return True
-    if part.first_id is None or part.last_id is None:
-        return False
     return any(part.first_id <= number <= part.last_id for number in wanted.ids.to_pylist())
 
 

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,8 @@ from torture.launch import in_process
 import featurestore
 from featurestore import FeatureStore
 from featurestore.errors import InputError, IntegrityError, StoreError, StoreLocked
+from featurestore.forgetting.images import WantedImages
+from featurestore.forgetting.rows import ids_in, naming_columns, rest_of, rows_of_images
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +250,34 @@ def test_a_shard_from_before_does_not_bring_a_vector_back(collection: Collection
     assert (report.added, report.skipped, report.missing) == (7, 1, 0)
     assert store.sql("SELECT ImgId FROM embeddings ORDER BY 1")["ImgId"].to_pylist() == [0, 1, 2, 4, 5, 6, 7]
     assert np.isfinite(store.features("counting", view="images_usable").X).all()
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array([1, 3, 2**64 - 1], pa.uint64()),
+        pa.array([1.5, 3, None]),
+        pa.array(["1", "3", "x"]),
+        pa.array(["1", "3", None]).dictionary_encode(),
+        pa.array([b"1", b"3", b"x"]),
+        pa.array([Decimal(1), Decimal(3), None], pa.decimal128(9, 2)),
+    ],
+    ids=str,
+)
+def test_a_column_of_ids_may_be_of_any_type(ids: pa.Array) -> None:
+    rows = pa.table({"imgID": ids, "x": [0, 1, 2]})
+    wanted = WantedImages(pa.array([3]), *(frozenset[Any](),) * 3, (), (), pa.array([], pa.string()), (), frozenset())
+    columns = naming_columns("mine", rows.schema, None)
+    assert rows_of_images("mine", rows, columns, wanted).tolist() == [False, True, False]
+    assert ids_in(rows, columns, wanted) == {3}
+    assert rest_of("mine", rows, columns, wanted, keep_numbers=True)["x"].to_pylist() == [0, 2]
+
+
+def test_every_image_can_be_forgotten_and_rows_that_were_added_twice(embedded: FeatureStore) -> None:
+    for _ in range(2):
+        embedded.append({"twice": pa.table({"ImgId": [str(number) for number in range(101, 125)]})})
+    assert embedded.forget(101).rows["twice"] == 2
+    report = embedded.forget(range(102, 125))
+    assert (report.rows["images"], embedded.info()["images"], embedded.verify().damaged) == (23, 0, {})
+    assert embedded.backbones()[0].rows == 0
+    assert embedded.sql("SELECT count(*) AS n FROM twice")["n"][0].as_py() == 0
