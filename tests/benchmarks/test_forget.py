@@ -25,13 +25,12 @@ ERA = "SELECT ImgId, Genre1, 1900 + (ImgId - 100) // 20 * 10 AS era FROM labeled
 
 @pytest.fixture(scope="module")
 def benched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with results of two protocols."""
+    """A store with results."""
     store = make_store(tmp_path_factory.mktemp("benched"))
     store.create_view("own", ERA)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmarks.run.execution.computed", in_this_process)
-        for protocol in (Protocol("across", by="era"), Protocol("cv", folds=2)):
-            runner.run(store, heads=find(["lda"]), backbones=["a"], view="own", protocols=[protocol])
+        runner.run(store, heads=find(["lda"]), backbones=["a"], view="own", protocols=[Protocol("across", by="era")])
     return store.path
 
 
@@ -50,7 +49,7 @@ def test_results_are_read_without_the_image(benched: Path, tmp_path: Path) -> No
 
 
 def runs(store: FeatureStore) -> list[dict]:  # type: ignore[type-arg]
-    return selected(store.refresh(), protocols=["across", "cv"])
+    return selected(store.refresh(), protocols=["across"])
 
 
 def test_results_that_wait_are_kept_without_the_image(benched: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from filelock import FileLock
-from forgetting import GONE, NAME, NAMES, fill, needles, traces
+from forgetting import GONE, NAME, NAMES, needles, traces
 from support import Collection, CountingBackbone, jpeg
 from torture.content import content
 from torture.launch import in_process
@@ -22,18 +22,10 @@ from featurestore.forgetting.images import WantedImages
 from featurestore.forgetting.rows import ids_in, naming_columns, rest_of, rows_of_images
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `filled` copies."""
-    folder = tmp_path_factory.mktemp("made")
-    fill(folder)
-    return folder
-
-
 @pytest.fixture
-def filled(made: Path, tmp_path: Path) -> FeatureStore:
+def filled(everywhere: Path, tmp_path: Path) -> FeatureStore:
     """A store with the image `GONE` everywhere."""
-    return FeatureStore(shutil.copytree(made / "store", tmp_path / "store"))
+    return FeatureStore(shutil.copytree(everywhere / "store", tmp_path / "store"))
 
 
 def without(rows: dict, number: int = GONE) -> dict:  # type: ignore[type-arg]
@@ -95,8 +87,8 @@ def test_its_number_stays_taken_and_its_place_in_a_list_is_null(filled: FeatureS
     assert filled.forget(GONE).rows == {}, "again: there is nothing left of it"
 
 
-def test_a_file_that_is_still_there_comes_back_under_a_new_number(made: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(made, tmp_path / "made"))
+def test_a_file_that_is_still_there_comes_back_under_a_new_number(everywhere: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(everywhere, tmp_path / "made"))
     store = FeatureStore(folder / "store")
     store.ingest(images=folder / "images")
     report = store.forget([GONE, 4])
@@ -105,7 +97,7 @@ def test_a_file_that_is_still_there_comes_back_under_a_new_number(made: Path, tm
     assert store.embed(CountingBackbone()).computed == 1
     names = {row["ImgName"]: row["ImgId"] for row in store.sql("FROM images_usable").to_pylist()}
     assert (names[NAMES[4]], NAME in names, len(names)) == (12, False, 11)
-    assert traces(store.path, needles(FeatureStore(made / "store"))) == []
+    assert traces(store.path, needles(FeatureStore(everywhere / "store"))) == []
 
 
 def test_films_keep_no_number_since_it_is_their_name(store: FeatureStore, collection: Collection) -> None:
