@@ -90,7 +90,7 @@ def forget(
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ToForget:
     """What is to be removed."""
 
     wanted: WantedImages
@@ -98,7 +98,7 @@ class _Found:
     report: ForgetReport
 
 
-def _look(writer: Writer, ids: list[int], on_progress: Progress | None) -> _Found:
+def _look(writer: Writer, ids: list[int], on_progress: Progress | None) -> _ToForget:
     """Find all rows of the images; nothing is changed.
 
     Raises
@@ -132,7 +132,7 @@ def _look(writer: Writer, ids: list[int], on_progress: Progress | None) -> _Foun
         still_there=list(_still_there(wanted)),
         mentions=mentions,
     )
-    return _Found(wanted, swept, report)
+    return _ToForget(wanted, swept, report)
 
 
 def _refuse_unknown(objects: LocalObjects, state: State, wanted: WantedImages, swept: Sweep) -> None:
@@ -164,7 +164,7 @@ def _still_there(wanted: WantedImages) -> Iterator[str]:
             yield str(address)
 
 
-def _remove(writer: Writer, found: _Found) -> ForgetReport:
+def _remove(writer: Writer, found: _ToForget) -> ForgetReport:
     """Write what is left of each part, and let every record refer to that; then remove the other files."""
     objects, wanted, parts = writer.objects, found.wanted, found.swept.parts
     recipe, at = find_recipe(writer.state.collection), _now()

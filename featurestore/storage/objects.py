@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, TypeVar
 
 from featurestore.errors import IntegrityError, StoreError
@@ -244,12 +244,8 @@ class Folder:
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[Path]:
-        """The path of the file ``name``, whose folder is made; an OSError in the block becomes one sentence.
-
-        Raises IntegrityError when a link leads out of the store.
-        """
-        path = self.root / name
-        inside(self.root, path.parent)
+        """The path of the file ``name`` in the store, whose folder is made; an OSError becomes one sentence."""
+        path = inside(self.root, (self.root / name).parent) / PurePosixPath(name).name
         try:
             make_folder(path.parent)
             yield path
