@@ -17,6 +17,7 @@ from torture.launch import in_process
 
 import featurestore
 from featurestore import FeatureStore
+from featurestore.embedding.publish import without_forgotten
 from featurestore.errors import InputError, IntegrityError, StoreError, StoreLocked
 from featurestore.forgetting.images import WantedImages
 from featurestore.forgetting.rows import ids_in, naming_columns, rest_of, rows_of_images
@@ -273,3 +274,19 @@ def test_every_image_can_be_forgotten_and_rows_that_were_added_twice(embedded: F
     assert (report.rows["images"], embedded.info()["images"], embedded.verify().damaged) == (23, 0, {})
     assert embedded.backbones()[0].rows == 0
     assert embedded.sql("SELECT count(*) AS n FROM twice")["n"][0].as_py() == 0
+
+
+def test_an_embed_elsewhere_does_not_bring_a_vector_back(embedded: FeatureStore) -> None:
+    """On an object store nobody holds a lock: the run publishes what it planned before."""
+    planned = embedded.state
+    (part,) = embedded.layout.embedding_parts("counting")
+    content = (embedded.path / part.path).read_bytes()
+    assert without_forgotten(embedded.layout, planned, [part]) == [part]
+    embedded.forget(range(101, 104))
+    (embedded.path / part.path).write_bytes(content)
+    (left,) = without_forgotten(embedded.layout, planned, [part])
+    assert (left.rows, left.first_id) == (21, 104)
+    embedded.forget(range(104, 125))
+    (embedded.path / part.path).parent.mkdir(parents=True)
+    (embedded.path / part.path).write_bytes(content)
+    assert without_forgotten(embedded.layout, planned, [part]) == []
