@@ -44,6 +44,8 @@ class MaintainedStore(Explorer):
     def append(self, tables: Mapping[str, pa.Table], *, wait_seconds: float = 60.0) -> None:
         """Add rows to your own tables, all in one commit; a table is created on first use.
 
+        Rows of an image have its number in a column ``ImgId``: `forget` finds them by it.
+
         Raises
         ------
         InputError

@@ -62,7 +62,9 @@ def forget(
         if file == Path("-") or not is_a_person():
             raise click.UsageError("nobody can be asked whether it is meant: add --yes, or look first with --dry-run")
         click.echo(forget_text(opened.forget(wanted, dry_run=True, wait_seconds=wait_seconds), done=False), err=as_json)
-        click.confirm("remove all of this for good?", abort=True, err=as_json)
+        if not click.confirm("remove all of this for good?", err=as_json):
+            click.echo("nothing was forgotten", err=as_json)
+            raise click.exceptions.Exit(1)
     with ConsoleProgress("forget", "parts") as progress:
         report = opened.forget(wanted, dry_run=dry_run, wait_seconds=wait_seconds, on_progress=progress)
     click.echo(json.dumps(asdict(report)) if as_json else forget_text(report, done=not dry_run))

@@ -18,7 +18,7 @@ from featurestore.errors import Conflict, FeatureStoreError, InputError
 from featurestore.features.selection import named
 from featurestore.forgetting.images import WantedImages, find_images
 from featurestore.forgetting.leftovers import check_pending, clean_caches, lock_runs, remove_unnamed, unnamed_parts
-from featurestore.forgetting.mentions import said_in_records, said_in_tables, titles_of
+from featurestore.forgetting.mentions import said_in_damaged, said_in_records, said_in_tables, titles_of
 from featurestore.forgetting.rows import ids_in, naming_columns
 from featurestore.forgetting.sweep import Sweep, rewritten_tables, sweep, written_rest
 from featurestore.progress import Progress
@@ -115,9 +115,11 @@ def _look(writer: Writer, ids: list[int], on_progress: Progress | None) -> _ToFo
     wanted = find_images(objects, states, writer.state, ids)
     swept = sweep(objects, states, wanted, on_progress=on_progress)
     _refuse_unknown(objects, writer.state, wanted, swept)
+    titles = titles_of(writer.layout, wanted)
     mentions = [
-        *said_in_records(states, wanted, titles_of(writer.layout, wanted)),
+        *said_in_records(states, wanted, titles),
         *said_in_tables(writer.layout, wanted),
+        *(said_in_damaged(objects.root, wanted, titles) if objects.in_place else ()),
     ]
     counts: Counter[str] = Counter()
     for table, rows in swept.tables[STATE_FILE].items():

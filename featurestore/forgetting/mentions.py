@@ -1,7 +1,9 @@
 """Where a store may still name a forgotten image in words: views, settings, texts of tables; it changes nothing."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +12,7 @@ from featurestore.arrow import one_chunk
 from featurestore.catalog.commit import read_whole
 from featurestore.catalog.database import Database
 from featurestore.catalog.recipe import find_recipe
+from featurestore.catalog.repair import DAMAGED_STATE
 from featurestore.collections.known import SOURCES
 from featurestore.forgetting.images import WantedImages
 from featurestore.forgetting.rows import NUMBER, NamingColumns, naming_columns, rows_of_images
@@ -56,6 +59,14 @@ def said_in_records(states: Mapping[str, State], wanted: WantedImages, titles: S
             source.rpartition("/")[2] in wanted.names for source in map(str, sources)
         ):
             yield f"a source of images{place} has the name of a forgotten image: ingest without it"
+
+
+def said_in_damaged(root: Path, wanted: WantedImages, titles: Sequence[str]) -> Iterator[str]:
+    """A sentence if the state that `repair` has kept may name one of the images in a view or a setting."""
+    path = root / DAMAGED_STATE
+    text = path.read_text("utf-8", "replace") if path.is_file() else ""
+    if any(json.dumps(name)[1:-1] in text for name in (*wanted.names, *titles)):
+        yield f"{DAMAGED_STATE}, which `repair` has kept, may name a forgotten image: remove it"
 
 
 def said_in_tables(layout: Layout, wanted: WantedImages) -> Iterator[str]:

@@ -213,19 +213,22 @@ def test_one_question_is_asked(
     monkeypatch.setattr("featurestore.commands.forget.is_a_person", lambda: True)
     result = CliRunner().invoke(cli, ["forget", "3", "--store", str(filled.path)], input=answer)
     assert result.output.count("remove all of this for good? [y/N]") == 1
+    assert ("nothing was forgotten" in result.output, result.exit_code) == ((True, 1) if left == 12 else (False, 0))
     assert filled.refresh().info()["images"] == left
 
 
 def test_rows_that_name_it_in_words_are_told_and_kept(filled: FeatureStore) -> None:
     filled.append({"words": pa.table({"text": [f"as {NAME}, but darker", "cat/cat-33.jpg", "none"]})})
+    (filled.path / "state.json.damaged").write_text(json.dumps({"views": {"x": f"SELECT '{NAME}'"}}))
     nested = pa.table({"pairs": [[{"ImgId": 1, "other": 2}], [{"ImgId": GONE, "other": 2}]]})
     filled.append({"nested": nested})
-    (first, second) = (one for one in filled.forget(GONE).mentions if "column" in one)
+    first, second, third = (one for one in filled.forget(GONE).mentions if "view" not in one)
     assert first == (
         "the column 'text' of the table 'words' names a forgotten image in 1 row that may be of something else: "
         "they are kept"
     )
     assert "'pairs' of the table 'nested'" in second
+    assert third.startswith("state.json.damaged, which `repair` has kept")
     assert filled.sql("SELECT count(*) AS n FROM words")["n"][0].as_py() == 3
 
 
