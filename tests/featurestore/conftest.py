@@ -35,6 +35,12 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def filled(everywhere: Path, tmp_path: Path) -> FeatureStore:
+    """A store with the image `GONE` everywhere."""
+    return FeatureStore(shutil.copytree(everywhere / "store", tmp_path / "store"))
+
+
+@pytest.fixture
 def there(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The place behind the address of a store, a copy of the template."""
     monkeypatch.setenv("FEATURESTORE_CACHE", str(tmp_path / "home" / "x" / "cache"))

@@ -1,45 +1,22 @@
 """What `forget` removes, from where, and what it leaves as it was; kills and object stores have their own file."""
 
 import json
-import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from filelock import FileLock
-from forgetting import GONE, NAME, NAMES, needles, traces
-from support import Collection, CountingBackbone, jpeg
+from forgetting import GONE, NAME, needles, traces, without
+from support import Collection, CountingBackbone
 from torture.content import content
-from torture.launch import in_process
 
 import featurestore
 from featurestore import FeatureStore
-from featurestore.embedding.publish import without_forgotten
 from featurestore.errors import InputError, IntegrityError, StoreError, StoreLocked
 from featurestore.forgetting.images import WantedImages
 from featurestore.forgetting.rows import ids_in, naming_columns, rest_of, rows_of_images
-
-
-@pytest.fixture
-def filled(everywhere: Path, tmp_path: Path) -> FeatureStore:
-    """A store with the image `GONE` everywhere."""
-    return FeatureStore(shutil.copytree(everywhere / "store", tmp_path / "store"))
-
-
-def without(rows: dict, number: int = GONE) -> dict:  # type: ignore[type-arg]
-    """A content as of `torture.content` without the rows that name an image in a column of its own."""
-
-    def is_of(text: str) -> bool:
-        row = json.loads(text)
-        ids = {str(value).removesuffix(".0") for name, value in row.items() if name.lower() == "imgid"}
-        again = row.get("RowKey") == NAMES[number]
-        return str(number) in ids or row.get("ImgName") in (NAMES[number], f"forgotten image {number}") or again
-
-    kept = {table: {row: n for row, n in found.items() if not is_of(row)} for table, found in rows.items()}
-    return {table: found for table, found in kept.items() if table not in ("bench_across", ".state")}
 
 
 def test_nothing_of_the_image_is_left_in_any_byte_and_all_else_is_as_it_was(filled: FeatureStore) -> None:
@@ -86,31 +63,6 @@ def test_its_number_stays_taken_and_its_place_in_a_list_is_null(filled: FeatureS
     assert filled.sql("FROM problems WHERE name LIKE 'forgotten%'").num_rows == 0
     assert (filled.info()["images"], filled.lineage(GONE)["image"]["status"]) == (10, "forgotten")
     assert filled.forget(GONE).rows == {}, "again: there is nothing left of it"
-
-
-def test_a_file_that_is_still_there_comes_back_under_a_new_number(everywhere: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(everywhere, tmp_path / "made"))
-    store = FeatureStore(folder / "store")
-    store.ingest(images=folder / "images")
-    report = store.forget([GONE, 4])
-    assert report.still_there == [str(folder / "images" / NAMES[number]) for number in (GONE, 4)]
-    (folder / "images" / NAME).unlink()
-    assert store.embed(CountingBackbone()).computed == 1
-    names = {row["ImgName"]: row["ImgId"] for row in store.sql("FROM images_usable").to_pylist()}
-    assert (names[NAMES[4]], NAME in names, len(names)) == (12, False, 11)
-    assert traces(store.path, needles(FeatureStore(everywhere / "store"))) == []
-
-
-def test_films_keep_no_number_since_it_is_their_name(store: FeatureStore, collection: Collection) -> None:
-    store.embed(CountingBackbone())
-    (collection.images / "102.jpg").unlink()
-    store.ingest(metadata=collection.metadata, images=collection.images)  # its vector is only hidden
-    assert store.forget([102, 103]).rows == {"embeddings_counting": 2, "images": 1, "movies": 2}
-    ids = [store.sql(f"SELECT ImgId FROM {table}")["ImgId"].to_pylist() for table in ("images", "movies", "embeddings")]
-    assert all(not {102, 103} & set(found) and len(found) == 22 for found in ids)
-    store.embed(CountingBackbone())
-    assert store.sql("SELECT ImgId FROM images_usable WHERE ImgId < 105")["ImgId"].to_pylist() == [101, 103, 104]
-    assert store.sql("SELECT ImgId FROM collection WHERE ImgId < 105")["ImgId"].to_pylist() == [101, 104]
 
 
 def test_an_image_with_the_same_bytes_stays_with_its_vector(collection: Collection, tmp_path: Path) -> None:
@@ -168,55 +120,6 @@ def test_a_reader_of_an_earlier_state_is_told(filled: FeatureStore) -> None:
         assert len(reader.refresh().features("counting", view="images_usable")) == 11
 
 
-def test_a_snapshot_says_when_it_was_changed(filled: FeatureStore) -> None:
-    before = {info.name: info for info in filled.snapshots()}
-    filled.create_snapshot("untouched")
-    assert (filled.info()["forgotten_at"], filled.lineage(2)["forgotten_at"]) == (None, None)
-    filled.forget(GONE)
-    filled.create_snapshot("later")
-    found = {info.name: info for info in filled.snapshots()}
-    assert [name for name, info in found.items() if info.forgotten_at] == ["before", "after", "untouched"]
-    assert {name: found[name].created_at for name in before} == {name: info.created_at for name, info in before.items()}
-    assert filled.info()["forgotten_at"] == found["before"].forgotten_at.isoformat()
-    assert featurestore.open(filled.path, snapshot="before").lineage(2)["forgotten_at"] is not None
-    place = ["--store", str(filled.path)]
-    assert "changed by `forget`" in in_process(["featurestore", "snapshot", "list", *place]).out
-    for command in (["info"], ["lineage", "2"]):
-        assert "images were removed for good" in in_process(["featurestore", *command, *place]).out
-
-
-def test_ids_in_a_file_and_the_question(filled: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = ["--store", str(filled.path)]
-    (tmp_path / "ids.txt").write_text("2\n3\n")
-    dry = in_process(["featurestore", "forget", "--ids", str(tmp_path / "ids.txt"), "--dry-run", *place])
-    assert dry.out.splitlines()[0] == "2 images to forget"
-    assert ["images", "2", "rows"] in [line.split() for line in dry.out.splitlines()]
-    asked = in_process(["featurestore", "forget", "3", *place])
-    assert (asked.code, "add --yes" in asked.err) == (2, True)
-    for wrong in ([], ["3", "--ids", "ids.txt"]):
-        assert in_process(["featurestore", "forget", *wrong, "--yes", *place]).code == 2
-    named = tmp_path / "names.csv"
-    named.write_text(f"ImgName\n{NAMES[5]}\n")
-    done = in_process(["featurestore", "forget", "--ids", str(named), "--yes", "--json", *place])
-    assert json.loads(done.out)["ids"] == [5]
-    assert filled.refresh().forget(tmp_path / "ids.txt").ids == [2, 3]
-
-
-@pytest.mark.parametrize(("answer", "left"), [("n\n", 12), ("y\n", 11)])
-def test_one_question_is_asked(
-    filled: FeatureStore, answer: str, left: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from click.testing import CliRunner
-
-    from featurestore.commands.cli import cli
-
-    monkeypatch.setattr("featurestore.commands.forget.is_a_person", lambda: True)
-    result = CliRunner().invoke(cli, ["forget", "3", "--store", str(filled.path)], input=answer)
-    assert result.output.count("remove all of this for good? [y/N]") == 1
-    assert ("nothing was forgotten" in result.output, result.exit_code) == ((True, 1) if left == 12 else (False, 0))
-    assert filled.refresh().info()["images"] == left
-
-
 def test_rows_that_name_it_in_words_are_told_and_kept(filled: FeatureStore) -> None:
     filled.append({"words": pa.table({"text": [f"as {NAME}, but darker", "cat/cat-33.jpg", "none"]})})
     (filled.path / "state.json.damaged").write_text(json.dumps({"views": {"x": f"SELECT '{NAME}'"}}))
@@ -230,22 +133,6 @@ def test_rows_that_name_it_in_words_are_told_and_kept(filled: FeatureStore) -> N
     assert "'pairs' of the table 'nested'" in second
     assert third.startswith("state.json.damaged, which `repair` has kept")
     assert filled.sql("SELECT count(*) AS n FROM words")["n"][0].as_py() == 3
-
-
-def test_a_shard_from_before_does_not_bring_a_vector_back(collection: Collection, tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
-    for number in range(8):
-        (images / f"{number}.jpg").write_bytes(jpeg(number))
-    store = FeatureStore(tmp_path / "general")
-    store.ingest(images=images)
-    store.embed(CountingBackbone(), shard="1/1", out=tmp_path / "shards")
-    (images / "3.jpg").unlink()
-    store.forget(3)
-    (report,) = store.publish(tmp_path / "shards")
-    assert (report.added, report.skipped, report.missing) == (7, 1, 0)
-    assert store.sql("SELECT ImgId FROM embeddings ORDER BY 1")["ImgId"].to_pylist() == [0, 1, 2, 4, 5, 6, 7]
-    assert np.isfinite(store.features("counting", view="images_usable").X).all()
 
 
 @pytest.mark.parametrize(
@@ -277,19 +164,3 @@ def test_every_image_can_be_forgotten_and_rows_that_were_added_twice(embedded: F
     assert (report.rows["images"], embedded.info()["images"], embedded.verify().damaged) == (23, 0, {})
     assert embedded.backbones()[0].rows == 0
     assert embedded.sql("SELECT count(*) AS n FROM twice")["n"][0].as_py() == 0
-
-
-def test_an_embed_elsewhere_does_not_bring_a_vector_back(embedded: FeatureStore) -> None:
-    """On an object store nobody holds a lock: the run publishes what it planned before."""
-    planned = embedded.state
-    (part,) = embedded.layout.embedding_parts("counting")
-    content = (embedded.path / part.path).read_bytes()
-    assert without_forgotten(embedded.layout, planned, [part]) == [part]
-    embedded.forget(range(101, 104))
-    (embedded.path / part.path).write_bytes(content)
-    (left,) = without_forgotten(embedded.layout, planned, [part])
-    assert (left.rows, left.first_id) == (21, 104)
-    embedded.forget(range(104, 125))
-    (embedded.path / part.path).parent.mkdir(parents=True)
-    (embedded.path / part.path).write_bytes(content)
-    assert without_forgotten(embedded.layout, planned, [part]) == []

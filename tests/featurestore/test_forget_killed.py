@@ -53,7 +53,7 @@ def forgotten(everywhere: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     return whole(store.path), len(calls)
 
 
-@pytest.mark.parametrize("step", [27, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [35, pytest.param(1, marks=pytest.mark.slow)])
 def test_wherever_it_is_killed_a_second_run_finishes(
     everywhere: Path, forgotten: tuple[Any, int], tmp_path: Path, step: int
 ) -> None:
