@@ -2,14 +2,12 @@
 
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from filelock import FileLock
 from forgetting import GONE, NAME, needles, traces, without
-from support import Collection, CountingBackbone
 from torture.content import content
 
 import featurestore
@@ -63,16 +61,6 @@ def test_its_number_stays_taken_and_its_place_in_a_list_is_null(filled: FeatureS
     assert filled.sql("FROM problems WHERE name LIKE 'forgotten%'").num_rows == 0
     assert (filled.info()["images"], filled.lineage(GONE)["image"]["status"]) == (10, "forgotten")
     assert filled.forget(GONE).rows == {}, "again: there is nothing left of it"
-
-
-def test_an_image_with_the_same_bytes_stays_with_its_vector(collection: Collection, tmp_path: Path) -> None:
-    (collection.images / "777.jpg").write_bytes((collection.images / "101.jpg").read_bytes())
-    store = FeatureStore(tmp_path / "store")
-    store.ingest(metadata=collection.metadata, images=collection.images)
-    store.embed(CountingBackbone())
-    before = store.features("counting", view="images_usable", ids=[777]).X
-    assert store.forget(101).same_bytes == [777]
-    assert (before == store.features("counting", view="images_usable", ids=[777]).X).all()
 
 
 def test_an_unknown_image_is_one_sentence_and_nothing_is_done(filled: FeatureStore) -> None:

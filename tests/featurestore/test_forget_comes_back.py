@@ -31,13 +31,19 @@ def test_a_file_that_is_still_there_comes_back_under_a_new_number(everywhere: Pa
     assert traces(store.path, needles(FeatureStore(everywhere / "store"))) == []
 
 
-def test_films_keep_no_number_since_it_is_their_name(store: FeatureStore, collection: Collection) -> None:
+def test_films_keep_no_number_and_one_with_the_same_bytes_stays(store: FeatureStore, collection: Collection) -> None:
     store.embed(CountingBackbone())
+    before = store.features("counting", view="images_usable", ids=[103]).X
     (collection.images / "102.jpg").unlink()
-    store.ingest(metadata=collection.metadata, images=collection.images)  # its vector is only hidden
-    assert store.forget([102, 103]).rows == {"embeddings_counting": 2, "images": 1, "movies": 2}
+    (collection.images / "777.jpg").write_bytes((collection.images / "103.jpg").read_bytes())
+    store.embed(CountingBackbone())  # the vector of the film that is gone is only hidden
+    report = store.forget([102, 103])
+    assert report.rows == {"embeddings_counting": 2, "images": 1, "movies": 2}
+    assert report.same_bytes == [777]
+    assert (before == store.features("counting", view="images_usable", ids=[777]).X).all()
     ids = [store.sql(f"SELECT ImgId FROM {table}")["ImgId"].to_pylist() for table in ("images", "movies", "embeddings")]
-    assert all(not {102, 103} & set(found) and len(found) == 22 for found in ids)
+    assert [len(found) for found in ids] == [23, 22, 23]
+    assert all(not {102, 103} & set(found) for found in ids)
     store.embed(CountingBackbone())
     assert store.sql("SELECT ImgId FROM images_usable WHERE ImgId < 105")["ImgId"].to_pylist() == [101, 103, 104]
     assert store.sql("SELECT ImgId FROM collection WHERE ImgId < 105")["ImgId"].to_pylist() == [101, 104]
