@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,9 +22,11 @@ from featurestore.storage.names import quote_name, revision_of
 from featurestore.storage.schemas import CORE_TABLES
 from featurestore.storage.state import STATE_FILE, State
 
-# Titles with fewer characters are found everywhere; names that are looked for at a time.
-SHORTEST, AT_A_TIME = 4, 200
-WORD = re.compile(r"\d+")
+# Titles with fewer characters are found everywhere.
+SHORTEST = 4
+NUMBERS = re.compile(r"\d+")
+# Words of a text that may be a name: without blanks, quotes, brackets and what separates the items of a list.
+WORDS = re.compile(r"""[^\s'"`,;()\[\]{}<>|=]+""")
 
 
 def titles_of(layout: Layout, wanted: WantedImages) -> list[str]:
@@ -48,7 +51,7 @@ def said_in_records(states: Mapping[str, State], wanted: WantedImages, titles: S
     for path, state in states.items():
         place = "" if path == STATE_FILE else f" of {path.removesuffix('.json').replace('snapshots/', 'the snapshot ')}"
         for view, query in state.views.items():
-            if ids.intersection(WORD.findall(query)) or any(text in query for text in texts):
+            if ids.intersection(NUMBERS.findall(query)) or any(text in query for text in texts):
                 yield f"the SQL of your view {view!r}{place} may name a forgotten image: look at it"
         sources = state.settings.get(SOURCES, ())
         for setting, value in state.settings.items():
@@ -78,20 +81,20 @@ def said_in_tables(layout: Layout, wanted: WantedImages) -> Iterator[str]:
         When a part is missing or damaged.
     """
     recipe = find_recipe(layout.state.collection)
-    patterns = _patterns(wanted)
+    names = _Names.of(wanted)
     for table in layout.state.tables:
         if table in CORE_TABLES or revision_of(table) is not None:
             continue
         schema = layout.schema(table)
         columns = naming_columns(table, schema, recipe)
-        texts = [field.name for field in schema if _has_text(field.type) and patterns]
+        texts = [field.name for field in schema if _has_text(field.type)]
         nested = [name for name in _nested(schema) if name not in columns.lists]
         counts = dict.fromkeys([*texts, *nested], 0)
         for part in layout.parts(table) if counts else ():
             rows = read_whole(layout.objects, part, list(dict.fromkeys([*columns.all, *counts])))
             left = _others(table, rows, columns, wanted)
             for name in texts:
-                counts[name] += _matching(one_chunk(left[name]), patterns)
+                counts[name] += _matching(one_chunk(left[name]), names)
             for name in nested:
                 counts[name] += sum(_names(value, wanted) for value in left[name].to_pylist())
         for name, count in counts.items():
@@ -106,11 +109,28 @@ def _others(table: str, rows: pa.Table, columns: NamingColumns, wanted: WantedIm
     return rows.filter(pa.array(~rows_of_images(table, rows, columns, wanted)))
 
 
-def _patterns(wanted: WantedImages) -> list[str]:
-    """Regular expressions for the names and hashes as words of their own, some at a time."""
-    texts = sorted(wanted.names | wanted.hashes)
-    groups = [texts[start : start + AT_A_TIME] for start in range(0, len(texts), AT_A_TIME)]
-    return [rf"(?:^|[^\w.-])(?:{'|'.join(map(re.escape, group))})(?:[^\w]|$)" for group in groups]
+@dataclass(frozen=True)
+class _Names:
+    """Names and hashes to find in texts: those that are one word, and all others."""
+
+    words: frozenset[str]
+    others: Sequence[str]
+
+    @classmethod
+    def of(cls, wanted: WantedImages) -> "_Names":
+        texts = wanted.names | wanted.hashes
+        words = frozenset(text for text in texts if WORDS.fullmatch(text))
+        return cls(words, sorted(texts - words))
+
+    def are_in(self, text: str) -> bool:
+        """Whether ``text`` has one of them, also at the end of a longer path."""
+        for word in WORDS.findall(text) if self.words else ():
+            rest = word.rstrip(".:!?")
+            while rest:
+                if rest in self.words:
+                    return True
+                rest = rest.partition("/")[2]
+        return any(name in text for name in self.others)
 
 
 def _has_text(kind: pa.DataType) -> bool:
@@ -118,15 +138,12 @@ def _has_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(inner) or pa.types.is_large_string(inner)
 
 
-def _matching(column: pa.Array, patterns: Iterable[str]) -> int:
+def _matching(column: pa.Array, names: _Names) -> int:
     """How many values of a column of texts, or of lists of texts, match; each different text is looked at once."""
     values = pc.list_flatten(column) if pa.types.is_list(column.type) else column
     counted = (values.dictionary_decode() if pa.types.is_dictionary(values.type) else values).value_counts()
-    texts = counted.field("values")
-    found = pa.array([False] * len(texts), pa.bool_())
-    for pattern in patterns:
-        found = pc.or_(found, pc.fill_null(pc.match_substring_regex(texts, pattern), False))
-    return int(pc.sum(counted.field("counts").filter(found)).as_py() or 0)
+    pairs = zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
+    return sum(count for text, count in pairs if text is not None and names.are_in(text))
 
 
 def _nested(schema: pa.Schema) -> list[str]:
