@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from featurestore.catalog.garbage import GcReport
     from featurestore.catalog.repair import RepairReport
     from featurestore.explore.page.project import ProjectReport
+    from featurestore.forgetting.forget import ForgetReport
     from featurestore.progress import Progress
     from featurestore.storage.objects import LocalObjects
 
@@ -41,6 +43,8 @@ class MaintainedStore(Explorer):
 
     def append(self, tables: Mapping[str, pa.Table], *, wait_seconds: float = 60.0) -> None:
         """Add rows to your own tables, all in one commit; a table is created on first use.
+
+        Rows of an image have its number in a column ``ImgId``: `forget` finds them by it.
 
         Raises
         ------
@@ -89,6 +93,49 @@ class MaintainedStore(Explorer):
 
         with self._writing() as objects:
             return uncorrect(objects, _ids(ids), column=column, wait_seconds=wait_seconds)
+
+    def forget(
+        self,
+        ids: "ArrayLike | str | Path",
+        *,
+        dry_run: bool = False,
+        wait_seconds: float = 0.0,
+        on_progress: "Progress | None" = None,
+    ) -> "ForgetReport":
+        """Remove images for good: every row, vector, prediction and correction of them, from all states and snapshots.
+
+        Files that no state needs any more are removed at once, whatever their age. Snapshots keep their names, and say
+        when they were changed. A reader of an earlier state keeps what it has in memory, and is told to `refresh`. What
+        was exported, a saved model, the cache of another machine and the images' own files are not reached. Whatever
+        computes for this store must end before; on an object store, where that is not known, nobody else may write.
+
+        Parameters
+        ----------
+        ids
+            An ImgId, several, or a file that lists them, as `export` takes.
+        dry_run
+            Only report what would be removed; ``caches`` and ``files`` are not counted.
+
+        Raises
+        ------
+        InputError
+            When nothing of one of them is in the store; nothing is then changed.
+        IntegrityError
+            When a record, or a part that can have rows of them, is damaged; nothing is then changed.
+        StoreLocked
+            When another process writes, or computes vectors for the store.
+        """
+        from featurestore.forgetting.forget import forget
+
+        with self._writing() as objects:
+            wanted = self._listed_ids(ids)
+            return forget(objects, wanted, dry_run=dry_run, wait_seconds=wait_seconds, on_progress=on_progress)
+
+    def _listed_ids(self, ids: "ArrayLike | str | Path") -> "NDArray[Any]":
+        """The ids that are given, or that a file lists."""
+        from featurestore.embedding.resolve import listed_ids
+
+        return _ids(listed_ids(self, Path(ids)) if isinstance(ids, (str, Path)) else ids)
 
     def remove_backbone(self, name: str, *, wait_seconds: float = 0.0) -> int:
         """Remove a backbone with all its revisions, and return the number of vectors removed; snapshots keep theirs.

@@ -51,7 +51,7 @@ FLOORS = {
         {"storage"},
         {"backbones", "catalog"},
         {"collections", "features"},
-        {"embedding"},
+        {"embedding", "forgetting"},
         {"explore"},
         {"maintained"},
         {"store"},

@@ -164,8 +164,10 @@ def _predicted(
 ) -> _Predicted:
     """Every prediction of ``cells``; of a head that is random those of all seeds."""
     table, classes = run_query(store, "predictions", [list(cells)]), len(run["classes"])
-    place = np.searchsorted(np.array(kept["ids"]), table["ImgId"].to_numpy())  # ids are ascending
-    domain = np.array(kept["domain"], np.int64)[place]
+    # The ids are ascending, but for those of images that the store was made to forget.
+    there = [row for row, number in enumerate(kept["ids"]) if number is not None]
+    place = np.searchsorted([kept["ids"][row] for row in there], table["ImgId"].to_numpy())
+    domain = np.array(kept["domain"], np.int64)[there][place]
     y = table["y"].to_numpy().astype(np.int64)
     if run["task"] == "multilabel":
         y = np.zeros((len(table), classes), np.int64)

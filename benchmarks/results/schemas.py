@@ -3,12 +3,16 @@
 import pyarrow as pa
 
 _TIME = pa.timestamp("us", tz="UTC")
-# What `featurestore schema` says of each table, by the entry point group `featurestore.tables`.
+# What `featurestore schema` says of each table, and which columns are lists of ImgIds, by the entry point group
+# `featurestore.tables`.
 ABOUT = {
     "bench_runs": "Each run of the bench: protocol, view, label, classes, seed, and the cells that it consists of.",
     "bench_run_details": "More on each run of the bench: rows without a label, rows left out, the hash of the labels.",
     "bench_groups": "The images of each run that are copies of others; those of one group are judged together.",
-    "bench_across": "What each run of the protocol `across` compared: the domains, and its splits.",
+    "bench_across": {
+        "about": "What each run of the protocol `across` compared: the domains, and its splits.",
+        "img_ids": ["ids"],  # of images that `featurestore forget` removed, null is left
+    },
     "bench_cells": "Each cell: one head, fitted on one split of the embeddings of one backbone.",
     "bench_scores": "The scores of each cell, a row for each metric.",
     "bench_predictions": "What each cell predicts for each test image; `proba` is in the order of the run's `classes`.",

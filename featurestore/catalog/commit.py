@@ -45,6 +45,7 @@ class Commit:
         self._revisions: dict[str, str | None] = {}
         self._views: dict[str, str | None] = {}
         self._collection: tuple[str, dict[str, Setting]] | None = None
+        self._forgotten_at = ""
         # The tables that must not have changed, and the parts that were only added to others.
         self._fixed: set[str] = set()
         self._added: dict[str, list[Part]] = {}
@@ -94,6 +95,13 @@ class Commit:
         self._new += add
         self._set(table, self._schema(table), [*left, *add])
 
+    def exchange(self, table: str, others: Mapping[str, Part | None]) -> None:
+        """Put other parts, already written, in the place of those with the paths in ``others``; None removes one."""
+        self._fixed.add(table)
+        parts = [part for old in self.parts(table) if (part := others.get(old.path, old)) is not None]
+        self._new += [part for part in others.values() if part in parts]
+        self._set(table, self._schema(table), parts)
+
     def drop(self, table: str, parts: Sequence[Part]) -> None:
         """Remove ``parts`` and their rows from ``table``."""
         self.swap(table, add=(), remove=parts)
@@ -122,6 +130,10 @@ class Commit:
     def set_view(self, name: str, query: str | None) -> None:
         """Define the user's view ``name`` by ``query``, which must have been checked; None removes the view."""
         self._views[name] = query
+
+    def set_forgotten(self, at: str) -> None:
+        """Note in the state that images were removed from it for good at the time ``at``."""
+        self._forgotten_at = at
 
     def publish(self) -> State:
         """Write the manifests, then swap the state; a commit without changes does not swap it.
@@ -177,7 +189,8 @@ class Commit:
         same = collection == self.state.collection
         if same and all(dict(getattr(self.state, name)) == value for name, value in changes.items()):
             return self.state
-        return self.state.next(collection=collection, **changes)
+        forgotten_at = self._forgotten_at or self.state.forgotten_at
+        return self.state.next(collection=collection, forgotten_at=forgotten_at, **changes)
 
     def _apply_to(self, layout: Layout) -> None:
         """Start from the newest state, which another writer has made.

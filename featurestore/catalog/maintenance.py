@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -79,16 +79,13 @@ def gc(
         latest = time.time() - age.total_seconds()
         garbage = {
             path: path.lstat().st_size
-            for path in _data_files(root)
+            for path in (*loose_files(root), *_staged_files(root))
             if path.relative_to(root).as_posix() not in kept.referenced and path.lstat().st_mtime <= latest
         }
         writer.check()
         if not dry_run:
-            for path in list(garbage):
-                if remove_unless_open(path):
-                    _remove_empty(path.parent, root)
-                else:
-                    del garbage[path]  # somebody reads it
+            for path in remove_files(garbage, root):
+                del garbage[path]  # somebody reads it
             renew_shell_file(root, writer.state, always=True)
         sizes = {path.relative_to(root).as_posix(): size for path, size in garbage.items()}
         left = sum(map(_size, _files(root)))
@@ -193,8 +190,25 @@ def _merge(objects: LocalObjects, table: str, group: Sequence[Part]) -> Part:
     return write_part(rows, objects.root, table)
 
 
-def _data_files(root: Path) -> Iterator[Path]:
-    """Parts, manifests, staged files of runs that have ended, and temporary files of killed writers.
+def remove_files(paths: Iterable[Path], root: Path) -> list[Path]:
+    """Remove files of the store in ``root``, and the folders that are empty then; the caller must hold the lock.
+
+    Returns those that are still there since another process reads them, which keeps them on Windows.
+    """
+    folders, left = set(), []
+    for path in paths:
+        if remove_unless_open(path):
+            folders.add(path.parent)
+        else:
+            left.append(path)
+    for folder in folders:
+        if folder.is_dir():
+            _remove_empty(folder, root)
+    return left
+
+
+def loose_files(root: Path) -> Iterator[Path]:
+    """Parts, manifests, and temporary files of killed writers, but none that is staged.
 
     Never a state, a snapshot, a lock, a file in `cache`, or a file that this package did not write.
     """
@@ -204,7 +218,12 @@ def _data_files(root: Path) -> Iterator[Path]:
             continue
         if RECORDED["part"].fullmatch(name) or MANIFEST.fullmatch(name) or TEMPORARY.fullmatch(path.name):
             yield path
-    for run in sorted((root / STAGING).glob("*")):
+
+
+def _staged_files(root: Path) -> Iterator[Path]:
+    """The staged files of runs that have ended; none through a link, which a stranger's store can have."""
+    folder = root / STAGING
+    for run in [] if folder.is_symlink() else sorted(folder.glob("*")):
         if run.is_dir() and not run.is_symlink():
             with suppress(Timeout), FileLock(run / LOCK_FILE, timeout=0):  # a running process keeps its batches
                 yield from sorted(path for path in run.rglob("*") if path.name not in LOCK_FILES and not path.is_dir())

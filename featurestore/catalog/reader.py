@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 import duckdb
 import pyarrow as pa
 
+from featurestore.catalog import snapshots
 from featurestore.catalog.database import Database
 from featurestore.catalog.opened import Opened
 from featurestore.catalog.recipe import Collection, recipe_named
@@ -124,13 +125,15 @@ class Reader:
         return self._opened.remember(name, make)
 
     def refresh(self) -> Self:
-        """Switch to the newest state; a reader of a snapshot is not changed."""
+        """Switch to the newest state; a reader of a snapshot stays with it, as `forget` may have left it."""
         self._opened = Opened(self.location, self.snapshot_name)
         return self
 
     def is_outdated(self) -> bool:
-        """Whether the store has a newer state; never for a reader of a snapshot."""
-        return self.snapshot_name is None and read_state(self.objects).id != self.state.id
+        """Whether the store has a newer state; of a snapshot, whether `forget` has changed it."""
+        if self.snapshot_name is not None:
+            return snapshots.read(self.objects, self.snapshot_name).id != self.state.id
+        return read_state(self.objects).id != self.state.id
 
     def close(self) -> None:
         """Release connections and cached values; the object opens new ones when it is used again."""
@@ -253,8 +256,8 @@ class Reader:
             if not reader._is_collected():
                 raise
             raise StoreError(
-                f"`gc` removed files that this reader of the store {self.location!r} needs, there is a newer state: "
-                "call `refresh()`, or open the store again"
+                f"`gc` or `forget` removed files that this reader of the store {self.location!r} needs, there is a "
+                "newer state: call `refresh()`, or open the store again"
             ) from error
 
     def _is_collected(self) -> bool:

@@ -177,7 +177,8 @@ def _synced(objects: LocalObjects, *, wait_seconds: float, purpose: str, on_prog
     with open_writer(objects, wait_seconds=wait_seconds, purpose=purpose) as writer:
         if writer.state.store != state.store:
             raise replaced(objects.address)
-        if writer.state.tables["images"] != state.tables["images"]:
+        now = writer.state.tables  # what another program has changed must not come back
+        if any(now.get(table) != state.tables.get(table) for table in ("images", kind.table)):
             return False
         keep(scan, root / CACHE)
         if not after.equals(before):

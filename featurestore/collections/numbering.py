@@ -13,6 +13,8 @@ from featurestore.errors import InputError
 from featurestore.storage.schemas import MAX_ID
 
 GONE = "gone"
+# What `forget` leaves of an image: its number is taken, and nothing else is known.
+FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Numbering:
     renamed
         The old name of each image that was recognised by its content under a new name, and that new name.
     gone
-        The rows of the table before whose images are no longer there, with the status ``gone``. Neither a renamed
-        image nor a row known only from vectors (status ``external``) is among them.
+        The rows of the table before whose images are no longer there, with the status ``gone``; a forgotten one stays
+        ``forgotten``. Neither a renamed image nor a row known only from vectors (status ``external``) is among them.
     """
 
     ids: NDArray[np.int32]
@@ -111,4 +113,5 @@ def _once(hashes: Sequence[str], places: NDArray[np.int64]) -> dict[str, int]:
 
 def _gone(rows: pa.Table) -> pa.Table:
     status = rows.schema.get_field_index("status")
-    return rows.set_column(status, rows.schema.field(status), pa.array([GONE] * len(rows), pa.string()))
+    kept = pc.if_else(pc.equal(rows["status"], FORGOTTEN), FORGOTTEN, GONE)
+    return rows.set_column(status, rows.schema.field(status), kept)

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from featurestore.collections.shards import ImageShard
 from featurestore.collections.stored_paths import to_stored
 from featurestore.files import file_hash, make_folder, write_atomic
 from featurestore.progress import Progress
+from featurestore.storage.names import inside
 from featurestore.storage.parts import HASH_DIGITS
 from featurestore.storage.schemas import IMAGES
 
@@ -96,11 +97,28 @@ def keep(scan: Scan, cache: Path) -> None:
 
     The file is named by its hash, as parts are, so that damage is detected: it could give an image a wrong hash.
     """
-    if scan.seen is None:
-        return
-    make_folder(cache)
+    if scan.seen is not None:
+        _write_cache(scan.seen, cache)
+
+
+def forget_scanned(cache: Path, addresses: Container[tuple[str, ...]], hashes: Container[str]) -> int:
+    """Remove the images at these ``addresses``, and those with these ``hashes``, from the folder ``cache``.
+
+    Files in it that can't be read are removed. The caller must hold the lock. Returns the number of images.
+    """
+    seen = _read_cache(cache)
+    columns = [seen[name].to_pylist() for name in (*ADDRESS, "content_hash")]
+    left = [row[:3] not in addresses and row[3] not in hashes for row in zip(*columns, strict=True)]
+    if all(left) and len(list(cache.glob(_cache_name("*")))) == bool(len(seen)):
+        return 0
+    _write_cache(seen.filter(pa.array(left, pa.bool_())), cache)
+    return left.count(False)
+
+
+def _write_cache(seen: pa.Table, cache: Path) -> None:
+    make_folder(inside(cache.parent, cache))  # older files in it are removed below
     sink = pa.BufferOutputStream()
-    pq.write_table(scan.seen, sink, compression="zstd")
+    pq.write_table(seen, sink, compression="zstd")
     content = sink.getvalue().to_pybytes()
     path = cache / _cache_name(hashlib.sha256(content).hexdigest())
     write_atomic(path, content)

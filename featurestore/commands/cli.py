@@ -9,6 +9,7 @@ from featurestore.commands.backbone import backbone, backbones
 from featurestore.commands.embed import embed, publish
 from featurestore.commands.explore import explore, project
 from featurestore.commands.export import export
+from featurestore.commands.forget import forget
 from featurestore.commands.import_embeddings import import_embeddings
 from featurestore.commands.info import info
 from featurestore.commands.ingest import fetch, ingest, sample
@@ -40,7 +41,7 @@ def cli() -> None:
 cli.add("Start", sample, fetch, ingest, backbones, embed, publish, import_embeddings)
 cli.add("Ask", info, explore, project, schema, sql, similar, quality, lineage, view)
 cli.add("Share", export, parts, snapshot)
-cli.add("Upkeep", label, backbone, verify, repair, compact, gc)
+cli.add("Upkeep", label, forget, backbone, verify, repair, compact, gc)
 
 
 def main() -> None:

@@ -78,7 +78,8 @@ def snapshot_list(store: str, as_json: bool) -> None:
         click.echo(json.dumps([asdict(info) for info in found], default=str))
         return
     for info in found:
-        click.echo(f"{info.name:<24}{info.state_id:<24}{info.created_at:%Y-%m-%d %H:%M:%S} UTC")
+        changed = f"  changed by `forget` {info.forgotten_at:%Y-%m-%d %H:%M:%S} UTC" if info.forgotten_at else ""
+        click.echo(f"{info.name:<24}{info.state_id:<24}{info.created_at:%Y-%m-%d %H:%M:%S} UTC{changed}")
     if not found:
         click.echo("no snapshot yet: featurestore snapshot create NAME")
 

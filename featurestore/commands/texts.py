@@ -30,6 +30,8 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{len(summary['quarantined'])} quarantined)",
         f"labelled    {summary['labeled']:,}  (" + counts_text(summary["labels"]) + ")",
     ]
+    if summary["forgotten_at"]:
+        lines.append(_forgotten_line(summary["forgotten_at"]))
     if summary["corrections"]:
         lines.append(f"corrected   {summary['corrections']:,}  (featurestore label list)")
     if summary["synthetic"]:
@@ -82,6 +84,7 @@ def lineage_text(record: dict[str, Any]) -> str:
         f"image       {image['ImgName'] or image['ImgId']}  ({', '.join(filter(None, (image['status'], facts)))})",
         f"content     sha256:{image['content_hash'] or 'unknown'}",
         f"state       {record['state']}",
+        *([_forgotten_line(record["forgotten_at"])] if record["forgotten_at"] else []),
         *(f"label       {correction_text(row)}" for row in record["corrections"]),
     ]
     for vector in record["embeddings"]:
@@ -103,6 +106,10 @@ def lineage_text(record: dict[str, Any]) -> str:
     if not record["embeddings"]:
         lines.append("embedding   none")
     return "\n".join(lines)
+
+
+def _forgotten_line(at: str) -> str:
+    return f"forgotten   images were removed for good, last at {at[:16].replace('T', ' ')} UTC"
 
 
 def correction_text(row: Mapping[str, Any]) -> str:

@@ -141,7 +141,8 @@ def _add_external(place: Place, vectors: ImportedVectors, *, wait_seconds: float
         layout = Layout(place, read_state(place))
         images = images_of(layout)
         found = resolve(images, layout.state.collection, vectors)
-        there = images.filter(pc.and_(pc.is_valid(images["ImgId"]), pc.not_equal(images["status"], "gone")))
+        hidden = pc.is_in(images["status"], value_set=pa.array(["gone", "forgotten"]))
+        there = images.filter(pc.and_not(pc.is_valid(images["ImgId"]), hidden))
         new = np.flatnonzero(~np.isin(found.ids, to_numpy(there["ImgId"])))
         if not len(new):
             return found, 0

@@ -12,6 +12,8 @@ from featurestore import system
 from featurestore.arrow import one_chunk
 from featurestore.backbones.base import BackboneSpec
 from featurestore.catalog.writer import Writer, open_writer
+from featurestore.collections.ingest import images_of
+from featurestore.collections.numbering import FORGOTTEN
 from featurestore.embedding.assembly import Shard
 from featurestore.embedding.plan import KEY, EmbedPlan, pairs
 from featurestore.embedding.provenance import RECORDED_IN, Extraction, record
@@ -72,6 +74,7 @@ def publish(
     while True:
         if writer.state.store != plan.state.store:
             raise replaced(writer.objects.address)
+        parts = without_forgotten(writer.layout, plan.state, parts)
         others = [part for part in writer.layout.parts(key) if part.path not in disjoint]
         parts = [new for part in parts for new in _without_known(writer.layout, part, others)]
         try:
@@ -204,6 +207,22 @@ def _without_known(layout: Layout, part: Part, others: Sequence[Part]) -> list[P
         return [part]
     rows = read_part(root / part.path).filter(pc.invert(twice)).replace_schema_metadata(None)
     return [write_part(rows, root, Path(part.path).parent.as_posix())] if len(rows) else []
+
+
+def without_forgotten(layout: Layout, planned: State, parts: Sequence[Part]) -> list[Part]:
+    """``parts`` without rows of images that `forget` has removed since ``planned``, from another machine."""
+    if layout.state.forgotten_at == planned.forgotten_at:
+        return list(parts)
+    images, left = images_of(layout), []
+    there = one_chunk(images.filter(pc.not_equal(images["status"], FORGOTTEN))["ImgId"])
+    for part in parts:
+        rows = read_part(layout.root / part.path).replace_schema_metadata(None)
+        stays = pc.is_in(rows["ImgId"], value_set=there)
+        if pc.all(stays).as_py():
+            left.append(part)
+        elif pc.any(stays).as_py():
+            left.append(write_part(rows.filter(stays), layout.root, str(Path(part.path).parent)))
+    return left
 
 
 def _overlap(part: Part, other: Part) -> bool:

@@ -131,7 +131,7 @@ def _function(name: str) -> Any:
 def _matched(images: pa.Table, vectors: ImportedVectors) -> Resolved:
     """By name, as metadata are matched; whole numbers that are said to be ImgIds are taken as such."""
     images = images.filter(pc.is_valid(images["ImgId"]))
-    there = images.filter(pc.not_equal(images["status"], "gone"))
+    there = images.filter(pc.invert(pc.is_in(images["status"], value_set=pa.array(["gone", "forgotten"]))))
     if vectors.keys is None:
         return _by_number(there, vectors)
     matches = match(vectors.keys, there["ImgName"].to_pylist())

@@ -50,7 +50,14 @@ def lineage(reader: "Reader", img_id: int) -> dict[str, Any]:
         vector["current"] = bool(images) and shown and vector["content_hash"] in ("", image["content_hash"])
     for correction in corrections:
         correction |= {name: time and time.isoformat() for name in ("at", "undone") for time in [correction[name]]}
-    return {"state": reader.state.id, "image": image, "corrections": corrections, "embeddings": vectors}
+    forgotten_at = reader.state.forgotten_at or None
+    return {
+        "state": reader.state.id,
+        "forgotten_at": forgotten_at,
+        "image": image,
+        "corrections": corrections,
+        "embeddings": vectors,
+    }
 
 
 def _input(preprocessing: dict[str, Any]) -> str:

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal
 
 from featurestore.catalog.definitions import Definitions, Own, define
+from featurestore.catalog.package_tables import package_tables
 from featurestore.catalog.recipe import NEEDED_VIEWS, find_recipe
 from featurestore.catalog.scans import TableScan
-from featurestore.errors import reason
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
-# A package that keeps tables of its own in stores names a mapping of their names to one line on each.
-ENTRY_POINTS = "featurestore.tables"
 # The tables of the store itself; what else there is says it at the head of its SQL.
 TABLES = {
     "images": "Every image file: its name, size and checksum, where it lies, and why it was refused if it was.",
@@ -81,7 +78,7 @@ def _listed(reader: "Reader") -> Iterator[ViewInfo]:
 
 def _abouts(definitions: Definitions) -> dict[str, str]:
     """One line on each table, view and function that is not the user's."""
-    theirs = dict(_of_packages())
+    theirs = {name: table.about for name, table in package_tables().items()}
     own = {name: _headline(found) for (_, name), found in definitions.own.items()}
     return {name: line or TABLES.get(name) or theirs.get(name, "") for name, line in own.items()}
 
@@ -90,13 +87,3 @@ def _headline(found: Own | TableScan) -> str:
     """The first line of the comment at the head of an SQL text; empty without one."""
     first = (found.shown if isinstance(found, TableScan) else found.text).partition("\n")[0]
     return first.removeprefix("--").strip() if first.startswith("--") else ""
-
-
-def _of_packages() -> Iterator[tuple[str, str]]:
-    """The lines that installed packages have on their own tables."""
-    for point in entry_points(group=ENTRY_POINTS):
-        try:
-            lines = dict(point.load())
-        except Exception as error:  # the package may raise anything
-            lines = {point.name: f"No description: {point.value} can't be imported ({reason(error)})."}
-        yield from lines.items()

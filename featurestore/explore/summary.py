@@ -14,7 +14,7 @@ def describe(reader: "Reader", *, problems: bool = False) -> dict[str, Any]:
     """See `FeatureStore.info`."""
     counts = reader.query(
         f"SELECT (SELECT count(*) FROM {quote_name(reader.recipe.table)}) AS metadata, "
-        "(SELECT count(*) FROM images WHERE status <> 'gone') AS images, "
+        "(SELECT count(*) FROM images WHERE status NOT IN ('gone', 'forgotten')) AS images, "
         "(SELECT count(*) FROM collection) AS joined, (SELECT count(*) FROM labeled) AS labeled"
     ).to_pylist()[0]
     layout = reader.layout
@@ -25,6 +25,7 @@ def describe(reader: "Reader", *, problems: bool = False) -> dict[str, Any]:
         "views": list(reader.state.views),
         "failing_views": reader.failing_views,
         "state": reader.state.id,
+        "forgotten_at": reader.state.forgotten_at or None,
         "synthetic": reader.synthetic,
         **counts,
         "size_bytes": sum(part.size_bytes for table in layout.tables for part in layout.parts(table)),

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from featurestore.errors import IntegrityError, reason
 from featurestore.files import make_folder, write_all
-from featurestore.storage.names import RECORDED, check_recorded, revision_of
+from featurestore.storage.names import RECORDED, check_recorded, inside, revision_of
 from featurestore.storage.objects import Objects, objects_of
 from featurestore.storage.parts import HASH_DIGITS, Part
 from featurestore.storage.records import damaged, read_record
@@ -59,7 +59,7 @@ def write_manifests(root: Path, manifests: Mapping[str, Manifest]) -> dict[str, 
     """Put ``manifests`` into the store in ``root``, anew where they are there already; returns the hash of each."""
     contents = {table: manifest.to_json() for table, manifest in manifests.items()}
     names = {table: hashlib.sha256(content).hexdigest() for table, content in contents.items()}
-    make_folder(root / FOLDER)
+    make_folder(inside(root, root / FOLDER))
     write_all(root / FOLDER, {f"{names[table]}.json": content for table, content in contents.items()})
     return names
 

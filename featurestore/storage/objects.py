@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, TypeVar
 
 from featurestore.errors import IntegrityError, StoreError
 from featurestore.files import MEGABYTE, atomic_file, make_folder, open_file, why, write_atomic
 from featurestore.progress import Progress
+from featurestore.storage.names import inside
 from featurestore.storage.parts import Part, check_part
 from featurestore.system import remove
 
@@ -244,8 +245,8 @@ class Folder:
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[Path]:
-        """The path of the file ``name``, whose folder is made; an OSError in the block becomes one sentence."""
-        path = self.root / name
+        """The path of the file ``name`` in the store, whose folder is made; an OSError becomes one sentence."""
+        path = inside(self.root, (self.root / name).parent) / PurePosixPath(name).name
         try:
             make_folder(path.parent)
             yield path

@@ -15,19 +15,23 @@ FOLDER = "snapshots"
 
 @dataclass(frozen=True)
 class SnapshotInfo:
-    """A snapshot: its name, the id of its state, and the time of creation."""
+    """A snapshot: its name, the id of its state, and the time of creation.
+
+    ``forgotten_at`` is when `forget` last removed images from it; None if it is as it was created.
+    """
 
     name: str
     state_id: str
     created_at: datetime
+    forgotten_at: datetime | None = None
 
 
-def snapshot_record(state: State, name: str) -> bytes:
-    """The bytes of a snapshot record of ``state`` with the name ``name``, created now.
+def snapshot_record(state: State, name: str, *, created_at: datetime | None = None) -> bytes:
+    """The bytes of a snapshot record of ``state`` with the name ``name``, created now if not at another time.
 
     Name and time are in the record because copying or renaming the file would change them.
     """
-    return to_record({**state.fields(), "name": name, "created_at": datetime.now(UTC).isoformat()})
+    return to_record({**state.fields(), "name": name, "created_at": (created_at or datetime.now(UTC)).isoformat()})
 
 
 def snapshot_path(name: str) -> str:
@@ -72,6 +76,9 @@ def parse_snapshot(content: bytes, name: str, where: str) -> tuple[SnapshotInfo,
     try:
         if said != name:
             raise ValueError(f"it is the snapshot {str(said)[:100]!r}")
-        return SnapshotInfo(name, state.id, datetime.fromisoformat(created_at).astimezone(UTC)), state
+        created = datetime.fromisoformat(created_at).astimezone(UTC)
+        forgotten = datetime.fromisoformat(state.forgotten_at).astimezone(UTC) if state.forgotten_at else None
+        later = forgotten if forgotten is not None and forgotten > created else None
+        return SnapshotInfo(name, state.id, created, later), state
     except (ValueError, TypeError, OverflowError) as error:
         raise damaged(where, reason(error)) from error

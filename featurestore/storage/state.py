@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeGuard
 from uuid import uuid4
@@ -21,8 +22,10 @@ LOGGED_FORMATS = (1, 2)
 MAX_COUNT = 2**63 - 1
 # The largest number in a setting, within the range of SQL integers.
 MAX_SETTING = 1_000_000
-# Random or changing with each commit, so they are excluded from the hash of the content.
-RANDOM = ("store", "commit", "earlier")
+# Random, changing with each commit or a time, so they are excluded from the hash of the content.
+RANDOM = ("store", "commit", "earlier", "forgotten_at")
+# Fields that are left out of a record while they are empty.
+OPTIONAL = ("earlier", "forgotten_at")
 # Maximum number of earlier commits that a state on an object store lists: far more than there are while one is put.
 EARLIER = 100
 
@@ -52,6 +55,8 @@ class State:
     earlier
         On an object store the ``commit`` of the states before this one, the last first: a writer whose reply was lost
         looks for its own. Empty in a folder.
+    forgotten_at
+        When `forget` last removed images from this state, in ISO 8601 with the zone; empty if it never did.
     """
 
     store: str = ""
@@ -63,6 +68,7 @@ class State:
     views: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
     earlier: Sequence[str] = ()
+    forgotten_at: str = ""
 
     @property
     def id(self) -> str:
@@ -75,9 +81,7 @@ class State:
     def fields(self) -> dict[str, Any]:
         """The fields of the record; views keep their order, since one may depend on earlier ones."""
         fields = {"format": FORMAT, "id": self.id, **asdict(self)}
-        if not self.earlier:
-            del fields["earlier"]
-        return fields
+        return {name: value for name, value in fields.items() if value or name not in OPTIONAL}
 
     def to_record(self) -> bytes:
         """The bytes of ``state.json``."""
@@ -148,6 +152,8 @@ def _checked(state: State, where: str) -> State:
         raise ValueError("the commits before it are not a list of names")
     if state.number and "images" not in state.tables:  # the first commit creates it; without it `gc` would delete all
         raise ValueError("it has no table images")
+    if state.forgotten_at != "":
+        datetime.fromisoformat(state.forgotten_at)  # raises for anything else
     check_recorded("collection", state.collection, where)
     for table, manifest in state.tables.items():
         check_recorded("table", table, where)

@@ -24,6 +24,22 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.path
 
 
+@pytest.fixture(scope="session")
+def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store that has one image in all its tables, caches and older files, and with its images."""
+    from forgetting import fill  # needs the bench
+
+    folder = tmp_path_factory.mktemp("everywhere")
+    fill(folder)
+    return folder
+
+
+@pytest.fixture
+def filled(everywhere: Path, tmp_path: Path) -> FeatureStore:
+    """A store with the image `GONE` everywhere."""
+    return FeatureStore(shutil.copytree(everywhere / "store", tmp_path / "store"))
+
+
 @pytest.fixture
 def there(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The place behind the address of a store, a copy of the template."""

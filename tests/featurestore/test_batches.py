@@ -125,7 +125,7 @@ def test_a_damaged_part_is_named(embedded: FeatureStore) -> None:
         reader.read_next_batch()
     FeatureStore(embedded.path).remove_backbone("counting")
     FeatureStore(embedded.path).gc(older_than="0")
-    with pytest.raises(StoreError, match="`gc` removed files that this reader"):
+    with pytest.raises(StoreError, match="`gc` or `forget` removed files that this reader"):
         found.to_reader().read_all()
 
 

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -289,3 +291,32 @@ def test_repair_names_what_only_a_copy_can_restore(store: FeatureStore) -> None:
     assert store.refresh().embed(CountingBackbone()).computed == 24
     assert len(store.refresh().features("counting", view="collection")) == 24
     assert repair(store.path).vectors == {}
+
+
+@pytest.mark.parametrize("folder", ["staging", "cache", "manifests", "snapshots", "movies"])
+def test_a_folder_of_the_store_that_is_a_link_leads_nobody_to_other_files(
+    store: FeatureStore, collection: Collection, tmp_path: Path, folder: str
+) -> None:
+    """A stranger's store may have one: what lies there must not be removed, and nothing be written there."""
+    home = tmp_path / "home"
+    (home / "run").mkdir(parents=True)
+    shutil.copytree(store.path / folder, home, dirs_exist_ok=True) if (store.path / folder).exists() else None
+    for name in ("run/thesis.txt", "images-2020.parquet", "kept.json"):
+        (home / name).write_text("precious")
+    for path in home.rglob("*.*"):
+        os.utime(path, (1, 1))
+    shutil.rmtree(store.path / folder, ignore_errors=True)
+    (store.path / folder).symlink_to(home)
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    (collection.images / "777.jpg").write_bytes((collection.images / "101.jpg").read_bytes())
+    for change in (
+        lambda: store.gc(older_than="0"),
+        lambda: store.ingest(metadata=collection.metadata, images=collection.images),
+        lambda: store.create_snapshot("new"),
+        lambda: store.remove_snapshot("kept"),
+        lambda: store.forget(101),
+        lambda: store.gc(older_than="0"),
+    ):
+        with suppress(FeatureStoreError):
+            change()
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before

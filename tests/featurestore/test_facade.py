@@ -39,8 +39,10 @@ ONLY_COMMAND = {
     "similar": {"ids", "image", "vectors", "html", "backbone_file"},  # kinds of query; a contact sheet
     "quality": {"strict"},  # the exit code
     "explore": {"no_browser"},  # the verb opens none
+    "forget": {"file", "yes"},  # ids in a file; a question
 }
-EITHER = {("embed", "backbone"), ("sql", "query")}  # or --backbone-file; without a query the views are listed
+# Or --backbone-file; without a query the views are listed; or ids in a file.
+EITHER = {("embed", "backbone"), ("sql", "query"), ("forget", "ids")}
 # Commands whose verbs are named for what they do to labels.
 OF_LABELS = {
     "label correct": "correct_labels",
@@ -140,6 +142,7 @@ def calls(collection: Collection) -> dict[str, Callable[[FeatureStore], Any]]:
         "create_snapshot": lambda store: store.create_snapshot("another"),
         "create_view": lambda store: store.create_view("mine", "SELECT ImgId FROM collection"),
         "embed": lambda store: store.embed(CountingBackbone(name="other")),
+        "forget": lambda store: store.forget(101),
         "gc": lambda store: store.gc(),
         "import_embeddings": lambda store: store.import_embeddings("x.csv", backbone="theirs"),
         "ingest": lambda store: store.ingest(metadata=collection.metadata, images=collection.images),

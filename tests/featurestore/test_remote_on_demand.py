@@ -129,7 +129,7 @@ def test_a_state_that_changes_meanwhile(ranges: FeatureStore, monkeypatch: pytes
     assert reader.sql("FROM movies").equals(old)
     assert reader.state == before
     for query in (late.sql, late.query):
-        with pytest.raises(StoreError, match=r"`gc` removed files that this reader .*refresh"):
+        with pytest.raises(StoreError, match=r"`gc` or `forget` removed files that this reader .*refresh"):
             query("FROM movies")
     assert len(late.refresh().sql("FROM movies")) == 1
 

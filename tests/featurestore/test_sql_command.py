@@ -14,6 +14,7 @@ import featurestore
 from benchmarks.results import schemas as bench_schemas
 from benchmarks.results.pending import SCHEMAS
 from featurestore import FeatureStore
+from featurestore.catalog import package_tables
 from featurestore.commands.cli import cli
 from featurestore.commands.formats import FORMS, ROWS, table_text
 from featurestore.commands.options import run_command
@@ -179,7 +180,7 @@ def test_a_package_describes_its_own_tables(kept_store: FeatureStore, monkeypatc
         ({"movies_by_hand": "never there", "images": "not theirs"}, schema.TABLES["images"]),
         (ImportError("no such module"), schema.TABLES["images"]),
     ):
-        monkeypatch.setattr(schema, "entry_points", lambda group, lines=lines: [Point(lines)])
+        monkeypatch.setattr(package_tables, "entry_points", lambda group, lines=lines: [Point(lines)])
         assert {info.name: info.about for info in store.schema()}["images"] == about
     assert {
         *SCHEMAS,

@@ -135,7 +135,7 @@ def carrying(mark: str) -> list[int]:
 
 
 # Fields of a state's or snapshot's record that its id does not cover.
-NOT_CONTENT = {"format", "id", "store", "commit", "name", "created_at"}
+NOT_CONTENT = {"format", "id", "store", "commit", "name", "created_at", "forgotten_at"}
 
 
 def edit_record(path: Path, **fields: Any) -> None:

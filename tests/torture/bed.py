@@ -170,6 +170,14 @@ class Bed:
         store.ingest(images=self.classes)
         store.embed(CountingBackbone())
 
+    def forgettable(self, store: FeatureStore) -> None:
+        """Builds a store with an image in many tables, and in files that nothing refers to."""
+        self.general(store)
+        store.correct_labels([3, 4], "c")
+        for _ in range(2):
+            store.append({"notes": pa.table({"ImgId": list(range(24)), "note": [f"n{n}" for n in range(24)]})})
+        store.compact()
+
     def many_parts(self, store: FeatureStore) -> None:
         """Builds a store with small parts, a snapshot, a later state, and garbage."""
         self.embedded(store)

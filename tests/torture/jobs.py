@@ -88,5 +88,11 @@ JOBS = [
     ),
     Job("compact", "many_parts", lambda bed, root: ["featurestore", "compact", "--store", root]),
     Job("gc", "with_garbage", lambda bed, root: ["featurestore", "gc", "--store", root]),
+    Job(
+        "forget",
+        "forgettable",
+        lambda bed, root: ["featurestore", "forget", "--store", root, "3", "17", "--yes"],
+        replaces=True,
+    ),
     Job("bench", "embedded", _bench, locks=False),
 ]

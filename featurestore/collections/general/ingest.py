@@ -53,7 +53,7 @@ class GeneralReading:
 
     def rows(self, images: pa.Table, attached: pa.Table | None) -> Rows:
         """See `Reading.rows`."""
-        known = images.filter(pc.not_equal(images["status"], "gone"))
+        known = images.filter(pc.invert(pc.is_in(images["status"], value_set=pa.array(["gone", "forgotten"]))))
         asked = self.request.labels
         if self.request.stored is not None:
             return self._again(known, attached)

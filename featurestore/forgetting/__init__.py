@@ -1,0 +1,1 @@
+"""Forgetting: removes images from everything that a store holds: states, snapshots, manifests, parts and caches."""
