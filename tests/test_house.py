@@ -42,7 +42,9 @@ HEAVY = (
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 60
 HELP_OF_ALL = "[c.get_help(__import__('click').Context(c)) for c in cli.commands.values()]"
 # What every floor may import.
-GROUND = frozenset({"_optional", "arrow", "display", "engines", "errors", "files", "progress", "quiet", "terminal"})
+GROUND = frozenset(
+    {"_optional", "arrow", "display", "engines", "errors", "files", "limited", "progress", "quiet", "terminal"}
+)
 # The folders of each package, lowest floor first: each may import those below it, not those beside it.
 FLOORS = {
     "featurestore": (

@@ -1,6 +1,6 @@
 """Creates the views and macros that a query names, and those they depend on, in a DuckDB connection."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,9 @@ class ViewMaker:
     ----------
     root
         The store's folder; None makes the paths of parts relative to it.
+    judge
+        Finds the users' views that can't be created, in a process with limits: binding one runs its constant calls. It
+        is called before all of them are created; one that a query names is created without it.
 
     Attributes
     ----------
@@ -39,10 +42,19 @@ class ViewMaker:
         written by another version.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, definitions: Definitions, root: Path | None) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        definitions: Definitions,
+        root: Path | None,
+        *,
+        judge: Callable[[], Mapping[str, Failure]] | None = None,
+    ) -> None:
         self._connection = connection
         self._definitions = definitions
         self._root = root
+        self._judge = judge
+        self._known: Mapping[str, Failure] | None = None
         self._places = {name: place for place, name in enumerate(definitions.users)}
         self._texts: dict[str, Named] = {}
         self._trees: dict[str, Any] = {}
@@ -63,11 +75,23 @@ class ViewMaker:
 
     def make_all(self) -> None:
         """Create every view and macro."""
+        self._judge_users()
         self._make([*self._definitions.own, *(Key("view", name) for name in self._definitions.users)])
 
     def make_users(self) -> None:
         """Create every user's view."""
+        self._judge_users()
         self._make(Key("view", name) for name in self._definitions.users)
+
+    def make_user(self, name: str) -> Failure | None:
+        """Create the user's view ``name``; returns why it can't be created."""
+        self._make([Key("view", name)])
+        return self.failures.get(name)
+
+    def _judge_users(self) -> None:
+        """Find the users' views that fail, unless all of them were created."""
+        if self._known is None and self._judge and not all(Key("view", name) in self._made for name in self._places):
+            self._known = self._judge()
 
     def refuse(self, wanted: Named, *, placeholders: bool = False) -> None:
         """Refuse a query that names a view or macro that can't be created.
@@ -193,6 +217,9 @@ class ViewMaker:
         """Create a user's view, or its placeholder; returns whether it shows the catalog."""
         tree = self._tree(name)
         try:
+            if self._known and name in self._known:
+                self._fail(name, self._known[name])
+                return False
             if isinstance(tree, QueryError):
                 raise tree
             # Checked again: the record may have been edited by hand.

@@ -65,7 +65,7 @@ def test_a_file_that_holds_no_query_is_one_sentence(
 
 
 def test_all_shows_more_rows_than_duckdb_does_at_once() -> None:
-    shown = table_text(pa.table({"n": range(25_000)}), rows=None)
+    shown = table_text(pa.table({"n": range(25_000)}), most=None)
     assert [int(line[1:-1]) for line in shown.splitlines() if line[1:-1].strip().isdigit()] == list(range(25_000))
 
 
@@ -118,7 +118,7 @@ def test_vectors_of_every_kind_are_shown() -> None:
     assert shown.count("[a, b]") == 2
     empty = pa.table({"x": pa.array([], kinds[0])})
     assert "0 rows" in table_text(empty)
-    assert FORMS["table"](pa.table({"n": range(ROWS)})).count(b"\n") == ROWS + 5
+    assert b"".join(FORMS["table"](pa.table({"n": range(ROWS)}))).count(b"\n") == ROWS + 5
 
 
 def test_without_a_query_the_views_are_listed(kept_store: FeatureStore) -> None:
