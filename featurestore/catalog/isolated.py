@@ -19,8 +19,8 @@ from featurestore.storage.objects import LocalObjects
 from featurestore.storage.state import State
 
 CHILD = "featurestore.catalog.isolated_child"
-# Seconds for binding all views of a state; one that needs longer fails.
-BINDING_SECONDS = 20.0
+# Seconds for binding the views of a state, and a fifth for each; one that needs longer fails, and after so many of them all that follow.
+BINDING_SECONDS, MOST_SLOW = 10.0, 3
 
 
 def sql(objects: LocalObjects, state: State, query: str, parameters: object = None, *, seconds: float) -> pa.Table:
@@ -56,15 +56,16 @@ def failing_views(objects: LocalObjects, state: State) -> dict[str, Failure]:
         found: dict[str, Failure | None] = {}
         given = {name: asdict(failure) for name, failure in slow.items()}
         try:
-            for record in _records(f"{CHILD}:views", objects, state, given, seconds=BINDING_SECONDS):
+            for record in _records(f"{CHILD}:views", objects, state, given, seconds=BINDING_SECONDS + len(state.views) / 5):
                 found[record["view"]] = Failure(**record["failure"]) if record["failure"] else None
         except LimitExceeded as error:
-            at = next((name for name in state.views if name not in found), None)
-            if at is None or at in slow:
-                raise
-            slow[at] = Failure(at, str(error))
-        else:
-            return {name: failure for name, failure in found.items() if failure is not None}
+            left = [name for name in state.views if name not in found]
+            for name in left[:1] if len(slow) < MOST_SLOW else left:
+                slow[name] = Failure(left[0], str(error))
+            if len(left) > 1:
+                continue
+            found[left[0]] = slow[left[0]]
+        return {name: failure for name, failure in found.items() if failure is not None}
 
 
 def _place(objects: LocalObjects, state: State) -> tuple[str, bytes]:

@@ -16,6 +16,7 @@ from featurestore.catalog.guard import Readable, guard
 from featurestore.catalog.parse import Named, named, parse
 from featurestore.catalog.recipe import AS_STORED
 from featurestore.catalog.scans import TableScan, create_scan
+from featurestore.catalog.tangled import Extent, check_text, extent
 from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.names import quote_name, quote_text
 
@@ -59,6 +60,7 @@ class ViewMaker:
         self._texts: dict[str, Named] = {}
         self._trees: dict[str, Any] = {}
         self._needed: dict[Key, list[Key]] = {}
+        self._extents: dict[str, Extent] = {}
         self._made: set[Key] = set()
         self.failures: dict[str, Failure] = {}
         self.broken: dict[Key, str] = {}
@@ -85,6 +87,7 @@ class ViewMaker:
 
     def make_user(self, name: str) -> Failure | None:
         """Create the user's view ``name``; returns why it can't be created."""
+        self._judge_users()
         self._make([Key("view", name)])
         return self.failures.get(name)
 
@@ -179,6 +182,7 @@ class ViewMaker:
         """The parse tree of a user's view, or the error if it can't be parsed."""
         if view not in self._trees:
             try:
+                check_text(self._definitions.users[view])
                 self._trees[view] = parse(self._connection, self._definitions.users[view])
             except QueryError as error:
                 self._trees[view] = error
@@ -225,6 +229,7 @@ class ViewMaker:
             # Checked again: the record may have been edited by hand.
             guard(self._connection, tree, self._readable_before(name), stored=True)
             self.refuse(named(tree))
+            self._extents[name] = extent(tree, self._extents)
             self._connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {self._definitions.users[name]}")
         except FailingView as error:
             self._fail(name, error.failure)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from featurestore.catalog import isolated
 from featurestore.catalog.failing import Failure
 from featurestore.catalog.recipe import own_names
+from featurestore.catalog.tangled import check_text
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError
 from featurestore.storage.names import check_identifier, check_names, well_named
@@ -24,6 +25,7 @@ def create(place: Place, name: str, query: str, *, replace: bool = False, wait_s
     """
     check_identifier(name, "view")
     text = query.strip().rstrip(";").strip()
+    check_text(text)
     read_state(place)
     with open_writer(place, wait_seconds=wait_seconds, purpose=f"view {name}") as writer:
         mine = name in writer.state.views

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedQuery:
     """A query over a store, and how its result is written.
 
     Parameters
@@ -24,7 +24,7 @@ class Asked:
     width: int | None
 
 
-def answer(asked: Asked) -> Iterator[bytes | str]:
+def answer(asked: AskedQuery) -> Iterator[bytes | str]:
     """Yield the result piece by piece, and a note if a table does not show all of it."""
     from featurestore import FeatureStore
     from featurestore.commands.formats import FORMS, ROWS, first_and_last, shown_table, table_pieces

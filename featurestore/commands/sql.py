@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurestore.commands.answer import Asked
+from featurestore.commands.answer import AskedQuery
 from featurestore.commands.options import (
     PATH,
     example,
@@ -95,7 +95,7 @@ def sql(
     fits = sys.stdout.isatty() and not (every or output is not None)
     width = shutil.get_terminal_size().columns if fits else None
     every = every or output is not None
-    asked = Asked(store, snapshot, _text_of(query), form, every, width)
+    asked = AskedQuery(store, snapshot, _text_of(query), form, every, width)
     with closing(run("featurestore.commands.answer:answer", asked, seconds=seconds)) as pieces:
         if output is None:
             for content in _without_notes(pieces):

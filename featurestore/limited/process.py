@@ -127,14 +127,14 @@ class LimitedProcess:
             return
 
     def _pieces(self, seconds: float) -> Generator[bytes | str, None, dict[str, Any]]:
-        clock = _Clock(START_SECONDS, seconds)
+        clock = _Countdown(START_SECONDS, seconds)
         while True:
             kind, size = HEAD.unpack(self._read(HEAD.size, clock))
             if kind not in (STARTED, DATA, NOTE, END) or size > CHUNK:
                 raise QueryError("the process that ran the query sent what it should not: run the query again")
             content = self._read(size, clock)
             if kind == STARTED:
-                clock = _Clock(seconds, seconds)
+                clock = _Countdown(seconds, seconds)
             elif kind == DATA:
                 yield content
             elif kind == NOTE:
@@ -143,7 +143,7 @@ class LimitedProcess:
                 outcome: dict[str, Any] = json.loads(content)
                 return outcome
 
-    def _read(self, size: int, clock: "_Clock") -> bytes:
+    def _read(self, size: int, clock: "_Countdown") -> bytes:
         """The next bytes that the process writes; only the time that they are waited for counts."""
         assert self._process.stdout is not None
         blocks: list[bytes] = []
@@ -166,7 +166,7 @@ class LimitedProcess:
         )
 
 
-class _Clock:
+class _Countdown:
     """Counts down ``left`` seconds while a pipe is waited for; ``limit`` is the number that a message names."""
 
     def __init__(self, left: float, limit: float) -> None:
