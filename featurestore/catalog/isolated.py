@@ -19,8 +19,9 @@ from featurestore.storage.objects import LocalObjects
 from featurestore.storage.state import State
 
 CHILD = "featurestore.catalog.isolated_child"
-# Seconds for binding the views of a state, and a fifth for each; one that needs longer fails, and after so many of them all that follow.
-BINDING_SECONDS, MOST_SLOW = 10.0, 3
+# Seconds for binding the views of a state, and more for each. One that needs longer fails; after so many, all that
+# follow do.
+BINDING_SECONDS, EACH_SECONDS, MOST_SLOW = 10.0, 0.2, 3
 
 
 def sql(objects: LocalObjects, state: State, query: str, parameters: object = None, *, seconds: float) -> pa.Table:
@@ -51,12 +52,13 @@ def try_view(objects: LocalObjects, state: State, name: str, query: str) -> int:
 
 def failing_views(objects: LocalObjects, state: State) -> dict[str, Failure]:
     """The users' views of ``state`` that can't be bound, each with the reason, in their order."""
+    seconds = BINDING_SECONDS + EACH_SECONDS * len(state.views)
     slow: dict[str, Failure] = {}
     while True:
         found: dict[str, Failure | None] = {}
         given = {name: asdict(failure) for name, failure in slow.items()}
         try:
-            for record in _records(f"{CHILD}:views", objects, state, given, seconds=BINDING_SECONDS + len(state.views) / 5):
+            for record in _records(f"{CHILD}:views", objects, state, given, seconds=seconds):
                 found[record["view"]] = Failure(**record["failure"]) if record["failure"] else None
         except LimitExceeded as error:
             left = [name for name in state.views if name not in found]
