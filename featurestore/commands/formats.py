@@ -1,15 +1,16 @@
 """Formats the result of a user's query batch by batch: table, csv, json, parquet or arrow; it opens no store."""
 
 import io
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from featurestore import arrow
 from featurestore.commands.texts import json_text
 from featurestore.errors import QueryError, in_one_line
 
@@ -66,13 +67,13 @@ def table_pieces(
         yield shown_table(block, most=AT_ONCE, width=width)
         some = True
     if not some:
-        yield shown_table(reader.schema.empty_table(), most=AT_ONCE, width=width)
+        yield shown_table(pa.Table.from_batches([], reader.schema), most=AT_ONCE, width=width)
 
 
 def first_and_last(rows: pa.Table | pa.RecordBatchReader, most: int) -> FirstAndLast:
     """Read a result to its end, but keep only as many rows as a table shows."""
     reader, count = _reader(rows), 0
-    kept = first = last = reader.schema.empty_table()
+    kept = first = last = pa.Table.from_batches([], reader.schema)  # `empty_table` imports pandas
     half = most // 2
     for batch in reader:
         part, count = pa.Table.from_batches([batch]), count + len(batch)
@@ -82,13 +83,13 @@ def first_and_last(rows: pa.Table | pa.RecordBatchReader, most: int) -> FirstAnd
             first = pa.concat_tables([first, part.slice(0, half - len(first))])
         last = pa.concat_tables([last, part.slice(max(len(part) - half, 0))])
         last = last.slice(max(len(last) - half, 0))
-        last = last.take(pa.array(range(len(last)), pa.int32()))  # a copy, which does not keep the batch in memory
+        last = last.take(arrow.from_numpy(np.arange(len(last))))  # a copy, which does not keep the batch in memory
     if count <= most:
         return FirstAndLast(kept, count)
     between = min(count, AT_ONCE + 1) - 2 * half  # a table of more rows says that it has more
-    places = [*range(half), *itertools.repeat(None, between), *range(half, 2 * half)]
-    ends = _abbreviated(pa.concat_tables([first, last]))
-    return FirstAndLast(ends.take(pa.array(places, pa.int32())), count)
+    first, last = _abbreviated(first), _abbreviated(last)
+    nothing = [pa.nulls(between, field.type) for field in first.schema]
+    return FirstAndLast(pa.concat_tables([first, pa.Table.from_arrays(nothing, schema=first.schema), last]), count)
 
 
 def shown_table(table: pa.Table, *, most: int, width: int | None) -> bytes:
