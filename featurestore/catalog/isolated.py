@@ -27,7 +27,7 @@ BINDING_SECONDS, EACH_SECONDS, MOST_SLOW = 10.0, 0.2, 3
 def sql(objects: LocalObjects, state: State, query: str, parameters: object = None, *, seconds: float) -> pa.Table:
     """The result of SQL that a user typed over ``state``; raises as `Database.sql`, also where a hard limit is hit."""
     pieces = run(f"{CHILD}:rows", *_place(objects, state), query, parameters, seconds=seconds)
-    with closing(pieces), pa.PythonFile(_Pieces(pieces), mode="r") as file:
+    with closing(pieces), pa.PythonFile(io.BufferedReader(_Pieces(pieces)), mode="r") as file:
         try:
             with pa.ipc.open_stream(file) as reader:
                 table = collected(reader)

@@ -53,6 +53,7 @@ def test_a_result_is_the_same_as_in_this_process(kept_store: FeatureStore, alone
         ("SELECT Genre1::ENUM ('Comedy', 'Drama') AS e FROM labeled WHERE Genre1 IN ('Drama', 'Comedy')", None),
         ("SHOW TABLES", None),
         ("SELECT * FROM range(100_000)", None),
+        ("SELECT repeat('x', 3_000_000 + range::INTEGER) AS long FROM range(3)", None),
         ("SELECT 1 AS a WHERE false", None),
     ):
         assert alone.sql(query, parameters).equals(kept_store.sql(query, parameters)), query
