@@ -43,7 +43,10 @@ LONGEST_MODULE, LONGEST_FUNCTION = 300, 60
 HELP_OF_ALL = "[c.get_help(__import__('click').Context(c)) for c in cli.commands.values()]"
 # What every floor may import.
 GROUND = frozenset(
-    {"_optional", "arrow", "display", "engines", "errors", "events", "files", "progress", "quiet", "system", "terminal"}
+    {
+        *("_optional", "arrow", "display", "engines", "errors", "events", "files", "limited", "progress", "quiet"),
+        *("system", "terminal"),
+    }
 )
 # The folders of each package, lowest floor first: each may import those below it, not those beside it.
 FLOORS = {

@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from featurestore.catalog.duckdb_errors import words
-from featurestore.catalog.sandbox import confine, lock_down
+from featurestore.catalog.sandbox import MEMORY_LIMIT, SHARED_LIMIT, confine, lock_down
 from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.layout import Layout
 
@@ -14,11 +14,13 @@ from featurestore.storage.layout import Layout
 def connect(layout: Layout, root: Path, *, locked: bool = False) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database without views that can read only the parts of the store in ``root``.
 
+    Every query of a store runs in one that was opened here, and so does every view of a user. Its settings are locked;
+    its memory is limited to 2 GB for SQL that a user typed, else to 60 % of the machine's; it has no temporary files.
+
     Parameters
     ----------
     locked
-        Whether it will run SQL written by a user: memory is then limited, temporary files are off, and no setting can
-        be changed.
+        Whether it will run SQL written by a user: it gets less memory then, and errors with their position.
 
     Raises
     ------
@@ -29,12 +31,13 @@ def connect(layout: Layout, root: Path, *, locked: bool = False) -> duckdb.DuckD
     home = root.resolve()
     try:
         # Before the first view is created: creating a user's view binds it, and it may come from a stranger.
-        confine(connection, [f"{home}/{table}/" for table in layout.tables], spills=not locked)
+        confine(connection, [f"{home}/{table}/" for table in layout.tables])
         # Only on this connection, which creates the views: the error of a failing view is stored as its reason. As JSON
         # it contains the message without the text of the statement.
         connection.execute("SET SESSION errors_as_json = true")
         if locked:
-            lock_down(connection)
+            connection.execute("SET GLOBAL errors_as_json = true")
+        lock_down(connection, memory=MEMORY_LIMIT if locked else SHARED_LIMIT)
     except duckdb.Error as error:
         connection.close()
         raise IntegrityError(f"the store {str(root)!r} can't be read ({words(error)}): rename its folder") from error

@@ -1,7 +1,9 @@
 """Database: DuckDB over one state, with a cursor for each thread; views are made when a query names them."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -14,11 +16,13 @@ from featurestore.catalog.failing import Failure
 from featurestore.catalog.forks import never_free, renew_in_children
 from featurestore.catalog.guard import guard
 from featurestore.catalog.interruptible import TimeLimitExceeded, interruptible
+from featurestore.catalog.isolated import failing_views
 from featurestore.catalog.maker import ViewMaker
 from featurestore.catalog.parse import Named, named, parse
 from featurestore.catalog.recipe import own_names
-from featurestore.catalog.sandbox import SECONDS_LIMIT, fetch
-from featurestore.errors import InputError, QueryError
+from featurestore.catalog.sandbox import SECONDS_LIMIT, collected, explain, reading
+from featurestore.errors import QueryError
+from featurestore.limited.process import check_seconds, timed_out
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import misnamed, quote_name
 
@@ -32,13 +36,19 @@ class Database:
     Parameters
     ----------
     locked
-        For SQL that a user typed: memory is limited, there are no temporary files, and settings can't be changed.
+        For SQL that a user typed: it gets less memory; see `connect`.
+    failures
+        The users' views that are known to fail. When None they are found in a process with limits, before all views are
+        made.
     """
 
-    def __init__(self, layout: Layout, root: Path, *, locked: bool = False) -> None:
+    def __init__(
+        self, layout: Layout, root: Path, *, locked: bool = False, failures: Mapping[str, Failure] | None = None
+    ) -> None:
         self._layout = layout
         self._root = root
         self._locked = locked
+        self._failures = failures
         self._opened: _Opened | None = None
         self._lock = threading.RLock()
         renew_in_children(self)
@@ -103,21 +113,28 @@ class Database:
         IntegrityError
             As `query`.
         """
-        if not seconds > 0:
-            raise InputError(
-                f"got a time limit of {seconds:g} s, expected more than 0: leave it out for {SECONDS_LIMIT:g} s"
-            )
+        check_seconds(seconds)
         opened = self._open()
         cursor = opened.cursor()
 
         def run() -> pa.Table:
             opened.check(cursor, query)
-            return fetch(cursor, query, parameters)
+            with reading(cursor, query, parameters) as reader:
+                return collected(reader)
 
         try:
             return interruptible(run, cursor.interrupt, seconds=seconds)
         except TimeLimitExceeded:
-            raise QueryError(f"the query took longer than {seconds:g} s and was stopped: simplify it") from None
+            raise timed_out(seconds) from None
+
+    @contextmanager
+    def batches(self, query: str, parameters: object = None) -> Iterator[pa.RecordBatchReader]:
+        """Check SQL that a user typed, run it, and yield its result in batches; raises as `sql`."""
+        opened = self._open()
+        cursor = opened.cursor()
+        opened.check(cursor, query)
+        with reading(cursor, query, parameters) as reader:
+            yield reader
 
     def check(self, query: str, *, stored: bool = False) -> None:
         """Refuse a query that a user may not run; one that is ``stored`` as a view must also be deterministic.
@@ -129,6 +146,10 @@ class Database:
         """
         opened = self._open()
         opened.check(opened.cursor(), query, stored=stored)
+
+    def explain(self, query: str) -> None:
+        """Plan a checked query without running it; raises `QueryError` with the position of an error."""
+        explain(self.cursor(), query)
 
     def columns(self, view: str) -> list[str] | None:
         """The names of the columns of a view, in order; None where no view has exactly this name.
@@ -152,16 +173,21 @@ class Database:
 
     def failing_views(self) -> dict[str, Failure]:
         """The user's views that can't be used, each with the reason, in the order of the state."""
-        state = self._layout.state
-        if not state.views:
+        if not self._layout.state.views:
             return {}
         opened = self._open()
         with opened.lock:
             opened.maker.make_users()
-            made = dict(opened.maker.failures)
-        return _in_order(
-            state.views, made, misnamed(state.tables, state.revisions, state.views, own=own_names(state.collection))
-        )
+        return {name: failure for name, failure in self.each_view() if failure is not None}
+
+    def each_view(self) -> Iterator[tuple[str, Failure | None]]:
+        """Make each of the user's views, in the order of the state, and yield why it can't be used."""
+        state = self._layout.state
+        wrong = misnamed(state.tables, state.revisions, state.views, own=own_names(state.collection))
+        opened = self._open()
+        for name in state.views:
+            with opened.lock:
+                yield name, Failure(name, wrong[name]) if name in wrong else opened.maker.make_user(name)
 
     def release_unused(self) -> None:
         """Return memory that earlier queries used to the operating system."""
@@ -172,18 +198,23 @@ class Database:
     def _open(self) -> "_Opened":
         with self._lock:
             if self._opened is None:
-                self._opened = _Opened(define(self._layout), self._root, locked=self._locked)
+                judge = partial(failing_views, self._layout.objects, self._layout.state)
+                if self._failures is not None:
+                    judge = partial(dict, self._failures)
+                self._opened = _Opened(define(self._layout), self._root, locked=self._locked, judge=judge)
             return self._opened
 
 
 class _Opened:
     """One in-memory DuckDB, the cursors of the threads that use it, and the views created so far."""
 
-    def __init__(self, definitions: Definitions, root: Path, *, locked: bool) -> None:
+    def __init__(
+        self, definitions: Definitions, root: Path, *, locked: bool, judge: Callable[[], Mapping[str, Failure]]
+    ) -> None:
         self.definitions = definitions
         self.lock = threading.RLock()
         self._connection = connect(definitions.layout, root, locked=locked)
-        self.maker = ViewMaker(self._connection, definitions, root.resolve())
+        self.maker = ViewMaker(self._connection, definitions, root.resolve(), judge=judge)
         self._cursors: dict[int, duckdb.DuckDBPyConnection] = {}
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -222,9 +253,3 @@ class _Opened:
         with self.lock:
             self.maker.make(wanted)
             self.maker.refuse(wanted, placeholders=placeholders)
-
-
-def _in_order(views: Mapping[str, str], made: Mapping[str, Failure], wrong: Mapping[str, str]) -> dict[str, Failure]:
-    """The failures of ``views`` in their order: those found on creation (``made``), and those with ``wrong`` names."""
-    found = {**made, **{name: Failure(name, reason) for name, reason in wrong.items()}}
-    return {name: found[name] for name in views if name in found}

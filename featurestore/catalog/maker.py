@@ -1,6 +1,6 @@
 """Creates the views and macros that a query names, and those they depend on, in a DuckDB connection."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from featurestore.catalog.guard import Readable, guard
 from featurestore.catalog.parse import Named, named, parse
 from featurestore.catalog.recipe import AS_STORED
 from featurestore.catalog.scans import TableScan, create_scan
+from featurestore.catalog.tangled import Extent, check_text, extent
 from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.names import quote_name, quote_text
 
@@ -29,6 +30,9 @@ class ViewMaker:
     ----------
     root
         The store's folder; None makes the paths of parts relative to it.
+    judge
+        Finds the users' views that can't be created, in a process with limits: binding one runs its constant calls. It
+        is called before all of them are created; one that a query names is created without it.
 
     Attributes
     ----------
@@ -39,14 +43,24 @@ class ViewMaker:
         written by another version.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, definitions: Definitions, root: Path | None) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        definitions: Definitions,
+        root: Path | None,
+        *,
+        judge: Callable[[], Mapping[str, Failure]] | None = None,
+    ) -> None:
         self._connection = connection
         self._definitions = definitions
         self._root = root
+        self._judge = judge
+        self._known: Mapping[str, Failure] | None = None
         self._places = {name: place for place, name in enumerate(definitions.users)}
         self._texts: dict[str, Named] = {}
         self._trees: dict[str, Any] = {}
         self._needed: dict[Key, list[Key]] = {}
+        self._extents: dict[str, Extent] = {}
         self._made: set[Key] = set()
         self.failures: dict[str, Failure] = {}
         self.broken: dict[Key, str] = {}
@@ -63,11 +77,24 @@ class ViewMaker:
 
     def make_all(self) -> None:
         """Create every view and macro."""
+        self._judge_users()
         self._make([*self._definitions.own, *(Key("view", name) for name in self._definitions.users)])
 
     def make_users(self) -> None:
         """Create every user's view."""
+        self._judge_users()
         self._make(Key("view", name) for name in self._definitions.users)
+
+    def make_user(self, name: str) -> Failure | None:
+        """Create the user's view ``name``; returns why it can't be created."""
+        self._judge_users()
+        self._make([Key("view", name)])
+        return self.failures.get(name)
+
+    def _judge_users(self) -> None:
+        """Find the users' views that fail, unless all of them were created."""
+        if self._known is None and self._judge and not all(Key("view", name) in self._made for name in self._places):
+            self._known = self._judge()
 
     def refuse(self, wanted: Named, *, placeholders: bool = False) -> None:
         """Refuse a query that names a view or macro that can't be created.
@@ -155,6 +182,7 @@ class ViewMaker:
         """The parse tree of a user's view, or the error if it can't be parsed."""
         if view not in self._trees:
             try:
+                check_text(self._definitions.users[view])
                 self._trees[view] = parse(self._connection, self._definitions.users[view])
             except QueryError as error:
                 self._trees[view] = error
@@ -193,11 +221,15 @@ class ViewMaker:
         """Create a user's view, or its placeholder; returns whether it shows the catalog."""
         tree = self._tree(name)
         try:
+            if self._known and name in self._known:
+                self._fail(name, self._known[name])
+                return False
             if isinstance(tree, QueryError):
                 raise tree
             # Checked again: the record may have been edited by hand.
             guard(self._connection, tree, self._readable_before(name), stored=True)
             self.refuse(named(tree))
+            self._extents[name] = extent(tree, self._extents)
             self._connection.execute(f"CREATE OR REPLACE VIEW {quote_name(name)} AS {self._definitions.users[name]}")
         except FailingView as error:
             self._fail(name, error.failure)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from featurestore.catalog import snapshots
 from featurestore.catalog.database import Database
+from featurestore.catalog.isolated import sql as run_isolated
 from featurestore.catalog.opened import Opened
 from featurestore.catalog.recipe import Collection, recipe_named
 from featurestore.catalog.sandbox import SECONDS_LIMIT
@@ -39,24 +40,28 @@ class Reader:
         The store's folder, or its address. Nothing is read before it is needed; reading takes no lock.
     """
 
-    def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
+    def __init__(self, path: str | Path, *, snapshot: str | None = None, isolated: bool = False) -> None:
         self.location = str(path)
+        self.isolated = isolated
         self.snapshot_name = snapshot
         self._opened = Opened(self.location, snapshot)
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str]]:
         """Open the same location again; a folder by its absolute path, since the working directory may differ."""
         location = self.location if is_remote(self.location) else os.path.abspath(self.location)
-        return partial(type(self), snapshot=self.snapshot_name), (location,)
+        return partial(type(self), snapshot=self.snapshot_name, isolated=self.isolated), (location,)
 
     @classmethod
-    def open(cls, path: str | Path = "store", *, snapshot: str | None = None) -> Self:
+    def open(cls, path: str | Path = "store", *, snapshot: str | None = None, isolated: bool = False) -> Self:
         """Open the store in ``path``: a folder, or an address such as ``s3://bucket/store``.
 
         Parameters
         ----------
         snapshot
             Name of a snapshot to read instead of the current state.
+        isolated
+            Whether SQL that is given to `sql`, or as ``where``, runs in a process of its own with hard limits of time
+            and memory: for SQL that somebody else wrote.
 
         Raises
         ------
@@ -65,7 +70,7 @@ class Reader:
         InputError
             When there is no such snapshot.
         """
-        store = cls(path, snapshot=snapshot)
+        store = cls(path, snapshot=snapshot, isolated=isolated)
         _ = store.state
         return store
 
@@ -146,7 +151,12 @@ class Reader:
         self.close()
 
     def sql(
-        self, query: str, parameters: Sequence[object] | None = None, *, seconds: float = SECONDS_LIMIT
+        self,
+        query: str,
+        parameters: Sequence[object] | None = None,
+        *,
+        seconds: float = SECONDS_LIMIT,
+        isolated: bool | None = None,
     ) -> pa.Table:
         """Run one SELECT over the views and fetch the result; it can read nothing else and change nothing.
 
@@ -158,6 +168,10 @@ class Reader:
             Values for the question marks in ``query``.
         seconds
             Time limit of the query in seconds.
+        isolated
+            Whether to run it in a process of its own with hard limits, as `featurestore sql` does; None: as the store
+            was opened. The first such query starts the process. Without it, the limits do not hold within one call of
+            a function.
 
         Raises
         ------
@@ -166,7 +180,21 @@ class Reader:
         """
         show_tables()
         with self.reading() as reader:
+            if self.isolated if isolated is None else isolated:
+                return run_isolated(reader.objects, reader.state, query, parameters, seconds=seconds)
             return reader.locked_database.sql(query, parameters, seconds=seconds)
+
+    @contextmanager
+    def batches(self, query: str, parameters: Sequence[object] | None = None) -> Iterator[pa.RecordBatchReader]:
+        """Run one SELECT as `sql` does, and yield its result in batches, so that no more than one is in memory.
+
+        Raises
+        ------
+        QueryError
+            When the query is refused or fails; also from the block that reads it. It has no time limit.
+        """
+        with self.reading() as reader, reader.locked_database.batches(query, parameters) as batches:
+            yield batches
 
     def query(self, query: str, parameters: Sequence[object] | None = None) -> pa.Table:
         """Run trusted SQL over the views without any check: never pass it text that a user typed.

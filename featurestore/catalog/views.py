@@ -2,16 +2,13 @@
 
 from collections.abc import Collection, Mapping
 
-import pyarrow as pa
-
-from featurestore.catalog.database import Database
+from featurestore.catalog import isolated
 from featurestore.catalog.failing import Failure
 from featurestore.catalog.recipe import own_names
-from featurestore.catalog.sandbox import explain
+from featurestore.catalog.tangled import check_text
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError
-from featurestore.storage.layout import Layout
-from featurestore.storage.names import check_identifier, check_names, quote_name, well_named
+from featurestore.storage.names import check_identifier, check_names, well_named
 from featurestore.storage.objects import Place, objects_of
 from featurestore.storage.state import State, read_state
 
@@ -28,6 +25,7 @@ def create(place: Place, name: str, query: str, *, replace: bool = False, wait_s
     """
     check_identifier(name, "view")
     text = query.strip().rstrip(";").strip()
+    check_text(text)
     read_state(place)
     with open_writer(place, wait_seconds=wait_seconds, purpose=f"view {name}") as writer:
         mine = name in writer.state.views
@@ -37,18 +35,7 @@ def create(place: Place, name: str, query: str, *, replace: bool = False, wait_s
         own = own_names(state.collection)
         known = well_named(state.tables, state.revisions, state.views, own=own)
         check_names(state.tables, state.revisions, [*known, name], own=own)
-        with Database(writer.layout, writer.root, locked=True) as database:
-            database.check(text, stored=True)
-            explain(database.cursor(), text)
-            before = database.failing_views()
-        # Views are created in order: one can't depend on itself, or on a later one.
-        trial = writer.state.next(views={**writer.state.views, name: text})
-        with Database(Layout(writer.objects, trial), writer.root) as database:
-            after = database.failing_views()
-            _refuse_new(
-                after, before.keys() - {name}, f"the view {name!r} can't be replaced so, others or itself depend on it"
-            )
-            rows = _check(database, name)
+        rows = isolated.try_view(writer.objects, state, name, text)
         with writer.commit() as commit:
             commit.set_view(name, text)
     return rows
@@ -78,9 +65,7 @@ def remove(place: Place, name: str, *, wait_seconds: float = 0.0) -> None:
 
 def failing(place: Place, state: State) -> dict[str, Failure]:
     """The users' views of ``state`` that can't be used, each with the reason."""
-    objects = objects_of(place)
-    with Database(Layout(objects, state), objects.root) as database:
-        return database.failing_views()
+    return isolated.failing_views(objects_of(place), state) if state.views else {}
 
 
 def failing_after(place: Place, state: State, replaced: str) -> dict[str, str]:
@@ -94,22 +79,3 @@ def _refuse_new(failures: Mapping[str, Failure], known: Collection[str], what: s
     for name, failure in failures.items():
         if name not in known:
             raise InputError(f"{what} ({name!r} would fail: {failure.reason})")
-
-
-def _check(database: Database, name: str) -> int:
-    """The number of rows of the view ``name``, which must have at most one row per image."""
-    view = quote_name(name)
-    empty = database.query(f"FROM {view} LIMIT 0")
-    if "ImgId" not in empty.column_names:
-        raise InputError(f"the view {name!r} has no column ImgId (it has: {', '.join(empty.column_names)}): select it")
-    kind = empty.schema.field("ImgId").type
-    if not pa.types.is_integer(kind):
-        raise InputError(f"the view {name!r} gives ImgId as {kind}, expected whole numbers: cast it to INTEGER")
-    counts = database.query(
-        f"SELECT count(*) AS n, count(DISTINCT {quote_name('ImgId')}) AS ids FROM {view}"
-    ).to_pylist()[0]
-    if counts["n"] != counts["ids"]:
-        raise InputError(
-            f"the view {name!r} yields {counts['n']} rows for {counts['ids']} ids: select one row per image"
-        )
-    return int(counts["n"])

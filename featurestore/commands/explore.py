@@ -43,7 +43,7 @@ def explore(
     from featurestore import FeatureStore
 
     with (
-        FeatureStore.open(store, snapshot=snapshot) as opened,
+        FeatureStore.open(store, snapshot=snapshot, isolated=True) as opened,
         opened.explore(backbone=backbone, map=map, where=where, port=port, read_only=read_only) as running,
     ):
         click.echo(running.url)

@@ -75,7 +75,7 @@ def export(
 
     chosen = [name.strip() for name in columns.split(",")] if columns else None
     with (
-        FeatureStore.open(store, snapshot=snapshot) as opened,
+        FeatureStore.open(store, snapshot=snapshot, isolated=True) as opened,
         ConsoleProgress("export", "rows") as progress,
     ):
         report = opened.export(

@@ -4,7 +4,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -221,19 +221,20 @@ def snapshot_option(command: Command) -> Command:
     )(command)
 
 
-def write_output(path: Path, content: bytes) -> None:
-    """Write the file that the user named with ``--output`` or a similar option, atomically.
+def write_output(path: Path, content: bytes | Iterable[bytes]) -> int:
+    """Write the file that the user named with ``--output`` or a similar option, atomically; returns its size.
 
     Raises
     ------
     InputError
         When ``path`` can't be written.
     """
-    from featurestore.files import write_atomic
+    from featurestore.files import atomic_file
 
     refuse_target(path)
     try:
-        write_atomic(path, content)
+        with atomic_file(path) as file:
+            return sum(map(file.write, [content] if isinstance(content, bytes) else content))
     except OSError as error:
         raise InputError(f"{str(path)!r} can't be written ({error.strerror}): name another file") from error
 

@@ -111,7 +111,7 @@ def similar(
     model = chosen_backbone(model, backbone_file)
     _refuse_misplaced(image, text, loads=bool(model or weights or tensor is not None))
     query = _query(ids, image, vectors, text)
-    with FeatureStore.open(store, snapshot=snapshot) as opened:
+    with FeatureStore.open(store, snapshot=snapshot, isolated=True) as opened:
         found = opened.similar(
             query,
             text=text or None,

@@ -3,7 +3,8 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featurestore.commands.answer import AskedQuery
 from featurestore.commands.options import (
     PATH,
     example,
@@ -21,14 +23,21 @@ from featurestore.commands.options import (
     write_output,
 )
 from featurestore.commands.texts import short
+from featurestore.files import Suffixes
+from featurestore.limited.pool import run
 from featurestore.progress import is_quiet
 from featurestore.terminal import visible
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from featurestore.explore.schema import ViewInfo
 
+SUFFIXES: Suffixes = {
+    "table": (".txt",),
+    "csv": (".csv",),
+    "json": (".json",),
+    "parquet": (".parquet",),
+    "arrow": (".arrow", ".arrows"),
+}
 EXAMPLES = (
     'featurestore sql "SELECT Genre1, count(*) FROM labeled GROUP BY Genre1"',
     "featurestore sql query.sql --all",
@@ -46,7 +55,7 @@ GLUE = "\u00a0"
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "csv", "json", "parquet", "arrow"]),
+    type=click.Choice(list(SUFFIXES)),
     help="How the result is written.  [default: by the ending of --output, otherwise table]",
 )
 @click.option("-o", "--output", type=PATH, help="Write the result to this file instead of the screen.")
@@ -57,7 +66,7 @@ GLUE = "\u00a0"
     type=float,
     default=300.0,
     show_default=True,
-    help="Stop the query after this many seconds.",
+    help="End the query after this many seconds, whatever it does.",
 )
 @snapshot_option
 def sql(
@@ -73,27 +82,37 @@ def sql(
 
     QUERY is the SELECT itself, a file that ends with .sql, or - for standard input. Without a QUERY the tables and
     views are listed; `featurestore schema` shows their columns too. A query can read nothing but the store, and change
-    nothing.
+    nothing. It runs in a process of its own, whose time and memory are limited.
     """
-    from featurestore import FeatureStore
-    from featurestore.commands.formats import FORMS, SUFFIXES
     from featurestore.files import format_of
 
     form = (form or "table") if output is None else format_of(output, form, SUFFIXES)
     if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
         raise click.UsageError(f"{form} is a binary format: name a file with --output, or pipe it")
-    with FeatureStore.open(store, snapshot=snapshot) as opened:
-        if query is None:
-            _list_views(opened.schema(), store)
-            return
-        result = opened.sql(_text_of(query), seconds=seconds)
-    content = _table(result, every=every, file=output is not None) if form == "table" else FORMS[form](result)
-    if output is not None:
-        write_output(output, content)
-        if not is_quiet():
-            click.echo(f"{output}: {len(content):,} bytes", err=True)
-    else:
-        sys.stdout.buffer.write(content)
+    if query is None:
+        _list_views(store, snapshot)
+        return
+    fits = sys.stdout.isatty() and not (every or output is not None)
+    width = shutil.get_terminal_size().columns if fits else None
+    every = every or output is not None
+    asked = AskedQuery(store, snapshot, _text_of(query), form, every, width)
+    with closing(run("featurestore.commands.answer:answer", asked, seconds=seconds)) as pieces:
+        if output is None:
+            for content in _without_notes(pieces):
+                sys.stdout.buffer.write(content)
+        else:
+            size = write_output(output, _without_notes(pieces))
+            if not is_quiet():
+                click.echo(f"{output}: {size:,} bytes", err=True)
+
+
+def _without_notes(pieces: Iterable[bytes | str]) -> Iterator[bytes]:
+    """The bytes among ``pieces``; notes are printed."""
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield piece
+        elif not is_quiet():
+            click.echo(piece, err=True)
 
 
 def read_sql(path: Path) -> str:
@@ -120,18 +139,12 @@ def _text_of(query: str) -> str:
     return read_sql(Path(query)) if query == "-" or query.endswith(".sql") else query
 
 
-def _table(result: "pa.Table", *, every: bool, file: bool) -> bytes:
-    from featurestore.commands.formats import ROWS, table_text
-
-    fits = sys.stdout.isatty() and not (every or file)
-    if len(result) > ROWS and not every and not is_quiet():
-        click.echo(f"{ROWS} of {len(result):,} rows; --all shows every row", err=True)
-    width = shutil.get_terminal_size().columns if fits else None
-    return table_text(result, rows=None if every else ROWS, width=width).encode()
-
-
-def _list_views(found: "Sequence[ViewInfo]", store: str) -> None:
+def _list_views(store: str, snapshot: str | None) -> None:
     """What can be queried, a line each."""
+    from featurestore import FeatureStore
+
+    with FeatureStore.open(store, snapshot=snapshot) as opened:
+        found = opened.schema()
     width = max(len(info.name) for info in found)
     for kind in HEADINGS:
         for info in found:

@@ -50,7 +50,7 @@ OF_LABELS = {
     "label list": "corrections",
     "label export": "export_corrections",
 }
-ONLY_VERB = {"sql": {"parameters"}, "similar": {"query"}}
+ONLY_VERB = {"sql": {"parameters", "isolated"}, "similar": {"query"}}
 
 
 def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:

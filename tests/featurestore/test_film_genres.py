@@ -71,7 +71,7 @@ def test_three_columns_become_one(three: tuple[str | None, ...], genre: str | No
 
 
 def exported(store: FeatureStore, path: Path) -> Path:
-    path.write_bytes(FORMS["csv"](store.sql("FROM collection")))
+    path.write_bytes(b"".join(FORMS["csv"](store.sql("FROM collection"))))
     return path
 
 

@@ -133,7 +133,7 @@ def nested(kind: str, depth: int) -> str:
 @pytest.mark.parametrize("depth", [30, 62, 70, 200])
 def test_nested_results_are_bytes_or_one_sentence(asked: FeatureStore, kind: str, depth: int, form: str) -> None:
     try:
-        assert len(FORMS[form](asked.sql(nested(kind, depth)))) > 0
+        assert len(b"".join(FORMS[form](asked.sql(nested(kind, depth))))) > 0
     except QueryError as error:
         assert "VARCHAR" in str(error) or "CSV can't hold" in str(error) or "deep" in str(error)  # noqa: PT017
 
@@ -152,4 +152,4 @@ def test_json_is_json(asked: FeatureStore, query: str, expected: object) -> None
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    assert json.loads(FORMS["json"](asked.sql(query)), parse_constant=refuse) == [expected]
+    assert json.loads(b"".join(FORMS["json"](asked.sql(query))), parse_constant=refuse) == [expected]

@@ -2,11 +2,14 @@
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pseudo_terminal import pseudo_terminal
+from pyarrow import csv
 from support import Collection, CountingBackbone
 from torture.launch import Done, in_process
 
@@ -16,7 +19,7 @@ from benchmarks.results.pending import SCHEMAS
 from featurestore import FeatureStore
 from featurestore.catalog import package_tables
 from featurestore.commands.cli import cli
-from featurestore.commands.formats import FORMS, ROWS, table_text
+from featurestore.commands.formats import FORMS, ROWS, first_and_last, shown_table, table_pieces, table_text
 from featurestore.commands.options import run_command
 from featurestore.explore import schema
 
@@ -66,7 +69,7 @@ def test_a_file_that_holds_no_query_is_one_sentence(
 
 
 def test_all_shows_more_rows_than_duckdb_does_at_once() -> None:
-    shown = table_text(pa.table({"n": range(25_000)}), rows=None)
+    shown = table_text(pa.table({"n": range(25_000)}), most=None)
     assert [int(line[1:-1]) for line in shown.splitlines() if line[1:-1].strip().isdigit()] == list(range(25_000))
 
 
@@ -98,6 +101,59 @@ def test_columns_fit_a_terminal_and_are_all_there_elsewhere(
         assert ("column_14 " in screen.decode()) != fits
 
 
+def test_a_table_holds_no_more_than_it_shows() -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number in range(0, 1_000_000, 5000):
+            yield pa.RecordBatch.from_pydict({"n": range(number, number + 5000), "v": [[1.0] * 8] * 5000})
+
+    schema = pa.schema({"n": pa.int64(), "v": pa.list_(pa.float64())})
+    allocated = pa.total_allocated_bytes()
+    found = first_and_last(pa.RecordBatchReader.from_batches(schema, batches()), ROWS)
+    assert found.count == 1_000_000
+    assert pa.total_allocated_bytes() - allocated < 1_000_000
+    text = shown_table(found.table, most=ROWS, width=None).decode()
+    cells = [line.split("│")[1].strip() for line in text.splitlines() if "│" in line]
+    assert [int(cell) for cell in cells if cell.isdigit()] == [*range(10), *range(999_990, 1_000_000)]
+    assert "(>9999 rows, 20 shown)" in text
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "parquet", "arrow"])
+def test_a_result_is_written_piece_by_piece(form: str) -> None:
+    """Never more than a few batches are in memory, and what was written is the whole."""
+    taken = 0
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal taken
+        for number in range(40):
+            taken += 1
+            yield pa.RecordBatch.from_pydict({"n": [number] * 1000, "text": [f"{number}" * 1600] * 1000})
+
+    schema = pa.schema({"n": pa.int64(), "text": pa.string()})
+    pieces, ahead = [], []
+    for piece in FORMS[form](pa.RecordBatchReader.from_batches(schema, batches())):
+        pieces.append(piece)
+        ahead.append(taken)
+    assert ahead[0] < 30, "what is written first was there before the last was read"
+    content = b"".join(pieces)
+    read = {
+        "json": lambda: pa.Table.from_pylist(json.loads(content), schema),
+        "csv": lambda: csv.read_csv(io.BytesIO(content), convert_options=csv.ConvertOptions(column_types=schema)),
+        "parquet": lambda: pq.read_table(io.BytesIO(content)),
+        "arrow": lambda: pa.ipc.open_stream(content).read_all(),
+    }
+    assert read[form]().equals(pa.Table.from_batches(list(batches()), schema))
+
+
+def test_empty_results_are_written_too() -> None:
+    empty = pa.table({"a": pa.array([], pa.int64())})
+    contents = {form: b"".join(write(empty)) for form, write in FORMS.items()}
+    assert contents["json"] == b"[]\n"
+    assert contents["csv"] == b'"a"\n'
+    assert pq.read_table(io.BytesIO(contents["parquet"])).equals(empty)
+    assert pa.ipc.open_stream(contents["arrow"]).read_all().equals(empty)
+    assert b"0 rows" in b"".join(table_pieces(empty, most=None))
+
+
 def test_a_vector_is_abbreviated_in_a_table_and_whole_elsewhere(kept_store: FeatureStore) -> None:
     query = "SELECT embedding, [1.5, 2.5] AS short, ['a', 'b'] AS texts FROM embeddings_counting LIMIT 1"
     printed, whole = sql(kept_store, query).out, json.loads(sql(kept_store, query, "--format", "json").out)
@@ -119,7 +175,7 @@ def test_vectors_of_every_kind_are_shown() -> None:
     assert shown.count("[a, b]") == 2
     empty = pa.table({"x": pa.array([], kinds[0])})
     assert "0 rows" in table_text(empty)
-    assert FORMS["table"](pa.table({"n": range(ROWS)})).count(b"\n") == ROWS + 5
+    assert b"".join(FORMS["table"](pa.table({"n": range(ROWS)}))).count(b"\n") == ROWS + 5
 
 
 def test_without_a_query_the_views_are_listed(kept_store: FeatureStore) -> None:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from featurestore import FeatureStore
-from featurestore.commands import formats as query
+from featurestore.commands import formats
+from featurestore.commands.sql import SUFFIXES
 from featurestore.errors import InputError
 from featurestore.features import export
 from featurestore.features.bundle import write_bundle
@@ -61,9 +62,9 @@ def test_a_name_that_does_not(name: str, form: str | None, sentence: str) -> Non
 
 
 def test_the_first_format_is_the_default() -> None:
-    assert format_of(Path("x"), None, query.SUFFIXES) == "table"
+    assert format_of(Path("x"), None, SUFFIXES) == "table"
     assert format_of(Path("x"), None, PAGE) == "html"
-    assert set(query.SUFFIXES) == set(query.FORMS)
+    assert set(SUFFIXES) == set(formats.FORMS)
     assert set(export.SUFFIXES) == {*export.WRITERS, *export.LAYOUTS, "bundle", "delta"}
 
 

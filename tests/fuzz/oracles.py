@@ -175,7 +175,7 @@ class Sandbox:
         except QueryError as error:
             sentence(error)
         del canary_table
-        seen = FORMS["arrow"](found) if found is not None else b""
+        seen = b"".join(FORMS["arrow"](found)) if found is not None else b""
         assert self.CANARY.encode() not in seen, f"the canary was read: {text!r}"
         assert self._files() == self._before, f"files changed: {text!r}"
         assert not self.visits, f"the network was reached: {text!r}"
@@ -185,7 +185,7 @@ class Sandbox:
         """Every format gives bytes, or refuses in words."""
         for form in FORMS.values():
             try:
-                assert isinstance(form(table), bytes)
+                assert isinstance(b"".join(form(table)), bytes)
             except QueryError as error:
                 sentence(error)
 

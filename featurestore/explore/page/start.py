@@ -77,6 +77,7 @@ def explore(
 ) -> Exploration:
     """See `FeatureStore.explore`."""
     own = copy.copy(store)  # refreshed when the page is loaded, which must not change the caller's object
+    own.isolated = True  # what is typed into the page
     _ = own.state  # raises if there is no store
     start = {} if where is None else {"q": where}
     if where is not None:

@@ -1,0 +1,1 @@
+"""Processes with hard limits of time and memory, for SQL that somebody else wrote; it knows no store."""
