@@ -20,6 +20,8 @@ from fuzz.record_edits import SEALS, Edit, apply
 # Seconds of the processor that one action may take.
 SECONDS = 30.0
 NOW = timedelta(0)
+# What these answer names the damage instead of failing.
+TELL_DAMAGE = frozenset({"failing", "info", "schema", "verify"})
 Action = Callable[[FeatureStore], object]
 READS: dict[str, Action] = {
     "movies": lambda store: store.sql("FROM movies ORDER BY ALL"),
@@ -84,7 +86,7 @@ class Edited:
         """Edit ``what`` (store, shard, bundle or model) and use it; ``reads`` and ``write`` are names of actions."""
         shutil.rmtree(self._work, ignore_errors=True)
         shutil.copytree(self._whole, self._work)
-        shown = f"after {found!r}"
+        shown = f"after {found!r}"[:2000]
         sealed = apply(self._work / what, found, SEALS[what])
         if what == "bundle":
             self._use_bundle(sealed, shown)
@@ -99,7 +101,7 @@ class Edited:
         path = self._work / "store"
         for name in reads:
             answer = self._answer(path, READS[name])
-            if not sealed and answer is not None and name != "verify":
+            if not sealed and answer is not None and name not in TELL_DAMAGE:
                 assert answer == self._answers[name], (
                     f"{name} is {answer[:500]}, not {self._answers[name][:500]} {shown}"
                 )
