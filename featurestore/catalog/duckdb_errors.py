@@ -30,7 +30,7 @@ def words(error: BaseException, query: str = "", *, prefix: str = "") -> str:
 
 
 def place(record: dict[str, Any], query: str, *, prefix: str = "") -> str:
-    """``(at character N: the rest of the line)``, if the error ``record`` holds a position within ``query``, else empty.
+    """``(at character N: the rest of the line)`` if the ``record`` holds a position within ``query``, else empty.
 
     For an error inside a macro or view, the position refers to the text of that and is left out.
     """
