@@ -1,8 +1,11 @@
 """What user SQL may do, and the many ways in which it may not do more."""
 
+import gc
 import shutil
 import subprocess
 import sys
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -288,3 +291,18 @@ def test_a_state_edited_by_hand_runs_no_code(tmp_path: Path, shared: FeatureStor
     with pytest.raises(QueryError, match="only SELECT"):
         FeatureStore(copy).sql("FROM evil")
     assert not (tmp_path / "evil.csv").exists()
+
+
+def test_a_failed_query_keeps_no_database_open(shared: FeatureStore) -> None:
+    """An error refers to the frames it came through: in a cycle with them it would hold DuckDB and its threads."""
+    store = FeatureStore(shared.path)
+    opened = weakref.ref(store.locked_database._open())
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(QueryError):
+            store.sql("SELECT nosuch FROM labeled")
+        store.close()
+        assert opened() is None
+    finally:
+        gc.enable()
