@@ -76,7 +76,7 @@ torture: $(STAMP) ## Kill, starve, damage and load the store; a table, kept as J
 # Of its own: what instruments Python code has no place in the product's environment.
 $(FUZZ)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FUZZ)
-	$(FUZZ)/bin/python -m pip install --quiet --constraint constraints.txt --editable . pillow hypothesis atheris==3.0.0
+	$(FUZZ)/bin/python -m pip install --quiet --constraint constraints.txt --editable . pillow hypothesis scikit-learn skops atheris==3.0.0
 	@touch $@
 
 .PHONY: resolve
@@ -88,7 +88,7 @@ extras: $(STAMP) ## What each extra brings: packages, size on the disk, licences
 	$(BIN)/python tests/extras.py
 
 .PHONY: fuzz
-fuzz: $(FUZZ)/.installed ## Coverage-guided fuzzing of readers, importers and SQL; SECONDS=3600 for each target
+fuzz: $(FUZZ)/.installed ## Coverage-guided fuzzing of readers, importers, SQL, views and records; SECONDS=3600 for each target
 	$(FUZZ)/bin/python tests/fuzz/run.py --seconds $(SECONDS)
 
 .PHONY: check

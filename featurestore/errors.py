@@ -22,11 +22,15 @@ field of a table), so it is shown without line breaks and control characters.
 """
 
 import textwrap
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 from featurestore.terminal import visible
 
 # Maximum bytes of a message; the middle of a longer one is cut, because what to do is at its end.
 LONGEST = 1900
+# Names that are listed in a message, and characters of one that is compared with others.
+LISTED, LONGEST_NAME = 20, 63
 
 
 class FeatureStoreError(Exception):
@@ -34,14 +38,18 @@ class FeatureStoreError(Exception):
 
     def __str__(self) -> str:
         """The message in one line; what can't be printed is escaped."""
-        text = super().__str__()
-        if len(text) > LONGEST:  # before escaping, which takes a second for ten million characters
-            text = f"{text[:LONGEST]} … {text[-LONGEST:]}"
-        content = visible(text, spaces=False).encode()
-        if len(content) <= LONGEST:
-            return content.decode()
-        start, end = content[: LONGEST * 2 // 3], content[-LONGEST // 4 :]
-        return f"{start.decode(errors='ignore')} … {end.decode(errors='ignore')}"
+        return limited(super().__str__())
+
+
+def limited(text: str, *, keep: str = "") -> str:
+    """``text`` in at most `LONGEST` bytes; what can't be printed is escaped, except the characters in ``keep``."""
+    if len(text) > LONGEST:  # before escaping, which takes a second for ten million characters
+        text = f"{text[:LONGEST]} … {text[-LONGEST:]}"
+    content = visible(text, keep=keep, spaces=False).encode()
+    if len(content) <= LONGEST:
+        return content.decode()
+    start, end = content[: LONGEST * 2 // 3], content[-LONGEST // 4 :]
+    return f"{start.decode(errors='ignore')} … {end.decode(errors='ignore')}"
 
 
 def reason(error: BaseException) -> str:
@@ -65,6 +73,20 @@ def shortened(text: str, length: int = 160) -> str:
 def in_one_line(error: Exception) -> str:
     """The message of a library's error in one line, without the arrows that some use for causes."""
     return " ".join(str(error).replace("↳", "").split())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for an unknown ``name``: the similarly spelt names among ``known``, or a list of them."""
+    listed = sorted(known)
+    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+    return alike(name, listed) or f"it has: {', '.join(listed[:LISTED]) or 'none'}{more}"
+
+
+def alike(name: str, known: Iterable[str]) -> str:
+    """``did you mean …?`` if one of ``known`` is spelt similarly to ``name``, else empty."""
+    spelt = {other.lower(): other for other in known}
+    found = get_close_matches(name[:LONGEST_NAME].lower(), spelt, cutoff=0.7)
+    return f"did you mean {' or '.join(repr(spelt[other]) for other in found)}?" if found else ""
 
 
 class InputError(FeatureStoreError):

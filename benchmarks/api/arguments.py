@@ -1,6 +1,5 @@
 """What `compare` is given, checked: heads as names or objects, a protocol, whole numbers within their bounds."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from benchmarks.plan.prompts import Prompting, templates_of
 from benchmarks.plan.protocols import DEFAULT_REPEATS, PROTOCOLS, Protocol
 from benchmarks.run.limits import Limits
 from featurestore import Backbone, FeatureStore
-from featurestore.errors import InputError
+from featurestore.errors import InputError, alike
 
 LARGEST_SEED = 2**31 - 1
 GROUPS = ("exact", "near")
@@ -101,8 +100,7 @@ def protocol_of(protocol: Any, columns: Columns, *, folds: int, repeats: int | N
     """
     name = protocol.name if isinstance(protocol, Protocol) else protocol
     if not isinstance(name, str) or name not in PROTOCOLS:
-        close = difflib.get_close_matches(str(name), PROTOCOLS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(PROTOCOLS)}"
+        hint = alike(str(name), PROTOCOLS) or f"known are {', '.join(PROTOCOLS)}"
         raise InputError(f"there is no protocol {str(name)!r}: {hint}")
     if columns.split is not None and name != "given":
         raise InputError(f"got a split for the protocol {name}: use protocol='given', or leave split out")

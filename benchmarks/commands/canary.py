@@ -1,11 +1,9 @@
 """The command `canary`."""
 
-import json
-
 import click
 
 from benchmarks.commands.options import Data, GroupOptions, Learning, data_options, group_options, head_options
-from featurestore.commands.options import example, json_option, store_option
+from featurestore.commands.options import example, json_option, print_json, store_option
 from featurestore.progress import ConsoleProgress
 
 
@@ -55,7 +53,7 @@ def canary(
     rows = canary_results(opened, report.run_id)
     if as_json:
         names = ("backbone", "head", "chance", "p_holm")
-        click.echo(json.dumps([{row.metric: row.score} | {name: getattr(row, name) for name in names} for row in rows]))
+        print_json([{row.metric: row.score} | {name: getattr(row, name) for name in names} for row in rows])
     else:
         for line in canary_lines(rows):
             click.echo(line)

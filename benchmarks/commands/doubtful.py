@@ -1,12 +1,11 @@
 """The command `doubtful`."""
 
-import json
 from pathlib import Path
 
 import click
 
 from benchmarks.commands.report import run_option
-from featurestore.commands.options import PATH, example, json_option, store_option, write_output
+from featurestore.commands.options import PATH, example, json_option, print_json, store_option, write_output
 
 
 @click.command(epilog=example("benchmarks doubtful", "benchmarks doubtful -n 100 -o doubtful.html"))
@@ -52,9 +51,7 @@ def doubtful(store: str, run_id: str | None, most: int, output: Path | None, as_
         title = f"Doubtful labels: {len(shown)} of {len(found)}"
         write_output(output, as_page(title, notes, shown, synthetic=run["synthetic"]))
     if as_json:
-        click.echo(
-            json.dumps({"run": run["run_id"], "doubtful": len(found), "synthetic": run["synthetic"], "labels": rows})
-        )
+        print_json({"run": run["run_id"], "doubtful": len(found), "synthetic": run["synthetic"], "labels": rows})
         return
     for line in (*as_lines(rows), *notes):
         click.echo(line)

@@ -1,6 +1,5 @@
 """The command `heads`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from benchmarks.commands.options import head_file_option
-from featurestore.commands.options import example, json_option
+from featurestore.commands.options import example, json_option, print_json
 
 
 @click.command(
@@ -37,7 +36,7 @@ def heads(files: Sequence[Path], check: bool, names: Sequence[str], as_json: boo
         for number, broken in found:
             rows[number]["violations"] = broken
     if as_json:
-        click.echo(json.dumps(rows))
+        print_json(rows)
     else:
         for row in rows:
             click.echo(f"{row['name']:<24}{row['about']}")

@@ -1,6 +1,5 @@
 """The commands `fit` and `predict`."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from featurestore.commands.options import (
     chosen_backbone,
     example,
     json_option,
+    print_json,
     say_next,
     store_option,
     verbose_option,
@@ -146,7 +146,7 @@ def predict(
     opened = open_store(store) if store is not None else None
     predictions = predict_images(images, found, backbone, store=opened, k=k)
     if as_json:
-        click.echo(json.dumps({"synthetic": found.card["synthetic"], "answers": [asdict(one) for one in predictions]}))
+        print_json({"synthetic": found.card["synthetic"], "answers": [asdict(one) for one in predictions]})
         return
     if found.card["synthetic"]:
         click.echo("SYNTHETIC data or weights: this says nothing about real images")

@@ -1,13 +1,12 @@
 """The command `next`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from benchmarks.commands.options import head_file_option
-from featurestore.commands.options import PATH, SEED, example, json_option, store_option, write_output
+from featurestore.commands.options import PATH, SEED, example, json_option, print_json, store_option, write_output
 from featurestore.progress import ConsoleProgress
 
 
@@ -71,7 +70,7 @@ def next_images(
         write_output(output, as_csv(rows, COLUMNS))
     if as_json:
         about = {"unlabelled": found.unlabelled, "labelled": found.labelled, "synthetic": found.synthetic}
-        click.echo(json.dumps({**about, "backbone": found.backbone, "head": head, "images": rows}))
+        print_json({**about, "backbone": found.backbone, "head": head, "images": rows})
         return
     for line in as_lines(rows):
         click.echo(line)

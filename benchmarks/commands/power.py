@@ -1,11 +1,10 @@
 """The command `power`."""
 
-import json
 from functools import partial
 
 import click
 
-from featurestore.commands.options import example, json_option, store_option
+from featurestore.commands.options import example, json_option, print_json, store_option
 
 # What is assumed of two heads where no run is stored: heads over one backbone disagree less, over two backbones more.
 ASSUMED = 0.15
@@ -83,7 +82,7 @@ def power(
         found["given"] = smallest(n_rows=round(rows * share), folds=1, repeats=0)
     if as_json:
         named = {"rows": rows, "discordance": assumed, "from_stored_runs": stored is not None, "candidates": candidates}
-        click.echo(json.dumps(named | {"detectable": found}))
+        print_json(named | {"detectable": found})
         return
     source = " (as in the stored runs)" if stored is not None else ""
     click.echo(

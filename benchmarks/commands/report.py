@@ -1,6 +1,5 @@
 """The commands `table`, `report`, `runs` and `runs diff`."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.options import NAMES, PAGE, rank_option, terminal_width, written
-from featurestore.commands.options import PATH, example, json_option, store_option
+from featurestore.commands.options import PATH, example, json_option, print_json, store_option
 
 run_option = click.option(
     "--run",
@@ -100,7 +99,10 @@ def runs(context: click.Context, store: str, as_json: bool) -> None:
     from featurestore import open as open_store
 
     found = listed(open_store(store))
-    click.echo(json.dumps(found, default=str) if as_json else "\n".join(lines(found)))
+    if as_json:
+        print_json(found)
+        return
+    click.echo("\n".join(lines(found)))
 
 
 @runs.command("diff", epilog=example("benchmarks runs diff cv-20260101 cv-20260102"))

@@ -1,6 +1,5 @@
 """The command `run`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -24,7 +23,7 @@ from benchmarks.commands.options import (
     terminal_width,
     written,
 )
-from featurestore.commands.options import example, json_option, say_next, store_option
+from featurestore.commands.options import example, json_option, print_json, say_next, store_option
 from featurestore.errors import InputError
 from featurestore.progress import ConsoleProgress, is_quiet
 
@@ -204,7 +203,7 @@ def _show(store: Any, reports: Sequence[Any], *, rank_by: str | None, quick: boo
     result = [newest[report.run_id] for report in reports if report.run_id in newest]
     # Printed first: the table must not depend on room for the files.
     if as_json:
-        click.echo(json.dumps({"runs": [asdict(report) for report in reports], "tables": result}, default=str))
+        print_json({"runs": [asdict(report) for report in reports], "tables": result})
     else:
         click.echo(tables_as_text(result, "terminal", width=terminal_width()))
     shown = list(newest.values())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.registry import HEADS
-from featurestore.errors import InputError
+from featurestore.errors import InputError, alike
 
 if TYPE_CHECKING:
     from benchmarks.finetune.weights import Weights
@@ -142,7 +142,8 @@ def find(names: Sequence[str]) -> list[Recipe]:
     """
     for name in names:
         if name not in RECIPES:
-            raise InputError(f"there is no fine-tuning recipe {name!r}: known are {', '.join(RECIPES)}")
+            hint = alike(name, RECIPES) or f"known are {', '.join(RECIPES)}"
+            raise InputError(f"there is no fine-tuning recipe {name!r}: {hint}")
     return [RECIPES[name] for name in dict.fromkeys(names)] or list(RECIPES.values())
 
 

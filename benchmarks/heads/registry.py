@@ -1,6 +1,5 @@
 """The heads that are compared, by name: the built-in ones, those of other packages, those of the user."""
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.heads.base import HeadSpec, load_file, place_of
-from featurestore.errors import InputError
+from featurestore.errors import InputError, alike
 
 _HERE = "benchmarks.heads"
 NAME = r"[a-z][a-z0-9_]*"
@@ -266,9 +265,7 @@ def find(names: Sequence[str], *, files: Sequence[Path] = (), protocol: str | No
     heads = known(files)
     for name in names:
         if name not in heads:
-            close = difflib.get_close_matches(name, heads, n=2)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(heads)}"
-            raise InputError(f"there is no head {name!r}: {hint}")
+            raise InputError(f"there is no head {name!r}: {alike(name, heads) or 'known are ' + ', '.join(heads)}")
     if names:
         return [heads[name] for name in dict.fromkeys(names)]
     return [spec for spec in heads.values() if protocol is None or protocol in spec.sets]

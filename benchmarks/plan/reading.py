@@ -12,7 +12,7 @@ from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.given import sides
 from benchmarks.plan.groups import with_equal_vectors
 from featurestore import Features, FeatureStore, has_label, quote_name
-from featurestore.errors import InputError
+from featurestore.errors import InputError, nearest
 
 
 def default_label(store: FeatureStore) -> str:
@@ -116,8 +116,8 @@ def refuse_useless(classes: tuple[str, ...], y: NDArray[np.int64], *, label: str
 def column(features: Features, name: str, *, view: str, hint: str) -> list[Any]:
     """The values of a column of the view; `InputError`, with ``hint``, where the view does not have it."""
     if name not in features.table.column_names:
-        have = ", ".join(features.table.column_names)
-        raise InputError(f"the view {view!r} has no column {name!r} (it has: {have}): {hint}")
+        near = nearest(name, features.table.column_names)
+        raise InputError(f"the view {view!r} has no column {name!r} ({near}): {hint}")
     return features.table[name].to_pylist()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore import FeatureStore, visible
-from featurestore.errors import InputError
+from featurestore.errors import InputError, nearest
 
 # How much of what the process printed is looked at: its last line.
 TAIL = 4000
@@ -108,8 +108,10 @@ class ExplorerBench:
                 raise InputError(f"got no {name} to run the bench with: name view, label and backbone")
         with FeatureStore(self._store.location) as newest:  # the one shown keeps what it has in memory
             columns = newest.columns(sent["view"])
-            unknown = set(sent["backbone"].split("+")) - {info.name for info in newest.backbones()}
+            known = {info.name for info in newest.backbones()}
+            unknown = set(sent["backbone"].split("+")) - known
         if sent["label"] not in columns:
-            raise InputError(f"the view {sent['view']!r} has no column {sent['label'][:80]!r}: choose another label")
+            near = nearest(sent["label"], columns)
+            raise InputError(f"the view {sent['view']!r} has no column {sent['label'][:80]!r} ({near})")
         if unknown:
-            raise InputError(f"the store has no backbone {min(unknown)[:80]!r}: choose another one")
+            raise InputError(f"the store has no backbone {min(unknown)[:80]!r} ({nearest(min(unknown), known)})")

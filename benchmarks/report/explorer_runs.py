@@ -16,7 +16,7 @@ from benchmarks.results.doubtful import DoubtfulLabel, doubtful_labels
 from benchmarks.results.read import stored_runs
 from benchmarks.results.selection import selected
 from featurestore import FeatureStore
-from featurestore.errors import InputError
+from featurestore.errors import InputError, nearest
 
 Kept = TypeVar("Kept")
 # How many runs are kept in memory.
@@ -82,7 +82,9 @@ class KeptRun:
     def class_code(self, query: Mapping[str, Any], name: str) -> int:
         """The code of the class that a parameter names; raises `InputError` for another."""
         if query.get(name) not in self.run["classes"]:
-            raise InputError(f"the run {self.run['run_id']} has no class {query.get(name, '')[:80]!r}")
+            asked = str(query.get(name, ""))
+            hint = nearest(asked, self.run["classes"])
+            raise InputError(f"the run {self.run['run_id']} has no class {asked[:80]!r} ({hint})")
         return int(self.run["classes"].index(query[name]))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.report import shift
 from benchmarks.report.columns import COLUMNS, MORE, PAIRS, columns, in_csv
+from benchmarks.report.json_ready import json_ready
 
 # Where a reader of a stored table finds the columns that don't fit.
 MORE_COLUMNS = "`benchmarks table --wide`, or --format csv"
@@ -92,7 +93,7 @@ def format_tables(
         Where a reader finds the columns for which that is too narrow.
     """
     if form == "json":
-        return json.dumps(list(tables), indent=1, default=str)
+        return json.dumps(json_ready(list(tables)), indent=1, default=str, allow_nan=False)
     if form == "csv":
         return _csv(tables)
     if form == "terminal":

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.report.confusions import CellImages
 from benchmarks.report.gallery import picture, title_of
+from benchmarks.report.json_ready import json_ready
 
 # Pixels of a picture at most, and how many characters all of them may take together.
 WIDTH, HEIGHT, QUALITY = 80, 120, 60
@@ -78,7 +79,9 @@ def as_json(
         for key, cell in cells.items()
     }
     data = {"cells": told, "maps": maps, "images": images | kept.images}
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(json_ready(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace(
+        "<", "\\u003c"
+    )
 
 
 def title(known: Mapping[int, dict[str, Any]], img_id: int) -> str:

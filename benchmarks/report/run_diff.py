@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.report.columns import spelled
 from benchmarks.report.formats import lined_up, value
+from benchmarks.report.json_ready import json_ready
 from benchmarks.results.diff import Changed, ImagesChanged, RunDifference
 from benchmarks.results.paired import RowDifference
 
@@ -15,7 +16,7 @@ LONGEST = 60
 
 def as_json(found: RunDifference) -> str:
     """One JSON object."""
-    return json.dumps(asdict(found), default=str)
+    return json.dumps(json_ready(asdict(found)), default=str, allow_nan=False)
 
 
 def lines(found: RunDifference) -> list[str]:

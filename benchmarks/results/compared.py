@@ -16,7 +16,7 @@ from benchmarks.scores.inference import Inference, Results, infer
 from benchmarks.scores.metrics import TASKS
 from benchmarks.scores.significance import annotate, is_majority, name_of, smallest_seen
 from featurestore import FeatureStore
-from featurestore.errors import InputError
+from featurestore.errors import InputError, alike
 
 LOSS = "log_loss"
 
@@ -77,8 +77,8 @@ def known_metric(rank_by: str | None, *, tasks: Collection[str] = tuple(TASKS)) 
     """
     if rank_by is None or any(rank_by in TASKS[task] for task in tasks):
         return
-    known = ", ".join(dict.fromkeys(metric for task in tasks for metric in TASKS[task]))
-    raise InputError(f"got {rank_by!r} to rank by, expected one of {known}")
+    known = dict.fromkeys(metric for task in tasks for metric in TASKS[task])
+    raise InputError(f"got {rank_by!r} to rank by: {alike(rank_by, known) or 'expected one of ' + ', '.join(known)}")
 
 
 def _inferred(results: Results | None) -> Inference | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from featurestore.errors import BackboneError
+from featurestore.errors import BackboneError, alike
 
 Scale = Literal["unit", "signed", "raw", "byte"]
 Resize = Literal["stretch", "shortest", "longest", "patches"]
@@ -174,8 +174,10 @@ def _value(name: str, value: object) -> Any:
     """``value`` as the type of the field ``name``; text is read as on the command line."""
     kind = get_type_hints(Preprocessing).get(name)
     if kind is None:
-        known = ", ".join(field.name for field in fields(Preprocessing))
-        raise BackboneError(f"there is no preprocessing {name!r}: known are {known}")
+        known = [field.name for field in fields(Preprocessing)]
+        raise BackboneError(
+            f"there is no preprocessing {name!r}: {alike(name, known) or 'known are ' + ', '.join(known)}"
+        )
     if get_origin(kind) is Literal:
         if value in get_args(kind):
             return value

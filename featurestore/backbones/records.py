@@ -1,6 +1,5 @@
 """The records of known backbones, and what a loader gets; it loads none."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from featurestore.backbones.hints import instead
 from featurestore.backbones.preprocessing import Preprocessing, changed
-from featurestore.errors import BackboneError
+from featurestore.errors import BackboneError, alike
 
 ENTRY_POINTS = "featurestore.backbones"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -245,8 +244,7 @@ def find(name: str, reference: str, *, typed: bool = True) -> BackboneRecord:
             raise BackboneError(f"the backbone {name!r} of another package can't be loaded: {record.description}")
         return record
     names = sorted([*RECORDS, *points])
-    close = difflib.get_close_matches(name, names, n=2)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(names)}"
+    hint = alike(name, names) or f"known are {', '.join(names)}"
     hint = (instead(reference) if typed else "") or hint
     raise BackboneError(f"there is no backbone {reference!r}: {hint}")
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from featurestore.catalog.database import Database
 from featurestore.catalog.sql_types import sql_type
 from featurestore.errors import InputError, QueryError
-from featurestore.files import refuse_target, write_atomic
+from featurestore.files import format_of, refuse_target, write_atomic
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import alike, nearest, quote_name
 
@@ -143,7 +143,8 @@ def _read_now(layout: Layout, rows: pa.Table) -> list[str | None]:
 
 
 def write_csv(reader: "Reader", output: Path, *, undone: bool = False) -> int:
-    """See `FeatureStore.export_corrections`."""
+    """See `FeatureStore.export_corrections`; raises `InputError` where ``output`` has the ending of another format."""
+    format_of(output, None, {"csv": (".csv",)})
     rows = corrections(reader, undone=undone)
     refuse_target(output)
     try:

@@ -56,7 +56,11 @@ class Definitions:
 
     def statement(self, own: Own) -> str:
         """The SQL statement that creates ``own``."""
-        return f"CREATE OR REPLACE {own.head} {fill(own.text, self._settings() | {'backbone': own.backbone})}"
+        return f"CREATE OR REPLACE {own.head} {self.body(own)}"
+
+    def body(self, own: Own) -> str:
+        """The SELECT, or the expression, that ``own`` stands for."""
+        return fill(own.text, self._settings() | {"backbone": own.backbone})
 
     def shape(self, text: str) -> str:
         """The ``text`` for `parse`; the backbone is left as a placeholder, so that it is parsed once for all."""

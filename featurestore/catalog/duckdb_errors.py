@@ -30,7 +30,7 @@ def words(error: BaseException, query: str = "", *, prefix: str = "") -> str:
 
 
 def place(record: dict[str, Any], query: str, *, prefix: str = "") -> str:
-    """``(at character N: …)``, if the error ``record`` holds a position and it lies within ``query``, else empty.
+    """``(at character N: the rest of the line)`` if the ``record`` holds a position within ``query``, else empty.
 
     For an error inside a macro or view, the position refers to the text of that and is left out.
     """
@@ -42,7 +42,8 @@ def place(record: dict[str, Any], query: str, *, prefix: str = "") -> str:
     name = str(record.get("name", ""))
     if name.lower() not in after[: len(name) + EXCERPT].lower():
         return ""
-    return f" (at character {len(before) + 1}: {shortened(' '.join(after[: 4 * EXCERPT].split()), EXCERPT)})"
+    line = " ".join(after[: 4 * EXCERPT].partition("\n")[0].split())
+    return f" (at character {len(before) + 1}: {shortened(line, EXCERPT)})"
 
 
 def shortened(text: str, length: int = WORDS) -> str:

@@ -79,6 +79,9 @@ unnest collate_% icu_collate_%
 """
 ) | {"is distinct from", "is not distinct from"}
 
+# Of the allowed ones, those that call the aggregate whose name is their second argument.
+BY_NAME = _names("aggregate array_aggr array_aggregate list_aggr list_aggregate")
+
 # Allowed in a query, not in a stored view: they return another value at each call, a view must be deterministic.
 VARYING = _names(
     """

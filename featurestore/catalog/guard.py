@@ -11,12 +11,14 @@ from featurestore.catalog.duckdb_errors import shortened
 from featurestore.catalog.functions import (
     ALLOWED,
     ALLOWED_TABLES,
+    BY_NAME,
     REFUSED,
     REFUSED_TABLES,
     VARYING,
     VARYING_COLUMNS,
     among,
 )
+from featurestore.catalog.kinds import check_kind
 from featurestore.catalog.parse import folded, in_from, is_elsewhere, nodes, parse, part_names, shown_name
 from featurestore.errors import QueryError
 from featurestore.storage.names import alike, nearest
@@ -63,6 +65,7 @@ def guard(connection: duckdb.DuckDBPyConnection, tree: Any, readable: Readable, 
     _refuse_parts(connection, parts)
     behind_from = in_from(tree)
     for node in nodes(tree):
+        check_kind(node)
         if node.get("type") == "BASE_TABLE":
             _refuse_table(node, readable.views, parts)
         elif node.get("type") == "SHOW_REF":
@@ -93,6 +96,8 @@ def _refuse_function(node: dict[str, Any], readable: Readable, *, behind_from: b
     name = folded(node["function_name"])
     known, macros = (ALLOWED_TABLES, readable.table_macros) if behind_from else (ALLOWED, readable.macros)
     if among(name, known):
+        if name in BY_NAME and not behind_from:
+            _refuse_named(node, name)
         return
     what = f"the query uses the {'table ' if behind_from else ''}function {shortened(name, 80)!r}"
     if not behind_from and name in VARYING:
@@ -105,6 +110,20 @@ def _refuse_function(node: dict[str, Any], readable: Readable, *, behind_from: b
         return
     usable = [other for other in (*known, *macros) if other[0].isalpha() and not other.endswith("%")]
     raise QueryError(f"{what}, which a query can't use: {alike(name, usable) or 'leave it out'}")
+
+
+def _refuse_named(node: dict[str, Any], name: str) -> None:
+    """Refuse a function that calls the one whose name it is given, unless that is written out and allowed."""
+    given = [one.get("expression", one) for one in node.get("arguments") or node.get("children") or ()]
+    if len(given) < 2:
+        return  # DuckDB says what is missing
+    literal = given[1].get("literal") or given[1].get("value") or {}
+    called = folded(literal.get("text", literal.get("value"))) if literal and "cast_type" not in given[1] else ""
+    if not among(called, ALLOWED):
+        raise QueryError(
+            f"the query calls {name!r} with {shortened(called, 80)!r} as the name of an aggregate, which can't be "
+            f"used: write its name out, as in {name}(a, 'sum')"
+        )
 
 
 def _refuse_varying(node: dict[str, Any]) -> None:

@@ -40,4 +40,7 @@ def interruptible(work: Callable[[], Result], stop: Callable[[], None], *, secon
                 wait([running], AGAIN_SECONDS)
     if late:
         raise TimeLimitExceeded
-    return running.result()
+    try:
+        return running.result()
+    finally:
+        del running  # its error holds this frame: a cycle would keep DuckDB open until the garbage is collected

@@ -199,12 +199,26 @@ class ViewMaker:
             if isinstance(found, TableScan):
                 create_scan(self._connection, key.name, found, self._definitions.layout, self._root)
             else:
+                if key.kind == "macro":
+                    self._judge(found)
                 self._connection.execute(self._definitions.statement(found))
         except duckdb.TransactionException:
             raise
-        except (duckdb.Error, IntegrityError) as error:
+        except (duckdb.Error, IntegrityError, QueryError) as error:
             self._break(key, error)
         return False
+
+    def _judge(self, macro: Own) -> None:
+        """Refuse a macro whose body does what no query may: a query that calls it is only checked for its name.
+
+        Raises
+        ------
+        QueryError
+            When its body is refused; another package may have brought it.
+        """
+        body = self._definitions.body(macro)
+        tree = parse(self._connection, body if macro.is_query else f"SELECT {body}")
+        guard(self._connection, tree, self._definitions.readable)
 
     def _break(self, key: Key, error: Exception) -> None:
         """Record why ``key`` can't be created; for a view, create one that fails with the reason, so it is listed."""

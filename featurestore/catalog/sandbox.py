@@ -37,6 +37,7 @@ def confine(connection: duckdb.DuckDBPyConnection, folders: Sequence[str]) -> No
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",
         "python_enable_replacements = false",
+        "TimeZone = 'UTC'",  # else a view would show times, and its reader, where the machine is
     ):
         connection.execute(f"SET GLOBAL {setting}")  # for all cursors, not only for this connection
 

@@ -1,6 +1,6 @@
 """The view over the parts of one table or one backbone, and the failing view that replaces it if a part is damaged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,13 +94,22 @@ def select_rows(scan: TableScan, layout: Layout, root: Path) -> str:
     """The SELECT of the view of ``scan``, whose parts lie below ``root``; empty where there are no parts."""
     # The values come from the state, not from the path, as DuckDB reads it: a folder above may be called `backbone=x`.
     rows = " UNION ALL ".join(
-        f"SELECT *{''.join(f', {quote_text(value)} AS {quote_name(column)}' for column, value in values.items())} "
+        f"SELECT *{_columns_beside(values, root, parts[0])} "
         f"FROM read_parquet([{', '.join(quote_text(str(part_file(root, part))) for part in parts)}], "
         f"hive_partitioning = false{', filename = ' + quote_text('part') if values else ''})"
         for values, parts in _groups(scan, layout)
         if parts
     )
     return rows and shown(scan, layout, rows)
+
+
+def _columns_beside(values: Mapping[str, str], root: Path, part: Part) -> str:
+    """What is selected beside the columns of the files: ``values``, and the file relative to the store."""
+    if not values:
+        return ""
+    above = len(str(part_file(root, part))) - len(part.path)
+    shorter = f" REPLACE (substr(part, {above + 1}) AS part)"
+    return shorter + "".join(f", {quote_text(value)} AS {quote_name(column)}" for column, value in values.items())
 
 
 def _groups(scan: TableScan, layout: Layout) -> list[tuple[dict[str, str], list[Part]]]:
@@ -117,7 +126,7 @@ def _groups(scan: TableScan, layout: Layout) -> list[tuple[dict[str, str], list[
 
 
 def _columns_of(scan: TableScan, layout: Layout) -> pa.Schema:
-    """The columns of the view; for embeddings also `part`, the file that holds the vector."""
+    """The columns of the view; for embeddings also `part`, the file that holds the vector, relative to the store."""
     schema = layout.schema(scan.table)
     return schema.append(pa.field("part", pa.string())) if scan.table == EMBEDDINGS else schema
 

@@ -12,7 +12,7 @@ from featurestore.catalog.recipe import find_recipe
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import Conflict, InputError, IntegrityError, StoreError
 from featurestore.storage.layout import Layout
-from featurestore.storage.names import RECORDED, quote_name
+from featurestore.storage.names import RECORDED, nearest, quote_name
 from featurestore.storage.objects import LocalObjects, Objects, Place, objects_of
 from featurestore.storage.records import RECORD_BYTES
 from featurestore.storage.snapshot import SnapshotInfo, read_snapshot, snapshot_names, snapshot_path, snapshot_record
@@ -126,8 +126,9 @@ def read(place: Path | Objects, name: str) -> State:
 
 
 def _unknown(objects: Objects, name: str) -> InputError:
-    have = ", ".join(snapshot_names(objects)) or "none"
-    return InputError(f"the store {objects.address!r} has no snapshot {name!r} (it has: {have})")
+    return InputError(
+        f"the store {objects.address!r} has no snapshot {name!r} ({nearest(name, snapshot_names(objects))})"
+    )
 
 
 def diff(place: Path | LocalObjects, first: str, second: str | None = None) -> dict[str, TableDiff]:

@@ -8,7 +8,7 @@ from featurestore.catalog.recipe import own_names
 from featurestore.catalog.tangled import check_text
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError
-from featurestore.storage.names import check_identifier, check_names, well_named
+from featurestore.storage.names import check_identifier, check_names, nearest, well_named
 from featurestore.storage.objects import Place, objects_of
 from featurestore.storage.state import State, read_state
 
@@ -52,8 +52,7 @@ def remove(place: Place, name: str, *, wait_seconds: float = 0.0) -> None:
     read_state(place)
     with open_writer(place, wait_seconds=wait_seconds, purpose=f"remove view {name}") as writer:
         if name not in writer.state.views:
-            have = ", ".join(writer.state.views) or "none"
-            raise InputError(f"there is no view {name!r} of your own (there are: {have})")
+            raise InputError(f"there is no view {name!r} of your own ({nearest(name, writer.state.views)})")
         before = failing(place, writer.state)
         trial = writer.state.next(
             views={other: writer.state.views[other] for other in writer.state.views if other != name}

@@ -1,6 +1,5 @@
 """Commands for backbones: those that `embed` can use, and those in a store."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from featurestore.commands.options import (
     example,
     json_option,
     preprocessing_option,
+    print_json,
     say_next,
     snapshot_option,
     store_option,
@@ -32,7 +32,7 @@ def backbones(as_json: bool) -> None:
 
     records = known()
     if as_json:
-        click.echo(json.dumps([{"name": r.name, "embed_dim": r.embed_dim, "about": r.description} for r in records]))
+        print_json([{"name": r.name, "embed_dim": r.embed_dim, "about": r.description} for r in records])
         return
     for record in records:
         click.echo(f"{record.name:<18}{record.embed_dim or '':>6}  {record.description}")
@@ -58,7 +58,7 @@ def backbone_list(store: str, snapshot: str | None, as_json: bool) -> None:
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.backbones()
     if as_json:
-        click.echo(json.dumps([asdict(info) for info in found]))
+        print_json([asdict(info) for info in found])
         return
     for info in found:
         mark = "  SYNTHETIC WEIGHTS" if info.synthetic else ""
@@ -84,7 +84,7 @@ def backbone_remove(store: str, name: str, wait_seconds: float, as_json: bool) -
 
     rows = FeatureStore(store).remove_backbone(name, wait_seconds=wait_seconds)
     if as_json:
-        click.echo(json.dumps({"removed": name, "rows": rows}))
+        print_json({"removed": name, "rows": rows})
         return
     click.echo(f"backbone {name} removed, {rows:,} vectors")
     say_next("featurestore gc --dry-run", store=store)
@@ -163,7 +163,7 @@ def backbone_convert(
         synthetic=synthetic,
     )
     if as_json:
-        click.echo(json.dumps(asdict(done)))
+        print_json(asdict(done))
         return
     click.echo(
         f"{done.backbone} (revision {done.revision}, {done.embed_dim}-d, {done.precision}): {done.size_bytes:,} bytes, "

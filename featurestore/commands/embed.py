@@ -1,6 +1,5 @@
 """The commands that compute vectors, or publish computed ones: `embed` and `publish`."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from featurestore.commands.options import (
     example,
     json_option,
     preprocessing_option,
+    print_json,
     say_next,
     store_option,
     verbose_option,
@@ -152,7 +152,7 @@ def embed(
             on_progress=progress,
         )
     if as_json:
-        click.echo(json.dumps(asdict(report) | {"images_per_second": report.images_per_second}))
+        print_json(asdict(report) | {"images_per_second": report.images_per_second})
     else:
         _tell(report, opened, out)
     if report.refused:
@@ -216,7 +216,7 @@ def publish(store: str, folders: Sequence[Path], other_engine: bool, wait_second
     with ConsoleProgress("publish", "embeddings") as progress:
         reports = opened.publish(folders, other_engine=other_engine, wait_seconds=wait_seconds, on_progress=progress)
     if as_json:
-        click.echo(json.dumps([asdict(report) for report in reports]))
+        print_json([asdict(report) for report in reports])
     else:
         for report in reports:
             receipts = f"{report.receipts:,} receipt{'s' * (report.receipts != 1)}"

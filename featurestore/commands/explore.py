@@ -1,12 +1,19 @@
 """The commands `explore` and `project`."""
 
-import json
 import webbrowser
 from dataclasses import asdict
 
 import click
 
-from featurestore.commands.options import SEED, example, json_option, snapshot_option, store_option, wait_option
+from featurestore.commands.options import (
+    SEED,
+    example,
+    json_option,
+    print_json,
+    snapshot_option,
+    store_option,
+    wait_option,
+)
 
 
 @click.command(epilog=example("featurestore explore", "featurestore explore --where \"Genre1 = 'Crime'\" --read-only"))
@@ -78,7 +85,7 @@ def project(
     with FeatureStore.open(store) as opened:
         report = opened.project(backbone, method=method, perplexity=perplexity, seed=seed, wait_seconds=wait_seconds)
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
     if report.synthetic:
         click.echo("SYNTHETIC images or weights: this map says nothing about real images")

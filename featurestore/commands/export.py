@@ -1,12 +1,11 @@
 """The command `export`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, example, json_option, snapshot_option, store_option
+from featurestore.commands.options import PATH, example, json_option, print_json, snapshot_option, store_option
 from featurestore.progress import ConsoleProgress
 
 FORMS = ("parquet", "npz", "npy", "csv.gz", "study-embeddings", "study-labeled", "bundle", "delta")
@@ -93,7 +92,7 @@ def export(
         )
     if as_json:
         names = ("rows", "embed_dim", "missing", "synthetic", "lock")
-        click.echo(json.dumps({"output": str(output)} | {name: getattr(report, name) for name in names}))
+        print_json({"output": str(output)} | {name: getattr(report, name) for name in names})
         return
     left_out = f", {report.missing:,} without embedding left out" if report.missing else ""
     width = "" if report.lock else f" of {report.embed_dim:,} values"

@@ -1,13 +1,12 @@
 """The command `import-embeddings`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, example, json_option, store_option, wait_option
+from featurestore.commands.options import PATH, example, json_option, print_json, store_option, wait_option
 from featurestore.commands.vectors import say_what_follows, tell_of_revision
 from featurestore.terminal import visible
 
@@ -70,7 +69,7 @@ def import_embeddings(
         wait_seconds=wait_seconds,
     )
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
     click.echo(
         f"{report.backbone} (revision {report.revision}, {report.embed_dim}-d): {report.rows:,} vectors read, "

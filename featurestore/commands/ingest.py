@@ -1,6 +1,5 @@
 """The commands that bring images and their metadata: `sample`, `fetch` and `ingest`."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from featurestore.commands.options import (
     example,
     json_option,
     named_columns,
+    print_json,
     say_next,
     store_option,
     wait_option,
@@ -54,7 +54,7 @@ def sample(directory: Path, seed: int, as_json: bool) -> None:
         write_sample(directory, seed=seed, on_progress=progress)
     metadata, images = directory / METADATA, directory / POSTERS
     if as_json:
-        click.echo(json.dumps({"metadata": str(metadata), "images": str(images), "synthetic": True}))
+        print_json({"metadata": str(metadata), "images": str(images), "synthetic": True})
         return
     click.echo(f"synthetic collection written to {directory}")
     say_next(f"featurestore ingest --metadata {shlex.quote(str(metadata))} --images {shlex.quote(str(images))}")
@@ -79,7 +79,7 @@ def fetch(directory: Path, only: Sequence[str], as_json: bool) -> None:
 
     report = run(directory, what=only or PARTS, report=lambda sentence: click.echo(sentence, err=as_json))
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
     if report.missing:
         raise click.exceptions.Exit(1)
 

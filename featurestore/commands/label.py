@@ -1,13 +1,20 @@
 """The commands `label …`: correct labels of single images, undo it, list and export what was corrected."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, example, json_option, snapshot_option, store_option, wait_option
+from featurestore.commands.options import (
+    PATH,
+    example,
+    json_option,
+    print_json,
+    snapshot_option,
+    store_option,
+    wait_option,
+)
 from featurestore.commands.texts import correction_text, json_text
 
 column_option = click.option("--column", help="The column of the view `collection`.  [default: that of the label]")
@@ -42,7 +49,7 @@ def label_correct(
 
     report = FeatureStore(store).correct_labels(ids, to, column=column, wait_seconds=wait_seconds)
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
     had = f", {report.unchanged:,} had it already" if report.unchanged else ""
     click.echo(f"{report.column} of {_images(report.changed)} corrected{had}")
@@ -65,7 +72,7 @@ def label_undo(store: str, ids: Sequence[int], column: str | None, wait_seconds:
 
     report = FeatureStore(store).uncorrect_labels(ids, column=column, wait_seconds=wait_seconds)
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
     had = f", {report.unchanged:,} had no correction" if report.unchanged else ""
     click.echo(f"{report.column} of {_images(report.changed)} is again as it was read{had}")
@@ -109,4 +116,7 @@ def label_export(store: str, snapshot: str | None, output: Path, undone: bool, a
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         count = opened.export_corrections(output, undone=undone)
-    click.echo(json.dumps({"file": str(output), "rows": count}) if as_json else f"{output}: {count:,} corrections")
+    if as_json:
+        print_json({"file": str(output), "rows": count})
+        return
+    click.echo(f"{output}: {count:,} corrections")

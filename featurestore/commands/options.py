@@ -14,7 +14,7 @@ import click
 
 from featurestore import terminal
 from featurestore._optional import current_name
-from featurestore.errors import FeatureStoreError, InputError
+from featurestore.errors import FeatureStoreError, InputError, limited
 from featurestore.events import EVENTS
 from featurestore.files import refuse_target
 from featurestore.progress import QUIET, is_quiet
@@ -132,6 +132,13 @@ def store_option(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """``--json``, on commands whose output a script may read."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def print_json(value: object) -> None:
+    """Print ``value`` as JSON: NaN and infinities as null, and what is not ASCII escaped, since a name may be any."""
+    from featurestore.commands.texts import json_text
+
+    click.echo(json_text(value, ascii_only=True))
 
 
 def wait_option(command: Command) -> Command:
@@ -268,6 +275,13 @@ def _notes(name: str) -> Iterator[None]:
         log.propagate = propagate
 
 
+def _show(error: click.ClickException) -> None:
+    """Print what is wrong with a command line; it quotes that, which may be long or unprintable."""
+    text = limited(error.format_message(), keep="\n\t")
+    shown = click.UsageError(text, error.ctx) if isinstance(error, click.UsageError) else click.ClickException(text)
+    shown.show()
+
+
 def run_command(command: click.Command, name: str) -> int:
     """Run a click command; errors of this package become one line, Ctrl-C exit code 130, its log lines on stderr.
 
@@ -278,7 +292,7 @@ def run_command(command: click.Command, name: str) -> int:
         with _notes(name):
             code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return error.exit_code
     except FeatureStoreError as error:
         click.echo(f"{name}: {error}", err=True)
@@ -291,10 +305,7 @@ def run_command(command: click.Command, name: str) -> int:
         return 141
     except OSError as error:  # not handled elsewhere, such as a full /tmp
         place = f" ({error.filename})" if error.filename else ""
-        click.echo(
-            f"{name}: the system refused to read or write{place}: {error.strerror or error}; fix that and run the "
-            "command again",
-            err=True,
-        )
+        text = f"the system refused to read or write{place}: {error.strerror or error}; fix that and run it again"
+        click.echo(f"{name}: {limited(text)}", err=True)
         return 1
     return code if isinstance(code, int) else 0

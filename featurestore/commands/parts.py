@@ -1,10 +1,8 @@
 """The command `parts`."""
 
-import json
-
 import click
 
-from featurestore.commands.options import example, json_option, snapshot_option, store_option
+from featurestore.commands.options import example, json_option, print_json, snapshot_option, store_option
 
 
 @click.command(epilog=example("featurestore parts images", "featurestore parts descriptors --json"))
@@ -23,4 +21,7 @@ def parts(store: str, snapshot: str | None, name: str, as_json: bool) -> None:
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         found = opened.parts(name)
-    click.echo(json.dumps(found) if as_json else "\n".join(found), nl=as_json or bool(found))
+    if as_json:
+        print_json(found)
+        return
+    click.echo("\n".join(found), nl=bool(found))

@@ -1,13 +1,12 @@
 """The command `quality`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, example, json_option, snapshot_option, store_option
+from featurestore.commands.options import PATH, example, json_option, print_json, snapshot_option, store_option
 from featurestore.commands.texts import quality_text
 from featurestore.progress import ConsoleProgress
 
@@ -67,6 +66,9 @@ def quality(
             split=split,
             on_progress=progress,
         )
-    click.echo(json.dumps(asdict(report)) if as_json else quality_text(report))
+    if as_json:
+        print_json(asdict(report))
+        return
+    click.echo(quality_text(report))
     if strict and report.faults:
         raise click.exceptions.Exit(1)

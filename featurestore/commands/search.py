@@ -1,7 +1,6 @@
 """The command `similar`."""
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from featurestore.commands.options import (
     chosen_backbone,
     example,
     json_option,
+    print_json,
     snapshot_option,
     store_option,
     verbose_option,
@@ -135,7 +135,7 @@ def similar(
         for row in found.to_arrow().to_pylist()
     ]
     if as_json:
-        click.echo(json.dumps([{**row, "synthetic": found.synthetic} for row in rows]))
+        print_json([{**row, "synthetic": found.synthetic} for row in rows])
         return
     _print(rows, label=opened.label, title=opened.title, synthetic=found.synthetic)
     if html is not None:

@@ -1,6 +1,5 @@
 """Commands for snapshots, views and lineage."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from featurestore.commands.options import (
     PATH,
     example,
     json_option,
+    print_json,
     say_next,
     snapshot_option,
     store_option,
@@ -38,7 +38,10 @@ def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> Non
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
         record = opened.lineage(img_id)
-    click.echo(json.dumps(record) if as_json else lineage_text(record))
+    if as_json:
+        print_json(record)
+        return
+    click.echo(lineage_text(record))
 
 
 @click.group(epilog=example("featurestore snapshot create before", "featurestore snapshot diff before"))
@@ -60,7 +63,7 @@ def snapshot_create(store: str, name: str, wait_seconds: float, as_json: bool) -
 
     info = FeatureStore(store).create_snapshot(name, wait_seconds=wait_seconds)
     if as_json:
-        click.echo(json.dumps(asdict(info), default=str))
+        print_json(asdict(info))
         return
     click.echo(f"snapshot {info.name}: state {info.state_id}")
     say_next(f"featurestore info --snapshot {info.name}", store=store)
@@ -75,7 +78,7 @@ def snapshot_list(store: str, as_json: bool) -> None:
 
     found = FeatureStore.open(store).snapshots()
     if as_json:
-        click.echo(json.dumps([asdict(info) for info in found], default=str))
+        print_json([asdict(info) for info in found])
         return
     for info in found:
         changed = f"  changed by `forget` {info.forgotten_at:%Y-%m-%d %H:%M:%S} UTC" if info.forgotten_at else ""
@@ -100,7 +103,7 @@ def snapshot_diff(store: str, first: str, second: str | None, as_json: bool) -> 
 
     changes = FeatureStore.open(store).diff_snapshots(first, second)
     if as_json:
-        click.echo(json.dumps({table: asdict(change) for table, change in changes.items()}))
+        print_json({table: asdict(change) for table, change in changes.items()})
         return
     click.echo(f"{'':<32}{'added':>10}{'removed':>10}{'changed':>10}")
     for table, change in changes.items():
@@ -154,7 +157,7 @@ def view_create(store: str, name: str, sql: Path, replace: bool, wait_seconds: f
     rows = opened.create_view(name, read_sql(sql), replace=replace, wait_seconds=wait_seconds)
     missing = _unlabelled(opened, name)
     if as_json:
-        click.echo(json.dumps({"name": name, "rows": rows, "unlabelled": missing}))
+        print_json({"name": name, "rows": rows, "unlabelled": missing})
         return
     click.echo(f"view {name}: {rows:,} rows" + (f", {missing:,} of them without a label" if missing else ""))
     say_next(f"featurestore sql 'FROM {name}'", store=store)
@@ -183,7 +186,7 @@ def view_list(store: str, as_json: bool) -> None:
     with FeatureStore.open(store) as opened:
         found = opened.views()
         if as_json:
-            click.echo(json.dumps(found))
+            print_json(found)
             return
         failing = opened.failing_views
     for name, query in found.items():

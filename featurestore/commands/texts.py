@@ -162,12 +162,12 @@ def short(text: str) -> str:
     return visible(text if len(text) <= WIDEST else f"{text[:half]} … {text[-half:]}")
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, *, ascii_only: bool = False) -> str:
     """``value`` as JSON: NaN and infinities as null, values of types that JSON lacks as text."""
     try:
-        return json.dumps(value, default=str, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, default=str, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), default=str, ensure_ascii=False, allow_nan=False)
+        return json.dumps(_finite(value), default=str, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -1,11 +1,10 @@
 """Commands that maintain a store: `verify`, `repair`, `compact` and `gc`."""
 
-import json
 from dataclasses import asdict
 
 import click
 
-from featurestore.commands.options import example, json_option, say_next, store_option, wait_option
+from featurestore.commands.options import example, json_option, print_json, say_next, store_option, wait_option
 from featurestore.progress import ConsoleProgress
 
 
@@ -30,7 +29,7 @@ def gc(store: str, older_than: str, dry_run: bool, wait_seconds: float, as_json:
 
     report = FeatureStore(store).gc(older_than=older_than, dry_run=dry_run, wait_seconds=wait_seconds)
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
         return
     for path in report.removed:
         click.echo(f"{'would remove' if dry_run else 'removed'} {path}")
@@ -53,7 +52,7 @@ def verify(store: str, as_json: bool) -> None:
     with ConsoleProgress("verify", "parts") as progress:
         report = FeatureStore.open(store).verify(on_progress=progress)
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
     else:
         for reason in report.damaged.values():
             click.echo(f"damaged: {reason}")
@@ -84,7 +83,7 @@ def repair(store: str, from_snapshot: str | None, wait_seconds: float, as_json: 
             from_snapshot=from_snapshot, wait_seconds=wait_seconds, on_progress=progress
         )
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        print_json(asdict(report))
     else:
         for backbone, count in report.vectors.items():
             click.echo(f"{count:,} vectors of {backbone} removed: run `featurestore embed`, or import them again")
@@ -117,7 +116,7 @@ def compact(store: str, wait_seconds: float, as_json: bool) -> None:
     with ConsoleProgress("compact", "groups") as progress:
         report = FeatureStore(store).compact(wait_seconds=wait_seconds, on_progress=progress)
     if as_json:
-        click.echo(json.dumps(report))
+        print_json(report)
         return
     for table, (before, after) in report.items():
         click.echo(f"{table}: {before:,} parts became {after:,}")

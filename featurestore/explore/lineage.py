@@ -38,7 +38,7 @@ def lineage(reader: "Reader", img_id: int) -> dict[str, Any]:
         )
     image = images[0] if images else dict.fromkeys(IMAGES.names) | {"ImgId": img_id, "status": "gone"}
     for vector in vectors:
-        vector["part"] = vector["part"].rpartition("/embeddings/")[2] or vector["part"]
+        vector["part"] = vector["part"].removeprefix("embeddings/")
         vector["at"] = vector["at"].isoformat()
         vector["dtype"] = "float32"
         vector["engine"] = engine_text(vector["libraries"], vector["precision"])

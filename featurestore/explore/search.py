@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from featurestore.backbones.texts import embed_texts
 from featurestore.errors import InputError
+from featurestore.errors import nearest as nearest_name
 from featurestore.explore.inventory import stored_revision
 from featurestore.explore.nearest import Index, lengths_of, nearest
 from featurestore.explore.rounded import Rounded, rounded, usable
@@ -222,7 +223,8 @@ def backbone_of(
 
     shown = reader.state.revisions.get(backbone)
     if shown is None:
-        raise InputError(f"there is no backbone {backbone!r} in the store: embed it first")
+        hint = nearest_name(backbone, reader.state.revisions)
+        raise InputError(f"the store has no backbone {backbone!r} ({hint}): embed it first")
     if model is None or isinstance(model, str):
         return find_backbone(stored_revision(reader, backbone), model=model, weights=weights, tensor=tensor)
     loaded = resolve(model, weights=weights, tensor=tensor)

@@ -103,8 +103,9 @@ def backbone_names(reader: "Reader", backbones: str | Sequence[str]) -> list[str
         raise InputError(f"got no backbone, expected one or more of {', '.join(sorted(have)) or 'none yet'}")
     for name in names:
         if name not in have:
-            listed = ", ".join(sorted(have)) or "none yet"
-            raise InputError(f"the store has no backbone {name!r} (it has: {listed}): run `featurestore embed` first")
+            raise InputError(
+                f"the store has no backbone {name!r} ({nearest(name, have)}): run `featurestore embed` first"
+            )
     return names
 
 

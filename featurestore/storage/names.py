@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from featurestore.errors import InputError, IntegrityError
+from featurestore.errors import alike as alike
+from featurestore.errors import nearest as nearest
 
 # Prefixes of the views and macros of each backbone.
 OF_BACKBONE = ("embeddings", "labeled")
@@ -29,8 +30,6 @@ RECORDED = {
     "part file": re.compile(r"part-[0-9a-f]{32}\.parquet"),
     "snapshot": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"),
 }
-# Maximum number of names listed in a message.
-LISTED = 20
 
 
 class OwnNames(NamedTuple):
@@ -111,20 +110,6 @@ def check_identifier(name: str, what: str) -> None:
         raise InputError(
             f"got the {what} name {name[:80]!r}, expected lower-case letters, digits and _, at most {MAX_LENGTH}"
         )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown ``name``: the similarly spelt names among ``known``, or a list of them."""
-    listed = sorted(known)
-    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-    return alike(name, listed) or f"it has: {', '.join(listed[:LISTED]) or 'none'}{more}"
-
-
-def alike(name: str, known: Iterable[str]) -> str:
-    """``did you mean …?`` if one of ``known`` is spelt similarly to ``name``, else empty."""
-    spelt = {other.lower(): other for other in known}
-    found = get_close_matches(name[:MAX_LENGTH].lower(), spelt, cutoff=0.7)
-    return f"did you mean {' or '.join(repr(spelt[other]) for other in found)}?" if found else ""
 
 
 @cache

@@ -221,13 +221,13 @@ def test_several_labels_groups_and_a_given_split() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"heads": "knm"}, "there is no head 'knm': did you mean knn"),
+        ({"heads": "knm"}, "there is no head 'knm': did you mean 'knn'"),
         ({"heads": [len]}, "got len as a head, expected a name"),
         (
             {"heads": [HEADS["knn"], replace(HEADS["knn"], parameters={"ks": (1,)})]},
             "two different heads of the name 'knn'",
         ),
-        ({"protocol": "nestd"}, "there is no protocol 'nestd': did you mean nested"),
+        ({"protocol": "nestd"}, "there is no protocol 'nestd': did you mean 'nested'"),
         ({"protocol": 3}, "there is no protocol '3'"),
         ({"folds": 1}, "got 1 as folds, expected a whole number, 2 or more"),
         ({"repeats": 0, "quick": False}, "got 0 as repeats"),

@@ -122,7 +122,7 @@ def test_the_package_shows_its_public_names_alone() -> None:
 
 
 def test_unknown_heads_get_the_close_ones() -> None:
-    with pytest.raises(InputError, match="did you mean xgboost"):
+    with pytest.raises(InputError, match="did you mean 'xgboost'"):
         find(["xgbost"])
     assert [head.name for head in find(["knn", "knn", "lda"])] == ["knn", "lda"]
     assert len(find([])) == len(HEADS) >= 16

@@ -386,7 +386,7 @@ def test_the_commands(bench: FeatureStore, tmp_path: Path, capfd, monkeypatch) -
         f"{model}: ridge over counting, 30 rows, 2 classes\nnext: benchmarks predict {model} IMAGE\n",
     )
     for arguments, sentence in (
-        (["fit", "rigde", "--store", store, "--backbone", "counting", "-o", model], "did you mean ridge"),
+        (["fit", "rigde", "--store", store, "--backbone", "counting", "-o", model], "did you mean 'ridge'"),
         (["predict", store, "x.jpg"], "is no model folder"),
         (["predict", model, "x.jpg"], "counting"),
     ):

@@ -120,7 +120,7 @@ def test_the_command(store: FeatureStore, tmp_path: Path, capfd, monkeypatch) ->
         (["--view", "begun", "--label", "genre"], "has several backbones (a, b): name one with --backbone"),
         (["--backbone", "a", "--view", "begun", "--label", "gender"], "has no column 'gender'"),
         (["--backbone", "a", "-o", "next.xlsx"], "ends with .csv"),
-        (["--backbone", "a", "--head", "rigde"], "did you mean ridge?"),
+        (["--backbone", "a", "--head", "rigde"], "did you mean 'ridge'?"),
     ],
 )
 def test_bad_input(store: FeatureStore, capfd, monkeypatch, arguments, sentence) -> None:  # type: ignore[no-untyped-def]

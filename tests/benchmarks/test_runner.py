@@ -242,7 +242,7 @@ def test_published_rows_carry_intervals() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--head", "xgbost"], "did you mean xgboost"),
+        (["--head", "xgbost"], "did you mean 'xgboost'"),
         (["--reference", ""], "got '' as the reference"),
         (["--backbone", "nothing"], "the store has no backbone 'nothing' (it has: counting)"),
         (["--view", "nothing"], "the store has no view 'nothing'"),

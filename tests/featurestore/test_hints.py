@@ -45,7 +45,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("my.py", "name a Python file as --backbone-file my.py"),
         ("timm:vit_base_patch16_224", r"model of timm by a plugin of some 20 lines .*or export it"),
         ("open_clip:ViT-B-32", "model of open_clip by a plugin"),
-        ("descriptor", "did you mean descriptors?"),
+        ("descriptor", "did you mean 'descriptors'"),
         ("resnet", "did you mean|known are converted, descriptors"),
         ("savedmodel:clip", "is not a SavedModel .*; name a folder of transformers as hf:clip"),
         ("hf:net.onnx", "expected a folder: name an ONNX file as onnx:net.onnx"),

@@ -68,6 +68,14 @@ def test_hints_are_those_of_parameters_views_and_conditions_too(asked: FeatureSt
             action()
 
 
+def test_the_place_in_a_condition_is_quoted_alone(asked: FeatureStore) -> None:
+    """Not the rest of the query that the condition was put into."""
+    for where, quoted in (("Titel = 'x'", ": Titel = 'x')"), ("Genre1 = = 'x'", ": = 'x')")):
+        with pytest.raises(QueryError) as caught:
+            asked.features("counting", where=where)
+        assert str(caught.value).endswith(quoted)
+
+
 @pytest.mark.parametrize(
     ("view", "columns", "hint"),
     [
@@ -82,6 +90,31 @@ def test_a_view_or_column_that_is_not_there_is_answered_with_its_like(
 ) -> None:
     with pytest.raises(InputError, match=hint):
         asked.features("counting", view=view, columns=columns)
+
+
+def test_other_names_are_answered_with_their_like(asked: FeatureStore) -> None:
+    asked.create_snapshot("first")
+    asked.create_view("mine", "SELECT ImgId FROM labeled")
+    for action, like in (
+        (lambda: asked.remove_view("mien"), "'mine'"),
+        (lambda: asked.remove_snapshot("frist"), "'first'"),
+        (lambda: asked.diff_snapshots("firts"), "'first'"),
+        (lambda: FeatureStore.open(asked.path, snapshot="fist"), "'first'"),
+        (lambda: asked.features("countin"), "'counting'"),
+        (lambda: asked.similar(101, backbone="conting"), "'counting'"),
+        (lambda: asked.similar("x.jpg", backbone="conting"), "'counting'"),
+        (lambda: asked.remove_backbone("countin"), "'counting'"),
+        (lambda: asked.parts("movie"), "'movies'"),
+        (lambda: asked.quality(backbone="countin"), "'counting'"),
+        (lambda: asked.explore(backbone="countin"), "'counting'"),
+        (lambda: asked.correct_labels([101], "Drama", column="Gener1"), "'Genre1'"),
+        (lambda: asked.export("counting", "x.npz", label="Gener1"), "'Genre1'"),
+        (lambda: asked.embed("descriptor"), "'descriptors'"),
+    ):
+        with pytest.raises(FeatureStoreError, match=f"did you mean .*{like}"):
+            action()
+    asked.remove_view("mine")
+    asked.remove_snapshot("first")
 
 
 @pytest.mark.parametrize(

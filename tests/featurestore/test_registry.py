@@ -13,7 +13,7 @@ from featurestore.errors import BackboneError
 @pytest.mark.parametrize(
     ("reference", "options", "sentence"),
     [
-        ("incepton_v3", {}, "did you mean inception_v3"),
+        ("incepton_v3", {}, "did you mean 'inception_v3'"),
         ("zzz", {}, "known are converted, descriptors"),
         ("tflite", {}, "expected a path after the colon"),
         ("descriptors:x", {}, "takes no path"),

@@ -1,8 +1,11 @@
 """What user SQL may do, and the many ways in which it may not do more."""
 
+import gc
 import shutil
 import subprocess
 import sys
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -260,9 +263,46 @@ def test_a_view_reads_no_file_by_the_name_of_its_parts(shared: FeatureStore) -> 
         )
 
 
+def test_a_view_shows_the_same_times_everywhere(shared: FeatureStore) -> None:
+    """Not the time zone of the machine, which the text of a time would show."""
+    query = "SELECT strftime('2020-01-01 12:00:00+00'::TIMESTAMPTZ, '%H %Z') AS t"
+    for database in (shared.database, shared.locked_database):
+        assert database.cursor().execute("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
+    assert shared.sql(query)["t"][0].as_py() == shared.query(query)["t"][0].as_py() == "12 UTC"
+
+
+def test_names_that_stand_for_functions_show_nothing(shared: FeatureStore) -> None:
+    """A collection may have a column `user`: these names are allowed, and constants where there is no such column."""
+    for name in ("current_user", "session_user", "user", "current_role", "current_catalog", "current_schema"):
+        assert shared.sql(f"SELECT {name} AS a")["a"].to_pylist()[0] in ("duckdb", "memory", "main")
+        with pytest.raises(QueryError, match="the function"):
+            shared.sql(f"SELECT {name}() AS a")
+
+
+def test_a_vector_does_not_tell_where_the_store_lies(shared: FeatureStore) -> None:
+    [part] = shared.sql("SELECT DISTINCT part FROM embeddings")["part"].to_pylist()
+    assert (shared.path / part).is_file()
+    assert not Path(part).is_absolute()
+
+
 def test_a_state_edited_by_hand_runs_no_code(tmp_path: Path, shared: FeatureStore) -> None:
     copy = shutil.copytree(shared.path, tmp_path / "copy")
     edit_record(copy / "state.json", views={"evil": f"SELECT 1; COPY (SELECT 1) TO '{tmp_path}/evil.csv'"})
     with pytest.raises(QueryError, match="only SELECT"):
         FeatureStore(copy).sql("FROM evil")
     assert not (tmp_path / "evil.csv").exists()
+
+
+def test_a_failed_query_keeps_no_database_open(shared: FeatureStore) -> None:
+    """An error refers to the frames it came through: in a cycle with them it would hold DuckDB and its threads."""
+    store = FeatureStore(shared.path)
+    opened = weakref.ref(store.locked_database._open())
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(QueryError):
+            store.sql("SELECT nosuch FROM labeled")
+        store.close()
+        assert opened() is None
+    finally:
+        gc.enable()

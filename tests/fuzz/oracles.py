@@ -125,6 +125,38 @@ def packed(content: bytes) -> bytes:
     return gzip.compress(content, 1, mtime=0)
 
 
+class Port:
+    """A port of this machine that nothing should open, and how often it was opened all the same."""
+
+    def __init__(self) -> None:
+        self.visits = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.number = self._listener.getsockname()[1]
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            self.visits += 1
+            connection.close()
+
+    def visited(self, count: int, *, seconds: float = 10.0) -> None:
+        """Wait until it was opened ``count`` times."""
+        end = time.monotonic() + seconds
+        while self.visits < count and time.monotonic() < end:
+            time.sleep(0.01)
+
+
+def files_of(root: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of each file below ``root``."""
+    found = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            status = os.stat(os.path.join(folder, name))
+            found[f"{folder}/{name}"] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
 class Sandbox:
     """A store with canaries around it: a file, a variable of the environment, a table of the program, an open port."""
 
@@ -139,29 +171,14 @@ class Sandbox:
         os.environ["FUZZ_CANARY"] = self.CANARY
         self.part = str(next(self.store.path.glob("movies/part-*.parquet")))
         self.state = self.store.state.id
-        self.visits = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.port = Port()
         os.chdir(root)  # a name without a folder must not reach it either
-        self._before = self._files()
+        self._before = files_of(root)
         self._settings = self._read_settings()
-
-    def _listen(self) -> None:
-        while True:
-            connection, _ = self._listener.accept()
-            self.visits += 1
-            connection.close()
-
-    def visited(self, count: int, *, seconds: float = 10.0) -> None:
-        """Wait until the port was opened ``count`` times."""
-        end = time.monotonic() + seconds
-        while self.visits < count and time.monotonic() < end:
-            time.sleep(0.01)
 
     def fill(self, text: str) -> str:
         """``text`` with the places of the canaries in it."""
-        places = {"SECRET": str(self.secret), "PART": self.part, "PORT": str(self.port), "OUT": "out.csv"}
+        places = {"SECRET": str(self.secret), "PART": self.part, "PORT": str(self.port.number), "OUT": "out.csv"}
         for word, place in places.items():
             text = text.replace(word, place)
         return text
@@ -177,8 +194,8 @@ class Sandbox:
         del canary_table
         seen = b"".join(FORMS["arrow"](found)) if found is not None else b""
         assert self.CANARY.encode() not in seen, f"the canary was read: {text!r}"
-        assert self._files() == self._before, f"files changed: {text!r}"
-        assert not self.visits, f"the network was reached: {text!r}"
+        assert files_of(self._scratch.path) == self._before, f"files changed: {text!r}"
+        assert not self.port.visits, f"the network was reached: {text!r}"
         return found
 
     def show(self, table: pa.Table) -> None:
@@ -195,14 +212,6 @@ class Sandbox:
         count = self.store.sql("SELECT count(*) AS n FROM movies")["n"][0].as_py()
         assert count == 6
         assert FeatureStore(self.store.path).state.id == self.state
-
-    def _files(self) -> list[tuple[str, int, int]]:
-        found = []
-        for folder, _, names in os.walk(self._scratch.path):
-            for name in names:
-                status = os.stat(os.path.join(folder, name))
-                found.append((f"{folder}/{name}", status.st_size, status.st_mtime_ns))
-        return sorted(found)
 
     def _read_settings(self) -> list[tuple[object, ...]]:
         query = (

@@ -8,10 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from featurestore import FeatureStore
-from fuzz import grammar, oracles
+from fuzz import grammar, oracles, record_edits, view_grammar
 from fuzz.oracles import HEADER, Sandbox, Scratch, packed
+from fuzz.record_oracle import READS, WRITES, Edited
+from fuzz.view_sandbox import ViewSandbox
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
@@ -26,6 +29,22 @@ def scratch() -> Scratch:
 def sandbox() -> Sandbox:
     """One store a process; no query can change it, which is what is tested."""
     return Sandbox(build)
+
+
+@cache
+def view_sandbox() -> ViewSandbox:
+    """One store a process; the record of its views is written anew by each input."""
+    from support import edit_record
+
+    return ViewSandbox(build, edit_record)
+
+
+@cache
+def edited() -> Edited:
+    """One store, bundle, shard and model a process; each input edits a copy."""
+    from fuzz import record_bed
+
+    return Edited(record_bed.build, record_bed)
 
 
 def build(root: Path) -> FeatureStore:
@@ -102,5 +121,24 @@ def queries(text: str) -> None:
     _query(text)
 
 
+@settings(deadline=None, database=None)
+@given(view_grammar.views())
+def views(texts: dict[str, str]) -> None:
+    """Views of a store from elsewhere: they show its rows and nothing else."""
+    view_sandbox().run(texts)
+
+
+@settings(deadline=None, database=None)
+@given(
+    st.sampled_from(("store", "store", "store", "bundle", "model", "shard")),
+    record_edits.edits(),
+    st.lists(st.sampled_from(sorted(READS)), min_size=1, max_size=4, unique=True),
+    st.none() | st.sampled_from(sorted(WRITES)),
+)
+def records(what: str, found: list[record_edits.Edit], reads: list[str], write: str | None) -> None:
+    """Records that somebody edited: of a store, a bundle, a model, or a shard that is published."""
+    edited().run(what, found, reads, write)
+
+
 BYTES: dict[str, Callable[[bytes], None]] = {"metadata": metadata, "vectors": vectors, "sql": sql}
-STRUCTURED = {"tables": tables, "queries": queries}
+STRUCTURED = {"tables": tables, "queries": queries, "views": views, "records": records}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz import grammar, seeds, targets
+from fuzz import grammar, record_edits, seeds, targets, view_grammar
 
 EXAMPLES = 60
 short = settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=True)
@@ -16,10 +16,12 @@ short = settings(max_examples=EXAMPLES, deadline=None, database=None, derandomiz
 
 @pytest.fixture(autouse=True)
 def here() -> Iterator[None]:
-    """The sandbox's target changes into its folder: so that a name without a folder is tried, too."""
-    before = Path.cwd()
+    """Targets change the folder and the environment: so that what a name without a folder reaches is tried, too."""
+    before, environment = Path.cwd(), dict(os.environ)
     yield
     os.chdir(before)
+    os.environ.clear()
+    os.environ |= environment
 
 
 @pytest.mark.parametrize("name", targets.BYTES)
@@ -59,6 +61,37 @@ def test_any_query_reaches_nothing(text: str) -> None:
     targets.queries.hypothesis.inner_test(text)  # type: ignore[attr-defined]
 
 
+@settings(short, max_examples=4)
+@given(view_grammar.views())
+def test_any_view_shows_nothing_but_rows(texts: dict[str, str]) -> None:
+    targets.view_sandbox().run(texts)
+
+
+def test_the_oracle_of_views_notices_a_leak() -> None:
+    sandbox = targets.view_sandbox()
+    sandbox.run({"v0": "SELECT ImgId, part AS leak FROM embeddings", "v1": "SELECT ImgId, leak FROM v0"})
+    planted = f"SELECT 101 AS ImgId, '{sandbox.CANARY}' AS leak"
+    with pytest.raises(AssertionError, match="sql showed canary"):
+        sandbox.run({"v0": planted})
+    with pytest.raises(AssertionError, match="sql showed canary"):
+        sandbox.run({"v0": f"SELECT error('{sandbox.CANARY}') AS ImgId"})
+
+
+@settings(short, max_examples=4)
+@given(record_edits.edits())
+def test_edited_records_give_right_answers_or_one_sentence(found: list[record_edits.Edit]) -> None:
+    for what in record_edits.SEALS:
+        targets.edited().run(what, found, ["movies", "features", "snapshot"], "gc")
+
+
+def test_the_oracle_of_records_notices_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    edited = targets.edited()
+    edited.run("store", [], ["notes"], "gc")
+    monkeypatch.setitem(edited._answers, "notes", "[]")
+    with pytest.raises(AssertionError, match="notes is "):
+        edited.run("store", [], ["notes"], None)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("value", ["'SECRET'", "'PART'", "'FUZZ_CANARY'"])
 def test_no_function_of_duckdb_reaches_a_canary(value: str) -> None:
@@ -82,8 +115,8 @@ def test_the_oracle_notices_what_it_is_there_for() -> None:
     with pytest.raises(AssertionError, match="files changed"):
         sandbox.run("SELECT 1")
     stray.unlink()
-    with socket.create_connection(("127.0.0.1", sandbox.port)):
-        sandbox.visited(1)
+    with socket.create_connection(("127.0.0.1", sandbox.port.number)):
+        sandbox.port.visited(1)
     with pytest.raises(AssertionError, match="the network was reached"):
         sandbox.run("SELECT 1")
-    sandbox.visits = 0
+    sandbox.port.visits = 0

@@ -107,7 +107,7 @@ def _numbers() -> list[Kind]:
             [*BENCH, "--folds", "2", "--seed", "4294967296"],
             Refused("not in the range", 2),
         ),
-        _command("an unknown head", ["benchmarks", "run", "--head", "rigde"], Refused("did you mean ridge")),
+        _command("an unknown head", ["benchmarks", "run", "--head", "rigde"], Refused("did you mean 'ridge'")),
         _command("an unknown protocol", [*BENCH, "--protocol", "loo"], Refused("is not one of", 2)),
         _command("an unknown command", ["featurestore", "frobnicate"], Refused("No such command", 2)),
     ]
