@@ -42,7 +42,10 @@ HEAVY = (
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 60
 HELP_OF_ALL = "[c.get_help(__import__('click').Context(c)) for c in cli.commands.values()]"
 # What every floor may import.
-GROUND = frozenset({"_optional", "arrow", "display", "engines", "errors", "files", "progress", "quiet", "terminal"})
+GROUND = frozenset(
+    {"_optional", "arrow", "display", "engines", "errors", "files", "markdown", "progress", "quiet", "spreadsheet"}
+    | {"terminal"}
+)
 # The folders of each package, lowest floor first: each may import those below it, not those beside it.
 FLOORS = {
     "featurestore": (
@@ -65,7 +68,10 @@ FLOORS = {
     ),
 }
 # What the bench may import of the store besides the names of the package itself.
-PUBLIC = ("display", "errors", "progress", "files", "engines", "_optional", "commands.options")
+PUBLIC = (
+    *("display", "errors", "progress", "files", "engines", "markdown", "spreadsheet", "_optional"),
+    "commands.options",
+)
 # What a command may import besides the ground, its folder and the public names: the modules of those without a store.
 WITHOUT_STORE = ("backbones.records", "collections.movies.sample", "collections.movies.fetch")
 # The one that writes tables of Delta Lake.

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from featurestore.errors import MetadataError, reason
+from featurestore.spreadsheet import may_hold_safe_cells, restored_cell, restored_column
 
 # The usual one first: it wins where several split the rows alike.
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "vertical bar"}
@@ -78,7 +79,15 @@ def split_text(content: bytes, path: Path) -> SplitText:
     if dialect.separator != "," and len(names) > 1:
         written = SEPARATORS.get(dialect.separator, repr(dialect.separator))
         notes = (f"the columns are separated by a {written}",)
-    return SplitText(names, _parse(content, dialect.separator, len(names), path).columns, notes)
+    columns = _parse(content, dialect.separator, len(names), path).columns
+    if not may_hold_safe_cells(content):
+        return SplitText(names, columns, notes)
+    restored = [restored_column(column) for column in columns]
+    changed = sum(new is not old for new, old in zip(restored, columns, strict=True))
+    if changed:
+        many = "1 column has" if changed == 1 else f"{changed} columns have"
+        notes += (f"{many} cells with a ' before =, +, - or @, as spreadsheets are given them: it was left out",)
+    return SplitText([restored_cell(name) for name in names], restored, notes)
 
 
 def _try(sample: str, separator: str, *, whole: bool) -> _Dialect | None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from featurestore.commands.options import PATH, example, json_option, snapshot_option, store_option, wait_option
+from featurestore.commands.options import (
+    PATH,
+    exact_option,
+    example,
+    json_option,
+    snapshot_option,
+    store_option,
+    wait_option,
+)
 from featurestore.commands.texts import correction_text, json_text
 
 column_option = click.option("--column", help="The column of the view `collection`.  [default: that of the label]")
@@ -99,8 +107,9 @@ def label_list(store: str, snapshot: str | None, undone: bool, as_json: bool) ->
 @snapshot_option
 @click.argument("output", type=PATH)
 @all_option
+@exact_option
 @json_option
-def label_export(store: str, snapshot: str | None, output: Path, undone: bool, as_json: bool) -> None:
+def label_export(store: str, snapshot: str | None, output: Path, undone: bool, exact: bool, as_json: bool) -> None:
     """Write the corrections to the CSV file OUTPUT.
 
     It is for whoever keeps the labels where they came from.
@@ -108,5 +117,5 @@ def label_export(store: str, snapshot: str | None, output: Path, undone: bool, a
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
-        count = opened.export_corrections(output, undone=undone)
+        count = opened.export_corrections(output, undone=undone, exact=exact)
     click.echo(json.dumps({"file": str(output), "rows": count}) if as_json else f"{output}: {count:,} corrections")

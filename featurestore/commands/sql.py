@@ -13,6 +13,7 @@ import click
 
 from featurestore.commands.options import (
     PATH,
+    exact_option,
     example,
     json_option,
     say_next,
@@ -51,6 +52,7 @@ GLUE = "\u00a0"
 )
 @click.option("-o", "--output", type=PATH, help="Write the result to this file instead of the screen.")
 @click.option("--all", "every", is_flag=True, help="Show every row and column of a table, not as many as fit.")
+@exact_option
 @click.option(
     "--timeout",
     "seconds",
@@ -66,6 +68,7 @@ def sql(
     form: str | None,
     output: Path | None,
     every: bool,
+    exact: bool,
     seconds: float,
     snapshot: str | None,
 ) -> None:
@@ -87,13 +90,26 @@ def sql(
             _list_views(opened.schema(), store)
             return
         result = opened.sql(_text_of(query), seconds=seconds)
+    if form == "csv" and not exact:
+        result = _for_spreadsheets(result)
     content = _table(result, every=every, file=output is not None) if form == "table" else FORMS[form](result)
-    if output is not None:
+    if output is None and form == "table":
+        click.echo(content.decode(), nl=False)
+    elif output is not None:
         write_output(output, content)
         if not is_quiet():
             click.echo(f"{output}: {len(content):,} bytes", err=True)
     else:
         sys.stdout.buffer.write(content)
+
+
+def _for_spreadsheets(result: "pa.Table") -> "pa.Table":
+    from featurestore.spreadsheet import changed_note, safe_table
+
+    safe, changed = safe_table(result)
+    if changed and not is_quiet():
+        click.echo(changed_note(changed), err=True)
+    return safe
 
 
 def read_sql(path: Path) -> str:
