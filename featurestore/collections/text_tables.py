@@ -11,12 +11,12 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from featurestore.collections.limits import MAX_COLUMNS, MAX_ROWS
 from featurestore.errors import MetadataError, reason
 from featurestore.spreadsheet import may_hold_safe_cells, restored_cell, restored_column
 
 # The usual one first: it wins where several split the rows alike.
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "vertical bar"}
-MAX_COLUMNS = 10_000
 # How much of a file is read to find its separator.
 SAMPLE_CHARACTERS, SAMPLE_ROWS = 1 << 20, 200
 # Excel takes its separator from such a first line.
@@ -56,8 +56,10 @@ def split_text(content: bytes, path: Path) -> SplitText:
     Raises
     ------
     MetadataError
-        When a row has more or fewer fields than the others, or a quoted field has no end.
+        When a row has more or fewer fields than the others, a quoted field has no end, or there are too many rows.
     """
+    if content.count(b"\n") > MAX_ROWS:
+        raise MetadataError(f"{str(path)!r} has more than {MAX_ROWS:,} lines: leave out the rows without an image")
     sample = content[: 4 * SAMPLE_CHARACTERS].decode(errors="ignore")[:SAMPLE_CHARACTERS]
     named = NAMED_SEPARATOR.match(sample)
     separators: Sequence[str] = list(SEPARATORS)
