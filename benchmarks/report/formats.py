@@ -102,9 +102,10 @@ def format_tables(
     if form == "csv":
         return _csv(tables, exact=exact)
     if form == "terminal":
-        return "\n\n".join(
+        text = "\n\n".join(
             part for table in tables for part in (_terminal(table, notes(table), width, more), *_across(table, width))
         )
+        return visible(text, keep="\n")  # a notebook or a script prints it too
     write = {"markdown": markdown, "latex": _latex}[form]
     return "\n\n".join(write(table, notes(table)) for table in tables)
 

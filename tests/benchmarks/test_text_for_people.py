@@ -96,6 +96,10 @@ def test_latex_runs_nothing() -> None:
     assert not any(line.lstrip().startswith(("[", "*")) for line in rows)
 
 
+def test_a_terminal_is_sent_text_alone() -> None:
+    assert is_text(tables_as_text([table()], "terminal"))
+
+
 def test_csv_holds_no_formula() -> None:
     (row, *_) = csv.DictReader(io.StringIO(tables_as_text([table()], "csv")))
     assert row["backbone"].startswith("'=1+1;'=2")
