@@ -76,7 +76,12 @@ def paragraphs(lines: Iterable[str]) -> str:
 
 def escaped(text: str) -> str:
     """``text`` for HTML; characters that would reorder or hide others are written out, but not those that join."""
-    return html.escape(visible(text, keep=JOINERS))
+    return html.escape(plain(text))
+
+
+def plain(text: str) -> str:
+    """``text`` without what would reorder or hide other text; characters that join stay, which languages need."""
+    return visible(text, keep=JOINERS)
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int] = ()) -> str:

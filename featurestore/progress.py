@@ -95,7 +95,7 @@ class ConsoleProgress:
                 item_show_func=lambda item: item,
                 file=unguarded(sys.stderr),
             )
-        self._bar.update(done - self._bar.pos, facts)
+        self._bar.update(done - self._bar.pos, visible(facts))
         if done >= total:
             self._finish()  # the next bar starts on a new line
 

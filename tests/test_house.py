@@ -44,8 +44,8 @@ HELP_OF_ALL = "[c.get_help(__import__('click').Context(c)) for c in cli.commands
 # What every floor may import.
 GROUND = frozenset(
     {
-        *("_optional", "arrow", "display", "engines", "errors", "events", "files", "limited", "progress", "quiet"),
-        *("system", "terminal"),
+        *("_optional", "arrow", "display", "engines", "errors", "events", "files", "limited", "markdown", "progress"),
+        *("quiet", "spreadsheet", "system", "terminal"),
     }
 )
 # The folders of each package, lowest floor first: each may import those below it, not those beside it.
@@ -70,7 +70,10 @@ FLOORS = {
     ),
 }
 # What the bench may import of the store besides the names of the package itself.
-PUBLIC = ("display", "errors", "progress", "files", "engines", "system", "_optional", "commands.options")
+PUBLIC = (
+    *("display", "errors", "progress", "files", "engines", "markdown", "spreadsheet", "system", "_optional"),
+    "commands.options",
+)
 # What a command may import besides the ground, its folder and the public names: the modules of those without a store.
 WITHOUT_STORE = ("backbones.records", "collections.movies.sample", "collections.movies.fetch")
 # The one that writes tables of Delta Lake.

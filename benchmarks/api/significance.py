@@ -1,6 +1,5 @@
 """Which rows of a table of predictions differ, whoever made them: the statistics of a comparison as one function."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,6 +16,7 @@ from benchmarks.report.columns import spelled
 from benchmarks.report.formats import lined_up
 from benchmarks.scores.inference import Inference, Results, Row, infer, ordered
 from benchmarks.scores.significance import is_majority
+from featurestore.display import block, grid
 from featurestore.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,8 +118,9 @@ class Significance:
 
     def _repr_html_(self) -> str:
         frame = self.to_pandas().rename(columns={"score": spelled(self.metric)})
-        table = frame.to_html(index=False, border=0, na_rep="", float_format="{:.3f}".format)
-        return f"<p>{html.escape(self.about)}</p>{table}"
+        known = frame.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
+        rows = known.where(frame.notna(), "").to_numpy().tolist()
+        return block(self.about, grid(list(frame.columns), rows, numbers=(1, 2, 3)))
 
     @property
     def _meaning(self) -> str:

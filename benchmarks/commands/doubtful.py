@@ -5,7 +5,15 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.report import run_option
-from featurestore.commands.options import PATH, example, json_option, print_json, store_option, write_output
+from featurestore.commands.options import (
+    PATH,
+    exact_option,
+    example,
+    json_option,
+    print_json,
+    store_option,
+    write_output,
+)
 
 
 @click.command(epilog=example("benchmarks doubtful", "benchmarks doubtful -n 100 -o doubtful.html"))
@@ -17,8 +25,9 @@ from featurestore.commands.options import PATH, example, json_option, print_json
 @click.option(
     "-o", "--output", type=PATH, help="Also write the list to this file: .csv, or .html for a page with the images."
 )
+@exact_option
 @json_option
-def doubtful(store: str, run_id: str | None, most: int, output: Path | None, as_json: bool) -> None:
+def doubtful(store: str, run_id: str | None, most: int, output: Path | None, exact: bool, as_json: bool) -> None:
     """List labels that the heads contradict.
 
     The stored predictions of all heads of a run are averaged and compared with the labels (confident learning). Nothing
@@ -45,7 +54,7 @@ def doubtful(store: str, run_id: str | None, most: int, output: Path | None, as_
     rows = [row | names.get(row["ImgId"], {"ImgName": "", "title": ""}) for row in named(found[:most], run["classes"])]
     notes = summary(run, probabilities, found, rows=sum(head != "majority" for _, head in predicted))
     if output is not None and form == "csv":
-        write_output(output, as_csv(rows, COLUMNS))
+        write_output(output, as_csv(rows, COLUMNS, exact=exact))
     elif output is not None:
         shown = cards(known, [doubtful_lines(one, run["classes"]) for one in found[:most]])
         title = f"Doubtful labels: {len(shown)} of {len(found)}"

@@ -6,7 +6,16 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.options import head_file_option
-from featurestore.commands.options import PATH, SEED, example, json_option, print_json, store_option, write_output
+from featurestore.commands.options import (
+    PATH,
+    SEED,
+    exact_option,
+    example,
+    json_option,
+    print_json,
+    store_option,
+    write_output,
+)
 from featurestore.progress import ConsoleProgress
 
 
@@ -28,6 +37,7 @@ from featurestore.progress import ConsoleProgress
 @click.option("-n", "count", type=click.IntRange(1), default=50, show_default=True, help="How many images to choose.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed chooses the same images.")
 @click.option("-o", "--output", type=PATH, help="Also write the list to this CSV file.")
+@exact_option
 @json_option
 def next_images(
     store: str,
@@ -39,6 +49,7 @@ def next_images(
     count: int,
     seed: int,
     output: Path | None,
+    exact: bool,
     as_json: bool,
 ) -> None:
     """Choose the images to label next.
@@ -67,7 +78,7 @@ def next_images(
     names = {img_id: {"ImgName": row["ImgName"], "title": title_of(row, img_id)} for img_id, row in known.items()}
     rows = [row | names.get(row["ImgId"], {"ImgName": "", "title": ""}) for row in candidates(found)]
     if output is not None:
-        write_output(output, as_csv(rows, COLUMNS))
+        write_output(output, as_csv(rows, COLUMNS, exact=exact))
     if as_json:
         about = {"unlabelled": found.unlabelled, "labelled": found.labelled, "synthetic": found.synthetic}
         print_json({**about, "backbone": found.backbone, "head": head, "images": rows})

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.commands.options import NAMES, PAGE, rank_option, terminal_width, written
-from featurestore.commands.options import PATH, example, json_option, print_json, store_option
+from featurestore.commands.options import PATH, exact_option, example, json_option, print_json, store_option
 
 run_option = click.option(
     "--run",
@@ -35,9 +35,18 @@ run_option = click.option(
     help="How the table is written.",
 )
 @click.option("--wide", is_flag=True, help="Print all columns, also those that do not fit the terminal.")
+@exact_option
 @run_option
 @rank_option
-def table(store: str, protocols: Sequence[str], form: str, wide: bool, run_id: str | None, rank_by: str | None) -> None:
+def table(
+    store: str,
+    protocols: Sequence[str],
+    form: str,
+    wide: bool,
+    exact: bool,
+    run_id: str | None,
+    rank_by: str | None,
+) -> None:
     """Print the comparison tables of stored runs.
 
     Each protocol, view and label has one table. It shows all stored results over the folds of its newest run, whichever
@@ -50,7 +59,8 @@ def table(store: str, protocols: Sequence[str], form: str, wide: bool, run_id: s
     if run_id is not None and protocols:
         raise InputError(f"got both --run {run_id} and --protocol: name one of them, a run has one protocol")
     found = tables(open_store(store), protocols=protocols, run_id=run_id, rank_by=rank_by)
-    click.echo(tables_as_text(found, form, width=None if wide else terminal_width()))
+    text = tables_as_text(found, form, width=None if wide else terminal_width(), exact=exact)
+    click.echo(text.encode() if form == "csv" else text)  # bytes reach a file or a pipe as they are
 
 
 @click.command(epilog=example("benchmarks report -o report.html", "benchmarks report -o tables.md"))

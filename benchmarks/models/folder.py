@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.heads.probabilities import class_codes, on_all_classes
+from featurestore import markdown
 from featurestore._optional import import_extra
 from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.files import atomic_folder, open_file, read_file, why
@@ -230,34 +231,33 @@ def _is_own_head(name: str) -> bool:
 
 def describe(card: dict[str, Any]) -> str:
     """The card for people, as Markdown."""
-    scores = card.get("scores") or []
     measured = [
-        f"- accuracy {row['accuracy']:.3f} (95 % interval {row['interval'][0]:.3f} to {row['interval'][1]:.3f}), "
+        f"accuracy {row['accuracy']:.3f} (95 % interval {row['interval'][0]:.3f} to {row['interval'][1]:.3f}), "
         f"macro-F1 {row['f1_macro']:.3f}, log loss {row['log_loss']:.3f}: {row['protocol_text']}"
-        for row in scores
-    ] or ["- not measured: run `benchmarks run` with this head and backbone"]
+        for row in card.get("scores") or []
+    ] or ["not measured: run benchmarks run with this head and backbone"]
+    origin = [
+        f"backbone {card['backbone']}, revision {card['revision']}; weights {', '.join(card['weights'])}",
+        f"settings {json.dumps(card['settings'])}, chosen {json.dumps(card['chosen'])}, seed {card['seed']}",
+        f"store state {card['state_id']}, data {card['data_hash']}, fitted {card['created']}",
+        ", ".join(f"{name} {number}" for name, number in card["libraries"].items()),
+    ]
+    synthetic = ["**SYNTHETIC data or weights: its scores say nothing about real images.**", ""]
     return "\n".join(
         [
-            f"# {card['head']} over {card['backbone']}",
+            f"# {markdown.text(card['head'])} over {markdown.text(card['backbone'])}",
             "",
-            *(
-                ["**SYNTHETIC data or weights: its scores say nothing about real images.**", ""]
-                if card["synthetic"]
-                else []
-            ),
-            f"Predicts {', '.join(card['classes'])} ({card['label']} of the view {card['view']}).",
+            *(synthetic if card["synthetic"] else []),
+            markdown.text(f"Predicts {', '.join(card['classes'])} ({card['label']} of the view {card['view']})."),
             f"Fitted on all {card['n_rows']:,} rows; vectors of {card['embed_dim']:,} values.",
             "",
             "## Scores on held-out rows (of the same head, fitted on the other rows)",
             "",
-            *measured,
+            *(f"- {markdown.text(line)}" for line in measured),
             "",
             "## Where it comes from",
             "",
-            f"- backbone {card['backbone']}, revision {card['revision']}; weights {', '.join(card['weights'])}",
-            f"- settings {json.dumps(card['settings'])}, chosen {json.dumps(card['chosen'])}, seed {card['seed']}",
-            f"- store state {card['state_id']}, data {card['data_hash']}, fitted {card['created']}",
-            "- " + ", ".join(f"{name} {number}" for name, number in card["libraries"].items()),
+            *(f"- {markdown.text(line)}" for line in origin),
             "",
         ]
     )

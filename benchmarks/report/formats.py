@@ -10,6 +10,9 @@ from typing import Any
 from benchmarks.report import shift
 from benchmarks.report.columns import COLUMNS, MORE, PAIRS, columns, in_csv
 from benchmarks.report.json_ready import json_ready
+from featurestore import markdown as md
+from featurestore import visible
+from featurestore.spreadsheet import safe_row
 
 # Where a reader of a stored table finds the columns that don't fit.
 MORE_COLUMNS = "`benchmarks table --wide`, or --format csv"
@@ -82,6 +85,7 @@ def format_tables(
     *,
     width: int | None = None,
     more: str = MORE_COLUMNS,
+    exact: bool = False,
 ) -> str:
     """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text.
 
@@ -91,15 +95,18 @@ def format_tables(
         Columns of text of the terminal; none: as wide as the table is.
     more
         Where a reader finds the columns for which that is too narrow.
+    exact
+        Write text in CSV as it is, also what a spreadsheet would take for a formula.
     """
     if form == "json":
         return json.dumps(json_ready(list(tables)), indent=1, default=str, allow_nan=False)
     if form == "csv":
-        return _csv(tables)
+        return _csv(tables, exact=exact)
     if form == "terminal":
-        return "\n\n".join(
+        text = "\n\n".join(
             part for table in tables for part in (_terminal(table, notes(table), width, more), *_across(table, width))
         )
+        return visible(text, keep="\n")  # a notebook or a script prints it too
     write = {"markdown": markdown, "latex": _latex}[form]
     return "\n\n".join(write(table, notes(table)) for table in tables)
 
@@ -149,11 +156,12 @@ def _folded(text: str, width: int | None) -> str:
 def markdown(table: dict[str, Any], notes: Sequence[str]) -> str:
     """One table as Markdown, notes below."""
     names = headings(table)
-    lines = [f"**{notes[0]}**", "", "| " + " | ".join(names) + " |"]
-    lines.append("|" + "|".join("---" if name in ("backbone", "head", "") else "--:" for name in names) + "|")
-    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in cells(table, row)) + " |" for row in table["rows"]]
-    below = ["\n".join(["", "```", "\n\n".join(_across(table, None)), "```"])] if "across" in table else []
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes[1:]), *below]).rstrip()
+    figures = [place for place, name in enumerate(names) if name not in ("backbone", "head", "")]
+    rows = md.table(names, [cells(table, row) for row in table["rows"]], numbers=figures)
+    lines = [f"**{md.text(notes[0])}**", "", rows, "", *(f"- {md.text(note)}" for note in notes[1:])]
+    if "across" in table:
+        lines += ["", md.code("\n\n".join(_across(table, None)))]
+    return "\n".join(lines).rstrip()
 
 
 def _across(table: dict[str, Any], width: int | None) -> list[str]:
@@ -169,7 +177,13 @@ def _latex(table: dict[str, Any], notes: Sequence[str]) -> str:
         " & ".join(_escaped(text) for text in line) + r" \\"
         for line in (names, *(cells(table, r) for r in table["rows"]))
     ]
-    lines = [*(f"% {note}" for note in notes), rf"\begin{{tabular}}{{{layout}}}", r"\toprule", rows[0], r"\midrule"]
+    lines = [
+        *(f"% {visible(note, spaces=False)}" for note in notes),
+        rf"\begin{{tabular}}{{{layout}}}",
+        r"\toprule",
+        rows[0],
+        r"\midrule",
+    ]
     return "\n".join([*lines, *rows[1:], r"\bottomrule", r"\end{tabular}"])
 
 
@@ -184,16 +198,20 @@ _LATEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "[": "{[}",  # after a line end it would begin an argument
+    "*": "{*}",
     "≈": r"$\approx$",
     "–": "--",
 }
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in visible(text, spaces=False))
 
 
-def _csv(tables: Sequence[dict[str, Any]]) -> str:
+def _csv(tables: Sequence[dict[str, Any]], *, exact: bool) -> str:
     sink = io.StringIO()
     names = [
         "protocol",
@@ -223,5 +241,5 @@ def _csv(tables: Sequence[dict[str, Any]]) -> str:
             for pair in PAIRS:
                 full |= dict(zip(in_csv(pair), row.get(pair) or (None, None), strict=True))
             full["synthetic"] = bool(table["synthetic"] or row.get("synthetic"))
-            writer.writerow([full.get(name) for name in header])
+            writer.writerow(safe_row((full.get(name) for name in header), exact=exact))
     return sink.getvalue().rstrip()

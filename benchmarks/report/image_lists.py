@@ -3,13 +3,13 @@
 import csv
 import io
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 from benchmarks.report.formats import lined_up
 from benchmarks.report.gallery import Card
+from benchmarks.report.rendering import rendered
 from featurestore import visible
-from featurestore._optional import import_extra
+from featurestore.spreadsheet import safe_row
 
 ImageRow = dict[str, Any]
 
@@ -25,19 +25,16 @@ def _text(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else visible(str(value))
 
 
-def as_csv(rows: Sequence[ImageRow], columns: Sequence[str]) -> bytes:
-    """The rows as CSV with a heading, also where there is none."""
+def as_csv(rows: Sequence[ImageRow], columns: Sequence[str], *, exact: bool = False) -> bytes:
+    """The rows as CSV with a heading, also where there is none; text as spreadsheets may have it unless ``exact``."""
     sink = io.StringIO()
-    writer = csv.DictWriter(sink, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(safe_row((row.get(name, "") for name in columns), exact=exact) for row in rows)
     return sink.getvalue().encode()
 
 
 def as_page(title: str, notes: Sequence[str], cards: Sequence[Card], *, synthetic: bool) -> bytes:
     """One HTML page of pictures that needs no network."""
-    jinja = import_extra("jinja2", "bench", needed_by="the HTML page")
-    environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    text = files("benchmarks").joinpath("report/templates/images.html.j2").read_text("utf-8")
-    page = environment.from_string(text).render(title=title, notes=notes, cards=cards, synthetic=synthetic)
+    page = rendered("images.html.j2", title=title, notes=notes, cards=cards, synthetic=synthetic)
     return f"{page}\n".encode()

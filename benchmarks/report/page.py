@@ -3,7 +3,6 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from benchmarks.report.figures import figures
 from benchmarks.report.gallery import galleries as image_galleries
 from benchmarks.report.gallery import known_images
 from benchmarks.report.maps import map_figures
+from benchmarks.report.rendering import rendered, template
 from benchmarks.report.tables import notes, quick_note
 from benchmarks.results.breakdown import Row, RowPredictions, image_probabilities, rows_of
 from benchmarks.results.selection import selected
 from benchmarks.scores.metrics import TASKS
 from featurestore import FeatureStore
-from featurestore._optional import import_extra
 from featurestore.files import write_atomic
 
 # How many classes are named.
@@ -44,8 +43,6 @@ def html(
     store: FeatureStore, tables: Sequence[dict[str, Any]], *, run_id: str | None = None, galleries: bool = True
 ) -> str:
     """The page of `write_html`; without ``galleries`` it shows no images."""
-    jinja = import_extra("jinja2", "bench", needed_by="the HTML report")
-    environment = jinja.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     by_id = {run["run_id"]: run for run in selected(store, run_id=run_id)}
     known = known_images(store) if galleries else {}
     # The main task first, each in the order of TITLES.
@@ -60,22 +57,17 @@ def html(
     maps = {key: ids for chart in charts for key, ids in chart.get("maps", {}).items()}
     cards = [card for section in sections for gallery in section["galleries"] for card in gallery.cards]
     kept = page_data.pictures(list(cells.values()), known, {card.img_id for card in cards if card.image})
-    script = _template("report.js")
-    return str(
-        environment.from_string(_template("report.html.j2")).render(
-            sections=sections,
-            synthetic=any(section["synthetic"] for section in sections),
-            style=_template("report.css"),
-            script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            data=page_data.as_json(cells, maps, known, kept),
-            left_out=len(kept.left_out),
-        )
+    script = template("report.js")
+    return rendered(
+        "report.html.j2",
+        sections=sections,
+        synthetic=any(section["synthetic"] for section in sections),
+        style=template("report.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=page_data.as_json(cells, maps, known, kept),
+        left_out=len(kept.left_out),
     )
-
-
-def _template(name: str) -> str:
-    return files("benchmarks").joinpath(f"report/templates/{name}").read_text("utf-8")
 
 
 def _section(

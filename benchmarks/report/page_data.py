@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.report.confusions import CellImages
 from benchmarks.report.gallery import picture, title_of
 from benchmarks.report.json_ready import json_ready
+from featurestore.display import plain
 
 # Pixels of a picture at most, and how many characters all of them may take together.
 WIDTH, HEIGHT, QUALITY = 80, 120, 60
@@ -56,7 +57,7 @@ def pictures(cells: Sequence[CellImages], known: Mapping[int, dict[str, Any]], s
             left_out.add(img_id)
             continue
         size += len(src)
-        images[img_id] |= {"src": src} if src else {"fault": fault}
+        images[img_id] |= {"src": src} if src else {"fault": plain(fault)}
     return Pictures(images, frozenset(left_out))
 
 
@@ -72,10 +73,13 @@ def as_json(
     ``images``: by number.
     """
     images = {
-        one: {"title": title_of(known.get(one), one)} for layers in maps.values() for ids in layers for one in ids
+        one: {"title": plain(title_of(known.get(one), one))}
+        for layers in maps.values()
+        for ids in layers
+        for one in ids
     }
     told = {
-        key: [_sentence(cell, kept), [one for one in cell.ids if one not in kept.left_out]]
+        key: [plain(_sentence(cell, kept)), [one for one in cell.ids if one not in kept.left_out]]
         for key, cell in cells.items()
     }
     data = {"cells": told, "maps": maps, "images": images | kept.images}
@@ -86,7 +90,7 @@ def as_json(
 
 def title(known: Mapping[int, dict[str, Any]], img_id: int) -> str:
     """What an image is called, cut where it is very long."""
-    found = title_of(known.get(img_id), img_id)
+    found = plain(title_of(known.get(img_id), img_id))
     return found if len(found) <= LONGEST else f"{found[: LONGEST - 1]}…"
 
 

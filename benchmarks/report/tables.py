@@ -19,7 +19,7 @@ from benchmarks.results.read import primary
 from benchmarks.results.selection import selected
 from benchmarks.scores.inference import MARGIN
 from benchmarks.scores.metrics import wilson
-from featurestore import FeatureStore
+from featurestore import FeatureStore, markdown
 from featurestore.files import write_atomic
 
 STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
@@ -207,10 +207,15 @@ def _joined(table: dict[str, Any]) -> list[str]:
 
 
 def tables_as_text(
-    tables_: Sequence[dict[str, Any]], form: str, *, width: int | None = None, more: str = formats.MORE_COLUMNS
+    tables_: Sequence[dict[str, Any]],
+    form: str,
+    *,
+    width: int | None = None,
+    more: str = formats.MORE_COLUMNS,
+    exact: bool = False,
 ) -> str:
     """Tables as ``terminal``, ``markdown``, ``csv``, ``latex`` or ``json`` text; see `formats.format_tables`."""
-    return formats.format_tables(tables_, form, notes, width=width, more=more)
+    return formats.format_tables(tables_, form, notes, width=width, more=more, exact=exact)
 
 
 def write_report(tables_: Sequence[dict[str, Any]], path: Path) -> None:
@@ -218,11 +223,12 @@ def write_report(tables_: Sequence[dict[str, Any]], path: Path) -> None:
     parts = ["# Comparison of classifier heads over frozen embeddings"]
     for table in tables_:
         lineage = [
-            f"- run `{'`, `'.join(table['runs'])}`, {table['cells']} cells, seed {table['seed']}, "
-            f"store state `{table['state_id']}`",
-            f"- classes: {', '.join(table['classes'][:LISTED])}"
+            f"run {', '.join(table['runs'])}, {table['cells']} cells, seed {table['seed']}, "
+            f"store state {table['state_id']}",
+            f"classes: {', '.join(table['classes'][:LISTED])}"
             + (f" and {len(table['classes']) - LISTED:,} more" if len(table["classes"]) > LISTED else ""),
-            f"- {table['machine']}; " + ", ".join(f"{name} {number}" for name, number in table["libraries"].items()),
+            f"{table['machine']}; " + ", ".join(f"{name} {number}" for name, number in table["libraries"].items()),
         ]
-        parts.append(formats.markdown(table, notes(table)) + "\n\n" + "\n".join(lineage))
+        lines = "\n".join(f"- {markdown.text(line)}" for line in lineage)
+        parts.append(formats.markdown(table, notes(table)) + "\n\n" + lines)
     write_atomic(path, ("\n\n".join(parts) + "\n").encode())

@@ -14,6 +14,7 @@ from featurestore.catalog.database import Database
 from featurestore.catalog.sql_types import sql_type
 from featurestore.errors import InputError, QueryError
 from featurestore.files import format_of, refuse_target, write_atomic
+from featurestore.spreadsheet import safe_row
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import alike, nearest, quote_name
 
@@ -142,25 +143,26 @@ def _read_now(layout: Layout, rows: pa.Table) -> list[str | None]:
     return [found.get(name, {}).get(img_id) for img_id, name in zip(ids, columns, strict=True)]
 
 
-def write_csv(reader: "Reader", output: Path, *, undone: bool = False) -> int:
+def write_csv(reader: "Reader", output: Path, *, undone: bool = False, exact: bool = False) -> int:
     """See `FeatureStore.export_corrections`; raises `InputError` where ``output`` has the ending of another format."""
     format_of(output, None, {"csv": (".csv",)})
     rows = corrections(reader, undone=undone)
     refuse_target(output)
     try:
-        write_atomic(output, as_csv(rows))
+        write_atomic(output, as_csv(rows, exact=exact))
     except OSError as error:
         raise InputError(f"{str(output)!r} can't be written ({error.strerror}): name another file") from error
     return len(rows)
 
 
-def as_csv(rows: pa.Table) -> bytes:
-    """The result of `corrections` as CSV, times in ISO 8601."""
+def as_csv(rows: pa.Table, *, exact: bool = False) -> bytes:
+    """The result of `corrections` as CSV, times in ISO 8601; text as spreadsheets may have it unless ``exact``."""
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(rows.column_names)
     for row in rows.to_pylist():
-        writer.writerow([value.isoformat() if hasattr(value, "isoformat") else value for value in row.values()])
+        values = [value.isoformat() if hasattr(value, "isoformat") else value for value in row.values()]
+        writer.writerow(safe_row(values, exact=exact))
     return sink.getvalue().encode()
 
 

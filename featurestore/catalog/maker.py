@@ -200,7 +200,7 @@ class ViewMaker:
                 create_scan(self._connection, key.name, found, self._definitions.layout, self._root)
             else:
                 if key.kind == "macro":
-                    self._judge(found)
+                    self._judge_macro(found)
                 self._connection.execute(self._definitions.statement(found))
         except duckdb.TransactionException:
             raise
@@ -208,7 +208,7 @@ class ViewMaker:
             self._break(key, error)
         return False
 
-    def _judge(self, macro: Own) -> None:
+    def _judge_macro(self, macro: Own) -> None:
         """Refuse a macro whose body does what no query may: a query that calls it is only checked for its name.
 
         Raises

@@ -1,11 +1,13 @@
 """The image formats that are read, and how a file is opened by its content; the suffix never decides how."""
 
 import io
+import re
 import struct
 from functools import cache
 from typing import TYPE_CHECKING
 
 from featurestore._optional import import_extra
+from featurestore.collections.limits import MAX_ICON_PIXELS, MAX_SCANNED
 from featurestore.errors import ImageError, ImageNeedsExtra, MissingExtra
 
 if TYPE_CHECKING:
@@ -52,9 +54,9 @@ BRANDS_WITHIN = 1024
 # Peak memory while a pixel is decoded and converted to RGB, in bytes, as measured; `OTHER_BYTES` for other formats.
 PIXEL_BYTES = {"JPEG2000": 24, "WEBP": 16, "AVIF": 12, "HEIF": 12}
 OTHER_BYTES = 10
-# Icons are decoded as they are opened, before a size is known: the largest in use are 256 × 256.
-MAX_ICON_PIXELS = 2 * 1024 * 1024
 TILE_WIDTH, TILE_LENGTH = 322, 323
+# In a JPEG: a marker that a length follows, or the end; compressed data has zeros and restart markers after 255.
+MARKER, START_OF_SCAN, END_OF_IMAGE = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]"), b"\xff\xda", b"\xff\xd9"
 
 
 def open_image(content: bytes) -> "Image":
@@ -77,9 +79,12 @@ def open_image(content: bytes) -> "Image":
     elif content.startswith(b"\0\0\1\0"):
         _check_icon(content)
     try:
-        return pillow.open(io.BytesIO(content), formats=formats)
+        image = pillow.open(io.BytesIO(content), formats=formats)
     except pillow.UnidentifiedImageError as error:
         raise ImageError(f"no image format is known that begins with {content[:8]!r}") from error
+    if content.startswith(b"\xff\xd8"):
+        _check_scans(content, image.width * image.height)
+    return image
 
 
 def decoding_bytes(image: "Image") -> int:
@@ -113,6 +118,16 @@ def _register_heif() -> None:
     except MissingExtra as error:
         raise ImageNeedsExtra(str(error)) from error
     heif.register_heif_opener()
+
+
+def _check_scans(content: bytes, pixels: int) -> None:
+    """Refuse a JPEG whose scans, of ``pixels`` each, would take minutes; it follows the markers of the first image."""
+    place, scans = 2, 0
+    while (marker := MARKER.search(content, place)) is not None and marker[0] != END_OF_IMAGE:
+        place = marker.start() + 2 + int.from_bytes(content[marker.end() : marker.end() + 2])
+        scans += marker[0] == START_OF_SCAN
+        if scans * pixels > MAX_SCANNED:
+            raise ImageError(f"the JPEG has so many scans that they are over the limit of {MAX_SCANNED} pixels in all")
 
 
 def _check_icon(content: bytes) -> None:

@@ -19,7 +19,8 @@ from featurestore.backbones.geometry import draft_size, fit
 from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.collections.address import ImageAddress
 from featurestore.collections.formats import decoding_bytes, open_image, pixel_bytes
-from featurestore.collections.memory import MEMORY, room
+from featurestore.collections.limits import MAX_PIXELS, MEMORY
+from featurestore.collections.memory import room
 from featurestore.collections.rgb import ORIENTATION, flatten, turn
 from featurestore.errors import FeatureStoreError, ImageError
 from featurestore.quiet import quiet
@@ -27,7 +28,6 @@ from featurestore.quiet import quiet
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 64_000_000
 # What a scaled image is saved as.
 ImageForm = Literal["jpeg", "webp"]
 # The EXIF orientations that exchange width and height.
@@ -160,6 +160,8 @@ def scaled_image(
 ) -> bytes:
     """The image at ``path`` as a JPEG or WEBP file, upright, scaled down to fit ``width`` × ``height``, never cropped.
 
+    The new file holds pixels alone: no comment, profile, place or other metadata of the old one.
+
     Parameters
     ----------
     width, height
@@ -178,6 +180,7 @@ def scaled_image(
     how = Preprocessing(height, width, resize="longest", edge=max(height, width), decode="draft")
     with _picture(content, draft=how) as picture:
         picture.upright.thumbnail((width, height))
+        picture.upright.info = {}  # else Pillow writes the comment and the profile of the file into the new one
         picture.upright.save(buffer, form.upper(), quality=quality)
     return buffer.getvalue()
 

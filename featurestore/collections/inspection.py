@@ -1,5 +1,6 @@
 """Reads and decodes images of a listing on all cores; it knows neither the cache nor the order of the table."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -11,6 +12,7 @@ from featurestore.collections.address import ImageAddress, ObjectPath
 from featurestore.collections.images import ImageFacts, inspect
 from featurestore.collections.limits import MAX_BYTES
 from featurestore.collections.listing import LINK_OUT, Listing
+from featurestore.collections.memory import read_room
 from featurestore.collections.object_folder import ObjectEntry, ObjectFolder, readers, too_large
 from featurestore.collections.shards import ImageShard, read_members
 from featurestore.errors import AccessDenied, ImageError, ImageUnread
@@ -88,10 +90,11 @@ def _rows(listing: Listing, shards: Sequence[ImageShard], wanted: Sequence[int])
 
 
 def _file_row(listing: Listing, number: int) -> Row:
+    entry, source = listing.entries[number], listing.sources[listing.numbers[number]]
+
     def read() -> bytes:
         if listing.outside[number]:
             raise ImageError(LINK_OUT)
-        entry, source = listing.entries[number], listing.sources[listing.numbers[number]]
         if not isinstance(entry, ObjectEntry):
             return ImageAddress(Path(entry.path)).read()
         assert isinstance(source, ObjectFolder)
@@ -102,7 +105,18 @@ def _file_row(listing: Listing, number: int) -> Row:
         except AccessDenied as error:  # the folder could be listed, so that this is said of the object
             raise ImageUnread("there is no permission to read the object") from error
 
-    return _row(read)
+    with read_room(min(_size(entry), MAX_BYTES)):
+        return _row(read)
+
+
+def _size(entry: "os.DirEntry[str] | ObjectEntry") -> int:
+    """The bytes of a file or an object; 0 where they are not known, which reading it then tells."""
+    if isinstance(entry, ObjectEntry):
+        return entry.mark[0]
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return 0
 
 
 def _member_row(_: str, content: bytes | ImageError) -> Row:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from featurestore.collections.column_types import from_values
-from featurestore.collections.text_tables import MAX_COLUMNS
+from featurestore.collections.limits import MAX_COLUMNS, MAX_JSON_VALUES
 from featurestore.errors import MetadataError, reason
 
 
@@ -24,8 +24,10 @@ def parse_json(content: bytes, path: Path) -> tuple[list[str], list[pa.ChunkedAr
     Raises
     ------
     MetadataError
-        When it is not JSON, or holds something else than objects.
+        When it is not JSON, holds something else than objects, or too many values.
     """
+    if sum(map(content.count, (b",", b"\n", b"{", b"["))) > MAX_JSON_VALUES:
+        raise MetadataError(f"{str(path)!r} holds more than {MAX_JSON_VALUES:,} values: write it as Parquet or CSV")
     rows = _array(content, path) if content.lstrip().startswith(b"[") else _lines(content, path)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):

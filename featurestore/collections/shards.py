@@ -11,6 +11,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from featurestore.collections.containers import Container, ContainerRows, open_container, split_of
+from featurestore.collections.limits import READ_BYTES
 from featurestore.collections.listing import Listing, fronts, printable, suffix
 from featurestore.collections.stored_paths import from_stored, to_stored
 from featurestore.collections.tables import has_column
@@ -116,13 +117,18 @@ def read_members(
     """``make`` of each wanted member and its bytes, or why it can't be read, in the order of the file, on all cores."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[Made]] = deque()
+        pending: deque[tuple[Future[Made], int]] = deque()
+        held = 0
         for member, content in shard.container.read_all():
             if member in wanted:
-                pending.append(pool.submit(make, member, content))
-            if len(pending) > AHEAD * workers:
-                yield pending.popleft().result()
-        for future in pending:
+                size = 0 if isinstance(content, ImageError) else len(content)
+                held += size
+                pending.append((pool.submit(make, member, content), size))
+            while len(pending) > AHEAD * workers or (held > READ_BYTES and pending):
+                future, size = pending.popleft()
+                held -= size
+                yield future.result()
+        for future, _ in pending:
             yield future.result()
 
 

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 
 from featurestore.collections.column_types import storable, typed
 from featurestore.collections.json_tables import looks_like_json, parse_json
-from featurestore.collections.text_files import MAX_BYTES, as_text, read_content
-from featurestore.collections.text_tables import MAX_COLUMNS, split_text
+from featurestore.collections.limits import MAX_COLUMNS, MAX_ROWS
+from featurestore.collections.limits import MAX_TABLE_BYTES as MAX_BYTES
+from featurestore.collections.text_files import as_text, read_content
+from featurestore.collections.text_tables import split_text
 from featurestore.errors import MetadataError, reason
 
 # Names of columns that a store gives its own meaning, in lower case.
@@ -81,13 +83,15 @@ def _parquet(content: bytes, path: Path) -> tuple[list[str], list[pa.ChunkedArra
             schema = parquet.schema_arrow
             if len(schema) > MAX_COLUMNS:
                 raise MetadataError(f"{str(path)!r} has {len(schema):,} columns: expected at most {MAX_COLUMNS:,}")
-            batches, size = [], 0
+            batches, size, claimed = [], 0, parquet.metadata.num_rows
+            if claimed > MAX_ROWS:
+                raise MetadataError(f"{str(path)!r} has {claimed:,} rows: expected at most {MAX_ROWS:,}")
             for batch in parquet.iter_batches(batch_size=8192):
                 batches.append(batch)
                 size += batch.nbytes
                 if size > MAX_BYTES:
                     raise MetadataError(f"{str(path)!r} unpacks to more than {MAX_BYTES:,} bytes: leave columns out")
-            table, claimed = pa.Table.from_batches(batches, schema), parquet.metadata.num_rows
+            table = pa.Table.from_batches(batches, schema)
         table.validate(full=True)  # text from a damaged file may not be UTF-8
         columns = [storable(column) for column in table.columns]
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -6,11 +6,10 @@ import io
 import zlib
 from pathlib import Path
 
+from featurestore.collections.limits import MAX_TABLE_BYTES as MAX_BYTES
 from featurestore.errors import MetadataError
 from featurestore.files import read_file, why
 
-# Size limit of the file, also after decompression; the movie study's file has 10 MB.
-MAX_BYTES = 1 << 30
 EXPECTED = "expected a table as CSV, TSV, JSON or Parquet"
 # Files that are often named instead of a table, by their first bytes.
 MISTAKEN = {

@@ -11,11 +11,12 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from featurestore.collections.limits import MAX_COLUMNS, MAX_ROWS
 from featurestore.errors import MetadataError, reason
+from featurestore.spreadsheet import may_hold_safe_cells, restored_cell, restored_column
 
 # The usual one first: it wins where several split the rows alike.
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "vertical bar"}
-MAX_COLUMNS = 10_000
 # How much of a file is read to find its separator.
 SAMPLE_CHARACTERS, SAMPLE_ROWS = 1 << 20, 200
 # Excel takes its separator from such a first line.
@@ -55,8 +56,10 @@ def split_text(content: bytes, path: Path) -> SplitText:
     Raises
     ------
     MetadataError
-        When a row has more or fewer fields than the others, or a quoted field has no end.
+        When a row has more or fewer fields than the others, a quoted field has no end, or there are too many rows.
     """
+    if content.count(b"\n") > MAX_ROWS:
+        raise MetadataError(f"{str(path)!r} has more than {MAX_ROWS:,} lines: leave out the rows without an image")
     sample = content[: 4 * SAMPLE_CHARACTERS].decode(errors="ignore")[:SAMPLE_CHARACTERS]
     named = NAMED_SEPARATOR.match(sample)
     separators: Sequence[str] = list(SEPARATORS)
@@ -78,7 +81,15 @@ def split_text(content: bytes, path: Path) -> SplitText:
     if dialect.separator != "," and len(names) > 1:
         written = SEPARATORS.get(dialect.separator, repr(dialect.separator))
         notes = (f"the columns are separated by a {written}",)
-    return SplitText(names, _parse(content, dialect.separator, len(names), path).columns, notes)
+    columns = _parse(content, dialect.separator, len(names), path).columns
+    if not may_hold_safe_cells(content):
+        return SplitText(names, columns, notes)
+    restored = [restored_column(column) for column in columns]
+    changed = sum(new is not old for new, old in zip(restored, columns, strict=True))
+    if changed:
+        many = "1 column has" if changed == 1 else f"{changed} columns have"
+        notes += (f"{many} cells with a ' before =, +, - or @, as spreadsheets are given them: it was left out",)
+    return SplitText([restored_cell(name) for name in names], restored, notes)
 
 
 def _try(sample: str, separator: str, *, whole: bool) -> _Dialect | None:

@@ -2,6 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,8 @@ class AskedQuery:
         One of `formats.FORMS`.
     every, width
         Whether a table shows every row; how many characters its lines may have, None for all.
+    exact
+        Whether CSV has text as it is, also what a spreadsheet would take for a formula.
     """
 
     store: str
@@ -22,6 +28,18 @@ class AskedQuery:
     form: str
     every: bool
     width: int | None
+    exact: bool = False
+
+
+def _for_spreadsheets(reader: "pa.RecordBatchReader") -> Iterator[bytes | str]:
+    """The result as CSV that no spreadsheet takes for a formula, and a note if that changed any cell."""
+    from featurestore.commands.formats import FORMS
+    from featurestore.spreadsheet import SafeCells, changed_note
+
+    cells = SafeCells(reader)
+    yield from FORMS["csv"](cells.reader())
+    if cells.changed:
+        yield changed_note(cells.changed)
 
 
 def answer(asked: AskedQuery) -> Iterator[bytes | str]:
@@ -33,7 +51,9 @@ def answer(asked: AskedQuery) -> Iterator[bytes | str]:
         FeatureStore.open(asked.store, snapshot=asked.snapshot) as opened,
         opened.batches(asked.query) as reader,
     ):
-        if asked.form != "table":
+        if asked.form == "csv" and not asked.exact:
+            yield from _for_spreadsheets(reader)
+        elif asked.form != "table":
             yield from FORMS[asked.form](reader)
         elif asked.every:
             yield from table_pieces(reader, most=None, width=asked.width)

@@ -8,6 +8,7 @@ import click
 
 from featurestore.commands.options import (
     PATH,
+    exact_option,
     example,
     json_option,
     print_json,
@@ -106,8 +107,9 @@ def label_list(store: str, snapshot: str | None, undone: bool, as_json: bool) ->
 @snapshot_option
 @click.argument("output", type=PATH)
 @all_option
+@exact_option
 @json_option
-def label_export(store: str, snapshot: str | None, output: Path, undone: bool, as_json: bool) -> None:
+def label_export(store: str, snapshot: str | None, output: Path, undone: bool, exact: bool, as_json: bool) -> None:
     """Write the corrections to the CSV file OUTPUT.
 
     It is for whoever keeps the labels where they came from.
@@ -115,7 +117,7 @@ def label_export(store: str, snapshot: str | None, output: Path, undone: bool, a
     from featurestore import FeatureStore
 
     with FeatureStore.open(store, snapshot=snapshot) as opened:
-        count = opened.export_corrections(output, undone=undone)
+        count = opened.export_corrections(output, undone=undone, exact=exact)
     if as_json:
         print_json({"file": str(output), "rows": count})
         return

@@ -141,6 +141,15 @@ def print_json(value: object) -> None:
     click.echo(json_text(value, ascii_only=True))
 
 
+def exact_option(command: Command) -> Command:
+    """``--exact``, on commands that write CSV."""
+    return click.option(
+        "--exact",
+        is_flag=True,
+        help="CSV: write text as it is, without the ' before what a spreadsheet would take for a formula.",
+    )(command)
+
+
 def wait_option(command: Command) -> Command:
     """``--wait SECONDS``, on every command that writes."""
     return click.option(
@@ -285,7 +294,7 @@ def _show(error: click.ClickException) -> None:
 def run_command(command: click.Command, name: str) -> int:
     """Run a click command; errors of this package become one line, Ctrl-C exit code 130, its log lines on stderr.
 
-    The terminal stays guarded after it returns, since a traceback may also quote untrusted text.
+    The output stays guarded after it returns, since a traceback may also quote untrusted text.
     """
     terminal.guard()
     try:
@@ -301,7 +310,7 @@ def run_command(command: click.Command, name: str) -> int:
         click.echo(f"{name}: stopped; finished work is kept, run the command again to continue", err=True)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        terminal.unguarded(sys.stderr).close()
         return 141
     except OSError as error:  # not handled elsewhere, such as a full /tmp
         place = f" ({error.filename})" if error.filename else ""

@@ -15,6 +15,7 @@ import click
 from featurestore.commands.answer import AskedQuery
 from featurestore.commands.options import (
     PATH,
+    exact_option,
     example,
     json_option,
     say_next,
@@ -60,6 +61,7 @@ GLUE = "\u00a0"
 )
 @click.option("-o", "--output", type=PATH, help="Write the result to this file instead of the screen.")
 @click.option("--all", "every", is_flag=True, help="Show every row and column of a table, not as many as fit.")
+@exact_option
 @click.option(
     "--timeout",
     "seconds",
@@ -75,6 +77,7 @@ def sql(
     form: str | None,
     output: Path | None,
     every: bool,
+    exact: bool,
     seconds: float,
     snapshot: str | None,
 ) -> None:
@@ -95,11 +98,14 @@ def sql(
     fits = sys.stdout.isatty() and not (every or output is not None)
     width = shutil.get_terminal_size().columns if fits else None
     every = every or output is not None
-    asked = AskedQuery(store, snapshot, _text_of(query), form, every, width)
+    asked = AskedQuery(store, snapshot, _text_of(query), form, every, width, exact)
     with closing(run("featurestore.commands.answer:answer", asked, seconds=seconds)) as pieces:
         if output is None:
             for content in _without_notes(pieces):
-                sys.stdout.buffer.write(content)
+                if form == "table":
+                    click.echo(content.decode(), nl=False)
+                else:
+                    sys.stdout.buffer.write(content)
         else:
             size = write_output(output, _without_notes(pieces))
             if not is_quiet():

@@ -163,11 +163,15 @@ def short(text: str) -> str:
 
 
 def json_text(value: Any, *, ascii_only: bool = False) -> str:
-    """``value`` as JSON: NaN and infinities as null, values of types that JSON lacks as text."""
+    """``value`` as JSON: NaN and infinities as null, values of types that JSON lacks as text.
+
+    What `visible` would escape is escaped as JSON does it, so that it means the same and shows on a terminal.
+    """
     try:
-        return json.dumps(value, default=str, ensure_ascii=ascii_only, allow_nan=False)
+        text = json.dumps(value, default=str, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), default=str, ensure_ascii=ascii_only, allow_nan=False)
+        text = json.dumps(_finite(value), default=str, ensure_ascii=ascii_only, allow_nan=False)
+    return text if visible(text) == text else json.dumps(json.loads(text))
 
 
 def _finite(value: Any) -> Any:

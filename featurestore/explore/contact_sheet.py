@@ -1,10 +1,10 @@
 """Renders queries and their nearest neighbours as one offline HTML page of images; it does not search."""
 
-import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurestore.collections.address import ImageAddress
+from featurestore.display import escaped
 from featurestore.explore.pictures import facts_of, figure, no_picture
 from featurestore.explore.search import Neighbours
 
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
 
 THUMBNAIL = (182, 268)
+# Nothing is loaded and no script runs, whatever a browser might take for one.
+POLICY = (
+    """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; """
+    """style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">"""
+)
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 15px/1.4 system-ui, sans-serif; margin: 1rem auto; max-width: 1300px; padding: 0 1rem; }
@@ -37,10 +42,10 @@ def sheet_html(
     count = f"{len(neighbours.ids)} {'query' if len(neighbours.ids) == 1 else 'queries'}"
     lead = f"{count}, {neighbours.backbone}, {neighbours.metric}, state {reader.state.id}"
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<!doctype html><html lang="en"><meta charset="utf-8">{POLICY}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>{mark}{sections}</html>\n"
+        f"<title>{escaped(title)}</title><style>{STYLE}</style>"
+        f"<h1>{escaped(title)}</h1><p>{escaped(lead)}</p>{mark}{sections}</html>\n"
     )
 
 

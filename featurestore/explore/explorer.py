@@ -241,11 +241,17 @@ class Explorer(Puller):
 
         return corrections(self, undone=undone)
 
-    def export_corrections(self, output: str | Path, *, undone: bool = False) -> int:
-        """Write `corrections` to the CSV file ``output``, and return their number."""
+    def export_corrections(self, output: str | Path, *, undone: bool = False, exact: bool = False) -> int:
+        """Write `corrections` to the CSV file ``output``, and return their number.
+
+        Parameters
+        ----------
+        exact
+            Write text as it is, also what a spreadsheet would take for a formula; else that gets a ``'`` in front.
+        """
         from featurestore.catalog.corrected import write_csv
 
-        return write_csv(self, Path(output), undone=undone)
+        return write_csv(self, Path(output), undone=undone, exact=exact)
 
     def views(self) -> dict[str, str]:
         """The SQL of each of your views, by name; `failing_views` lists those that can't be used, with the reason."""

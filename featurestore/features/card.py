@@ -1,13 +1,12 @@
 """Writes the dataset card of a bundle: Markdown for people, and the lines that `datasets.load_dataset` reads."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from featurestore import display
+from featurestore import display, markdown
 from featurestore.terminal import visible
 
 SYNTHETIC = "**SYNTHETIC**: images or weights are made up; this says nothing about real images.\n\n"
@@ -28,8 +27,8 @@ def card(name: str, description: str, manifest: Mapping[str, Any], schema: pa.Sc
     backbones = _table(("backbone", "values", "revision", "weights", "source", "licence of the weights"), rows)
     columns = _table(("column", "type"), [(field.name, _kind(field.type)) for field in schema])
     return (
-        f"{_head(name, files, synthetic=manifest['synthetic'])}\n# {_plain(name)}\n\n"
-        f"{SYNTHETIC if manifest['synthetic'] else ''}{_plain(description)}\n\n"
+        f"{_head(name, files, synthetic=manifest['synthetic'])}\n# {markdown.text(name)}\n\n"
+        f"{SYNTHETIC if manifest['synthetic'] else ''}{markdown.text(description)}\n\n"
         f"{columns}\n\nMade by featurestore from the state `{manifest['state']}` of a store, with\n\n{backbones}\n\n"
         "The licence of images and labels is not known to the store: state it here before you share them. "
         "`bundle.lock` pins the data; this card and `croissant.json` may be edited.\n\n"
@@ -52,14 +51,8 @@ def _head(name: str, files: Sequence[str], *, synthetic: bool) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *([_plain(display.shortened(text)) for text in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown.table(header, [list(map(display.shortened, row)) for row in rows])
 
 
 def _kind(kind: pa.DataType) -> str:
     return f"{kind.list_size} × {kind.value_type}" if pa.types.is_fixed_size_list(kind) else str(kind)
-
-
-def _plain(text: str) -> str:
-    """``text`` in one line, without what Markdown or HTML would take for more."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!~&])", r"\\\1", visible(text))

@@ -131,7 +131,8 @@ def test_it_is_shown(table: dict[str, Any]) -> None:
     assert text.endswith("≈: the set of best rows by accuracy at 95 % confidence")
     page = found._repr_html_()
     assert "&lt;b&gt;good" in page
-    assert "<b>" not in page
+    assert "<b>good" not in page
+    assert "<td class=n>1</td><td class=n>2</td>" in page, "ranks"
     svg = found.plot().svg
     assert "Differences from &lt;b&gt;good" in svg
     assert "chance" in svg

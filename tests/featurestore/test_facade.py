@@ -35,7 +35,7 @@ OF_VERBS = {"self", "on_progress"}
 # Where the two differ for a reason.
 ONLY_COMMAND = {
     "embed": {"backbone_file"},  # a reference in another form
-    "sql": {"form", "output", "every"},  # how the result is shown
+    "sql": {"form", "output", "every", "exact"},  # how the result is shown
     "similar": {"ids", "image", "vectors", "html", "backbone_file"},  # kinds of query; a contact sheet
     "quality": {"strict"},  # the exit code
     "explore": {"no_browser"},  # the verb opens none

@@ -1,8 +1,9 @@
-"""On a terminal nothing that others wrote moves the cursor or reorders text; files and pipes get every byte."""
+"""Nothing that others wrote moves the cursor or reorders text; where a program reads, a pipe gets every byte."""
 
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -32,8 +33,11 @@ EVIL = {
     "zero width": "a\u200bb\u200dc\ufeff",
     "line separator": "a\u2028b",
     "delete": "a\x7f",
+    "letters that show nothing": "a\u3164\u115fb\uffa0",
+    "a storm of marks": "Z" + "\u0353" * 40,
+    "a storm between joiners": "Z" + "\u0353\u200d\u0353" * 20,
 }
-HARMLESS = "Amélie — 千と千尋の神隠し\u3000√ WALL·E\u00a0☂ 🎬"
+HARMLESS = "Amélie — 千と千尋の神隠し\u3000√ WALL·E\u00a0☂ 🎬 e\u0301 \u2764\ufe0f น้ำ בְּרֵאשִׁ֖ית བརྒྱུད"
 
 
 def is_harmless(shown: str) -> bool:
@@ -67,25 +71,63 @@ def test_what_people_write_stays() -> None:
     assert screen.decode() == f"{HARMLESS}\n\t2\n{HARMLESS}\n\\udcff is no character\n"
 
 
-def test_what_is_no_terminal_is_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    out = sys.stdout
+def test_a_pipe_gets_text_escaped_and_bytes_as_they_are(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is piped into `less -R`, or kept and shown by `cat` later, reaches a terminal all the same."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
     terminal.guard()
-    assert sys.stdout is out
-    sys.stdout.write("\x1b[31m\n")
-    sys.stdout.buffer.write(b"\xff\x00\n")
-    sys.stdout.flush()
-    assert capfd.readouterr().out.startswith("\x1b[31m\n")
+    terminal.guard()  # once more changes nothing
+    print("\x1b]0;owned\x07\u202e\udcff é")
+    print("\x1b[2J", file=sys.stderr)
+    click.echo(b"\x1b[31m\xff\x00")
+    out, err = capfdbinary.readouterr()
+    assert out == b"\\x1b]0;owned\\x07\\u202e\\udcff \xc3\xa9\n\x1b[31m\xff\x00\n"
+    assert err == b"\\x1b[2J\n"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_pipe_without_unicode_takes_utf8(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """As on Windows, whose pipes have a code page, and without a locale; PYTHONIOENCODING keeps another."""
+    for chosen, shown in (("", "é 千\n".encode()), (encoding, "é 千\n".encode(encoding, "backslashreplace"))):
+        pipe = io.BytesIO()
+        monkeypatch.setenv("PYTHONIOENCODING", chosen)
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, encoding=encoding, newline="\n"))
+        terminal.guard()
+        click.echo("é 千")
+        assert pipe.getvalue() == shown
+
+
+def test_click_does_not_write_past_it_to_a_windows_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes to the console itself where a stream has the descriptor 1 or 2."""
+
+    class Console(io.StringIO):
+        name, encoding = "<stdout>", "utf-8"
+
+        def fileno(self) -> int:
+            return 1
+
+    monkeypatch.setattr(terminal, "WINDOWS", True)
+    guarded = terminal._Visible(Console())
+    own = guarded.fileno()
+    assert own > 2
+    assert own == guarded.fileno()
+    assert os.fstat(own).st_ino == os.fstat(1).st_ino
+    os.close(own)
 
 
 def test_a_bar_still_moves_the_cursor_but_its_label_does_not() -> None:
     with pseudo_terminal() as screen:
         terminal.guard()
         with ConsoleProgress("embed \x1b[31m", "images") as progress:
+            progress.detail = "worker \x1b[32m"
             progress(1, 2)
             progress(2, 2)
     assert b"\r" in screen
     assert b"\\x1b[31m" in screen
-    assert b"\x1b[31m" not in screen
+    assert b"\\x1b[32m" in screen
+    assert b"\x1b[3" not in screen
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +183,23 @@ def test_every_command_shows_text_only(
     for own in ("\r", "\x1b[?25l", "\x1b[?25h", "\x1b[K"):
         shown = shown.replace(own, "")
     assert is_harmless(shown)
+
+
+@pytest.mark.parametrize("command", ["info", "info --json", "lineage", "sql table", "view list", "no such view"])
+def test_what_people_read_is_text_in_a_pipe_too(
+    hostile: FeatureStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    command: str,
+) -> None:
+    given = COMMANDS.get(command, ["info", "--json"])
+    monkeypatch.setattr("sys.argv", ["featurestore", *given])
+    monkeypatch.setenv("FEATURESTORE_STORE", str(hostile.path))
+    run_command(cli, "featurestore")
+    shown = b"".join(capfdbinary.readouterr()).decode()
+    assert is_harmless(shown)
+    if "--json" in given:
+        assert "".join(EVIL.values()) in next(iter(json.loads(shown)["labels"])), "escaped, and still the same"
 
 
 def test_one_record_stays_one_line(store: FeatureStore, collection: Collection, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]

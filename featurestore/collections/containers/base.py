@@ -8,12 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from featurestore.errors import ImageError
-from featurestore.files import MEGABYTE
 
-# A file of a few kilobytes can claim billions of rows.
-MAX_MEMBERS = 5_000_000
-# Of all columns that are not images: they are kept in memory.
-COLUMN_BYTES = 512 * MEGABYTE
 # What the libraries raise on damaged files.
 DAMAGED = (OSError, ValueError, OverflowError, MemoryError, pa.ArrowException)
 

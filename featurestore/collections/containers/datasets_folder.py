@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from featurestore.collections.containers.base import COLUMN_BYTES, DAMAGED, MAX_MEMBERS, ContainerRows
+from featurestore.collections.containers.base import DAMAGED, ContainerRows
 from featurestore.collections.containers.features import features_of, parse_features
 from featurestore.collections.containers.image_table import (
     PEEKED,
@@ -28,13 +28,11 @@ from featurestore.collections.containers.image_table import (
     rows_of,
     suffixes_of,
 )
+from featurestore.collections.limits import COLUMN_BYTES, MAX_JSON, MAX_MEMBERS, SLACK_BYTES
 from featurestore.errors import ImageError, InputError, reason
-from featurestore.files import MEGABYTE, read_file, why
+from featurestore.files import read_file, why
 
 INFO, STATE, SPLITS = "dataset_info.json", "state.json", "dataset_dict.json"
-MAX_JSON = 64 * MEGABYTE
-# What decoded dictionaries and the like may take beyond the file's own size.
-SLACK_BYTES = 64 * MEGABYTE
 # The first bytes of Arrow's two formats.
 FILE, STREAM = b"ARROW1\0\0", b"\xff\xff\xff\xff"
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurestore.collections.containers.base import COLUMN_BYTES, DAMAGED, MAX_MEMBERS, ContainerRows
+from featurestore.collections.containers.base import DAMAGED, ContainerRows
 from featurestore.collections.containers.features import features_of
 from featurestore.collections.containers.image_table import (
     PEEKED,
@@ -28,6 +28,7 @@ from featurestore.collections.containers.image_table import (
     rows_of,
     suffixes_of,
 )
+from featurestore.collections.limits import COLUMN_BYTES, MAX_MEMBERS
 from featurestore.errors import ImageError, InputError, reason
 from featurestore.files import MEGABYTE, open_file
 

@@ -9,12 +9,10 @@ import pyarrow as pa
 from featurestore.collections.containers.base import DAMAGED
 from featurestore.collections.containers.image_table import without_columns
 from featurestore.collections.containers.names import clean_text
-from featurestore.files import MEGABYTE
+from featurestore.collections.limits import MAX_SIDECAR, MAX_SIDECAR_COLUMNS, MAX_SIDECARS
 from featurestore.system import read_at
 
 SIDECARS = (".cls", ".json", ".txt")
-# Of one file; of all: Python's objects take many times as much; and columns.
-MAX_SIDECAR, MAX_SIDECARS, MAX_COLUMNS = MEGABYTE, 256 * MEGABYTE, 1000
 
 
 class Place(NamedTuple):
@@ -59,7 +57,7 @@ def sidecar_columns(descriptor: int, samples: Sequence[Sample]) -> tuple[pa.Tabl
                 unread += 1
                 continue
             for name, value in values:
-                if name not in columns and (len(columns) >= MAX_COLUMNS or not name):
+                if name not in columns and (len(columns) >= MAX_SIDECAR_COLUMNS or not name):
                     left += 1
                     continue
                 columns.setdefault(name, [None] * len(samples))[row] = value
@@ -68,7 +66,7 @@ def sidecar_columns(descriptor: int, samples: Sequence[Sample]) -> tuple[pa.Tabl
         notes.append(f"{unread:,} files beside the images are not used: not a JSON object, or too large")
     if left:
         notes.append(
-            f"{left:,} values are not used: the JSON files have more than {MAX_COLUMNS:,} keys, or an empty one"
+            f"{left:,} values are not used: the JSON files have more than {MAX_SIDECAR_COLUMNS:,} keys, or an empty one"
         )
     arrays = {name: _array(values, numbers=name == "cls") for name, values in columns.items()}
     return (pa.table(arrays) if arrays else without_columns(len(samples))), notes

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from featurestore.collections.containers.base import DAMAGED, MAX_MEMBERS, ContainerRows
+from featurestore.collections.containers.base import DAMAGED, ContainerRows
 from featurestore.collections.containers.names import clean_name, unique_names
 from featurestore.collections.containers.sidecars import SIDECARS, Place, Sample, sidecar_columns
 from featurestore.collections.formats import SUFFIXES
-from featurestore.collections.limits import MAX_BYTES
+from featurestore.collections.limits import MAX_BYTES, MAX_MEMBERS
 from featurestore.errors import ImageError, InputError, reason
 from featurestore.files import MEGABYTE, open_file, why
 from featurestore.system import read_at

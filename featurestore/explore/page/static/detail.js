@@ -2,7 +2,7 @@
 // predicted of it, and where its vectors came from.
 
 import { getJson } from "./api.js";
-import { button, byId, el, filled, percent, valueText } from "./dom.js";
+import { button, byId, el, filled, percent, readable, valueText } from "./dom.js";
 import { labelForm, undo } from "./labels.js";
 import { sourceText } from "./selection.js";
 import { imageCard } from "./wall.js";
@@ -85,7 +85,7 @@ export class Detail {
     const answer = getJson("image", { id });
     const known = this.app.rows.get(id).catch(() => ({}));
     known.then((row) => {
-      parts.title.textContent = row.title || row.name || `Image ${id}`;
+      parts.title.textContent = readable(row.title || row.name || `Image ${id}`);
       parts.picture.alt = parts.title.textContent;
     });
     filled(parts.row, answer.then(({ row }) => rowParts(row)));

@@ -2,14 +2,27 @@
 
 export const byId = (id) => document.getElementById(id);
 
+// What would reorder or hide other text, and the marks of one letter beyond the eighth.
+const HIDDEN = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\u034f\u115f\u1160\u17b4\u17b5\u2028\u2029\u3164\uffa0]/gu;
+const STORM = /(\p{M}{8})\p{M}+/gu;
+const READ = new Set(["textContent", "title", "alt", "aria-label"]);
+
+// Text as a person may read it: such characters are written out, as \u202e for one that turns the direction.
+export function readable(text) {
+  const code = (one) => `\\u${one.codePointAt(0).toString(16).padStart(4, "0")}`;
+  return String(text).replace(HIDDEN, code).replace(STORM, "$1…");
+}
+
 // An element with properties and children; children that are strings become text nodes.
 export function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
+  for (const [name, given] of Object.entries(properties)) {
+    const value = READ.has(name) ? readable(given) : given;
     if (name in node && name !== "list") node[name] = value;
     else node.setAttribute(name, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== ""));
+  const shown = children.flat().filter((child) => child !== null && child !== undefined && child !== "");
+  node.append(...shown.map((child) => (child instanceof Node ? child : readable(child))));
   return node;
 }
 
@@ -73,12 +86,12 @@ export function later(work, milliseconds) {
 
 // What a screen reader is told about a change elsewhere on the page.
 export function say(text) {
-  byId("said").textContent = text;
+  byId("said").textContent = readable(text);
 }
 
 export function showError(problem) {
   const place = byId("error");
-  place.textContent = problem ? (problem.message ?? String(problem)) : "";
+  place.textContent = problem ? readable(problem.message ?? problem) : "";
   place.hidden = !problem;
 }
 

@@ -2,7 +2,7 @@
 
 import { Rows, getBytes, getJson, remembered } from "./api.js";
 import { showChips } from "./chips.js";
-import { byId, count, images, later, say, showError } from "./dom.js";
+import { byId, count, images, later, readable, say, showError } from "./dom.js";
 import { PLAIN } from "./colours.js";
 import { readColumn } from "./columns.js";
 import { Detail } from "./detail.js";
@@ -116,12 +116,12 @@ class Explorer {
 
   showMeta() {
     const { store, state, synthetic } = this.meta;
-    byId("facts").textContent = `${store} · ${images(this.ids.length)}`;
-    byId("facts").title = `state ${state}`;
+    byId("facts").textContent = readable(`${store} · ${images(this.ids.length)}`);
+    byId("facts").title = readable(`state ${state}`);
     byId("synthetic").hidden = !synthetic;
     byId("relabel").hidden = !this.editable().length;
     byId("words").hidden = !this.meta.backbones.some((one) => one.text);
-    document.title = `${store} · featurestore explore`;
+    document.title = readable(`${store} · featurestore explore`);
     this.stateSeen = state;
   }
 

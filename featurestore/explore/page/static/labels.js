@@ -1,7 +1,7 @@
 // A label is corrected where it is seen, for one image or several, and a correction is undone the same way.
 
 import { getJson, post } from "./api.js";
-import { button, el, images, say } from "./dom.js";
+import { button, el, images, readable, say } from "./dom.js";
 
 const CHOICES = 200; // values that are offered; any other can be typed
 
@@ -33,7 +33,7 @@ export function labelForm(app, ids, { row = {}, to = "", done }) {
   offer().catch(fail);
 
   function fail(error) {
-    problem.textContent = error.message;
+    problem.textContent = readable(error.message);
     problem.hidden = false;
   }
 

@@ -2,7 +2,7 @@
 
 import { getBytes, getImage } from "./api.js";
 import { PLAIN, plain, scale } from "./colours.js";
-import { button, byId, count, el, fillSelect, later, showError, valueText } from "./dom.js";
+import { button, byId, count, el, fillSelect, later, readable, showError, valueText } from "./dom.js";
 import { facetColumns } from "./facets.js";
 import { ScatterMap } from "./map.js";
 import { listenToMap } from "./map_input.js";
@@ -233,12 +233,12 @@ export class MapSide {
     image.src = `thumb/${id}`;
     const [title, value, number] = words.children;
     title.textContent = "";
-    value.textContent = this.valueAt(row);
+    value.textContent = readable(this.valueAt(row));
     number.textContent = `ImgId ${id}`;
     this.placeTip(point);
     const known = await app.rows.get(id).catch(() => ({}));
     if (point !== map.hovered) return;
-    title.textContent = known.title || known.name || "";
+    title.textContent = readable(known.title || known.name || "");
     this.placeTip(point);
   }
 

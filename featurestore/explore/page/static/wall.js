@@ -1,6 +1,6 @@
 // The wall: a virtual grid of images. Only the rows in view are in the document; images are fitted, never cropped.
 
-import { el, eachFrame } from "./dom.js";
+import { el, eachFrame, readable } from "./dom.js";
 
 const GAP = 12;
 const CAPTION = 38; // CSS pixels below an image: two lines
@@ -157,8 +157,8 @@ export function imageCard(id, { row, note, open, eager = false, labelled = true 
     image.replaceWith(empty);
   });
   row(id).then((known) => {
-    title.textContent = known.title || known.name || `ImgId ${id}`;
-    below.textContent = [note, labelled && known.label].filter(Boolean).join(" · ") || " ";
+    title.textContent = readable(known.title || known.name || `ImgId ${id}`);
+    below.textContent = readable([note, labelled && known.label].filter(Boolean).join(" · ")) || " ";
     inner.title = title.textContent;
     inner.setAttribute("aria-label", `${title.textContent}, ${below.textContent}`);
   }, () => {
