@@ -146,6 +146,27 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_hash(place: Path) -> str:
+    """SHA-256 of a file, or of the names and bytes of all files in a folder and below; 64 hex digits.
+
+    In a folder, names that begin with a dot and links to folders are left out.
+
+    Raises
+    ------
+    OSError
+        When something in it can't be read, or is a pipe, socket or device.
+    """
+    if not place.is_dir():
+        return file_hash(place)
+    total = hashlib.sha256()
+    for folder, folders, names in os.walk(place):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in sorted(Path(folder, name) for name in names if not name.startswith(".")):
+            name = path.relative_to(place).as_posix().encode("utf-8", "surrogateescape")
+            total.update(b"%d %s %s\n" % (len(name), name, file_hash(path).encode()))
+    return total.hexdigest()
+
+
 @contextmanager
 def atomic_file(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary binary file, which is renamed to ``path`` when the block ends without an error.
