@@ -11,21 +11,26 @@ import numpy as np
 # An archive may unpack to this many times its bytes, beyond the first 64 MB: more is made to fill the memory.
 RATIO, FREE = 100, 64 * 2**20
 MOST_MEMBERS = 100_000
+SCHEMA = "schema.json"
 HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
 
-def check_archive(content: bytes) -> None:
+def check_archive(content: bytes) -> bytes:
     """Refuse an archive that unpacks to far more than its bytes, or whose arrays are not as long as they say.
+
+    Returns
+    -------
+    What the model is made of, as skops writes it in JSON.
 
     Raises
     ------
     ValueError
         When it is one; also for Python objects, which only pickle reads.
-    zipfile.BadZipFile
-        When it is no archive.
+    zipfile.BadZipFile, KeyError
+        When it is no archive of skops.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()
@@ -38,6 +43,7 @@ def check_archive(content: bytes) -> None:
             if member.filename.endswith(".npy"):
                 with archive.open(member) as file:
                     _check_array(file, member)
+        return archive.read(SCHEMA)
 
 
 def _check_array(file: Any, member: zipfile.ZipInfo) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.heads import named_files
 from benchmarks.heads.probabilities import class_codes, on_all_classes
 from benchmarks.models.archive import check_archive
+from benchmarks.models.trial import refuse_damaged
 from featurestore._optional import import_extra
 from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.files import atomic_folder, read_file, why
@@ -35,6 +36,8 @@ OWN_TYPES = "benchmarks.heads."
 # Bytes of the largest card that is read: a hundred thousand classes fit.
 LARGEST_CARD = 16 * 2**20
 LARGEST_MODEL = 4 * 2**30
+# Of several backbones side by side.
+LONGEST_VECTOR = 2**20
 
 
 def _names(value: Any) -> bool:
@@ -53,7 +56,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     "revision": _text,
     "weights": _names,
     "sources": _names,
-    "embed_dim": lambda value: type(value) is int and value > 0,
+    "embed_dim": lambda value: type(value) is int and 0 < value <= LONGEST_VECTOR,
     "view": _text,
     "label": _text,
     "synthetic": lambda value: isinstance(value, bool),
@@ -174,12 +177,14 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
         raise IntegrityError(f"{str(folder / MODEL)!r} is not the file that was written: get the model folder again")
     skops = import_extra("skops.io", "bench", needed_by="reading a model")
     try:
-        check_archive(content)
+        schema = check_archive(content)
         foreign = _foreign(content, trust)
+        if not foreign:
+            refuse_damaged(content, schema, width=card["embed_dim"], trust=trust)
         with named_files.only(trust):
             classifier: Any = None if foreign else skops.loads(content, trusted=skops.get_untrusted_types(data=content))
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{str(folder / MODEL)!r} can't be used: {error}") from error
     except Exception as error:  # whoever wrote the file wrote its checksum: it may be anything
         raise InputError(
             f"{str(folder / MODEL)!r} is no model that skops wrote ({reason(error)[:120]}): get the model folder again"

@@ -4,29 +4,21 @@ import hashlib
 import io
 import json
 import tracemalloc
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hostile_values import answered, edits, text
 from sklearn.linear_model import LogisticRegression
+from stored_models import CARD, Members, edited
 
 from benchmarks.heads.contract import example
 from benchmarks.models import archive
 from benchmarks.models import folder as models
+from benchmarks.models.predict import backbone_of
 from featurestore.errors import InputError
-
-CARD = {"backbone": "b", "revision": "r", "weights": ["w"], "sources": ["s"], "view": "v", "label": "l"} | {
-    "classes": ["a", "b", "c"],
-    "embed_dim": 60,
-    "synthetic": True,
-    "n_rows": 90,
-    **dict.fromkeys(("head", "state_id", "settings", "chosen", "seed", "data_hash", "created"), "x"),
-    "libraries": {},
-}
-Members = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +33,6 @@ def array(shape: tuple[int, ...], content: bytes = b"", *, dtype: str = "<f8") -
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
     return file.getvalue() + content
-
-
-def edited(whole: Path, folder: Path, change: Callable[[Members], object]) -> Path:
-    """A copy with other members, and a card with their checksum, as whoever makes it would."""
-    with zipfile.ZipFile(whole / models.MODEL) as packed:
-        members = {name: packed.read(name) for name in packed.namelist()}
-    change(members)
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
-        for name, content in members.items():
-            packed.writestr(name, content)
-    card = json.loads((whole / models.CARD).read_text())
-    card["sha256"] = {models.MODEL: hashlib.sha256(file.getvalue()).hexdigest()}
-    folder.mkdir()
-    (folder / models.MODEL).write_bytes(file.getvalue())
-    (folder / models.CARD).write_text(json.dumps(card))
-    return folder
 
 
 def first(content: bytes) -> Callable[[Members], object]:
@@ -116,3 +91,23 @@ def test_what_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pyte
     model.zeros_ = np.zeros(2**20)
     with pytest.raises(InputError, match="can't be stored without pickle: it grows from"):
         models.save(model, CARD, tmp_path / "model")
+
+
+def test_every_field_of_the_card(whole: Path, tmp_path: Path) -> None:
+    """Those that are used; those that are only shown are text on a page."""
+    card = json.loads((whole / models.CARD).read_text())
+    used = {name: card[name] for name in ("format", *models.FIELDS)}
+    used |= {"options": [{"tensor": "1"}], "preprocessing": [{"height": 8}]}
+    folder, taken = tmp_path / "model", 0
+    folder.mkdir()
+    (folder / models.MODEL).write_bytes((whole / models.MODEL).read_bytes())
+    for what, edited_card in edits(used):
+        (folder / models.CARD).write_bytes(text(edited_card))
+        found = answered(what, models.load, folder)
+        if found is not None:
+            taken += 1
+            if what.startswith(("backbone", "revision", "weights", "options", "preprocessing")):
+                assert answered(what, backbone_of, found) is None, "there is no such backbone"
+            if what.startswith("embed_dim"):
+                answered(what, found.predict_proba, np.zeros((1, 60), np.float32))
+    assert 20 < taken < 400

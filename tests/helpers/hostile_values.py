@@ -51,8 +51,8 @@ def _changed(record: Any, place: tuple[Any, ...], change: Callable[[Any, Any], o
 
 
 def _places(value: Any) -> Iterator[tuple[Any, ...]]:
-    """Where each field lies; of a list its first two items."""
-    keys: Any = list(value) if isinstance(value, dict) else range(min(len(value), 2)) if isinstance(value, list) else ()
+    """Where each field lies; of a list its first six items."""
+    keys: Any = list(value) if isinstance(value, dict) else range(min(len(value), 6)) if isinstance(value, list) else ()
     for key in keys:
         yield (key,)
         yield from ((key, *rest) for rest in _places(value[key]))
