@@ -221,7 +221,7 @@ def _features(folder: Path, manifest: dict[str, Any]) -> Features:
         X = _vectors(file, columns)
         table = file.read([name for name in file.schema_arrow.names if name not in columns])
     with pq.ParquetFile(folder / ROWS) as file:
-        rows = file.read()
+        rows = file.read(["ImgId", "duplicate_group"])  # their lengths are those of the features
     if not len(rows) == len(table) == len(X) or rows["ImgId"].null_count or rows["duplicate_group"].null_count:
         raise ValueError(f"it lists {len(X)} rows, {len(rows)} can be read")
     return Features(

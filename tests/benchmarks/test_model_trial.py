@@ -100,9 +100,7 @@ def test_trees_that_are_none(
 
 def test_a_model_that_ends_the_process(stored: Callable[[str], Path], tmp_path: Path) -> None:
     folder = edited(stored("lightgbm"), tmp_path / "model", text_changed(b"Tree=1", b"ree=14"))
-    with pytest.raises(
-        InputError, match=r"can't be used: it ends the process that loads it, get the model folder"
-    ):
+    with pytest.raises(InputError, match=r"can't be used: it ends the process that loads it, get the model folder"):
         models.load(folder)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hostile_values import NUMBERS, VALUES, answered, answered_with_little, edits, text
 from support import Collection, CountingBackbone
@@ -17,6 +18,8 @@ from support import Collection, CountingBackbone
 from featurestore import Features, FeatureStore, open_bundle
 from featurestore.catalog.writer import open_writer
 from featurestore.embedding.receipt import read_receipt
+from featurestore.errors import IntegrityError
+from featurestore.files import file_hash
 from featurestore.storage.manifest import Manifest, parse_manifest
 from featurestore.storage.records import CHECKSUM, to_record
 from featurestore.storage.snapshot import parse_snapshot
@@ -167,6 +170,35 @@ def test_the_manifest_of_a_bundle(values: tuple[Any, ...], folder: Path, tmp_pat
             assert np.array_equal(found.X, whole.X), what
             assert found.ids.tolist() == whole.ids.tolist(), what
             answered(what, shown, found)
+
+
+def resealed(bundle: Path, name: str) -> Path:
+    """The checksums of a bundle with another file, as whoever makes it would write them."""
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    manifest["files"][name] = file_hash(bundle / name)
+    content = text(manifest)
+    (bundle / "manifest.json").write_bytes(content)
+    (bundle / "bundle.lock").write_text(f"sha256:{hashlib.sha256(content).hexdigest()}\n")
+    return bundle
+
+
+@pytest.mark.parametrize("how", [{"compression": "zstd", "use_dictionary": False}, {"compression": "none"}])
+def test_a_bundle_whose_values_take_more_than_their_bytes(how: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(folder / "bundle", tmp_path / "bundle")
+    pq.write_table(pq.read_table(bundle / "features.parquet"), bundle / "features.parquet", **how)
+    with pytest.raises(IntegrityError, match="the values of the features are compressed"):
+        open_bundle(resealed(bundle, "features.parquet"))
+
+
+def test_text_that_nobody_needs_is_not_read(folder: Path, tmp_path: Path) -> None:
+    """A dictionary holds a long text once, and each row it."""
+    bundle = shutil.copytree(folder / "bundle", tmp_path / "bundle")
+    rows = pq.read_table(bundle / "rows.parquet")
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * len(rows), pa.int32()), ["x" * 2**23]).cast(pa.string())
+    pq.write_table(rows.set_column(1, "content_hash", long), bundle / "rows.parquet")
+    before = pa.default_memory_pool().max_memory()
+    assert len(open_bundle(resealed(bundle, "rows.parquet"))) == len(rows)
+    assert pa.default_memory_pool().max_memory() == before
 
 
 HOSTILE_JSON = ("", "null", '{"height": "x", "a": [1]}', "[" * 5000)
