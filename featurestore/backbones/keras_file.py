@@ -30,7 +30,7 @@ def load(path: Path, options: LoadOptions) -> SavedModelBackbone:
     tensorflow = tfhub.start(options.threads)
     model = _load_file(path)
     how = preprocessing_of(_image_input(model, path), options, path)
-    function = tfhub.traced(lambda images: model(images, training=False), how)
+    function: Any = tfhub.traced(lambda images: model(images, training=False), how)
     check_graph(function.get_concrete_function().graph.as_graph_def(), path)
     spec = BackboneSpec(
         name=options.name,

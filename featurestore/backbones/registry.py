@@ -69,9 +69,7 @@ def load(
     Raises `BackboneError` when the name is unknown, the weights can't be loaded, or they differ from the expected ones.
     """
     reference = reference if file is None else in_file(file, reference)
-    _check_path(reference.partition(":")[2] or reference)
-    if weights is not None:
-        _check_path(str(weights))
+    _check_paths(reference.partition(":")[2] or reference, str(weights or ""))
     record, target = _named(reference if trusted else by_name(reference))
     options = LoadOptions(
         name=store_name(name or (target.stem if target else record.name), given=name is not None),
@@ -98,16 +96,17 @@ def _loaded(record: BackboneRecord, options: LoadOptions, reference: str) -> Bac
         return check(backbone)
 
 
-def _check_path(text: str) -> None:
+def _check_paths(*texts: str) -> None:
     """Refuse what the file system refuses as a path; whether something is there, the loader says."""
-    try:
-        os.lstat(text)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        pass
-    except (OSError, ValueError) as error:
-        raise BackboneError(
-            f"got {text[:80]!r}, which can't be a path ({why(error)}): name a file or a folder"
-        ) from error
+    for text in texts:
+        try:
+            os.lstat(text)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            pass
+        except (OSError, ValueError) as error:
+            raise BackboneError(
+                f"got {text[:80]!r}, which can't be a path ({why(error)}): name a file or a folder"
+            ) from error
 
 
 def _named(reference: str) -> tuple[BackboneRecord, Path | None]:
