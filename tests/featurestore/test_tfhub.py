@@ -225,4 +225,4 @@ def test_what_the_rule_allows_of_all_operations() -> None:
     found = {name for name in names if tf_operations.allowed(name)}
     assert {name for name in found if any(part in name for part in NEVER)} == set()
     assert {"Conv2D", "FusedBatchNormV3", "MatMul", "Softmax", "ResizeBilinear", "While", "ReadVariableOp"} <= found
-    assert not {"NoSuchOperation", "Abort", "PyFuncStateless", "ImmutableConst", "HashTableV2", "Fact"} & found
+    assert not {"NoSuchOperation", "Abort", "PyFuncStateless", "ImmutableConst", "HashTableV2"} & found
