@@ -1,10 +1,13 @@
-"""Imports at the time of use: optional dependencies, with an error that says how to install them, and public names."""
+"""Imports at the time of use: optional dependencies with an error that says how to install them, names, own files."""
 
 import importlib
+import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from types import ModuleType
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
 from typing import Any
 
 from featurestore.errors import MissingExtra
@@ -75,3 +78,34 @@ def import_public(name: str, places: Mapping[str, tuple[str, str]], namespace: d
     module, attribute = places[now]
     namespace[now] = value = getattr(importlib.import_module(module), attribute)
     return value
+
+
+class _ReadSource(SourceFileLoader):
+    """Runs the bytes that were read; Python's own loader would read the file again, or a ``.pyc`` beside it."""
+
+    def __init__(self, name: str, path: str, source: bytes) -> None:
+        super().__init__(name, path)
+        self._source = source
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The compiled bytes."""
+        return self.source_to_code(self._source, self.path)
+
+
+def run_source(source: bytes, path: Path, *, name: str) -> ModuleType:
+    """Run ``source``, the bytes of the Python file ``path``, as the module ``name``, which is entered in `sys.modules`.
+
+    Nothing else is run in its place: no compiled file, and no later content of ``path``. What it raises is passed on.
+    """
+    loader = _ReadSource(name, str(path), source)
+    spec = importlib.util.spec_from_loader(name, loader, origin=str(path))
+    assert spec is not None
+    spec.has_location = True
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import stat
@@ -12,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from featurestore import system
-from featurestore.errors import InputError
+from featurestore.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -66,6 +67,23 @@ def read_file(path: Path, *, limit: int, pipes: bool = False) -> bytes:
                 return b"".join(blocks)
             wanted = min(MEGABYTE, left)
     raise OSError(errno.EFBIG, f"more than the limit of {limit:,} bytes", str(path))
+
+
+def json_object(text: object, what: str) -> dict[str, Any]:
+    """The JSON object in a field of a table, which may be a stranger's; ``what`` names the field.
+
+    Raises
+    ------
+    IntegrityError
+        When it holds anything else.
+    """
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    raise IntegrityError(f"{what} is damaged: it is {str(text)[:60]!r}, expected a JSON object")
 
 
 def why(error: Exception) -> str:
@@ -146,6 +164,23 @@ def file_hash(path: Path) -> str:
     """SHA-256 of the bytes of ``path``, 64 hex digits."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(place: Path) -> str:
+    """SHA-256 of a file, or of the names and bytes of all files in a folder and below; 64 hex digits.
+
+    In a folder, names that begin with a dot and links to folders are left out. Raises OSError when something in it
+    can't be read, or is a pipe, socket or device.
+    """
+    if not place.is_dir():
+        return file_hash(place)
+    total = hashlib.sha256()
+    for folder, folders, names in os.walk(place):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in sorted(Path(folder, name) for name in names if not name.startswith(".")):
+            name = path.relative_to(place).as_posix().encode("utf-8", "surrogateescape")
+            total.update(b"%d %s %s\n" % (len(name), name, file_hash(path).encode()))
+    return total.hexdigest()
 
 
 @contextmanager

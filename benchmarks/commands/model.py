@@ -114,7 +114,8 @@ def fit(
     "--trust",
     multiple=True,
     metavar="TYPE",
-    help="Load objects of this Python type too, if the model holds some and you trust its author; repeatable.",
+    help="Load objects of this Python type too, if the model holds some and you trust its author, or the file "
+    "of weights that it names; repeatable.",
 )
 @click.option(
     "-k", "k", type=click.IntRange(1), default=3, show_default=True, help="With --store: how many images to name."

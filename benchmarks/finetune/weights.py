@@ -123,7 +123,7 @@ def load(reference: str) -> Weights:
 def _look_into(folder: Path) -> None:
     try:
         kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(
             f"the folder {str(folder)!r} has no readable config.json: expected a ResNet as transformers saves it"
         ) from error

@@ -12,8 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from featurestore._optional import import_extra
-from featurestore.errors import InputError
+from featurestore._optional import import_extra, run_source
+from featurestore.errors import InputError, reason
+from featurestore.files import MEGABYTE, read_file
+
+# Bytes of a file of heads.
+LARGEST_FILE = 16 * MEGABYTE
 
 
 class Classifier(Protocol):
@@ -147,16 +151,11 @@ def load_file(path: Path) -> ModuleType:
     if os.path.realpath(path) == _main_file():
         sys.modules[name] = sys.modules["__main__"]
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{str(path)!r} can't be loaded as Python")
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        source = read_file(path, limit=LARGEST_FILE)
+        return run_source(source, path, name=name)
     except (Exception, SystemExit) as error:  # somebody's code
-        del sys.modules[name]
-        raise InputError(f"{str(path)!r} can't be run: {type(error).__name__}: {error}") from error
-    return module
+        raise InputError(f"{str(path)!r} can't be run: {type(error).__name__}: {reason(error)}") from error
 
 
 def place_of(function: Callable[..., Any]) -> str:

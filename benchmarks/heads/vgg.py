@@ -18,6 +18,7 @@ from benchmarks.heads.base import Classifier
 from benchmarks.heads.hub import hub_answers
 from benchmarks.heads.input_check import refusing_nan
 from benchmarks.heads.mlp import TorchMLP
+from benchmarks.heads.named_files import check_named
 from featurestore._optional import import_extra
 from featurestore.errors import InputError
 
@@ -43,6 +44,12 @@ class VGG19Base(TransformerMixin, BaseEstimator):
 
     def __init__(self, *, weights: str = "imagenet") -> None:
         self.weights = weights
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the settings; a model of somebody else names no file."""
+        super().__setstate__(state)
+        if self.weights != "imagenet":
+            check_named(str(self.weights))
 
     def fit(self, X: Any, y: Any = None) -> "VGG19Base":
         """Learns nothing; sees whether weights and length do."""

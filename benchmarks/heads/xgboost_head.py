@@ -43,6 +43,8 @@ class AnyLabels(ClassifierMixin, BaseEstimator):
         model = XGBClassifier(**state["model"])
         state = {**state, "model": model}
         if "model_" in state:
+            if not isinstance(state["model_"], bytes):  # a number would be that many bytes
+                raise TypeError(f"the trees are {type(state['model_']).__name__}, expected bytes")
             model.load_model(bytearray(state["model_"]))
             state["model_"] = model
         super().__setstate__(state)

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.heads import named_files
 from benchmarks.heads.probabilities import class_codes, on_all_classes
+from benchmarks.models.archive import check_archive
+from benchmarks.models.trial import refuse_damaged
 from featurestore import markdown
 from featurestore._optional import import_extra
 from featurestore.errors import InputError, IntegrityError, reason
-from featurestore.files import atomic_folder, open_file, read_file, why
+from featurestore.files import atomic_folder, read_file, why
 
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
 FORMAT = 1
@@ -33,6 +36,9 @@ TRUSTED = frozenset(
 OWN_TYPES = "benchmarks.heads."
 # Bytes of the largest card that is read: a hundred thousand classes fit.
 LARGEST_CARD = 16 * 2**20
+LARGEST_MODEL = 4 * 2**30
+# Of several backbones side by side.
+LONGEST_VECTOR = 2**20
 
 
 def _names(value: Any) -> bool:
@@ -51,7 +57,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     "revision": _text,
     "weights": _names,
     "sources": _names,
-    "embed_dim": lambda value: type(value) is int and value > 0,
+    "embed_dim": lambda value: type(value) is int and 0 < value <= LONGEST_VECTOR,
     "view": _text,
     "label": _text,
     "synthetic": lambda value: isinstance(value, bool),
@@ -109,6 +115,7 @@ def dumps(classifier: Any, *, trust: Sequence[str] = ()) -> bytes:
     skops = import_extra("skops.io", "bench", needed_by="storing a model")
     try:
         content = skops.dumps(classifier, compression=zipfile.ZIP_DEFLATED)
+        check_archive(content)  # what is written can be read
         foreign = _foreign(content, trust)
     except Exception as error:  # an own head holds anything
         raise InputError(f"a {type(classifier).__name__} can't be stored without pickle: {error}") from error
@@ -155,7 +162,7 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
     Parameters
     ----------
     trust
-        Types besides the built-in heads' own that may be made.
+        Types besides the built-in heads' own that may be made, and files of weights that the model may name.
 
     Raises
     ------
@@ -171,8 +178,14 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
         raise IntegrityError(f"{str(folder / MODEL)!r} is not the file that was written: get the model folder again")
     skops = import_extra("skops.io", "bench", needed_by="reading a model")
     try:
+        schema = check_archive(content)
         foreign = _foreign(content, trust)
-        classifier: Any = None if foreign else skops.loads(content, trusted=skops.get_untrusted_types(data=content))
+        if not foreign:
+            refuse_damaged(content, schema, width=card["embed_dim"], trust=trust)
+        with named_files.only(trust):
+            classifier: Any = None if foreign else skops.loads(content, trusted=skops.get_untrusted_types(data=content))
+    except InputError as error:
+        raise InputError(f"{str(folder / MODEL)!r} can't be used: {error}") from error
     except Exception as error:  # whoever wrote the file wrote its checksum: it may be anything
         raise InputError(
             f"{str(folder / MODEL)!r} is no model that skops wrote ({reason(error)[:120]}): get the model folder again"
@@ -193,8 +206,7 @@ def _read(folder: Path) -> tuple[Any, bytes]:
     """What a model folder holds, unchecked; only regular files, since a pipe or a device has no end."""
     try:
         card = json.loads(read_file(folder / CARD, limit=LARGEST_CARD))
-        with open_file(folder / MODEL) as file:
-            return card, file.read()
+        return card, read_file(folder / MODEL, limit=LARGEST_MODEL)
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(
             f"{str(folder)!r} is no model folder (expected {CARD} and {MODEL}): {why(error)[:200]}"

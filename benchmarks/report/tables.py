@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -20,7 +19,7 @@ from benchmarks.results.selection import selected
 from benchmarks.scores.inference import MARGIN
 from benchmarks.scores.metrics import wilson
 from featurestore import FeatureStore, markdown
-from featurestore.files import write_atomic
+from featurestore.files import json_object, write_atomic
 
 STUDY_ROWS, STUDY_CLASSES = 811, ("Adventure", "Comedy", "Crime", "Drama")
 # How many classes a line of the Markdown report lists; the JSON has all.
@@ -77,7 +76,12 @@ def table_of(store: FeatureStore, run: dict[str, Any], found: Compared) -> dict[
     if run["protocol"] == "across":
         names = [(row["backbone"], row["head"]) for row in rows]
         described["across"] = asdict(across(store, run, names))
-    return {**described, "libraries": json.loads(run["libraries"]), "cells": len(run["cells"]), "rows": rows}
+    return {
+        **described,
+        "libraries": json_object(run["libraries"], "the record of libraries of the run"),
+        "cells": len(run["cells"]),
+        "rows": rows,
+    }
 
 
 def _with_interval(row: dict[str, Any], main: str) -> dict[str, Any]:

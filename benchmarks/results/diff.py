@@ -1,6 +1,5 @@
 """What differs between two runs: images, labels, backbones, settings, and the rows of `paired`; nothing is fitted."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from benchmarks.results.paired import RowDifference, row_differences
 from benchmarks.results.read import primary
 from benchmarks.results.selection import Run, StoredCell, find, stored_cells
 from featurestore import FeatureStore
+from featurestore.files import json_object
 
 SETTINGS = (
     *("protocol", "folds", "repeats", "seed", "seeds", "view", "label", "classes", "task", "canary", "reference"),
@@ -128,7 +128,7 @@ def _backbones(first: Sequence[StoredCell], second: Sequence[StoredCell]) -> lis
 
 def _settings(store: FeatureStore, a: Run, b: Run) -> list[Changed]:
     found = [Changed(name.replace("_", " "), a[name], b[name]) for name in SETTINGS if a[name] != b[name]]
-    libraries = [json.loads(run["libraries"]) for run in (a, b)]
+    libraries = [json_object(run["libraries"], "the record of libraries of a run") for run in (a, b)]
     for name in sorted(libraries[0].keys() | libraries[1].keys()):
         numbers = [versions.get(name) for versions in libraries]
         if numbers[0] != numbers[1]:

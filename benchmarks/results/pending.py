@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from benchmarks.results.schemas import CELLS, COSTS, PREDICTIONS, SCORES
 from featurestore import FeatureStore
 from featurestore.errors import InputError, StoreLocked, reason
-from featurestore.files import make_folder, open_file, write_atomic
+from featurestore.files import make_folder, open_file, why, write_atomic
 
 # No table has a name that starts with a dot.
 FOLDER = ".bench-pending"
@@ -76,7 +76,7 @@ class Pending:
             When one can't be read.
         """
         for owner in sorted({path.stem.partition("-")[0] for path in self.folder.glob("*-*.arrow")}):
-            if self._claim(owner):
+            if self._claimed(owner):
                 paths = sorted(self.folder.glob(f"{owner}-*.arrow"))
                 self._entries += [_Entry(_read(path), path, doubtful=True) for path in paths]
 
@@ -139,6 +139,16 @@ class Pending:
         except OSError:
             return False
         return True
+
+    def _claimed(self, owner: str) -> bool:
+        """`_claim` of files that lie in the store, which may be a stranger's: a lock that is a link is not followed."""
+        try:
+            return self._claim(owner)
+        except OSError as error:
+            raise InputError(
+                f"the results that an earlier run kept in {str(self.folder)!r} can't be locked ({why(error)[:160]}): "
+                "move the folder out of the store, and its cells are computed again"
+            ) from error
 
     def _claim(self, owner: str) -> bool:
         """Whether the files of ``owner`` are this process's from now on."""

@@ -9,6 +9,7 @@ from featurestore.backbones import keras_file, openvino, registry, tfhub
 from featurestore.backbones.base import Backbone
 from featurestore.backbones.records import LoadOptions, store_name
 from featurestore.backbones.tfhub import SavedModelBackbone
+from featurestore.backbones.unchanged import unchanged
 from featurestore.errors import BackboneError, shortened
 from featurestore.quiet import muted
 
@@ -27,7 +28,8 @@ def load_source(source: str, options: LoadOptions) -> SavedModelBackbone:
     if path.suffix == keras_file.SUFFIX:
         if options.weights is not None:
             raise BackboneError(f"{source!r} holds its weights: leave out --weights")
-        return keras_file.load(path, options)
+        with unchanged(path):
+            return keras_file.load(path, options)
     scheme = source.partition(":")[0]
     if scheme in ("onnx", "tflite", "converted"):
         raise BackboneError(f"{source!r} needs no TensorFlow, so there is nothing to convert: embed with it as it is")

@@ -8,6 +8,7 @@ from featurestore.backbones import tfhub
 from featurestore.backbones.base import BackboneSpec
 from featurestore.backbones.records import LoadOptions
 from featurestore.backbones.signature import ImageInput, preprocessing_of
+from featurestore.backbones.tf_operations import check_graph
 from featurestore.backbones.tfhub import SavedModelBackbone
 from featurestore.errors import BackboneError, reason, shortened
 from featurestore.files import file_hash
@@ -29,7 +30,8 @@ def load(path: Path, options: LoadOptions) -> SavedModelBackbone:
     tensorflow = tfhub.start(options.threads)
     model = _load_file(path)
     how = preprocessing_of(_image_input(model, path), options, path)
-    function = tfhub.traced(lambda images: model(images, training=False), how)
+    function: Any = tfhub.traced(lambda images: model(images, training=False), how)
+    check_graph(function.get_concrete_function().graph.as_graph_def(), path)
     spec = BackboneSpec(
         name=options.name,
         embed_dim=tfhub.probe(function, how, path),

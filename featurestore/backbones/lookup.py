@@ -1,6 +1,7 @@
 """Finds the backbone that computed a stored revision again; it reads no store, and takes no path from one."""
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from featurestore.backbones.records import by_name, find
 from featurestore.backbones.registry import load
 from featurestore.backbones.remembered import RememberedBackbone, recall, size_of
 from featurestore.errors import BackboneError, InputError
+from featurestore.files import content_hash, why
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ def find_backbone(
     """Load the backbone of a stored revision, and check that it is the same.
 
     Without arguments it is loaded from where `FeatureStore.embed` last loaded it on this machine, with the options used
-    then, and the file is logged; or by its name, if it is a known one.
+    then, and the file is logged; or by its name, if it is a known one. Its files are compared with the person's own
+    record before they are loaded: what ``stored`` says may be a stranger's.
 
     Parameters
     ----------
@@ -105,10 +108,16 @@ def _again(stored: StoredRevision, found: RememberedBackbone) -> Backbone:
     option = f"--model {scheme} --weights DIR" if found.weights else f"--model {scheme}:PATH"
     option = "--backbone-file FILE.py" if scheme == "python" else option
     what = f"the backbone {stored.name!r} of revision {stored.revision} was loaded from {str(place)!r}, which"
-    if place is not None and not place.exists():
+    if place is not None and not os.path.exists(place):  # False for what can't be a path
         raise InputError(f"{what} is gone: name its new place with {option}")
-    if place is not None and found.size not in (None, size_of(place)):
-        raise InputError(f"{what} has changed (its size): name the file that it was with {option}")
+    if stored.weights not in (None, found.weights_hash):
+        raise InputError(
+            f"the vectors of {stored.name!r} are said to be of the weights {str(stored.weights)[:80]}, and revision "
+            f"{stored.revision} has the weights {found.weights_hash[:80]} on this machine: name what computed them "
+            f"with {option}"
+        )
+    if place is not None:
+        _check_unchanged(place, found, what, option)
     try:
         backbone = load(
             found.reference,
@@ -119,7 +128,7 @@ def _again(stored: StoredRevision, found: RememberedBackbone) -> Backbone:
             precision=found.precision,
             preprocessing=found.preprocessing,
             synthetic=found.synthetic,
-            expected_weights=stored.weights if stored.weights is not None else found.weights_hash,
+            expected_weights=found.weights_hash,
         )
     except BackboneError as error:
         if place is None:
@@ -132,6 +141,16 @@ def _again(stored: StoredRevision, found: RememberedBackbone) -> Backbone:
     if place is not None:
         log.info("the backbone %r is loaded from %s", stored.name, place)
     return backbone
+
+
+def _check_unchanged(place: Path, found: RememberedBackbone, what: str, option: str) -> None:
+    """Compare the files with those that were remembered; entries of early versions have their size alone."""
+    try:
+        bytes_differ = found.files_hash is not None and found.files_hash != content_hash(place)
+    except OSError as error:
+        raise InputError(f"{what} can't be read ({why(error)}): name it with {option}") from error
+    if bytes_differ or found.size not in (None, size_of(place)):
+        raise InputError(f"{what} has changed (its bytes): name the file that it was with {option}")
 
 
 def _checked(backbone: Backbone, stored: StoredRevision) -> Backbone:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from featurestore.backbones.base import Backbone, BackboneSpec
 from featurestore.backbones.preprocessing import Preprocessing
 from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
 from featurestore.backbones.signature import preprocessing_of
+from featurestore.backbones.unchanged import unchanged
 from featurestore.errors import BackboneError
 from featurestore.files import file_hash, read_file, why
 
@@ -37,9 +38,11 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     if path is None or not path.is_file():
         raise BackboneError(f"there is no file {str(path)!r}: name a model, as in onnx:model.onnx")
     openvino.check_precision(options.precision, "onnx:FILE")
-    weights = _weights(path)
-    check_weights(path, weights, expected=options.expected_weights)
-    model = openvino.read(path)
+    files = files_of(path)
+    with unchanged(*files.values()):
+        weights = _weights(path, files)
+        check_weights(path, weights, expected=options.expected_weights)
+        model = openvino.read(path)
     base = _processor(path.with_name(PROCESSOR))
     how = preprocessing_of(openvino.image_input(model, path), options, path, base=base, layout="NCHW")
     name = _choose_output(model, options.tensor)
@@ -59,15 +62,9 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     return openvino.backbone_of(model, spec, options, path)
 
 
-def _weights(path: Path) -> str:
-    """``sha256:`` of the file, or, when it keeps tensors in other files, of its and their hashes.
-
-    Raises
-    ------
-    BackboneError
-        When it is no ONNX model, or such a file is not beside it.
-    """
-    hashes = {name: file_hash(file) for name, file in files_of(path).items()}
+def _weights(path: Path, files: Mapping[str, Path]) -> str:
+    """``sha256:`` of the file, or, when it keeps tensors in other files, of its and their hashes."""
+    hashes = {name: file_hash(file) for name, file in files.items()}
     if len(hashes) == 1:
         return f"sha256:{hashes[path.name]}"
     # The name of the model doesn't count; those of the others are in the model.

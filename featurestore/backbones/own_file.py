@@ -1,7 +1,6 @@
 """Backbones that a Python file of the user defines (``python:FILE.py``); the file is executed, as `import` would."""
 
 import hashlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -13,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featurestore._optional import run_source
 from featurestore.backbones.base import Backbone, BackboneSpec, TextBackbone, TextScale
 from featurestore.backbones.records import NAME, BackboneRecord, LoadOptions, check_weights
 from featurestore.backbones.texts import has_text_tower
-from featurestore.errors import BackboneError
-from featurestore.files import file_hash
+from featurestore.errors import BackboneError, reason
+from featurestore.files import MEGABYTE, read_file, why
 
 SUFFIX = ".py"
+LARGEST = 16 * MEGABYTE
 EXAMPLE = "backbone = featurestore.from_callable(function, name=…, revision=…, embed_dim=…)"
 
 
@@ -34,11 +35,15 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     path, name = split(str(options.target))
     if path.suffix != SUFFIX or not path.is_file():
         raise BackboneError(f"got {str(path)!r} as the file of a backbone, expected an existing .py file")
-    digest = f"sha256:{file_hash(path)}"
+    try:
+        source = read_file(path, limit=LARGEST)  # once: what is hashed is what is run
+    except OSError as error:
+        raise BackboneError(f"{str(path)!r} can't be read ({why(error)}): name a .py file") from error
+    digest = f"sha256:{hashlib.sha256(source).hexdigest()}"
     expected = options.expected_weights
     if expected is not None and not expected.startswith(digest):
         check_weights(path, digest, expected=expected)  # it is not run
-    found = _only(_defined(_run(path, digest)), path, name)
+    found = _only(_defined(_run(path, source, digest)), path, name)
     spec = replace(
         found.spec,
         name=options.name if options.named else found.spec.name,
@@ -84,22 +89,16 @@ def split(target: str) -> tuple[Path, str]:
     return (Path(file), name) if file.endswith(SUFFIX) and NAME.fullmatch(name) else (Path(target), "")
 
 
-def _run(path: Path, digest: str) -> ModuleType:
-    """The module in ``path``, run once in a process for the same bytes."""
+def _run(path: Path, source: bytes, digest: str) -> ModuleType:
+    """The module in ``path``, run once in a process for the same bytes, which are ``source``."""
     place = hashlib.sha256(f"{os.path.realpath(path)} {digest}".encode()).hexdigest()[:12]
     name = f"own_backbones_{place}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BackboneError(f"{str(path)!r} can't be loaded as Python")
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        return run_source(source, path, name=name)
     except (Exception, SystemExit) as error:  # somebody's code
-        del sys.modules[name]
-        raise BackboneError(f"{str(path)!r} can't be run: {type(error).__name__}: {error}") from error
-    return module
+        raise BackboneError(f"{str(path)!r} can't be run: {type(error).__name__}: {reason(error)}") from error
 
 
 def _defined(module: ModuleType) -> list[Backbone]:

@@ -1,6 +1,7 @@
 """Loads the backbone that a reference such as `tflite:FILE` names."""
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from featurestore.backbones.records import (
     store_name,
 )
 from featurestore.backbones.remembered import remember
+from featurestore.backbones.unchanged import unchanged
 from featurestore.errors import BackboneError, MissingExtra
+from featurestore.files import why
 from featurestore.quiet import muted
 
 
@@ -66,6 +69,7 @@ def load(
     Raises `BackboneError` when the name is unknown, the weights can't be loaded, or they differ from the expected ones.
     """
     reference = reference if file is None else in_file(file, reference)
+    _check_paths(reference.partition(":")[2] or reference, str(weights or ""))
     record, target = _named(reference if trusted else by_name(reference))
     options = LoadOptions(
         name=store_name(name or (target.stem if target else record.name), given=name is not None),
@@ -86,10 +90,23 @@ def load(
 def _loaded(record: BackboneRecord, options: LoadOptions, reference: str) -> Backbone:
     """The backbone of ``record``, checked."""
     _check_options(record, options)
-    with muted():
+    with muted(), unchanged(options.weights or options.target):
         backbone = _loader(record)(record, options)
         check_weights(reference, backbone.spec.weights, expected=options.expected_weights)
         return check(backbone)
+
+
+def _check_paths(*texts: str) -> None:
+    """Refuse what the file system refuses as a path; whether something is there, the loader says."""
+    for text in texts:
+        try:
+            os.lstat(text)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            pass
+        except (OSError, ValueError) as error:
+            raise BackboneError(
+                f"got {text[:80]!r}, which can't be a path ({why(error)}): name a file or a folder"
+            ) from error
 
 
 def _named(reference: str) -> tuple[BackboneRecord, Path | None]:

@@ -14,9 +14,10 @@ from typing import Any
 from filelock import FileLock
 
 from featurestore.backbones.base import BackboneSpec
+from featurestore.backbones.own_file import split
 from featurestore.errors import InputError, reason
 from featurestore.events import happened
-from featurestore.files import MEGABYTE, atomic_file, read_file, why
+from featurestore.files import MEGABYTE, atomic_file, content_hash, read_file, why
 from featurestore.system import for_owner_alone
 
 FILE = "backbones.json"
@@ -38,6 +39,8 @@ class RememberedBackbone:
         As the person typed it, with an absolute path.
     weights_hash
         The ``weights`` of its spec.
+    files_hash
+        `files.content_hash` of its file or folder; None where the reference is a name.
     name, weights, tensor, pooling, precision, synthetic
         The options of `registry.load`; ``weights`` is an absolute path.
     preprocessing
@@ -48,6 +51,7 @@ class RememberedBackbone:
 
     reference: str
     weights_hash: str
+    files_hash: str | None = None
     name: str | None = None
     weights: str | None = None
     tensor: str | int | None = None
@@ -60,7 +64,8 @@ class RememberedBackbone:
     @property
     def place(self) -> Path | None:
         """The file or folder that it is loaded from; None where the reference is a name."""
-        path = Path(self.weights or self.reference.partition(":")[2])
+        scheme, _, target = self.reference.partition(":")
+        path = Path(self.weights or _file_of(scheme, target))
         return path if path.is_absolute() else None
 
 
@@ -103,7 +108,7 @@ def remember(
     Where the settings folder can't be written, a warning is logged.
     """
     scheme, _, target = reference.partition(":")
-    if target and Path(target).exists():
+    if target and Path(_file_of(scheme, target)).exists():
         reference = f"{scheme}:{os.path.abspath(target)}"
     found = RememberedBackbone(
         reference=reference,
@@ -116,9 +121,10 @@ def remember(
         preprocessing=asdict(spec.preprocessing) if changed else None,
         synthetic=synthetic,
     )
-    entry = asdict(found) | {"size": size_of(found.place)}
     try:
         folder = settings_folder()
+        files = None if found.place is None else content_hash(found.place)
+        entry = asdict(found) | {"size": size_of(found.place), "files_hash": files}
         _add(folder, spec.revision, {key: value for key, value in entry.items() if value is not None})
     except (OSError, RuntimeError, InputError) as error:  # RuntimeError: no home folder, or no locks on that disk
         log.warning(
@@ -153,6 +159,11 @@ def recall(revision: str) -> RememberedBackbone | None:
     return RememberedBackbone(**entry)
 
 
+def _file_of(scheme: str, target: str) -> str:
+    """The path in a reference, without the name behind a Python file."""
+    return str(split(target)[0]) if scheme == "python" else target
+
+
 def size_of(place: Path | None) -> int | None:
     """Bytes of a file; None for a folder, or where there is nothing."""
     return place.stat().st_size if place is not None and place.is_file() else None
@@ -178,6 +189,7 @@ def _add(folder: Path, revision: str, entry: dict[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """The entries by revision, oldest first."""
     try:
+        _check_owner(path)
         record = json.loads(read_file(path, limit=MOST_BYTES))
     except FileNotFoundError:
         return {}
@@ -189,6 +201,15 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(known, dict):
         raise _damaged(path, f"it is no record of backbones of format {FORMAT}")
     return known
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse a file that somebody else could have written: it decides which code runs."""
+    if not hasattr(os, "getuid"):
+        return
+    found = path.stat()
+    if found.st_uid not in (os.getuid(), 0) or found.st_mode & 0o022:
+        raise _damaged(path, "others can write it")
 
 
 def _damaged(path: Path, what: str) -> InputError:

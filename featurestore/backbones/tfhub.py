@@ -17,6 +17,7 @@ from featurestore.backbones.base import Backbone, BackboneSpec, Preprocessing
 from featurestore.backbones.hints import folder_hint
 from featurestore.backbones.records import BackboneRecord, LoadOptions, check_weights
 from featurestore.backbones.signature import ImageInput, input_kind, input_shape, preprocessing_of
+from featurestore.backbones.tf_operations import check_saved_model
 from featurestore.errors import BackboneError, reason, shortened
 from featurestore.files import file_hash
 from featurestore.quiet import muted, verbose
@@ -45,6 +46,7 @@ def load(record: BackboneRecord, options: LoadOptions) -> Backbone:
     weights = f"sha256:{folder_digest(folder)}"
     check_weights(folder, weights, expected=options.expected_weights)
     tensorflow = start(options.threads)
+    check_saved_model(folder)
     model = _load_folder(tensorflow, folder)
     found = _image_input(model)
     preprocessing = preprocessing_of(found, options, folder, base=record.preprocessing)

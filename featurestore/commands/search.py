@@ -183,8 +183,8 @@ def _read_vectors(path: Path) -> "NDArray[np.floating]":
 
     try:
         vectors = np.load(io.BytesIO(read_file(path, limit=1024 * MEGABYTE, pipes=True)), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{str(path)!r} holds no vectors ({why(error)}): name an .npy file of floats") from error
+    except Exception as error:  # NumPy parses the header as Python: a damaged one may raise any error
+        raise InputError(f"{str(path)!r} holds no vectors ({why(error)[:200]}): name an .npy file of floats") from error
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
         raise InputError(f"{str(path)!r} holds no floats: name an .npy file with one vector, or one per row")
     return vectors

@@ -209,25 +209,28 @@ def _receipt(record: Mapping[str, Any], path: Path) -> Receipt:
         },
         computed=counts[0],
         reused=counts[1],
-        seconds=float(record["seconds"]),
+        seconds=_seconds(record["seconds"]),
         share=None if record["share"] is None else Share.parse(_text(record["share"])),
     )
 
 
 def _spec(fields: Mapping[str, Any], where: str) -> BackboneSpec:
     identity: dict[str, Any] = fields["preprocessing"]
-    changed(Preprocessing(), identity)  # refuses unknown fields and values
-    values: dict[str, Any] = {name: tuple(held) if isinstance(held, list) else held for name, held in identity.items()}
+    how = changed(Preprocessing(), identity)  # refuses unknown fields and values
+    if how.identity() != identity:  # such as a number as text
+        raise ValueError(f"its preprocessing is {str(identity)[:100]}")
+    if type(fields["synthetic"]) is not bool:
+        raise ValueError(f"it says {str(fields['synthetic'])[:40]!r} where true or false should be")
     if not is_count(fields["embed_dim"]) or not 1 <= fields["embed_dim"] <= LONGEST_VECTOR:
         raise ValueError(f"the length of a vector is {str(fields['embed_dim'])[:40]}")
     spec = BackboneSpec(
         name=check_recorded("backbone", fields["name"], where),
         embed_dim=fields["embed_dim"],
-        preprocessing=Preprocessing(**values),
+        preprocessing=how,
         weights=_text(fields["weights"]),
         source=_text(fields["source"]),
         options=_texts(fields["options"]),
-        synthetic=bool(fields["synthetic"]),
+        synthetic=fields["synthetic"],
         licence=_text(fields["licence"]),
         libraries=_texts(fields["libraries"]),
         precision=_text(fields["precision"]),
@@ -251,6 +254,12 @@ def _part(fields: Sequence[Any], embed_dim: int, where: str) -> Part:
     if not (is_count(first_id) and is_count(last_id) and first_id <= last_id <= MAX_ID):
         raise ValueError(f"the range of ids of {name} is {str(first_id)[:40]} to {str(last_id)[:40]}")
     return Part(name, rows, size_bytes, sha256, first_id, last_id)
+
+
+def _seconds(value: object) -> float:
+    if type(value) not in (int, float) or not 0 <= value < float("inf"):  # type: ignore[operator]  # NaN is neither
+        raise ValueError(f"its time is {str(value)[:40]!r}")
+    return float(value)  # type: ignore[arg-type]
 
 
 def _text(value: object) -> str:

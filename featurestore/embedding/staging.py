@@ -271,8 +271,11 @@ def _is_store(objects: LocalObjects, held: HeldFolder, store: str) -> bool:
 
 def _computed_by(metadata: Mapping[bytes, bytes], path: Path) -> Extraction:
     try:
-        return Extraction(**json.loads(metadata[COMPUTED_BY]))
-    except (ValueError, TypeError, LookupError) as error:
+        fields = json.loads(metadata[COMPUTED_BY])
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise ValueError("a field is no text")
+        return Extraction(**fields)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise lost(path, "its extraction record is damaged") from error
 
 

@@ -1,13 +1,12 @@
 """Lists the backbones of a state: what computed their vectors, and how many images have one; it reads no vectors."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featurestore.backbones.lookup import StoredRevision
-from featurestore.errors import IntegrityError
+from featurestore.files import json_object
 from featurestore.storage.names import quote_name, quote_text
 
 if TYPE_CHECKING:
@@ -60,18 +59,13 @@ def stored_revision(reader: "Reader", backbone: str) -> StoredRevision:
     revision = reader.state.revisions[backbone]
     rows = reader.query("SELECT * FROM backbones WHERE backbone = ? AND revision = ?", [backbone, revision])
     for row in rows.to_pylist():
-        try:
-            options, preprocessing = json.loads(row["options"]), json.loads(row["preprocessing"])
-        except (ValueError, RecursionError) as error:
-            raise _damaged(backbone) from error
-        if not isinstance(options, dict) or not isinstance(preprocessing, dict):
-            raise _damaged(backbone)
+        options, preprocessing = (_said(row, name) for name in ("options", "preprocessing"))
         return StoredRevision(backbone, revision, row["weights"], options, preprocessing)
     return StoredRevision(backbone, revision, None)
 
 
-def _damaged(backbone: str) -> IntegrityError:
-    return IntegrityError(f"the record of the backbone {backbone!r} in `backbones` is damaged: embed it again")
+def _said(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return json_object(row[name], f"the {name} of the backbone {row['backbone']!r} in the table `backbones`")
 
 
 def _listed(reader: "Reader") -> list[BackboneInfo]:
@@ -94,9 +88,9 @@ def _listed(reader: "Reader") -> list[BackboneInfo]:
             weights=row["weights"],
             source=row["source"],
             synthetic=row["synthetic"],
-            preprocessing=json.loads(row["preprocessing"]),
-            libraries=json.loads(row["libraries"]),
-            options=json.loads(row["options"]),
+            preprocessing=_said(row, "preprocessing"),
+            libraries=_said(row, "libraries"),
+            options=_said(row, "options"),
             unfinished=_unfinished(reader, row["backbone"], images) if revisions[row["backbone"]] > 1 else {},
         )
         for row in rows

@@ -1,11 +1,11 @@
 """Reports where the vectors of one image came from; it reads records only, no vectors."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from featurestore.backbones.preprocessing import Preprocessing, changed
 from featurestore.embedding.provenance import engine_text, libraries_and_device
 from featurestore.errors import BackboneError, InputError
+from featurestore.files import json_object
 from featurestore.storage.schemas import IMAGES, MAX_ID
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def lineage(reader: "Reader", img_id: int) -> dict[str, Any]:
         vector["engine"] = engine_text(vector["libraries"], vector["precision"])
         vector["libraries"], vector["device"] = libraries_and_device(vector["libraries"])
         for name in ("preprocessing", "options"):
-            vector[name] = json.loads(vector[name])
+            vector[name] = json_object(vector[name], f"the {name} of {vector['backbone']!r} in the table `backbones`")
         vector["input"] = _input(vector["preprocessing"])
         shown = reader.state.revisions.get(vector["backbone"]) == vector["revision"]
         vector["current"] = bool(images) and shown and vector["content_hash"] in ("", image["content_hash"])

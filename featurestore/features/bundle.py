@@ -21,7 +21,7 @@ from featurestore.features.croissant import croissant
 from featurestore.features.export import SUFFIXES, write_parquet
 from featurestore.features.features import Features
 from featurestore.features.manifest import check_manifest
-from featurestore.files import MEGABYTE, atomic_folder, file_hash, format_of, read_file
+from featurestore.files import MEGABYTE, atomic_folder, file_hash, format_of, json_object, read_file
 
 if TYPE_CHECKING:
     from featurestore.catalog.reader import Reader
@@ -201,8 +201,13 @@ def _lineage(reader: "Reader", features: Features) -> list[dict[str, Any]]:
         where = "WHERE backbone = ? AND revision = ?"
         record = reader.query(f"SELECT * FROM backbones {where}", key).to_pylist()[0]
         done = reader.query(f'SELECT "at", libraries FROM extractions {where} ORDER BY "at"', key).to_pylist()
-        record |= {field: json.loads(record[field]) for field in ("preprocessing", "libraries", "options")}
-        record["computed"] = [{"at": one["at"].isoformat(), "libraries": json.loads(one["libraries"])} for one in done]
+        what = f"of the backbone {name!r} in the store"
+        for field in ("preprocessing", "libraries", "options"):
+            record[field] = json_object(record[field], f"the {field} {what}")
+        record["computed"] = [
+            {"at": one["at"].isoformat(), "libraries": json_object(one["libraries"], f"what computed vectors {what}")}
+            for one in done
+        ]
         records.append(record)
     return records
 
@@ -216,7 +221,7 @@ def _features(folder: Path, manifest: dict[str, Any]) -> Features:
         X = _vectors(file, columns)
         table = file.read([name for name in file.schema_arrow.names if name not in columns])
     with pq.ParquetFile(folder / ROWS) as file:
-        rows = file.read()
+        rows = file.read(["ImgId", "duplicate_group"])  # their lengths are those of the features
     if not len(rows) == len(table) == len(X) or rows["ImgId"].null_count or rows["duplicate_group"].null_count:
         raise ValueError(f"it lists {len(X)} rows, {len(rows)} can be read")
     return Features(

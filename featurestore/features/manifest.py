@@ -25,7 +25,7 @@ def check_manifest(manifest: dict[str, Any], data: pq.ParquetFile, rows: pq.Parq
     data, rows
         The file of the features, and that of each row's image.
     size
-        Size of the file of ``data`` in bytes: an upper limit for its vectors, which are not compressed.
+        Size of the file of ``data`` in bytes: an upper limit for its values, which are not compressed.
 
     Raises
     ------
@@ -50,8 +50,19 @@ def check_manifest(manifest: dict[str, Any], data: pq.ParquetFile, rows: pq.Parq
     count = manifest["rows"]
     if not count == data.metadata.num_rows == rows.metadata.num_rows or manifest["missing"] < 0:
         raise ValueError(f"it lists {count} rows, the files {data.metadata.num_rows} and {rows.metadata.num_rows}")
+    _check_plain(data.metadata, size)
     if not 0 <= count * 4 * sum(dim for _, dim in dims) <= size:
         raise ValueError(f"{count} rows of such vectors take more than the {size} bytes of the file")
+
+
+def _check_plain(metadata: pq.FileMetaData, size: int) -> None:
+    """Refuse compressed or repeated values, which take more memory than their bytes; a bundle is written without."""
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            column = metadata.row_group(group).column(place)
+            plain = column.compression == "UNCOMPRESSED" and not column.has_dictionary_page
+            if not plain or column.total_uncompressed_size > size:
+                raise ValueError("the values of the features are compressed")
 
 
 def _is_dim(entry: Any) -> bool:

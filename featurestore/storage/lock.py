@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from featurestore import system
 from featurestore.errors import InputError, StoreError, StoreLocked
 from featurestore.events import went_wrong
-from featurestore.files import write_atomic
+from featurestore.files import read_file, write_atomic
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".lock.holder.json"
@@ -96,8 +96,7 @@ def _is_file_of(root: Path, handle: int) -> bool:
 def holder(root: Path) -> str:
     """A description of the lock's holder from its record; the record is only displayed, so it is not validated."""
     try:
-        with (root / HOLDER_FILE).open("rb") as file:
-            record = json.loads(file.read(HOLDER_BYTES))
+        record = json.loads(read_file(root / HOLDER_FILE, limit=HOLDER_BYTES))
         pid, host, purpose, since = (str(record[name])[:100] for name in ("pid", "host", "purpose", "since"))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return "another process"

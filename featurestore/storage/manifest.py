@@ -93,6 +93,7 @@ def parse_manifest(content: bytes, table: str, name: str, where: str) -> Manifes
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(record["schema"], validate=True)))
         parts = tuple(_part(fields, table, where) for fields in record["parts"])
         _check_schema(schema, table)
+        _check_sizes(schema, parts, table)
     except IntegrityError:
         raise
     except (ValueError, TypeError, LookupError, OSError, RecursionError, pa.ArrowException) as error:
@@ -113,6 +114,15 @@ def _part(fields: Sequence[Any], table: str, where: str) -> Part:
     if (first_id, last_id) != (None, None) and not (type(first_id) is type(last_id) is int and first_id <= last_id):
         raise ValueError(f"the range of ids of {name} is {first_id!r} to {last_id!r}")
     return Part(name, rows, size_bytes, sha256, first_id, last_id)
+
+
+def _check_sizes(schema: pa.Schema, parts: Sequence[Part], table: str) -> None:
+    """Refuse more vectors than the bytes of a part hold, which are not compressed: as many are made room for."""
+    if revision_of(table) is not None:
+        row = 4 * schema.field("embedding").type.list_size
+        for part in parts:
+            if part.rows * row > part.size_bytes:
+                raise ValueError(f"it says {part.rows} vectors in the {part.size_bytes} bytes of {part.path}")
 
 
 def _check_schema(schema: pa.Schema, table: str) -> None:

@@ -279,3 +279,14 @@ def test_upkeep_of_the_store_leaves_them_alone(command: str, store: FeatureStore
     assert found.exit_code == 0
     assert FOLDER not in found.output
     assert files(store) == [path]
+
+
+def test_a_lock_that_is_a_link_is_not_followed(store: FeatureStore, tmp_path: Path) -> None:
+    """A store may be a stranger's, and a lock file is emptied when it is taken."""
+    (tmp_path / "mine").write_text("years of work")
+    (store.path / FOLDER).mkdir()
+    (store.path / FOLDER / f"{'a' * 32}-000000-{'0' * 32}.arrow").write_bytes(b"")
+    (store.path / FOLDER / f"{'a' * 32}.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match=r"can't be locked .*: move the folder out of the store"):
+        Pending(store).adopt()
+    assert (tmp_path / "mine").read_text() == "years of work"

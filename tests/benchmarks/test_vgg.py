@@ -139,14 +139,16 @@ def test_it_comes_back_and_refuses_other_weights(file: str, network: torch.nn.Se
     fitted = build_vgg(seed=0, weights=str(weights), epochs=2).fit(X, y)
     models.save(fitted, CARD, tmp_path / "model")
     vgg._base.cache_clear()
-    found = models.load(tmp_path / "model").predict_proba(X)
+    with pytest.raises(InputError, match=r"wants to read the file '.*vgg19\.safetensors': .* name it with --trust"):
+        models.load(tmp_path / "model")
+    found = models.load(tmp_path / "model", trust=[str(weights)]).predict_proba(X)
     np.testing.assert_allclose(found, fitted.predict_proba(X), rtol=0, atol=1e-5)
     assert len(np.unique(found.argmax(axis=1))) > 1
     changed = {f"features.{name}": value * 1.5 for name, value in network.state_dict().items()}
     save_file(changed, weights)
     vgg._base.cache_clear()
     with pytest.raises(InputError, match="are others than those that the model was fitted with"):
-        models.load(tmp_path / "model").predict_proba(X)
+        models.load(tmp_path / "model", trust=[str(weights)]).predict_proba(X)
 
 
 def test_what_is_no_number_is_refused(file: str) -> None:

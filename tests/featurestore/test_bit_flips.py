@@ -1,5 +1,6 @@
 """Each bit of each record of a small store is flipped: no answer changes unnoticed, and `gc` removes nothing needed."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -199,6 +200,10 @@ def test_no_flipped_bit_of_the_lock_holder_is_more_than_words(small: Path) -> No
             with pytest.raises(StoreLocked, match=r"is being written by .*: try again") as caught:
                 write()
             assert str(caught.value).isprintable()
+        path.unlink()
+        os.mkfifo(path)  # a pipe has no end
+        with pytest.raises(StoreLocked, match="is being written by another process"):
+            write()
 
 
 SHELL = """

@@ -136,6 +136,7 @@ def test_a_config_that_is_none(text: str, message: str, model: Path) -> None:
         ({"quantization_config": {"quant_method": "awq"}}, "are quantised"),
         ({"use_timm_backbone": True}, "the weights of another"),
         ({"_attn_implementation": "someone/kernel"}, "another attention"),
+        ({"transformers_weights": "other.safetensors"}, "names another file of weights"),
     ],
 )
 def test_a_config_of_another_model(changes: dict[str, Any], message: str, model: Path) -> None:

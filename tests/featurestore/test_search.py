@@ -188,7 +188,11 @@ def test_the_command_takes_vectors(embedded: FeatureStore, tmp_path: Path, capfd
     rows = json.loads(capfd.readouterr().out)
     assert [(row["query"], row["ImgId"]) for row in rows] == [(f"{file}[0]", 105), (f"{file}[1]", 109)]
     np.save(file, np.array([{}]), allow_pickle=True)
-    for bad in (file, tmp_path / "none.npy", Path(__file__)):
+    huge = tmp_path / "huge.npy"
+    with huge.open("wb") as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**15, 8)}
+        np.lib.format.write_array_header_1_0(stream, header)
+    for bad in (file, huge, tmp_path / "none.npy", Path(__file__)):
         monkeypatch.setattr("sys.argv", [*base, str(bad)])
         assert run_command(cli, "featurestore") == 1
         assert "holds no vectors" in capfd.readouterr().err

@@ -87,16 +87,20 @@ def test_a_pipe_gets_text_escaped_and_bytes_as_they_are(
     assert err == b"\\x1b[2J\n"
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-def test_a_pipe_without_unicode_takes_utf8(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "chosen", "shown"),
+    [("cp1252", "", "é 千\n".encode()), ("ascii", "", "é 千\n".encode()), ("cp1252", "cp1252", b"\xe9 \\u5343\n")],
+)
+def test_a_pipe_without_unicode_takes_utf8(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, chosen: str, shown: bytes
+) -> None:
     """As on Windows, whose pipes have a code page, and without a locale; PYTHONIOENCODING keeps another."""
-    for chosen, shown in (("", "é 千\n".encode()), (encoding, "é 千\n".encode(encoding, "backslashreplace"))):
-        pipe = io.BytesIO()
-        monkeypatch.setenv("PYTHONIOENCODING", chosen)
-        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, encoding=encoding, newline="\n"))
-        terminal.guard()
-        click.echo("é 千")
-        assert pipe.getvalue() == shown
+    pipe = io.BytesIO()
+    monkeypatch.setenv("PYTHONIOENCODING", chosen)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, encoding=encoding, newline="\n"))
+    terminal.guard()
+    click.echo("é 千")
+    assert pipe.getvalue() == shown
 
 
 def test_click_does_not_write_past_it_to_a_windows_console(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """TFLite files: the real quantised MobileNets, and files that are no model."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,3 +103,23 @@ def test_what_a_model_cannot_do_is_said(tiny: dict[str, Path]) -> None:
         load(f"tflite:{tiny['int8']}", preprocessing=Preprocessing(32, 32, "unit"))
     with pytest.raises(BackboneError, match=r"tensor 0 has|no vector tensor 0"):
         load(f"tflite:{tiny['float32']}", tensor=0)
+
+
+@pytest.mark.filterwarnings("ignore")  # the converter's warnings are TensorFlow's
+def test_operators_that_are_not_of_tflite_are_refused(tmp_path: Path) -> None:
+    needs("tensorflow")
+    import tensorflow as tf
+
+    out = str(tmp_path / "written")
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 3], tf.float32)])
+    def call(images: Any) -> Any:
+        with tf.control_dependencies([tf.io.write_file(out, "x")]):
+            return tf.reduce_mean(images, [1, 2])
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function()])
+    converter.allow_custom_ops = True
+    (tmp_path / "custom.tflite").write_bytes(converter.convert())
+    with pytest.raises(BackboneError, match="can't be loaded as TFLite"):
+        load(f"tflite:{tmp_path / 'custom.tflite'}")
+    assert not Path(out).exists()

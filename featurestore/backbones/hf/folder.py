@@ -119,6 +119,8 @@ def _check_config(folder: Path, config: dict[str, Any]) -> None:
                 f"the model in {str(folder)!r} comes with Python code of its own (auto_map), which is not run: write a "
                 "backbone of your own that loads it, or export it to ONNX"
             )
+        if name == "transformers_weights":  # they are not those that are hashed
+            raise BackboneError(f"config.json in {str(folder)!r} names another file of weights: remove {name!r}")
         if name == "quantization_config":
             raise BackboneError(f"the weights in {str(folder)!r} are quantised: name the model in float32 or float16")
         if name in ("use_timm_backbone", "use_pretrained_backbone") and value:
