@@ -67,7 +67,7 @@ FLOORS = {
     ),
 }
 # What the bench may import of the store besides the names of the package itself.
-PUBLIC = ("display", "errors", "progress", "files", "engines", "system", "_optional", "commands.options")
+PUBLIC = ("display", "errors", "progress", "files", "engines", "events", "system", "_optional", "commands.options")
 # What a command may import besides the ground, its folder and the public names: the modules of those without a store.
 WITHOUT_STORE = ("backbones.records", "collections.movies.sample", "collections.movies.fetch")
 # The one that writes tables of Delta Lake.
