@@ -71,8 +71,8 @@ FLOORS = {
 }
 # What the bench may import of the store besides the names of the package itself.
 PUBLIC = (
-    *("display", "errors", "progress", "files", "engines", "markdown", "spreadsheet", "system", "_optional"),
-    "commands.options",
+    *("display", "errors", "progress", "files", "engines", "events", "markdown", "spreadsheet", "system"),
+    *("_optional", "commands.options"),
 )
 # What a command may import besides the ground, its folder and the public names: the modules of those without a store.
 WITHOUT_STORE = ("backbones.records", "collections.movies.sample", "collections.movies.fetch")

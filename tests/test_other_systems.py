@@ -149,6 +149,14 @@ def test_names_that_no_file_can_have_on_windows(name: str, kept_store: FeatureSt
             kept_store.create_snapshot(snapshot)
 
 
+def test_snapshots_that_would_be_one_file_elsewhere(store: FeatureStore) -> None:
+    store.create_snapshot("Before")
+    with pytest.raises(InputError, match="there is a snapshot 'Before', which differs in case alone"):
+        store.create_snapshot("before")
+    with pytest.raises(InputError, match="'Before'"):
+        store.create_snapshot("Before")
+
+
 def test_paths_are_stored_with_slashes() -> None:
     assert with_slashes(r"photos\cats\1.jpg", "\\") == "photos/cats/1.jpg"
     assert with_slashes(r"photos/a\b.jpg", "/") == r"photos/a\b.jpg"

@@ -23,6 +23,7 @@ from benchmarks.run.process import interrupted_later
 from benchmarks.run.repeats import Repeats
 from featurestore import FeatureStore
 from featurestore.errors import StoreLocked
+from featurestore.events import arguments
 from featurestore.progress import Progress
 
 # Pipelines collect what it says; without a handler of theirs, nothing is printed.
@@ -104,7 +105,6 @@ class Execution:
         if outcome.status != "ok":
             self.failed += 1
             facts = {
-                "event": "cell failed",
                 "run": self.run_id,
                 "head": cell.head.name,
                 "backbone": cell.dataset.backbone,
@@ -112,7 +112,7 @@ class Execution:
                 "fold": cell.split.fold,
                 "reason": outcome.message,
             }
-            log.warning("%(head)s over %(backbone)s failed: %(reason)s", facts)
+            log.warning("%(head)s over %(backbone)s failed: %(reason)s", arguments("cell failed", facts))
 
     def _look(self, repeats: Repeats) -> None:
         """Have the table shown where that is due; not before its results are stored."""

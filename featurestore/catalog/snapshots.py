@@ -48,6 +48,9 @@ def create(place: Place, name: str, *, wait_seconds: float = 0.0) -> SnapshotInf
         raise InputError(f"got the snapshot name {name!r}, which no file can have on Windows: use another name")
     read_state(place)
     with open_writer(place, wait_seconds=wait_seconds, purpose=f"snapshot {name}") as writer:
+        alike = [other for other in snapshot_names(writer.objects) if other.lower() == name.lower() and other != name]
+        if alike:  # on Windows and macOS both would be one file
+            raise InputError(f"there is a snapshot {alike[0]!r}, which differs in case alone: use another name")
         for _ in range(TURNS):
             _put(writer.objects, snapshot_path(name), snapshot_record(writer.state, name))
             saved = writer.state
