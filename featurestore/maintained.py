@@ -216,7 +216,7 @@ class MaintainedStore(Explorer):
             )
 
     def create_snapshot(self, name: str, *, wait_seconds: float = 0.0) -> SnapshotInfo:
-        """Save the current state as the snapshot ``name``, which never changes; it takes one small file."""
+        """Save the current state as the snapshot ``name``, which only `forget` changes; it takes one small file."""
         with self._writing() as objects:
             return records.create(objects, name, wait_seconds=wait_seconds)
 

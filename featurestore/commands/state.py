@@ -48,7 +48,8 @@ def lineage(store: str, snapshot: str | None, img_id: int, as_json: bool) -> Non
 def snapshot() -> None:
     """Keep, list, compare and remove named states.
 
-    A snapshot keeps the store as it is now, under a name; it never changes, and takes no room until the store does.
+    A snapshot keeps the store as it is now, under a name; only `forget` changes it. It takes no room until the store
+    changes.
     """
 
 

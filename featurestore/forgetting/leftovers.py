@@ -22,7 +22,7 @@ from featurestore.collections.scan import forget_scanned
 from featurestore.errors import IntegrityError, StoreLocked, reason
 from featurestore.files import open_file, write_atomic
 from featurestore.forgetting.images import WantedImages
-from featurestore.forgetting.rows import naming_columns, rest_of
+from featurestore.forgetting.rows import CONTENT, NUMBER, naming_columns, rest_of
 from featurestore.forgetting.sweep import holds
 from featurestore.storage.lock import LOCK_FILE, holder
 from featurestore.storage.names import RECORDED, inside
@@ -117,7 +117,8 @@ def _clean_copied(objects: LocalObjects, wanted: WantedImages) -> int:
 def _clean_staging(objects: LocalObjects, wanted: WantedImages) -> int:
     """Remove staged files with vectors of the images, those of ended runs and, on an object store, its copies."""
     paths = [path for path in sorted((objects.root / STAGING).rglob("*")) if path.name != LOCK_FILE and path.is_file()]
-    doomed = [path for path in paths if _is_of_images(path.name, path.read_bytes, wanted)]
+    # A link, which this package makes none of, is removed, and what it leads to is not read.
+    doomed = [path for path in paths if path.is_symlink() or _is_of_images(path.name, path.read_bytes, wanted)]
     _remove(doomed, objects.root)
     if objects.in_place:
         return len(doomed)
@@ -137,14 +138,18 @@ def _is_of_images(name: str, read: Callable[[], bytes], wanted: WantedImages) ->
 
     An image may have had other bytes before, which no table knows any more. What is removed is computed again.
     """
-    content = read()
+    try:
+        content = read()
+    except FileNotFoundError:  # on an object store, another run has published it
+        return False
     if PurePosixPath(name).suffix == ".json":
         try:
             return _says(json.loads(content), wanted)
         except (ValueError, RecursionError):
             return True
     try:
-        rows = pq.ParquetFile(io.BytesIO(content)).read()
+        with pq.ParquetFile(io.BytesIO(content)) as file:
+            rows = file.read([name for name in file.schema_arrow.names if name.lower() in (NUMBER, CONTENT)])
         stays = pc.is_in(rows["content_hash"], value_set=wanted.kept)
         return not pc.all(stays).as_py() or holds(rows, "", wanted)
     except (OSError, KeyError, pa.ArrowException):  # it has other columns
