@@ -49,7 +49,7 @@ def explore(
         click.echo(running.url)
         click.echo("served to this machine alone, to whoever has this address; Ctrl-C ends it", err=True)
         if not no_browser:
-            webbrowser.open(running.url)
+            webbrowser.open(running.entrance())
         try:
             running.wait()
         except KeyboardInterrupt:

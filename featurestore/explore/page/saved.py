@@ -13,6 +13,7 @@ from featurestore.catalog.commit import Commit, read_whole
 from featurestore.catalog.recipe import own_names
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import InputError
+from featurestore.explore.page import projection
 from featurestore.explore.page.shown import SECONDS, has_table, image_ids
 from featurestore.features.selection import check_ids, matching
 from featurestore.storage.names import check_identifier, check_names, quote_text, well_named
@@ -79,6 +80,8 @@ def save_condition(store: "Explorer", name: str, where: str) -> dict[str, Any]:
     StoreLocked
         When another process is writing.
     """
+    if not where.strip():
+        raise InputError("got an empty condition: filter first")
     found = matching(store, "collection", where, seconds=SECONDS)
     labelled = views.create(store.objects, name, f"SELECT * FROM labeled WHERE ({where}\n)", wait_seconds=WAIT_SECONDS)
     return {"name": name, "saved": len(found), "in_labeled": labelled}
@@ -109,7 +112,7 @@ def _refuse_taken(writer: Writer, name: str) -> None:
         raise InputError(f"there is a view {name!r} already: use another name")
     own = own_names(state.collection)
     known = well_named(state.tables, state.revisions, state.views, own=own)
-    check_names([*state.tables, TABLE], state.revisions, [*known, name], own=own)
+    check_names([*state.tables, TABLE, projection.TABLE], state.revisions, [*known, name], own=own)
 
 
 def _put(writer: Writer, commit: Commit, name: str, ids: NDArray[np.int32]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,12 +47,15 @@ class ShownStore:
         Whether nothing may be changed: asked for, or since it is a snapshot.
     lock
         Held by one change, or one answer of another package, at a time; questions to the store need none.
+    refreshing
+        Held while the store is switched to a newer state, since several pages may be loaded at once.
     """
 
     store: "Explorer"
     read_only: bool
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     lock: Any = field(default_factory=RLock)
+    refreshing: Any = field(default_factory=Lock)
 
     @contextmanager
     def changing(self) -> Iterator["Explorer"]:
@@ -69,10 +72,16 @@ class ShownStore:
             try:
                 yield self.store
             finally:
-                refresh(self.store)
+                self.renew()
+
+    def renew(self) -> None:
+        """Show the newest state."""
+        with self.refreshing:
+            if self.store.is_outdated():
+                _refresh(self.store)
 
 
-def refresh(store: "Explorer") -> None:
+def _refresh(store: "Explorer") -> None:
     """Switch to the newest state, with what is kept of images and vectors if these are still the same.
 
     A label that is corrected would else cost reading all vectors again.

@@ -34,6 +34,7 @@ class Exploration:
     def __init__(self, store: "Explorer", server: PageServer, fragment: str) -> None:
         self._store = store
         self._server = server
+        self._fragment = fragment
         self.url = server.url + fragment
         atexit.register(self.close)
 
@@ -54,6 +55,13 @@ class Exploration:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def entrance(self) -> str:
+        """An address that opens the page once, within a minute: a browser that is started with it shows it to others.
+
+        On a machine with several users each of them can list the processes with their arguments.
+        """
+        return self._server.entrance() + self._fragment
 
     def wait(self) -> None:
         """Return when the explorer was closed."""

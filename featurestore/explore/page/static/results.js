@@ -7,7 +7,7 @@ import { sortedTable } from "./table.js";
 
 // What a column is called; these come first and in this order, others after them under their own names.
 const HEADINGS = {
-  backbone: "backbone", head: "head", signs: " ", accuracy: "accuracy", accuracy_interval: "95 %",
+  backbone: "backbone", head: "head", signs: " ", accuracy: "accuracy", interval: "95 %",
   balanced_accuracy: "balanced", f1_macro: "macro F1", roc_auc_ovr: "AUC", log_loss: "log loss", brier: "Brier",
   ece: "ECE", rank: "rank", cost_fit_seconds: "fit, s", predict_ms_p50: "predict, ms", difference: "difference",
 };
