@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 BODY_BYTES = 16 * 2**20  # a selection of a million ids
 IDLE_SECONDS = 60
-# How often the server looks whether it is to be closed, and how long it then waits for answers that are being made.
-LOOKING_SECONDS, CLOSING_SECONDS = 0.1, 1.0
+# How often the server looks whether it is to be closed, and how long it then waits for answers that are being made:
+# a thread that is in a library's code when the program ends can take it down with a crash.
+LOOKING_SECONDS, CLOSING_SECONDS = 0.1, 10.0
 MOST_PARAMETERS = 32
 # Each open connection has a thread; a browser opens six to a server.
 MOST_CONNECTIONS = 256
@@ -119,7 +120,7 @@ class PageServer(ThreadingHTTPServer):
         self._thread.join()
 
     def close(self) -> None:
-        """Stop, and end the connections that browsers keep open; an answer that takes long is not waited for."""
+        """Stop, and end the connections that browsers keep open; an answer that takes long is waited for a while."""
         if self.closed:
             return
         self.closed = True

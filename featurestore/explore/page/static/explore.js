@@ -47,7 +47,8 @@ class Explorer {
     const { meta, state } = this;
     const names = meta.backbones.map((one) => one.name);
     if (!names.includes(state.get("backbone"))) state.values.backbone = "";
-    state.setDefaults({ backbone: names[0] ?? "", colour: meta.label ? `column:${meta.label}` : PLAIN });
+    const labelled = meta.columns.some(({ name, distinct }) => name === meta.label && distinct);
+    state.setDefaults({ backbone: names[0] ?? "", colour: labelled ? `column:${meta.label}` : PLAIN });
   }
 
   // Answers that are kept: columns, runs and the rows of a run.

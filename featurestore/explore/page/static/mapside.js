@@ -205,9 +205,10 @@ export class MapSide {
     byId("legend").replaceChildren(...legend.map(({ name: text, level, colour }) => {
       const dot = el("i", { "aria-hidden": "true" });
       dot.style.background = colour;
-      if (!isColumn || level === undefined) return el("span", {}, dot, text);
+      const words = el("span", {}, text);
+      if (!isColumn || level === undefined) return el("span", { title: text }, dot, words);
       const pressed = Boolean(facet?.levels?.includes(level));
-      return button([dot, text], () => this.app.facets.toggle(name, level), {
+      return button([dot, words], () => this.app.facets.toggle(name, level), {
         "aria-pressed": String(pressed), title: `Only ${text}`,
       });
     }));

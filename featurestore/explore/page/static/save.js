@@ -59,15 +59,13 @@ function fileLink(app) {
     `selection.csv, the ${count(app.selection.size)} ImgIds`);
 }
 
-function savedParts(app, { name, saved, in_labeled: labeled }) {
-  const fewer = saved !== labeled
-    ? ` ${count(labeled)} of them have a label: the view holds those.`
-    : "";
+function savedParts(app, { name, saved, in_view: rows }) {
+  const fewer = saved !== rows ? ` ${count(rows)} of them ${rows === 1 ? "has" : "have"} a label: the view holds those.` : "";
   return [
     el("p", { className: "good" }, `Saved the view ${name}: ${images(saved)}.${fewer}`),
-    el("p", { className: "hint" }, "As files for others: ",
-      el("code", {}, `featurestore export --view ${name} --backbone ${app.state.get("backbone")}`)),
-    ...(app.has("bench") ? [benchForm(app, name)] : []),
+    app.state.get("backbone") ? el("p", { className: "hint" }, "As files for others: ",
+      el("code", {}, `featurestore export --view ${name} --backbone ${app.state.get("backbone")} -o ${name}.parquet`)) : "",
+    ...(app.has("bench") && app.meta.backbones.length ? [benchForm(app, name)] : []),
   ];
 }
 
