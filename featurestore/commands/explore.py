@@ -24,7 +24,7 @@ from featurestore.commands.options import SEED, example, json_option, snapshot_o
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="The port of 127.0.0.1 to serve at.  [default: a free one]"
 )
-@click.option("--read-only", is_flag=True, help="Save no selection and correct no label.")
+@click.option("--read-only", is_flag=True, help="Save no selection, correct no label, start no bench.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def explore(
     store: str,

@@ -1,10 +1,10 @@
 """Looks up what images are called and where they lie, and makes small pictures of them for pages."""
 
-import html
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from featurestore.collections.address import ImageAddress
+from featurestore.display import escaped
 from featurestore.errors import ImageError, StoreError
 from featurestore.features.labels import label_text
 from featurestore.storage.names import quote_name
@@ -35,7 +35,7 @@ def figure(fact: dict[str, Any], lead: str, kind: str, *, size: tuple[int, int])
     """
     number = str(fact.get("ImgId", ""))
     title = label_text(fact.get("title")) or label_text(fact.get("ImgName"))
-    caption = "<br>".join(html.escape(word) for word in (lead, number, title, label_text(fact.get("label"))) if word)
+    caption = "<br>".join(escaped(word) for word in (lead, number, title, label_text(fact.get("label"))) if word)
     place = fact.get("place")
     if fact.get("source"):
         place = ImageAddress.of(fact["source"], fact["file"], fact["member"])
@@ -45,7 +45,7 @@ def figure(fact: dict[str, Any], lead: str, kind: str, *, size: tuple[int, int])
 
 def no_picture(reason: str) -> str:
     """The placeholder for a missing picture."""
-    return f'<div class="none">{html.escape(reason)}</div>'
+    return f'<div class="none">{escaped(reason)}</div>'
 
 
 def _picture(place: ImageAddress, title: str, size: tuple[int, int]) -> str:
@@ -55,4 +55,4 @@ def _picture(place: ImageAddress, title: str, size: tuple[int, int]) -> str:
         uri = thumbnail(place, width=size[0], height=size[1])
     except (ImageError, StoreError) as error:  # without a network, the rest is worth having
         return no_picture(f"no image file ({error})")
-    return f'<img alt="{html.escape(title, quote=True)}" src="{uri}">'
+    return f'<img alt="{escaped(title)}" src="{uri}">'
