@@ -26,7 +26,7 @@ import featurestore
 from featurestore import FeatureStore
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import FeatureStoreError, InputError, QueryError, StoreError, StoreLocked
-from featurestore.explore.page import facts, images, likeness, plugins, saved
+from featurestore.explore.page import columns, facts, images, likeness, plugins, saved
 from featurestore.explore.page.answers import routes
 from featurestore.explore.page.images import Thumbnails
 from featurestore.explore.page.messages import PageError, Routes
@@ -565,6 +565,24 @@ def test_a_closed_exploration_has_no_thread_in_the_store(
     with kept_store.explore():
         assert began.wait(10)
     assert done.is_set()
+
+
+def test_what_an_explorer_keeps_has_an_end(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        store.embed(CountingBackbone(name=name))
+    store.refresh()
+    monkeypatch.setattr(likeness, "KEPT_VECTORS", 1)
+    monkeypatch.setattr(columns, "KEPT", 2)
+    asked = asker(routes(ShownStore(store, read_only=True)))
+    for _ in range(2):
+        assert {"one", "two"} <= asked("image", id="101")["neighbours"].keys()
+        assert [name for name in store.memo if name.startswith(likeness.INDEX)] == [f"{likeness.INDEX}two"]
+    assert {name.removeprefix(likeness.COPY) for name in store.memo if name.startswith(likeness.COPY)} <= {"two"}
+    for name in ("Title", "Genre1", "IMDBScore", "Genre1"):
+        asked("column", name=name)
+    assert [name for name in store.memo if name.startswith(columns.VALUES)] == [
+        f"{columns.VALUES}{name}" for name in ("Genre1", "IMDBScore")
+    ]
 
 
 def test_a_selection_without_any_label_is_of_the_collection(tmp_path: Path) -> None:

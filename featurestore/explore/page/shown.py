@@ -1,6 +1,6 @@
 """ShownStore: the store that one explorer shows, what it may do with it, and its images in a fixed order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock, RLock
@@ -98,6 +98,20 @@ def _vectors(state: State) -> tuple[Mapping[str, str], Mapping[str, str]]:
         name: digest for name, digest in state.tables.items() if name in ("images", "backbones") or revision_of(name)
     }
     return tables, dict(state.revisions)
+
+
+def make_room(store: "Explorer", prefix: str, newest: str, *, most: int, size: Callable[[Any], int]) -> None:
+    """Forget what is remembered under ``prefix``, the oldest first but not ``newest``, until the rest takes ``most``.
+
+    An explorer may run for days: what is looked at once is not kept for good.
+    """
+    kept = {name: size(value) for name, value in dict(store.memo).items() if name.startswith(prefix)}
+    for name in list(kept):
+        if sum(kept.values()) <= most:
+            return
+        if name != prefix + newest:
+            store.memo.pop(name, None)
+            del kept[name]
 
 
 def has_table(store: "Explorer", name: str, schema: pa.Schema) -> bool:

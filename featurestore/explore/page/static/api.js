@@ -57,6 +57,8 @@ export function decode(text, Type) {
   return new Type(bytes.buffer);
 }
 
+const ANSWERS = 32; // the most that are kept of one kind
+
 // Keep the answers of `fetch(key)`, so that each is asked for once; a failed one is asked for again.
 export function remembered(fetchOne) {
   const kept = new Map();
@@ -65,6 +67,7 @@ export function remembered(fetchOne) {
       const promise = fetchOne(key);
       kept.set(key, promise);
       promise.catch(() => kept.delete(key));
+      if (kept.size > ANSWERS) kept.delete(kept.keys().next().value);
     }
     return kept.get(key);
   };
