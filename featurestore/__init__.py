@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from featurestore.embedding.forward import embed_files
     from featurestore.explore.inventory import BackboneInfo
     from featurestore.explore.near import NearPairs, near_by_cosine, near_by_hash
+    from featurestore.explore.page.projection import principal_axes
     from featurestore.explore.search import backbone_of
     from featurestore.features.batches import FeatureBatches
     from featurestore.features.bundle import open_bundle
@@ -68,6 +69,7 @@ __all__ = [
     "near_by_hash",
     "open",
     "open_bundle",
+    "principal_axes",
     "quote_name",
     "thumbnail",
     "visible",
@@ -105,6 +107,7 @@ _PLACES = {
     "near_by_hash": ("featurestore.explore.near", "near_by_hash"),
     "open": ("featurestore.store", "open_store"),
     "open_bundle": ("featurestore.features.bundle", "open_bundle"),
+    "principal_axes": ("featurestore.explore.page.projection", "principal_axes"),
     "quote_name": ("featurestore.storage.names", "quote_name"),
     "thumbnail": ("featurestore.collections.images", "thumbnail"),
     "visible": ("featurestore.terminal", "visible"),

@@ -69,7 +69,6 @@ class ExplorerBench:
     def __init__(self, store: FeatureStore) -> None:
         self._store = store
         self._started: StartedBench | None = None
-        self._told = False
 
     def start(self, sent: Mapping[str, Any]) -> dict[str, Any]:
         """Run every head over ``backbone`` on ``view``, by ``label``, once; answers as `progress`.
@@ -88,19 +87,15 @@ class ExplorerBench:
             f"--store={self._store.location}",
             *(f"--{name}={sent[name]}" for name in OWN),
         ]
-        self._told, self._started = False, StartedBench(command)
+        self._started = StartedBench(command)
         weakref.finalize(self, self._started.end)
         return self._started.answer()
 
     def progress(self, _: Mapping[str, str]) -> dict[str, Any]:
-        """How far the bench is that was started last; once it has ended, the store shows its newest state."""
+        """How far the bench is that was started last; the page then asks for the newest state itself."""
         if self._started is None:
             return {"state": "idle", "text": "", "run": None, "error": None}
-        found = self._started.answer()
-        if found["state"] != "running" and not self._told:
-            self._told = True
-            self._store.refresh()
-        return found
+        return self._started.answer()
 
     def _check(self, sent: Mapping[str, Any]) -> None:
         for name in OWN:

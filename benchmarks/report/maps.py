@@ -10,13 +10,11 @@ from benchmarks.report import planes
 from benchmarks.report.planes import Layer
 from benchmarks.report.svg import COLORS, FAINT
 from benchmarks.results.breakdown import ImageProbabilities
-from featurestore import FeatureStore
+from featurestore import FeatureStore, principal_axes
 from featurestore.errors import InputError
 
 # How many images are drawn at most, how many backbones have a map, from how many classes on the rest has one colour.
 DRAWN, MAPPED, NAMED = 2000, 6, 7
-# Below this size all components are computed, else the first two alone, which takes a tenth of the time.
-SMALL = 50
 # From what share of wrong predictions on an image is in a layer; drawn in this order.
 ERRORS = (
     (0.0, "always right", COLORS[0]),
@@ -26,25 +24,14 @@ ERRORS = (
 )
 
 
-def principal(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def principal(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """The first two principal components ``(n, 2)`` of ``(n, d)``, and the share of the variance of each, ``(2,)``.
 
-    The sign is such that the value farthest from 0 is positive.
+    They are those of the explorer's map.
     """
-    from scipy.sparse.linalg import svds
-
-    centred = X.astype(np.float64) - X.mean(axis=0, dtype=np.float64)
-    total, smaller = float((centred**2).sum()), min(centred.shape)
-    if total <= 0 or smaller < 2:
-        return np.zeros((len(X), 2)), np.zeros(2)
-    if smaller < SMALL:
-        left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    else:  # the iteration starts at a fixed vector: equal input, equal places
-        left, values, _ = svds(centred, k=2, v0=np.random.default_rng(0).normal(size=smaller))
-        left, values = left[:, ::-1], values[::-1]
-    found = left[:, :2] * values[:2]
-    farthest = found[np.abs(found).argmax(axis=0), [0, 1]]
-    return found * np.where(farthest < 0, -1, 1), values[:2] ** 2 / total
+    found = principal_axes(X).place(X)
+    total = X.var(axis=0, dtype=np.float64).sum()
+    return found, found.var(axis=0, dtype=np.float64) / total if total > 0 else np.zeros(2)
 
 
 def map_figures(
@@ -88,7 +75,7 @@ def map_figures(
 
 
 # Rows of the known images, their places, and the shares of the variance.
-Places = tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]
+Places = tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float64]]
 # Name, colour and members of each layer.
 Levels = list[tuple[str, str, NDArray[np.bool_]]]
 

@@ -1,5 +1,6 @@
 """Corrects values of the collection for single images, and undoes it: rows of `corrections`; what was read stays."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -134,11 +135,14 @@ def _checked_values(to: str | Sequence[str]) -> list[str]:
     Raises
     ------
     InputError
-        When there is none, or one is empty or too long.
+        When there is none, or one is empty, too long or has control characters.
     """
     values = [to] if isinstance(to, str) else list(to)
     if not values or not all(isinstance(value, str) and value.strip() for value in values):
         raise InputError(f"got {to!r} as the corrected value, expected text that is not empty")
+    control = [value for value in values if any(unicodedata.category(letter) == "Cc" for letter in value.strip())]
+    if control:
+        raise InputError(f"got {control[0][:80]!r} as the corrected value, expected text without control characters")
     longest = max(map(len, values))
     if longest > LONGEST:
         raise InputError(f"got a corrected value of {longest:,} characters, expected {LONGEST:,} at most")

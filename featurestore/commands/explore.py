@@ -31,7 +31,7 @@ from featurestore.commands.options import (
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="The port of 127.0.0.1 to serve at.  [default: a free one]"
 )
-@click.option("--read-only", is_flag=True, help="Save no selection and correct no label.")
+@click.option("--read-only", is_flag=True, help="Save no selection, correct no label, start no bench.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def explore(
     store: str,
@@ -56,7 +56,7 @@ def explore(
         click.echo(running.url)
         click.echo("served to this machine alone, to whoever has this address; Ctrl-C ends it", err=True)
         if not no_browser:
-            webbrowser.open(running.url)
+            webbrowser.open(running.entrance())
         try:
             running.wait()
         except KeyboardInterrupt:

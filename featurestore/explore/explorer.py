@@ -200,7 +200,7 @@ class Explorer(Puller):
         port
             Port on 127.0.0.1; 0 is a free one.
         read_only
-            Save no selection and correct no label; a snapshot is always only read.
+            Save no selection, correct no label, start no bench; a snapshot is always only read.
 
         Raises
         ------

@@ -73,6 +73,16 @@ def test_a_cell_of_a_confusion_matrix_opens_its_images(page: Page) -> None:
     assert "predicted as" in page.text("#chips")
 
 
+def test_the_run_and_the_heads_are_chosen_on_a_phone(page: Page) -> None:
+    page.resize(390, 844)
+    for tab in ("results", "heads", "review"):
+        page.click(f"#tab-{tab}")
+        page.wait(f"document.querySelectorAll('#page-{tab} .bar select').length > 0")
+        selects = f"[...document.querySelectorAll('#page-{tab} .bar select')]"
+        assert max(page.js(f"{selects}.map(one => one.getBoundingClientRect().right)")) <= 390
+        assert page.js(f"(one => one.scrollWidth <= one.clientWidth)(document.getElementById('page-{tab}'))")
+
+
 def test_points_are_coloured_by_prediction_and_by_error(page: Page) -> None:
     page.wait("document.querySelectorAll('#colour option').length > 6")
     for value in ("predicted:a/knn", "wrong"):

@@ -139,6 +139,8 @@ def test_values_of_all_types_of_columns(tagged: FeatureStore) -> None:
         (["a"], "x", None, "among the ids, expected a sequence of ImgIds"),
         ([0, 77, 78], "x", None, "`collection` has no image with ImgId 77, 78: nothing was changed"),
         ([0], "  ", None, "got '  ' as the corrected value, expected text that is not empty"),
+        ([0], "x\0", None, "expected text without control characters"),
+        ([0], ["a\nb"], "tags", "expected text without control characters"),
         ([0], [], None, r"got \[\] as the corrected value"),
         ([0], "x" * 1001, None, "corrected value of 1,001 characters, expected 1,000 at most"),
         ([0], "x", "tag", r"no column 'tag' \(did you mean 'tags'\?\): name one with --column"),
@@ -160,7 +162,7 @@ def test_what_can_not_be_a_correction_is_one_sentence(
     state = tagged.state
     with pytest.raises(InputError, match=message):
         tagged.correct_labels(ids, to, column=column)
-    if not (isinstance(to, list) or len(to) > 4 or to in ("  ", "many", "nan")):
+    if not (isinstance(to, list) or len(to) > 4 or to in ("  ", "x\0", "many", "nan")):
         with pytest.raises(InputError, match=message):
             tagged.uncorrect_labels(ids, column=column)
     assert tagged.state == state

@@ -5,6 +5,7 @@ import datetime
 import decimal
 import io
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -25,7 +26,7 @@ import featurestore
 from featurestore import FeatureStore
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import FeatureStoreError, InputError, QueryError, StoreError, StoreLocked
-from featurestore.explore.page import facts, images, likeness, plugins, saved
+from featurestore.explore.page import columns, facts, images, likeness, plugins, saved
 from featurestore.explore.page.answers import routes
 from featurestore.explore.page.images import Thumbnails
 from featurestore.explore.page.messages import PageError, Routes
@@ -209,6 +210,9 @@ def test_a_column_is_one_of_the_view(ask: Ask, name: str) -> None:
         ("points", {"backbone": "counting", "x0": "0", "y0": "0", "x1": "nan", "y1": "1"}),
         ("points", {"backbone": "counting", "x0": "1", "y0": "0", "x1": "0", "y1": "1"}),
         ("density", {"backbone": "counting", "w": "1000000000"}),
+        ("density", {"backbone": "counting", "x0": "-1e308", "y0": "-1e308", "x1": "1e308", "y1": "1e308"}),
+        ("density", {"backbone": "counting", "x0": "-1e-320", "y0": "-1e-320", "x1": "1e-320", "y1": "1e-320"}),
+        ("inside", {"backbone": "counting", "polygon": "-1e308,-1e308;1e308,-1e308;1e308,1e308"}),
         ("rows", {"ids": "1,x"}),
         ("rows", {"ids": "-1"}),
         ("rows", {"ids": "99999999999"}),
@@ -331,7 +335,7 @@ def change(found: Routes, address: str, **sent: Any) -> Any:
 def test_a_selection_is_rows_and_a_small_view(store: FeatureStore) -> None:
     found = routes(ShownStore(store, read_only=False))
     many = list(range(101, 125))
-    assert change(found, "selection", name="mine", ids=[*many, 101]) == {"name": "mine", "saved": 24, "in_labeled": 20}
+    assert change(found, "selection", name="mine", ids=[*many, 101]) == {"name": "mine", "saved": 24, "in_view": 20}
     assert len(store.views()["mine"]) < 120
     assert store.sql("SELECT count(*) AS n FROM selections")["n"][0].as_py() == 24
     meta = asker(found)("meta")
@@ -343,7 +347,7 @@ def test_a_selection_is_rows_and_a_small_view(store: FeatureStore) -> None:
     store.remove_view("mine")
     assert asker(found)("meta")["selections"] == []
     change(found, "selection", name="other", ids=[102])
-    assert change(found, "selection", name="mine", ids=[103]) == {"name": "mine", "saved": 1, "in_labeled": 1}
+    assert change(found, "selection", name="mine", ids=[103]) == {"name": "mine", "saved": 1, "in_view": 1}
     assert store.sql("FROM selections ORDER BY ALL").to_pylist() == [
         {"selection": "mine", "ImgId": 103},
         {"selection": "other", "ImgId": 102},
@@ -353,7 +357,7 @@ def test_a_selection_is_rows_and_a_small_view(store: FeatureStore) -> None:
 def test_a_condition_is_saved_as_a_view(store: FeatureStore) -> None:
     found = routes(ShownStore(store, read_only=False))
     sent = {"name": "crimes", "where": "Genre1 = 'Crime' -- all"}
-    assert change(found, "selection", **sent) == {"name": "crimes", "saved": 4, "in_labeled": 4}
+    assert change(found, "selection", **sent) == {"name": "crimes", "saved": 4, "in_view": 4}
     assert "selections" not in store.state.tables
     assert len(store.sql("FROM crimes")) == 4
     with pytest.raises(QueryError, match="always give the same rows"):
@@ -377,6 +381,8 @@ def test_a_condition_is_saved_as_a_view(store: FeatureStore) -> None:
         ({"name": "x'; DROP VIEW y; --", "ids": [101]}, "expected lower-case letters"),
         ({"name": "labeled", "ids": [101]}, "'labeled'"),
         ({"name": "selections", "ids": [101]}, "'selections'"),
+        ({"name": "projections", "ids": [101]}, "'projections'"),
+        ({"name": "x", "where": " "}, "got an empty condition"),
         ({"name": "embeddings_counting", "ids": [101]}, "'embeddings_counting'"),
         ({"name": "x", "where": 7}, "expected a condition in SQL"),
         ({"name": "labeled", "where": "true"}, "'labeled'"),
@@ -542,6 +548,50 @@ def test_an_exploration_in_a_notebook(kept_store: FeatureStore) -> None:
         assert repr(running).startswith("<Exploration of ")
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(page)
+
+
+def test_a_closed_exploration_has_no_thread_in_the_store(
+    kept_store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is still there when the program ends can take it down with a crash."""
+    began, done = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        began.set()
+        time.sleep(0.3)
+        done.set()
+
+    monkeypatch.setattr("featurestore.explore.page.start.projection.points", slow)
+    with kept_store.explore():
+        assert began.wait(10)
+    assert done.is_set()
+
+
+def test_what_an_explorer_keeps_has_an_end(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        store.embed(CountingBackbone(name=name))
+    store.refresh()
+    monkeypatch.setattr(likeness, "KEPT_VECTORS", 1)
+    monkeypatch.setattr(columns, "KEPT", 2)
+    asked = asker(routes(ShownStore(store, read_only=True)))
+    for _ in range(2):
+        assert {"one", "two"} <= asked("image", id="101")["neighbours"].keys()
+        assert [name for name in store.memo if name.startswith(likeness.INDEX)] == [f"{likeness.INDEX}two"]
+    assert {name.removeprefix(likeness.COPY) for name in store.memo if name.startswith(likeness.COPY)} <= {"two"}
+    for name in ("Title", "Genre1", "IMDBScore", "Genre1"):
+        asked("column", name=name)
+    assert [name for name in store.memo if name.startswith(columns.VALUES)] == [
+        f"{columns.VALUES}{name}" for name in ("Genre1", "IMDBScore")
+    ]
+
+
+def test_a_selection_without_any_label_is_of_the_collection(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "store")
+    store.ingest(images=Collection(tmp_path, 4).images)
+    found = routes(ShownStore(store, read_only=False))
+    assert change(found, "selection", name="two", ids=[0, 1]) == {"name": "two", "saved": 2, "in_view": 2}
+    assert change(found, "selection", name="first", where="ImgId = 0") == {"name": "first", "saved": 1, "in_view": 1}
+    assert store.sql("SELECT ImgId FROM two ORDER BY 1")["ImgId"].to_pylist() == [0, 1]
 
 
 def test_an_exploration_that_can_t_begin(kept_store: FeatureStore, tmp_path: Path) -> None:

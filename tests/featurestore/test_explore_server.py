@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
@@ -133,6 +134,37 @@ def test_without_the_token_nothing_is_told(server: PageServer, target: str) -> N
         answer = raw.recv(4000)
     assert answer.startswith(b"HTTP/1.1 403 ")
     assert token.encode() not in answer
+
+
+def test_an_entrance_leads_to_the_page_once_and_soon(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = server.entrance().partition(str(server.server_port))[2]
+    assert server.token not in target
+    assert ask(server, f"{target}api/echo")[0] == 403
+    assert ask(server, target, headers={"Host": "evil.example"})[0] == 421
+    status, answer, content = ask(server, target, headers={"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"})
+    assert (status, answer.headers["Location"], content) == (303, f"/{server.token}/", b"")
+    assert ask(server, target)[0] == 403
+    monkeypatch.setattr("featurestore.explore.page.server.ENTRANCE_SECONDS", -1)
+    assert ask(server, server.entrance().partition(str(server.server_port))[2])[0] == 403
+
+
+def test_too_many_connections_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featurestore.explore.page.server.MOST_CONNECTIONS", 3)
+    server = PageServer(ROUTES)
+    three = [socket.create_connection(("127.0.0.1", server.server_port), timeout=10) for _ in range(3)]
+    with (
+        suppress(ConnectionError),
+        socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as fourth,
+    ):
+        assert fourth.recv(1) == b""
+    for one in three:
+        one.close()
+    deadline, statuses = time.monotonic() + 10, []
+    while not statuses and time.monotonic() < deadline:
+        with suppress(ConnectionError):
+            statuses.append(ask(server, "api/echo")[0])
+    server.close()
+    assert statuses == [200], "the place of a closed connection is free"
 
 
 @pytest.mark.parametrize(

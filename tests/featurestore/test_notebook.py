@@ -95,6 +95,11 @@ def test_neighbours_show_their_images(hostile: FeatureStore) -> None:
     assert "shown: the first 4 queries" in many._repr_html_()
 
 
+def test_a_title_does_not_reorder_what_is_beside_it() -> None:
+    shown = pictures.figure({"ImgId": 1, "title": "\u202egpj.exe <b>", "label": "a\u2066"}, "", "", size=(8, 8))
+    assert "1<br>\\u202egpj.exe &lt;b&gt;<br>a\\u2066" in shown
+
+
 def test_neighbours_without_images_are_numbers(hostile: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     found = hostile.similar(101, backbone="counting", k=3)
     alone = replace(found, reader=None)._repr_html_()

@@ -14,7 +14,7 @@ from featurestore.explore.page import columns, facts, lasso, likeness, plugins, 
 from featurestore.explore.page.density import MOST_PIXELS, density_png
 from featurestore.explore.page.images import LARGE, THUMB, image_id
 from featurestore.explore.page.messages import PageAnswer, PageError, Query, Routes, json_answer
-from featurestore.explore.page.shown import SECONDS, ShownStore, image_ids, refresh
+from featurestore.explore.page.shown import SECONDS, ShownStore, image_ids
 from featurestore.features.selection import matching
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def _answered(shown: ShownStore, question: Question, query: Query) -> PageAnswer
 
 def _meta(shown: ShownStore, pages: plugins.PluginPages, query: Query) -> PageAnswer:
     """The page is being loaded: from here on it shows the newest state."""
-    if shown.store.is_outdated():
-        refresh(shown.store)
+    shown.renew()
     return _answered(shown, lambda store, query: _meta_of(store, pages, shown.read_only), query)
 
 
@@ -169,7 +168,7 @@ def _window(query: Query) -> tuple[float, float, float, float] | None:
     if not {"x0", "y0", "x1", "y1"} & query.keys():
         return None
     x0, y0, x1, y1 = (number(query, name) for name in ("x0", "y0", "x1", "y1"))
-    if not (x0 < x1 and y0 < y1):
+    if not (x1 - x0 >= projection.NARROWEST and y1 - y0 >= projection.NARROWEST):
         raise InputError("got an empty window, expected x0 < x1 and y0 < y1")
     return x0, y0, x1, y1
 
@@ -231,13 +230,13 @@ def needed(query: Query, name: str) -> str:
 
 
 def number(query: Query, name: str) -> float:
-    """A parameter as a finite number."""
+    """A parameter as a coordinate of a map."""
     try:
         value = float(needed(query, name))
     except ValueError:
         value = np.nan
-    if not np.isfinite(value):
-        raise InputError(f"got {query[name][:40]!r} as {name}, expected a number")
+    if not abs(value) <= projection.FARTHEST:
+        raise InputError(f"got {query[name][:40]!r} as {name}, expected a number, at most {projection.FARTHEST:,}")
     return value
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from featurestore import arrow
 from featurestore.errors import InputError
-from featurestore.explore.page.shown import image_ids, places_of
+from featurestore.explore.page.shown import image_ids, make_room, places_of
 from featurestore.storage.names import nearest, quote_name
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ Kind = Literal["number", "text", "list", "time"]
 LEVELS = 12
 MOST_LEVELS = 1000
 OTHER = "other"
+# How many columns are kept in memory, and how their names begin there.
+KEPT, VALUES = 32, "column of the page "
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def column(store: "Explorer", name: str) -> ColumnOfPage:
 def levels_or_numbers(store: "Explorer", name: str) -> Levels | NDArray[np.float32]:
     """The values of a column: levels, or ``(n,)`` float32 with NaN for none, times as days since 1970."""
     shown = column(store, name)
-    return store.remember(f"column of the page {name}", lambda: _values(store, shown))
+    found = store.remember(VALUES + name, lambda: _values(store, shown))
+    make_room(store, VALUES, name, most=KEPT, size=lambda _: 1)
+    return found
 
 
 def _values(store: "Explorer", shown: ColumnOfPage) -> Levels | NDArray[np.float32]:

@@ -1,12 +1,10 @@
 """Which images lie in a polygon that was drawn on a map: of a large map the page itself has a sample only."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.errors import InputError
-from featurestore.explore.page.projection import Points
+from featurestore.explore.page.projection import FARTHEST, Points
 
 MOST_CORNERS = 500
 
@@ -23,7 +21,7 @@ def polygon_of(text: str) -> NDArray[np.float64]:
         corners = [tuple(float(one) for one in corner.split(",")) for corner in text.split(";")]
     except ValueError:
         corners = []
-    good = all(len(corner) == 2 and all(map(math.isfinite, corner)) for corner in corners)
+    good = all(len(corner) == 2 and all(abs(one) <= FARTHEST for one in corner) for corner in corners)
     if not good or not 3 <= len(corners) <= MOST_CORNERS:
         raise InputError(f"got {text[:40]!r} as polygon, expected 3 to {MOST_CORNERS} corners as x,y;x,y;x,y")
     return np.array(corners)

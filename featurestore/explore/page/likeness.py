@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from featurestore.explore.page.shown import image_ids
+from featurestore.explore.page.shown import image_ids, make_room
 from featurestore.explore.search import Neighbours, backbone_of
 
 if TYPE_CHECKING:
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Comparing all pairs of more images takes too long for a page.
 MOST_COMPARED = 50_000
+# Bytes of vectors that are kept for further searches, those of one backbone at least; names of what is kept of each.
+KEPT_VECTORS, INDEX, COPY = 4 * 2**30, "search index of ", "int8 copy of "
 # Backbones whose stored pooling is that have a text tower; those of a person's own file may have one.
 TEXT_POOLING, OWN_FILE = "features", ".py"
 
@@ -26,10 +28,16 @@ def similar(
         When there is no such backbone or vector, or the backbone has no text tower.
     """
     if text is None:
-        return _listed(store.similar(img_id, backbone=backbone, k=k))
-    # Loading a model takes seconds: it is kept while the state is shown.
-    model = store.remember(f"model of {backbone}", lambda: backbone_of(store, backbone))
-    return _listed(store.similar(text=text, backbone=backbone, k=k, model=model))
+        found = store.similar(img_id, backbone=backbone, k=k)
+    else:
+        # Loading a model takes seconds: it is kept while the state is shown.
+        model = store.remember(f"model of {backbone}", lambda: backbone_of(store, backbone))
+        found = store.similar(text=text, backbone=backbone, k=k, model=model)
+    make_room(store, INDEX, backbone, most=KEPT_VECTORS, size=lambda kept: int(kept[0].X.nbytes))
+    for name in [name for name in dict(store.memo) if name.startswith(COPY)]:
+        if INDEX + name.removeprefix(COPY) not in store.memo:
+            store.memo.pop(name, None)
+    return _listed(found)
 
 
 def has_texts(options: Mapping[str, str], source: str) -> bool:

@@ -40,6 +40,8 @@ MOST_FITTED = 10_000
 # Subspace iteration: directions beside those that are asked for, and rounds.
 OVERSAMPLING, ROUNDS = 10, 10
 BATCH_ROWS = 16_384
+# Maps lie in [-1, 1]: a window or polygon that is asked for ends at this distance, and is no narrower than this.
+FARTHEST, NARROWEST = 1_000, 1e-9
 
 
 @dataclass(frozen=True)

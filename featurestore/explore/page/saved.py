@@ -13,9 +13,10 @@ from featurestore.catalog.commit import Commit, read_whole
 from featurestore.catalog.recipe import own_names
 from featurestore.catalog.writer import Writer, open_writer
 from featurestore.errors import InputError
+from featurestore.explore.page import projection
 from featurestore.explore.page.shown import SECONDS, has_table, image_ids
 from featurestore.features.selection import check_ids, matching
-from featurestore.storage.names import check_identifier, check_names, quote_text, well_named
+from featurestore.storage.names import check_identifier, check_names, quote_name, quote_text, well_named
 
 if TYPE_CHECKING:
     from featurestore.explore.explorer import Explorer
@@ -43,7 +44,7 @@ def save_ids(store: "Explorer", name: str, ids: object) -> dict[str, Any]:
 
     Returns
     -------
-    The name, the number of images saved, and how many of them `labeled` has: the rows of the view.
+    The name, the number of images saved, and the rows of the view: those of them that have a label, if any image has.
 
     Raises
     ------
@@ -63,8 +64,8 @@ def save_ids(store: "Explorer", name: str, ids: object) -> dict[str, Any]:
         _refuse_taken(writer, name)
         with writer.commit() as commit:
             _put(writer, commit, name, chosen)
-            commit.set_view(name, f"SELECT * FROM labeled WHERE ImgId IN ({_members(name)})")
-    return {"name": name, "saved": len(chosen), "in_labeled": _labelled(store, name)}
+            commit.set_view(name, f"SELECT * FROM {_base(store)} WHERE ImgId IN ({_members(name)})")
+    return {"name": name, "saved": len(chosen), "in_view": _rows(store, name)}
 
 
 def save_condition(store: "Explorer", name: str, where: str) -> dict[str, Any]:
@@ -79,9 +80,12 @@ def save_condition(store: "Explorer", name: str, where: str) -> dict[str, Any]:
     StoreLocked
         When another process is writing.
     """
+    if not where.strip():
+        raise InputError("got an empty condition: filter first")
     found = matching(store, "collection", where, seconds=SECONDS)
-    labelled = views.create(store.objects, name, f"SELECT * FROM labeled WHERE ({where}\n)", wait_seconds=WAIT_SECONDS)
-    return {"name": name, "saved": len(found), "in_labeled": labelled}
+    query = f"SELECT * FROM {_base(store)} WHERE ({where}\n)"
+    rows = views.create(store.objects, name, query, wait_seconds=WAIT_SECONDS)
+    return {"name": name, "saved": len(found), "in_view": rows}
 
 
 def selections(store: "Explorer") -> list[dict[str, Any]]:
@@ -96,11 +100,15 @@ def _members(name: str) -> str:
     return f"SELECT ImgId FROM {TABLE} WHERE selection = {quote_text(name)}"
 
 
-def _labelled(store: "Explorer", name: str) -> int:
-    """How many images of a selection `labeled` has, in the newest state."""
+def _base(store: "Explorer") -> str:
+    """The view whose rows a selection has: `labeled`, for the bench; `collection` where no image has a label."""
+    return "labeled" if len(store.query("SELECT ImgId FROM labeled LIMIT 1")) else "collection"
+
+
+def _rows(store: "Explorer", name: str) -> int:
+    """The number of rows of a saved view, in the newest state."""
     with type(store)(store.location) as newest:
-        query = f"SELECT count(*) AS n FROM labeled WHERE ImgId IN ({_members(name)})"
-        return int(newest.query(query)["n"][0].as_py())
+        return int(newest.query(f"SELECT count(*) AS n FROM {quote_name(name)}")["n"][0].as_py())
 
 
 def _refuse_taken(writer: Writer, name: str) -> None:
@@ -109,7 +117,7 @@ def _refuse_taken(writer: Writer, name: str) -> None:
         raise InputError(f"there is a view {name!r} already: use another name")
     own = own_names(state.collection)
     known = well_named(state.tables, state.revisions, state.views, own=own)
-    check_names([*state.tables, TABLE], state.revisions, [*known, name], own=own)
+    check_names([*state.tables, TABLE, projection.TABLE], state.revisions, [*known, name], own=own)
 
 
 def _put(writer: Writer, commit: Commit, name: str, ids: NDArray[np.int32]) -> None:

@@ -28,9 +28,14 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 BODY_BYTES = 16 * 2**20  # a selection of a million ids
 IDLE_SECONDS = 60
-# How often the server looks whether it is to be closed, and how long it then waits for answers that are being made.
-LOOKING_SECONDS, CLOSING_SECONDS = 0.1, 1.0
+# How often the server looks whether it is to be closed, and how long it then waits for answers that are being made:
+# a thread that is in a library's code when the program ends can take it down with a crash.
+LOOKING_SECONDS, CLOSING_SECONDS = 0.1, 10.0
 MOST_PARAMETERS = 32
+# Each open connection has a thread; a browser opens six to a server.
+MOST_CONNECTIONS = 256
+# How long an entrance leads to the page.
+ENTRANCE_SECONDS = 60
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self' http://localhost:* http://127.0.0.1:*"
@@ -68,6 +73,7 @@ class PageServer(ThreadingHTTPServer):
         self.hosts = {f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost")}
         self.closed = False
         self._open: set[socket.socket] = set()
+        self._entrances: dict[str, float] = {}
         self._thread = Thread(target=self.serve_forever, args=(LOOKING_SECONDS,), name="explorer", daemon=True)
         self._thread.start()
 
@@ -76,13 +82,26 @@ class PageServer(ThreadingHTTPServer):
         """The address of the page, with its token."""
         return f"http://{LOOPBACK}:{self.server_port}/{self.token}/"
 
+    def entrance(self) -> str:
+        """An address that leads to the page once and soon: other users can read it in the list of processes."""
+        code = secrets.token_urlsafe(24)
+        self._entrances[code] = time.monotonic() + ENTRANCE_SECONDS
+        return f"http://{LOOPBACK}:{self.server_port}/{code}/"
+
+    def enters(self, code: str) -> bool:
+        """Whether that is an entrance, which it is no longer from now on."""
+        return self._entrances.pop(code, 0) > time.monotonic()
+
     def server_bind(self) -> None:
         """Bind without the question to a name server that `HTTPServer` asks."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer a connection in a thread of its own, until it is closed."""
+        """Answer a connection in a thread of its own, until it is closed; one too many is closed at once."""
+        if len(self._open) >= MOST_CONNECTIONS:
+            self.shutdown_request(request)
+            return
         self._open.add(request)
         super().process_request(request, client_address)
 
@@ -101,7 +120,7 @@ class PageServer(ThreadingHTTPServer):
         self._thread.join()
 
     def close(self) -> None:
-        """Stop, and end the connections that browsers keep open; an answer that takes long is not waited for."""
+        """Stop, and end the connections that browsers keep open; an answer that takes long is waited for a while."""
         if self.closed:
             return
         self.closed = True
@@ -136,8 +155,9 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def _answer(self, make: Callable[[str, str], PageAnswer]) -> None:
         try:
-            address, _, query = self._allowed_target().partition("?")
-            answer = make(address, query)
+            target = self._allowed_target()
+            address, _, query = (target or "").partition("?")
+            answer = make(address, query) if target is not None else self._into_the_page()
         except FeatureStoreError as error:
             answer = _told(error)
         except (ConnectionError, TimeoutError):  # the browser went away, or sends nothing any more
@@ -147,8 +167,11 @@ class PageHandler(BaseHTTPRequestHandler):
             answer = json_answer({"error": "the server failed: its terminal says why"}, status=500)
         self._send(answer)
 
-    def _allowed_target(self) -> str:
-        """What follows the token in the request's target.
+    def _into_the_page(self) -> PageAnswer:
+        return PageAnswer(b"", status=303, headers={"Location": f"/{self.server.token}/"})
+
+    def _allowed_target(self) -> str | None:
+        """What follows the token in the request's target; None for an entrance.
 
         Raises
         ------
@@ -159,7 +182,8 @@ class PageHandler(BaseHTTPRequestHandler):
             raise PageError(421, "this server answers by its own address alone: open the one that was printed")
         _, _, target = self.path.partition("/")
         token, slash, rest = target.partition("/")
-        if not slash or not hmac.compare_digest(token.encode(), self.server.token.encode()):
+        enters = self.command == "GET" and not rest and self.server.enters(token)
+        if not enters and not (slash and hmac.compare_digest(token.encode(), self.server.token.encode())):
             raise PageError(403, "the address lacks the token: open the one that was printed")
         origin, site = self._header("Origin"), self._header("Sec-Fetch-Site")
         if origin and origin not in {f"http://{host}" for host in self.server.hosts}:
@@ -167,7 +191,7 @@ class PageHandler(BaseHTTPRequestHandler):
         navigates = self.command == "GET" and self._header("Sec-Fetch-Mode") == "navigate"
         if not navigates and site not in ("", "none", "same-origin"):
             raise PageError(403, "the request comes from another site")
-        return rest.partition("#")[0]
+        return None if enters else rest.partition("#")[0]
 
     def _header(self, name: str) -> str:
         """The value of a header that may be there once; empty if it is absent."""

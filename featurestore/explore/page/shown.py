@@ -1,9 +1,9 @@
 """ShownStore: the store that one explorer shows, what it may do with it, and its images in a fixed order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,12 +47,15 @@ class ShownStore:
         Whether nothing may be changed: asked for, or since it is a snapshot.
     lock
         Held by one change, or one answer of another package, at a time; questions to the store need none.
+    refreshing
+        Held while the store is switched to a newer state, since several pages may be loaded at once.
     """
 
     store: "Explorer"
     read_only: bool
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     lock: Any = field(default_factory=RLock)
+    refreshing: Any = field(default_factory=Lock)
 
     @contextmanager
     def changing(self) -> Iterator["Explorer"]:
@@ -69,10 +72,16 @@ class ShownStore:
             try:
                 yield self.store
             finally:
-                refresh(self.store)
+                self.renew()
+
+    def renew(self) -> None:
+        """Show the newest state."""
+        with self.refreshing:
+            if self.store.is_outdated():
+                _refresh(self.store)
 
 
-def refresh(store: "Explorer") -> None:
+def _refresh(store: "Explorer") -> None:
     """Switch to the newest state, with what is kept of images and vectors if these are still the same.
 
     A label that is corrected would else cost reading all vectors again.
@@ -89,6 +98,20 @@ def _vectors(state: State) -> tuple[Mapping[str, str], Mapping[str, str]]:
         name: digest for name, digest in state.tables.items() if name in ("images", "backbones") or revision_of(name)
     }
     return tables, dict(state.revisions)
+
+
+def make_room(store: "Explorer", prefix: str, newest: str, *, most: int, size: Callable[[Any], int]) -> None:
+    """Forget what is remembered under ``prefix``, the oldest first but not ``newest``, until the rest takes ``most``.
+
+    An explorer may run for days: what is looked at once is not kept for good.
+    """
+    kept = {name: size(value) for name, value in dict(store.memo).items() if name.startswith(prefix)}
+    for name in list(kept):
+        if sum(kept.values()) <= most:
+            return
+        if name != prefix + newest:
+            store.memo.pop(name, None)
+            del kept[name]
 
 
 def has_table(store: "Explorer", name: str, schema: pa.Schema) -> bool:

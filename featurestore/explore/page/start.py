@@ -12,7 +12,7 @@ from featurestore.errors import FeatureStoreError, InputError
 from featurestore.explore.page import projection
 from featurestore.explore.page.answers import chosen, routes
 from featurestore.explore.page.columns import columns
-from featurestore.explore.page.server import PageServer
+from featurestore.explore.page.server import CLOSING_SECONDS, PageServer
 from featurestore.explore.page.shown import ShownStore
 from featurestore.features.rows import backbone_names
 
@@ -31,9 +31,11 @@ class Exploration:
         The address of the page: whoever has it can use the explorer, from this machine alone.
     """
 
-    def __init__(self, store: "Explorer", server: PageServer, fragment: str) -> None:
+    def __init__(self, store: "Explorer", server: PageServer, fragment: str, *, first: Thread) -> None:
         self._store = store
         self._server = server
+        self._first = first
+        self._fragment = fragment
         self.url = server.url + fragment
         atexit.register(self.close)
 
@@ -55,6 +57,13 @@ class Exploration:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def entrance(self) -> str:
+        """An address that opens the page once, within a minute: a browser that is started with it shows it to others.
+
+        On a machine with several users each of them can list the processes with their arguments.
+        """
+        return self._server.entrance() + self._fragment
+
     def wait(self) -> None:
         """Return when the explorer was closed."""
         self._server.wait()
@@ -63,6 +72,7 @@ class Exploration:
         """Stop serving; the page that is open says so at its next question."""
         atexit.unregister(self.close)
         self._server.close()
+        self._first.join(CLOSING_SECONDS)
         self._store.close()
 
 
@@ -87,8 +97,9 @@ def explore(
     changes_nothing = read_only or own.snapshot_name is not None or own.location.startswith("file://")
     server = PageServer(routes(ShownStore(own, changes_nothing)), port=port)
     fragment = "#" + urlencode(start, quote_via=quote) if start else ""
-    Thread(target=_prepare, args=(own, start.get("b"), map), name="explorer: first map", daemon=True).start()
-    return Exploration(own, server, fragment)
+    first = Thread(target=_prepare, args=(own, start.get("b"), map, server), name="explorer: first map", daemon=True)
+    first.start()
+    return Exploration(own, server, fragment, first=first)
 
 
 def _map_asked(store: "Explorer", backbone: str | None, method: str) -> dict[str, str]:
@@ -103,13 +114,14 @@ def _map_asked(store: "Explorer", backbone: str | None, method: str) -> dict[str
     return {"b": backbone, "m": method}
 
 
-def _prepare(store: "Explorer", backbone: str | None, method: str) -> None:
+def _prepare(store: "Explorer", backbone: str | None, method: str, server: PageServer) -> None:
     """Compute the first map, and count values, while the browser starts; the page is told what went wrong."""
     names = sorted(store.state.revisions) if backbone is None else [backbone]
     try:
         with store.reading() as seen:
             for name in names[:1]:
                 projection.points(seen, name, method)
-            columns(seen)  # of a million images this takes a second
+            if not server.closed:
+                columns(seen)  # of a million images this takes a second
     except FeatureStoreError:
         return

@@ -57,6 +57,8 @@ export function decode(text, Type) {
   return new Type(bytes.buffer);
 }
 
+const ANSWERS = 32; // the most that are kept of one kind
+
 // Keep the answers of `fetch(key)`, so that each is asked for once; a failed one is asked for again.
 export function remembered(fetchOne) {
   const kept = new Map();
@@ -65,6 +67,7 @@ export function remembered(fetchOne) {
       const promise = fetchOne(key);
       kept.set(key, promise);
       promise.catch(() => kept.delete(key));
+      if (kept.size > ANSWERS) kept.delete(kept.keys().next().value);
     }
     return kept.get(key);
   };
@@ -73,6 +76,7 @@ export function remembered(fetchOne) {
 }
 
 const AT_ONCE = 200;
+const KEPT = 4000; // rows: of a million images the page would else grow as long as it is scrolled
 
 // Rows of images by ImgId: what is asked for within a moment goes in one request of at most 200.
 export class Rows {
@@ -104,6 +108,7 @@ export class Rows {
       const rows = await getJson("rows", { ids: asked.map(([id]) => id).join(",") });
       for (const row of rows) this.known.set(row.ImgId, row);
       for (const [id, one] of asked) one.resolve(this.known.get(id) ?? { ImgId: id });
+      for (const id of [...this.known.keys()].slice(0, Math.max(0, this.known.size - KEPT))) this.known.delete(id);
     } catch (problem) {
       for (const [, one] of asked) one.reject(problem);
     }

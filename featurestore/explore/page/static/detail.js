@@ -35,10 +35,15 @@ export class Detail {
     this.show(id);
   }
 
+  // Show the image anew: something of it has changed elsewhere. What is being typed is kept.
+  again() {
+    if (this.id !== null && !this.dialog.querySelector("form.label input")?.value) this.show(this.id);
+  }
+
   closed() {
     this.id = null;
     this.dialog.replaceChildren();
-    this.app.state.change({ image: "" }, { replace: true });
+    this.app.state.closeImage();
     const back = this.before?.isConnected ? this.before : byId("run").querySelector("[tabindex='0']");
     back?.focus();
   }
@@ -103,7 +108,7 @@ export class Detail {
     const made = corrections.filter((one) => !one.undone);
     return [
       this.app.meta.label ? el("p", { className: "current" }, `${this.app.meta.label} `,
-        el("b", {}, valueText(row[this.app.meta.label]) || "none")) : null,
+        el("b", {}, cellText(row[this.app.meta.label]) || "none")) : null,
       form,
       ...made.map((one) => el("p", { className: "corrected" },
         `${one.column} corrected from ${one.from ?? "none"} to ${one.to ?? "none"} `,
@@ -123,10 +128,12 @@ export class Detail {
         row: (other) => app.rows.get(other), note: one.score.toFixed(3),
         open: () => app.state.change({ image: String(one.ImgId) }, { replace: true }),
       })));
-      return el("div", { className: "backbone" }, el("h4", {}, backbone, button("Show all", () => {
-        this.dialog.close();
-        app.state.change({ source: sourceText("similar", backbone, id), page: "", where: "", facets: "", lasso: "" });
-      }, { className: "quiet", "aria-label": `Show the images most similar by ${backbone}` })), strip);
+      const showAll = () => app.state.change({
+        source: sourceText("similar", backbone, id), image: "", page: "", where: "", facets: "", lasso: "",
+      });
+      return el("div", { className: "backbone" }, el("h4", {}, backbone, button("Show all", showAll, {
+        className: "quiet", "aria-label": `Show the images most similar by ${backbone}`,
+      })), strip);
     });
     return [el("h3", {}, "Nearest neighbours"), el("div", { className: "sidebyside" }, columns)];
   }
@@ -155,11 +162,11 @@ const isRight = (one) => one.predicted === one.truth;
 
 function rowParts(row) {
   const shown = Object.entries(row).filter(([name, value]) => value !== null && value !== "" && name !== "embedding");
-  return [el("dl", {}, shown.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, cellText(name, value))]))];
+  return [el("dl", {}, shown.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, cellText(value))]))];
 }
 
 // ImgIds and years are names, not quantities: no separators in whole numbers.
-const cellText = (name, value) => (Number.isInteger(value) ? String(value)
+const cellText = (value) => (Number.isInteger(value) ? String(value)
   : Array.isArray(value) ? value.map(String).join(", ") : valueText(value));
 
 function lineageParts(lineage) {
@@ -167,7 +174,7 @@ function lineageParts(lineage) {
   const { image = {}, embeddings = [] } = lineage;
   const facts = Object.entries(image).filter(([, value]) => value !== null && value !== "");
   return [el("details", {}, el("summary", {}, "Lineage"),
-    el("dl", {}, facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, cellText(name, value))])),
+    el("dl", {}, facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, cellText(value))])),
     ...embeddings.map((one) => el("p", {}, el("b", {}, one.backbone), one.synthetic ? " SYNTHETIC" : "",
       ` · revision ${one.revision} · ${one.embed_dim ?? ""} dimensions · ${one.engine ?? ""}`,
       el("br"), el("small", {}, [one.input, one.at && `computed ${one.at.slice(0, 16).replace("T", " ")}`,

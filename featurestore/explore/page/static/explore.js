@@ -8,12 +8,12 @@ import { readColumn } from "./columns.js";
 import { Detail } from "./detail.js";
 import { Facets } from "./facets.js";
 import { showHeads } from "./heads.js";
-import { labelForm } from "./labels.js";
+import { relabelDialog } from "./labels.js";
 import { MapSide } from "./mapside.js";
 import { fillOrders, sorted } from "./order.js";
 import { showResults } from "./results.js";
 import { showReview } from "./review.js";
-import { askIn, saveDialog } from "./save.js";
+import { saveDialog } from "./save.js";
 import { Selection, sourceText } from "./selection.js";
 import { State, parsePolygon } from "./state.js";
 import { listenToTabs } from "./tabs.js";
@@ -46,8 +46,9 @@ class Explorer {
   setDefaults() {
     const { meta, state } = this;
     const names = meta.backbones.map((one) => one.name);
-    if (!names.includes(state.get("backbone"))) state.values.backbone = names[0] ?? "";
-    if (!state.get("colour")) state.values.colour = meta.label ? `column:${meta.label}` : PLAIN;
+    if (!names.includes(state.get("backbone"))) state.values.backbone = "";
+    const labelled = meta.columns.some(({ name, distinct }) => name === meta.label && distinct);
+    state.setDefaults({ backbone: names[0] ?? "", colour: labelled ? `column:${meta.label}` : PLAIN });
   }
 
   // Answers that are kept: columns, runs and the rows of a run.
@@ -91,13 +92,14 @@ class Explorer {
     this.mapside.map.setMask(this.selection.maskOf(ids), ids.length);
   }
 
-  // After a label was corrected: what is known of these images and columns is asked for again.
-  async changed(ids, columns) {
-    this.rows.forget(ids);
+  // After a label was corrected: what is known of these images, without `ids` of all, is asked for again.
+  async changed(ids) {
+    if (ids) this.rows.forget(ids);
+    else this.rows = new Rows();
     this.column.forget();
-    this.selection.kept.sql = null;
+    this.selection.forget();
     await this.reloadMeta();
-    if (columns.some((name) => this.state.get("colour") === `column:${name}`)) await this.mapside.loadColours();
+    await this.mapside.loadColours();
     await this.select();
   }
 
@@ -125,7 +127,7 @@ class Explorer {
     this.stateSeen = state;
   }
 
-  // The store may have changed elsewhere: new runs and views are taken over, other images need the page anew.
+  // The store may have changed elsewhere: labels, runs and views are taken over, other images need the page anew.
   async lookForNews() {
     if (document.hidden) return;
     const { state } = await getJson("meta").catch(() => ({ state: this.stateSeen }));
@@ -134,9 +136,10 @@ class Explorer {
     const same = ids.length === this.ids.length && ids.every((id, index) => id === this.ids[index]);
     byId("moved").hidden = same;
     if (!same) return;
-    this.rows = new Rows();
-    this.column.forget();
+    await this.changed();
     await this.newRuns();
+    this.showPart();
+    this.detail.again();
   }
 
   async select() {
@@ -165,6 +168,8 @@ class Explorer {
     byId("count").textContent = count(selection.size);
     byId("clear").hidden = !filtered;
     byId("nothing").hidden = selection.size > 0;
+    byId("wall").hidden = !selection.size;
+    for (const name of ["relabel", "save"]) byId(name).disabled = !selection.size;
     document.body.classList.toggle("filtered", filtered);
     this.mapside.showSelection();
     showChips(this.state, selection.kinds);
@@ -194,11 +199,15 @@ class Explorer {
     if (page === "review") showReview(panel, this);
   }
 
+  followImage() {
+    const image = this.state.get("image");
+    this.detail.follow(/^\d+$/.test(image) ? Number(image) : null);
+  }
+
   // What each changed field of the state concerns.
   async follow(names) {
     const any = (...some) => some.some((name) => names.has(name));
-    const image = this.state.get("image");
-    if (names.has("image")) this.detail.follow(/^-?\d+$/.test(image) ? Number(image) : null);
+    if (names.has("image")) this.followImage();
     if (names.has("where")) byId("q").value = this.state.get("where");
     if (any("backbone", "map")) {
       if (!names.has("zoom")) this.state.change({ zoom: "" });
@@ -240,7 +249,7 @@ class Explorer {
     byId("order").onchange = (event) => state.change({ order: event.target.value });
     byId("size").oninput = (event) => this.wall.setSize(Number(event.target.value));
     byId("save").onclick = () => saveDialog(this);
-    byId("relabel").onclick = () => this.relabel();
+    byId("relabel").onclick = () => relabelDialog(this);
     byId("reload").onclick = () => location.reload();
     byId("help").onclick = () => byId("keys").showModal();
     addEventListener("focus", later(() => this.lookForNews().catch(showError), 300));
@@ -252,12 +261,6 @@ class Explorer {
       }
       if (event.key === "?") byId("keys").showModal();
     });
-  }
-
-  relabel() {
-    const dialog = askIn("Correct the label of the selection", labelForm(this, this.selection.selectedIds(), {
-      done: () => dialog.close(),
-    }));
   }
 
   async start() {
@@ -273,7 +276,7 @@ class Explorer {
     await this.select();
     if (await colours) showError(await colours);
     document.documentElement.dataset.ready = String(Math.round(performance.now()));
-    if (this.state.get("image")) this.detail.follow(Number(this.state.get("image")) || null);
+    this.followImage();
     await this.mapside.fillColours();
   }
 }

@@ -9,11 +9,13 @@ import { facetsText, parseFacets } from "./state.js";
 const BINS = 12;
 const OPEN = 3; // so many facets are open at first
 
-// Columns with few values, or numbers; those with nearly a value of its own for each image say nothing as a facet.
+// The label, columns with few values, and numbers; those with nearly a value of its own for each image say nothing.
 export function facetColumns(meta) {
-  return meta.columns.filter(({ name, kind, distinct }) => name !== "ImgId" && (kind === "number" || kind === "time"
-    ? distinct > 1
-    : distinct > 0 && (distinct <= 12 || distinct <= meta.count / 2)));
+  const label = meta.columns.filter(({ name, distinct }) => name === meta.label && distinct);
+  return [...label, ...meta.columns.filter(({ name, kind, distinct }) => name !== "ImgId" && name !== meta.label
+    && (kind === "number" || kind === "time"
+      ? distinct > 1
+      : distinct > 0 && distinct < meta.count && (distinct <= 12 || distinct <= meta.count / 2)))];
 }
 
 export class Facets {

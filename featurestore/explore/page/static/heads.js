@@ -7,6 +7,8 @@ import { sourceText } from "./selection.js";
 import { imageCard } from "./wall.js";
 
 const STRIP = 60; // images of a cell that the strip shows; the wall shows all
+const [MATRIX, PAIRS] = [25, 40]; // classes of a matrix that can be read, and pairs that stand for a larger one
+const DEEPEST = 78; // per cent of the colour: on all cells the letters have a contrast of 4.5
 
 export function showHeads(panel, app) {
   return filled(panel, (async () => {
@@ -22,11 +24,12 @@ export function showHeads(panel, app) {
     }), rows.map((row) => [row, row]), value);
     const found = await getJson("heads", { run, a, b });
     const strip = el("div", { className: "cellimages" });
+    const shown = found.classes.length > MATRIX ? pairs : matrix;
     return [
       el("div", { className: "bar" }, runChooser(app, runs), el("label", {}, "A ", choose("headA", a)),
         el("label", {}, "B ", choose("headB", b))),
       verdict(found),
-      el("div", { className: "matrices" }, [found.a, found.b].map((one, place) => matrix({
+      el("div", { className: "matrices" }, [found.a, found.b].map((one, place) => shown({
         app, run, strip, classes: found.classes, row: place ? b : a, name: place ? "B" : "A", confusion: one.confusion,
       }))),
       strip,
@@ -43,27 +46,55 @@ function verdict({ mcnemar: { only_a: onlyA, only_b: onlyB, p, text } }) {
   return el("p", { className: "verdict" }, `${parts.filter(Boolean).join("; ")}.`);
 }
 
-function matrix({ app, run, row, name, classes, confusion, strip }) {
-  const sums = confusion.map((line) => line.reduce((sum, one) => sum + one, 0));
-  const head = el("tr", {}, el("td"), classes.map((one) => el("th", { scope: "col" }, el("span", {}, one))));
-  const lines = confusion.map((line, truth) => el("tr", {}, el("th", { scope: "row" }, classes[truth]),
-    line.map((number, predicted) => {
-      const share = sums[truth] ? number / sums[truth] : 0;
-      const one = button(count(number), (event) => openCell(event.currentTarget, {
-        app, run, row, strip, truth: classes[truth], predicted: classes[predicted],
-      }), {
-        disabled: !number, "aria-pressed": "false",
-        "aria-label": `${classes[truth]} predicted as ${classes[predicted]}: ${number}, ${percent(share)}`,
-        title: `${classes[truth]} predicted as ${classes[predicted]}: ${percent(share)}`,
-      });
-      one.style.setProperty("--share", `${Math.round(88 * Math.sqrt(share))}%`);
-      if (share > 0.42) one.classList.add("strong");
-      if (truth === predicted) one.classList.add("right");
-      return el("td", {}, one);
-    })));
-  return el("div", { className: "matrix" }, el("h3", {}, `${name} `, el("span", {}, row)),
-    el("p", { className: "hint" }, "True class ↓ predicted as →"),
+// A button that opens the images of one cell.
+function cell(number, share, { truth, predicted, classes, ...rest }, text = count(number)) {
+  const [from, to] = [classes[truth], classes[predicted]];
+  const said = `${from} predicted as ${to}: ${count(number)}, ${percent(share)}`;
+  return button(text, (event) => openCell(event.currentTarget, { ...rest, truth: from, predicted: to }), {
+    disabled: !number, "aria-pressed": "false", "aria-label": said, title: said,
+  });
+}
+
+const titled = (name, row, ...content) => el("div", { className: "matrix" },
+  el("h3", {}, `${name} `, el("span", {}, row)), ...content);
+
+const sumOf = (line) => line.reduce((sum, one) => sum + one, 0);
+
+function matrix({ name, row, confusion, ...rest }) {
+  const { classes } = rest;
+  const head = el("tr", {}, el("td"), classes.map((one) => el("th", { scope: "col", title: one }, el("span", {}, one))));
+  const lines = confusion.map((line, truth) => {
+    const sum = sumOf(line);
+    return el("tr", {}, el("th", { scope: "row", title: classes[truth] }, classes[truth]),
+      line.map((number, predicted) => {
+        const share = sum ? number / sum : 0;
+        const one = cell(number, share, { ...rest, row, truth, predicted });
+        one.style.setProperty("--share", `${Math.round(DEEPEST * Math.sqrt(share))}%`);
+        if (truth === predicted) one.classList.add("right");
+        return el("td", {}, one);
+      }));
+  });
+  return titled(name, row, el("p", { className: "hint" }, "True class ↓ predicted as →"),
     el("div", { className: "scroller" }, el("table", { className: classes.length > 6 ? "many" : "" }, head, lines)));
+}
+
+// Of many classes the most frequent confusions: a matrix of a thousand classes would be a million buttons.
+function pairs({ name, row, confusion, ...rest }) {
+  const found = [];
+  confusion.forEach((line, truth) => line.forEach((number, predicted) => {
+    if (number && truth !== predicted) found.push({ number, truth, predicted });
+  }));
+  found.sort((a, b) => b.number - a.number || a.truth - b.truth || a.predicted - b.predicted);
+  const right = sumOf(confusion.map((line, truth) => line[truth]));
+  const { classes } = rest;
+  return titled(name, row,
+    el("p", { className: "hint" }, `${images(right)} of ${count(sumOf(confusion.map(sumOf)))} right. `,
+      found.length > PAIRS ? `The ${PAIRS} most frequent of ${count(found.length)} confusions:` : "The confusions:"),
+    el("ul", { className: "pairs" }, found.slice(0, PAIRS).map(({ number, truth, predicted }) => {
+      const share = number / sumOf(confusion[truth]);
+      const text = [el("span", {}, `${classes[truth]} → ${classes[predicted]}`), el("b", {}, count(number))];
+      return el("li", {}, cell(number, share, { ...rest, row, truth, predicted }, text));
+    })));
 }
 
 async function openCell(pressed, { app, run, row, truth, predicted, strip }) {

@@ -2,6 +2,7 @@
 
 import { getJson, post } from "./api.js";
 import { button, el, images, readable, say } from "./dom.js";
+import { askIn } from "./save.js";
 
 const CHOICES = 200; // values that are offered; any other can be typed
 
@@ -11,7 +12,7 @@ async function choices(column) {
   return levels.slice(0, CHOICES);
 }
 
-// A form that corrects `ids`; `done(sentence)` is called after it. Null where nothing may be corrected.
+// A form that corrects `ids`; `done(sentence, column)` is called after it. Null where nothing may be corrected.
 export function labelForm(app, ids, { row = {}, to = "", done }) {
   const columns = app.editable();
   if (!columns.length) return null;
@@ -42,7 +43,7 @@ export function labelForm(app, ids, { row = {}, to = "", done }) {
     onsubmit: (event) => {
       event.preventDefault();
       problem.hidden = true;
-      correct(app, ids, column.value, value.value.trim()).then(done, fail);
+      correct(app, ids, column.value, value.value.trim()).then((sentence) => done(sentence, column.value), fail);
     },
   }, column, value, list,
   el("button", { type: "submit" }, ids.length > 1 ? `Correct ${images(ids.length)}` : "Correct"), problem);
@@ -53,7 +54,7 @@ let formNumber = 0;
 export async function correct(app, ids, column, to) {
   const isList = app.selection.kinds.get(column) === "list";
   const { note } = await post("correct", { ids, column, to: isList ? to.split(",").map((one) => one.trim()) : to });
-  await app.changed(ids, [column]);
+  await app.changed(ids);
   const sentence = `${column} of ${images(ids.length)} corrected to ${to}. ${note}`;
   say(sentence);
   return sentence;
@@ -61,16 +62,38 @@ export async function correct(app, ids, column, to) {
 
 export async function undo(app, ids, column) {
   await post("uncorrect", { ids, column });
-  await app.changed(ids, [column]);
-  const sentence = `the correction of ${column} of ${images(ids.length)} is undone`;
+  await app.changed(ids);
+  const sentence = `The correction of ${column} of ${images(ids.length)} is undone`;
   say(sentence);
   return sentence;
+}
+
+// Correct the label of all images that are selected, and offer to undo it.
+export function relabelDialog(app) {
+  const ids = app.selection.selectedIds();
+  askIn("Correct the label of the selection", labelForm(app, ids, {
+    done: (sentence, column) => askIn("Corrected", el("p", { role: "status" }, sentence), undoButton(app, ids, column)),
+  }));
+}
+
+// It undoes the corrections of several images at once, and then says so in its place.
+function undoButton(app, ids, column) {
+  const place = el("p", {});
+  const tell = (text, properties) => place.replaceChildren(el("span", properties, text));
+  place.append(button(`Undo for ${images(ids.length)}`, () => undo(app, ids, column).then(
+    (sentence) => tell(sentence, { role: "status" }),
+    (problem) => tell(problem.message, { className: "problem", role: "alert" }),
+  )));
+  return place;
 }
 
 // A button that makes one correction and then offers to undo it.
 export function correctButton(app, id, column, to, text = `Correct to ${to}`) {
   const place = el("span", { className: "oneclick" });
-  const fail = (problem) => place.append(el("span", { className: "problem", role: "alert" }, problem.message));
+  const fail = (problem) => {
+    place.querySelector(".problem")?.remove();
+    place.append(el("span", { className: "problem", role: "alert" }, problem.message));
+  };
   const offer = () => place.replaceChildren(button(text, () => correct(app, [id], column, to).then(made, fail)));
   const made = () => place.replaceChildren(el("span", { className: "good" }, `corrected to ${to}`),
     button("Undo", () => undo(app, [id], column).then(offer, fail), { className: "quiet" }));

@@ -69,7 +69,8 @@ export class ScatterMap {
   }
 
   setDensity(density) {
-    this.density = density;
+    this.density?.image.close();
+    this.density = density && { ...density, tinted: null };
     this.paintSoon();
   }
 
@@ -170,7 +171,10 @@ export class ScatterMap {
       const [x0, x1, y0, y1] = this.density.box;
       const [left, top] = this.toScreen(x0, y1).map((value) => value * this.ratio);
       const [right, bottom] = this.toScreen(x1, y0).map((value) => value * this.ratio);
-      this.context.drawImage(tinted(this.density.image, style.color), left, top, right - left, bottom - top);
+      const { tinted: made } = this.density;
+      const ink = style.color;
+      if (made?.ink !== ink) this.density.tinted = { ink, picture: tinted(this.density.image, ink) };
+      this.context.drawImage(this.density.tinted.picture, left, top, right - left, bottom - top);
     }
     this.image = this.context.getImageData(0, 0, this.width, this.height);
   }

@@ -1,6 +1,7 @@
 // Pointer, wheel and keys of the map: lasso, move, pinch, zoom, hover and open.
 
 import { thinned } from "./geometry.js";
+import { MOST_CORNERS } from "./state.js";
 
 const CLICK = 4; // CSS pixels that a click may wander
 const STEP = 60; // of an arrow key
@@ -64,7 +65,9 @@ export function listenToMap(map, canvas, on) {
       return undefined;
     }
     if (moving) return undefined;
-    const polygon = thinned(path, (3 * map.ratio) / map.frame().scale);
+    let step = (3 * map.ratio) / map.frame().scale;
+    let polygon = thinned(path, step);
+    while (polygon.length > MOST_CORNERS) polygon = thinned(polygon, (step *= 1.5));
     map.paintOverlay();
     if (polygon.length >= 3) on.lasso(polygon);
     return undefined;

@@ -13,7 +13,7 @@ export class MapSide {
     this.app = app;
     this.sampledOf = 0; // how many points there are, where only a sample is here
     this.whole = null; // the points of the whole map
-    this.turn = 0;
+    [this.turn, this.look] = [0, 0]; // how often points, and the part of them that is seen, were asked for
     this.viewSoon = later(() => this.viewMoved(), 150);
     this.map = new ScatterMap(byId("map"), byId("overlay"), () => this.viewSoon());
     this.column = null;
@@ -140,26 +140,27 @@ export class MapSide {
 
   async loadSeen() {
     const { app, map } = this;
-    const turn = this.turn;
+    const [turn, look] = [this.turn, ++this.look];
     const [x0, x1, y0, y1] = map.visible();
     const seen = { x0, x1, y0, y1 };
     const size = { w: Math.min(1600, map.width), h: Math.min(1600, map.height) };
     const picture = getImage("density", { ...this.asked, ...seen, ...size });
     const zoomed = (map.view?.zoom ?? 1) > 1.2;
     const near = zoomed ? getBytes("points", { ...this.asked, ...seen }) : null;
-    map.setDensity({ image: await picture, box: [x0, x1, y0, y1] });
-    if (turn !== this.turn) return;
-    const answer = await near;
-    if (turn !== this.turn) return;
+    const [image, answer] = await Promise.all([picture, near]);
+    if (turn !== this.turn || look !== this.look) return image.close(); // the map or the view is another one by now
+    map.setDensity({ image, box: [x0, x1, y0, y1] });
     const exact = answer && !answer.note?.startsWith("sampled");
     const points = exact ? this.unpack(answer.bytes) : this.whole;
     if (exact) map.setDensity(null);
-    if (points === app.selection.points) return;
+    if (points === app.selection.points) return undefined;
     map.setPoints(points, { fit: false });
     app.selection.points = points;
+    return undefined;
   }
 
   tellSample() {
+    if (!this.asked) return; // no backbone, which is said there
     const here = this.map.points.x.length;
     byId("sampled").hidden = !this.sampledOf;
     byId("sampled").textContent = this.map.density
@@ -204,9 +205,10 @@ export class MapSide {
     byId("legend").replaceChildren(...legend.map(({ name: text, level, colour }) => {
       const dot = el("i", { "aria-hidden": "true" });
       dot.style.background = colour;
-      if (!isColumn || level === undefined) return el("span", {}, dot, text);
+      const words = el("span", {}, text);
+      if (!isColumn || level === undefined) return el("span", { title: text }, dot, words);
       const pressed = Boolean(facet?.levels?.includes(level));
-      return button([dot, text], () => this.app.facets.toggle(name, level), {
+      return button([dot, words], () => this.app.facets.toggle(name, level), {
         "aria-pressed": String(pressed), title: `Only ${text}`,
       });
     }));

@@ -7,7 +7,7 @@ import { sortedTable } from "./table.js";
 
 // What a column is called; these come first and in this order, others after them under their own names.
 const HEADINGS = {
-  backbone: "backbone", head: "head", signs: " ", accuracy: "accuracy", accuracy_interval: "95 %",
+  backbone: "backbone", head: "head", signs: " ", accuracy: "accuracy", interval: "95 %",
   balanced_accuracy: "balanced", f1_macro: "macro F1", roc_auc_ovr: "AUC", log_loss: "log loss", brier: "Brier",
   ece: "ECE", rank: "rank", cost_fit_seconds: "fit, s", predict_ms_p50: "predict, ms", difference: "difference",
 };
@@ -31,8 +31,9 @@ export function showResults(panel, app) {
     const runs = await app.runs();
     if (!runs.length) {
       const problems = (app.meta.problems).map((text) => el("p", { className: "problem" }, text));
-      return [...problems, el("p", { className: "empty" }, "No head has been compared on this store yet. ",
-        "Run the quick bench here, or type ", el("code", {}, "benchmarks run --quick")), again(app)];
+      const first = app.meta.backbones.length ? "" : [el("code", {}, "featurestore embed"), ", then "];
+      return [...problems, el("p", { className: "empty" }, "No head has been compared on this store yet: run ", first,
+        el("code", {}, "benchmarks run --quick"), again(app) && ", or here", again(app))];
     }
     const run = await app.run();
     const tables = await getJson("results", { run });
@@ -40,7 +41,7 @@ export function showResults(panel, app) {
   })());
 }
 
-const again = (app) => (app.meta.read_only || !app.has("bench")
+const again = (app) => (app.meta.read_only || !app.has("bench") || !app.meta.backbones.length
   ? null
   : button("Run the quick bench…", () => benchDialog(app)));
 

@@ -1,4 +1,4 @@
-// What a person should look at: surest errors, doubtful labels, near duplicates, and the corrections made so far.
+// What a person should look at: surest errors, doubtful labels, duplicates, and the corrections made so far.
 
 import { address, getJson } from "./api.js";
 import { button, count, el, filled, images, percent } from "./dom.js";
@@ -8,6 +8,7 @@ import { sourceText } from "./selection.js";
 import { imageCard } from "./wall.js";
 
 const MOST = 120; // shown at once of each list
+const LISTED = 500; // images of a group that an address can name
 
 const PARTS = [
   ["errors", "Surest errors"], ["doubtful", "Doubtful labels"], ["duplicates", "Duplicates"],
@@ -33,7 +34,7 @@ async function ofRun(app, name) {
   const { images: list, total, note } = await getJson(name, { run });
   const words = name === "errors"
     ? "Images whose label the heads contradict with the most confidence."
-    : "Labels that are probably wrong, the most doubtful first: correct those that are.";
+    : "Labels that the predictions contradict, the most doubtful first. A hard image looks the same: correct what is wrong.";
   return [
     el("div", { className: "bar" }, runChooser(app, runs)),
     el("p", { className: "hint" }, words, note ? ` ${note}` : ""),
@@ -59,15 +60,16 @@ function doubt(app, one) {
 
 async function duplicates(app) {
   const groups = await getJson("duplicates");
-  if (!groups.length) return [el("p", { className: "empty" }, "No near duplicates were found.")];
+  if (!groups.length) return [el("p", { className: "empty" }, "No duplicates were found.")];
   return [
     el("p", { className: "hint" }, groups.length === 1 ? "One group." : `${count(groups.length)} groups.`),
     ...groups.slice(0, MOST).map(({ ids, kind }) => el("div", { className: "group" },
       el("p", { className: "hint" }, kind),
       el("div", { className: "cards", role: "list" }, ids.slice(0, 12).map((id) => cardOf(app, id))),
-      button(`Select ${images(ids.length)}`, () => app.state.change({
-        source: sourceText("ids", ids.slice(0, 500).join(",")), page: "", where: "", facets: "", lasso: "",
+      button(`Select ${ids.length > LISTED ? `the first ${LISTED} of ` : ""}${images(ids.length)}`, () => app.state.change({
+        source: sourceText("ids", ids.slice(0, LISTED).join(",")), page: "", where: "", facets: "", lasso: "",
       }), { className: "quiet" }))),
+    groups.length > MOST ? el("p", { className: "hint" }, `${count(groups.length - MOST)} more are not shown.`) : "",
   ];
 }
 
@@ -89,5 +91,6 @@ async function corrections(app) {
       }
       return card;
     })),
+    list.length > MOST ? el("p", { className: "hint" }, `${count(list.length - MOST)} more are not shown.`) : "",
   ];
 }

@@ -12,7 +12,7 @@ export function askIn(title, ...content) {
     el("h2", { id: "ask-title" }, title), ...content,
     el("p", { className: "foot" }, button("Close", () => dialog.close(), { className: "quiet" })),
   );
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal();
   return dialog;
 }
 
@@ -45,28 +45,27 @@ export function saveDialog(app) {
     : `${images(selection.size)}, kept as rows of the table selections, and a view of them.`,
   where ? el("code", {}, where) : null),
   el("label", {}, "Name ", name), el("p", {}, el("button", { type: "submit" }, "Save as view")));
-  askIn("Save the selection", meta.read_only
+  const link = fileLink(app);
+  const dialog = askIn("Save the selection", meta.read_only
     ? el("p", {}, "This explorer was opened to read only: no view is saved.")
-    : form, result, fileLink(app));
+    : form, result, el("p", { className: "hint" }, "Or download ", link, "."));
+  dialog.addEventListener("close", () => URL.revokeObjectURL(link.href), { once: true });
   if (!meta.read_only) name.focus();
 }
 
 function fileLink(app) {
   const text = `ImgId\n${app.selection.selectedIds().join("\n")}\n`;
-  const link = el("a", { download: "selection.csv", href: URL.createObjectURL(new Blob([text], { type: "text/csv" })) },
+  return el("a", { download: "selection.csv", href: URL.createObjectURL(new Blob([text], { type: "text/csv" })) },
     `selection.csv, the ${count(app.selection.size)} ImgIds`);
-  return el("p", { className: "hint" }, "Or download ", link, ".");
 }
 
-function savedParts(app, { name, saved, in_labeled: labeled }) {
-  const fewer = saved !== labeled
-    ? ` ${count(labeled)} of them have a label: the view holds those.`
-    : "";
+function savedParts(app, { name, saved, in_view: rows }) {
+  const fewer = saved !== rows ? ` ${count(rows)} of them ${rows === 1 ? "has" : "have"} a label: the view holds those.` : "";
   return [
     el("p", { className: "good" }, `Saved the view ${name}: ${images(saved)}.${fewer}`),
-    el("p", { className: "hint" }, "As files for others: ",
-      el("code", {}, `featurestore export --view ${name} --backbone ${app.state.get("backbone")}`)),
-    ...(app.has("bench") ? [benchForm(app, name)] : []),
+    app.state.get("backbone") ? el("p", { className: "hint" }, "As files for others: ",
+      el("code", {}, `featurestore export --view ${name} --backbone ${app.state.get("backbone")} -o ${name}.parquet`)) : "",
+    ...(app.has("bench") && app.meta.backbones.length ? [benchForm(app, name)] : []),
   ];
 }
 

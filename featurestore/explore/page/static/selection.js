@@ -17,7 +17,12 @@ export class Selection {
     this.points = null; // {x, y, rows} of the map, for the lasso
     this.exact = null; // {lasso, mask} by the server, where the points are a sample
     this.turn = 0;
-    this.kept = { sql: "", sqlMask: null, source: "", list: null };
+    this.forget();
+  }
+
+  // What the server said of conditions and sources is asked for again.
+  forget() {
+    this.kept = { sql: null, sqlMask: null, source: null, list: null };
   }
 
   index(id) {
@@ -168,7 +173,7 @@ export function sourceWords(source) {
     cell: () => `${parts[1]}: ${parts[2]} predicted as ${parts[3]}`,
     saved: () => `Selection ${parts[0]}`,
     view: () => `View ${parts[0]}`,
-    ids: () => "Group of near duplicates",
+    ids: () => "Group of duplicates",
   };
   return (words[kind] ?? (() => kind))();
 }

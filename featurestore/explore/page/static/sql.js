@@ -20,7 +20,8 @@ export function facetSql(column, facet, kind) {
     const list = texts.map(literal).join(", ");
     parts.push(kind === "list" ? `list_has_any(${name}, [${list}])` : `CAST(${name} AS VARCHAR) IN (${list})`);
   }
-  if (facet.levels.includes(null)) parts.push(`${name} IS NULL`);
+  if (facet.levels.includes(null)) parts.push(kind === "text" ? `coalesce(trim(CAST(${name} AS VARCHAR)), '') = ''`
+    : kind === "list" ? `coalesce(len(${name}), 0) = 0` : `${name} IS NULL`);
   return parts.length > 1 ? `(${parts.join(" OR ")})` : parts[0];
 }
 

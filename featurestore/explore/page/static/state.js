@@ -8,11 +8,13 @@ const KEYS = {
 const STEPS = new Set(["where", "facets", "lasso", "source", "page", "image"]);
 const EMPTY = Object.fromEntries(Object.keys(KEYS).map((name) => [name, ""]));
 
+export const MOST_CORNERS = 500; // of a lasso, in the address and for the server
+
 // A polygon as text: corners with 4 decimals, "x,y;x,y". Null for anything else.
 export function parsePolygon(text) {
   const corners = text.split(";").map((corner) => corner.split(",").map(Number));
   const good = corners.every((corner) => corner.length === 2 && corner.every(Number.isFinite));
-  return good && corners.length >= 3 && corners.length <= 500 ? corners : null;
+  return good && corners.length >= 3 && corners.length <= MOST_CORNERS ? corners : null;
 }
 
 export const polygonText = (corners) => corners.map(([x, y]) => `${+x.toFixed(4)},${+y.toFixed(4)}`).join(";");
@@ -55,9 +57,15 @@ function write(values) {
 export class State {
   constructor() {
     this.values = { ...EMPTY, ...read() };
+    this.defaults = {}; // of fields that an address may leave out
     this.listeners = [];
     addEventListener("hashchange", () => this.adopt(read()));
     addEventListener("popstate", () => this.adopt(read()));
+  }
+
+  setDefaults(defaults) {
+    this.defaults = defaults;
+    for (const [name, value] of Object.entries(defaults)) this.values[name] ||= value;
   }
 
   get(name) {
@@ -73,13 +81,26 @@ export class State {
   change(patch, { replace = false } = {}) {
     const changed = this.differing(patch);
     if (!changed.length) return;
+    const opens = Boolean(patch.image) && !this.values.image;
     Object.assign(this.values, patch);
     const step = !replace && changed.some((name) => STEPS.has(name));
-    history[step ? "pushState" : "replaceState"](null, "", write(this.values));
+    // An entry that opened an image says so, until another step follows it.
+    const mark = step ? { opens } : history.state;
+    history[step ? "pushState" : "replaceState"](mark, "", write(this.values));
     this.tell(changed);
   }
 
-  adopt(values) {
+  // Close the image: by Back where opening it was the last step, so that Back need not be pressed once for each image.
+  closeImage() {
+    if (!this.values.image) return;
+    if (history.state?.opens) history.back();
+    else this.change({ image: "" }, { replace: true });
+  }
+
+  adopt(found) {
+    const values = Object.fromEntries(Object.entries(found).map(([name, value]) => [
+      name, value || (this.defaults[name] ?? ""),
+    ]));
     const changed = this.differing(values);
     Object.assign(this.values, values);
     if (changed.length) this.tell(changed);
