@@ -72,7 +72,7 @@ FLOORS = {
 # What the bench may import of the store besides the names of the package itself.
 PUBLIC = (
     *("display", "errors", "progress", "files", "engines", "events", "markdown", "spreadsheet", "system"),
-    *("_optional", "commands.options"),
+    *("_optional", "commands.backbone_options", "commands.options"),
 )
 # What a command may import besides the ground, its folder and the public names: the modules of those without a store.
 WITHOUT_STORE = ("backbones.records", "collections.movies.sample", "collections.movies.fetch")

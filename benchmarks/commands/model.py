@@ -9,20 +9,8 @@ import click
 
 from benchmarks.commands.options import head_file_option, templates_option
 from featurestore import visible
-from featurestore.commands.options import (
-    PATH,
-    PLACE,
-    SEED,
-    TensorName,
-    backbone_file_option,
-    chosen_backbone,
-    example,
-    json_option,
-    print_json,
-    say_next,
-    store_option,
-    verbose_option,
-)
+from featurestore.commands.backbone_options import TensorName, backbone_file_option, chosen_backbone, verbose_option
+from featurestore.commands.options import PATH, PLACE, SEED, example, json_option, print_json, say_next, store_option
 from featurestore.progress import ConsoleProgress
 
 

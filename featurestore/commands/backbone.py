@@ -8,11 +8,11 @@ from typing import Literal
 
 import click
 
+from featurestore.commands.backbone_options import preprocessing_option
 from featurestore.commands.options import (
     PATH,
     example,
     json_option,
-    preprocessing_option,
     print_json,
     say_next,
     snapshot_option,

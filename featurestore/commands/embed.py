@@ -8,20 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurestore.commands.options import (
-    PATH,
+from featurestore.commands.backbone_options import (
     TensorName,
     backbone_file_option,
     chosen_backbone,
-    example,
-    json_option,
     preprocessing_option,
-    print_json,
-    say_next,
-    store_option,
     verbose_option,
-    wait_option,
 )
+from featurestore.commands.options import PATH, example, json_option, print_json, say_next, store_option, wait_option
 from featurestore.commands.vectors import say_what_follows, tell_of_revision
 from featurestore.progress import ConsoleProgress
 from featurestore.terminal import visible

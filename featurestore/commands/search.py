@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurestore.commands.backbone_options import TensorName, backbone_file_option, chosen_backbone, verbose_option
 from featurestore.commands.options import (
     PATH,
     PLACE,
-    TensorName,
-    backbone_file_option,
-    chosen_backbone,
     example,
     json_option,
     print_json,
     snapshot_option,
     store_option,
-    verbose_option,
     write_output,
 )
 from featurestore.terminal import visible

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, TypeVar
 
+from featurestore import system
 from featurestore.errors import IntegrityError, StoreError
 from featurestore.files import MEGABYTE, atomic_file, make_folder, open_file, why, write_atomic
 from featurestore.progress import Progress
 from featurestore.storage.names import inside
 from featurestore.storage.parts import Part, check_part
-from featurestore.system import remove
 
 
 class Tag(NamedTuple):
@@ -80,7 +80,7 @@ class Objects(Protocol):
         ...
 
     def delete(self, names: Sequence[str]) -> None:
-        """Remove the files ``names``, those that there are."""
+        """Remove those of the files ``names`` that there are."""
         ...
 
     def list(self, folder: str) -> Iterator[str]:
@@ -204,10 +204,9 @@ class Folder:
 
     def swap(self, name: str, content: bytes, tag: Tag | None) -> Tag | None:
         """See `Objects.swap`; the tag is a hash of the bytes."""
-        try:
+        there = None
+        with suppress(FileNotFoundError):
             there = self.load(name, limit=sys.maxsize)[1]
-        except FileNotFoundError:
-            there = None
         if there != tag:
             return None
         with self._writing(name) as path:
@@ -218,7 +217,7 @@ class Folder:
         """See `Objects.delete`."""
         for name in names:
             with self._writing(name) as path:
-                remove(path)
+                system.remove(path)
 
     def entries(self, folder: str = "") -> Iterator[Entry]:
         """See `Objects.entries`."""

@@ -11,8 +11,9 @@ import pytest
 from support import Collection, CountingBackbone
 
 from featurestore import FeatureStore
+from featurestore.commands.backbone_options import TensorName
 from featurestore.commands.cli import cli
-from featurestore.commands.options import TensorName, run_command
+from featurestore.commands.options import run_command
 
 
 @pytest.fixture
