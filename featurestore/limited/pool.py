@@ -54,7 +54,7 @@ def _taken() -> LimitedProcess:
             process = _idle.pop()
         except IndexError:
             return LimitedProcess()
-        if process.alive:
+        if process.alive and process.current:
             return process
         process.end()
 

@@ -50,6 +50,7 @@ class LimitedProcess:
     """
 
     def __init__(self) -> None:
+        self._started_in = _surroundings()
         command = [sys.executable, "-P", "-c", CODE.format(path=sys.path, memory=MEMORY_BYTES)]
         # In a group of its own, so that Ctrl-C reaches this process only, which then ends that one.
         group: dict[str, Any] = {"creationflags": 0x200} if sys.platform == "win32" else {"process_group": 0}
@@ -66,8 +67,13 @@ class LimitedProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be called."""
+        """Whether it still runs."""
         return self._process.poll() is None
+
+    @property
+    def current(self) -> bool:
+        """Whether it has the working directory and the environment that this process has now."""
+        return self._started_in == _surroundings()
 
     def call(self, task: str, *arguments: Any, seconds: float) -> Generator[bytes | str]:
         """Yield what the function ``task``, ``module:name``, yields there: pieces of bytes, and notes.
@@ -200,6 +206,14 @@ def check_seconds(seconds: float) -> None:
 def timed_out(seconds: float) -> LimitExceeded:
     """The error of a query that exceeded its time limit."""
     return LimitExceeded(f"the query took longer than {seconds:g} s and was stopped: simplify it")
+
+
+def _surroundings() -> tuple[str, dict[str, str]]:
+    try:
+        folder = os.getcwd()
+    except OSError:  # it was removed
+        folder = ""
+    return folder, dict(os.environ)
 
 
 def _disown_all() -> None:

@@ -80,7 +80,8 @@ def save_condition(store: "Explorer", name: str, where: str) -> dict[str, Any]:
         When another process is writing.
     """
     found = matching(store, "collection", where, seconds=SECONDS)
-    labelled = views.create(store.objects, name, f"SELECT * FROM labeled WHERE ({where}\n)", wait_seconds=WAIT_SECONDS)
+    query = f"SELECT * FROM labeled WHERE ({where}\n)"
+    labelled = views.create(store.objects, name, query, wait_seconds=WAIT_SECONDS, seconds=SECONDS)
     return {"name": name, "saved": len(found), "in_labeled": labelled}
 
 
