@@ -54,7 +54,7 @@ def _taken() -> LimitedProcess:
             process = _idle.pop()
         except IndexError:
             return LimitedProcess()
-        if process.alive and process.current:
+        if process.alive:
             return process
         process.end()
 

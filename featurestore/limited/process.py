@@ -50,7 +50,6 @@ class LimitedProcess:
     """
 
     def __init__(self) -> None:
-        self._started_in = _surroundings()
         command = [sys.executable, "-P", "-c", CODE.format(path=sys.path, memory=MEMORY_BYTES)]
         # In a group of its own, so that Ctrl-C reaches this process only, which then ends that one.
         group: dict[str, Any] = {"creationflags": 0x200} if sys.platform == "win32" else {"process_group": 0}
@@ -70,11 +69,6 @@ class LimitedProcess:
         """Whether it still runs."""
         return self._process.poll() is None
 
-    @property
-    def current(self) -> bool:
-        """Whether it has the working directory and the environment that this process has now."""
-        return self._started_in == _surroundings()
-
     def call(self, task: str, *arguments: Any, seconds: float) -> Generator[bytes | str]:
         """Yield what the function ``task``, ``module:name``, yields there: pieces of bytes, and notes.
 
@@ -93,7 +87,7 @@ class LimitedProcess:
             When a limit is exceeded.
         """
         try:
-            self._send(pickle.dumps((task, arguments, seconds)))
+            self._send(pickle.dumps((task, arguments, seconds, *_surroundings())))
             outcome = yield from self._pieces(seconds)
         except BaseException:
             self.end()
@@ -209,6 +203,7 @@ def timed_out(seconds: float) -> LimitExceeded:
 
 
 def _surroundings() -> tuple[str, dict[str, str]]:
+    """The working directory and the environment, which may have changed since the process was started."""
     try:
         folder = os.getcwd()
     except OSError:  # it was removed

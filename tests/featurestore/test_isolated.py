@@ -163,6 +163,7 @@ def test_a_view_is_tried_there(alone: FeatureStore) -> None:
     assert not alone.refresh().views()
 
 
+@pytest.mark.slow
 def test_the_page_answers_while_a_condition_is_slow(kept_store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "SECONDS", 2.0)
     with kept_store.explore() as running, ThreadPoolExecutor(1) as other:
@@ -231,6 +232,7 @@ def _child_of(parent: int) -> int:
     raise AssertionError("it has started no process")
 
 
+@pytest.mark.slow
 def test_a_forked_child_starts_its_own(alone: FeatureStore) -> None:
     alone.sql("SELECT 1")
     mine = processes()
@@ -246,16 +248,18 @@ def test_a_forked_child_starts_its_own(alone: FeatureStore) -> None:
     assert processes() == mine
 
 
-def test_it_has_the_environment_of_now(alone: FeatureStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_has_the_environment_of_now(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keys of an object store may be set later, and relative paths depend on the working directory."""
-    alone.sql("SELECT 1")
-    first = processes()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    alone.sql("SELECT 1")
-    second = processes()
     monkeypatch.chdir(tmp_path)
-    alone.sql("SELECT 1")
-    assert len({*first, *second, *processes()}) == 3
+    (tmp_path / "told.py").write_text("import os\ndef told(): yield os.getcwd() + os.environ['AWS_ACCESS_KEY_ID']\n")
+    monkeypatch.setattr(process, "CODE", process.CODE.replace("; from", f"; sys.path.append({str(tmp_path)!r}); from"))
+    pool.end_all()
+    assert list(pool.run("told:told", seconds=9)) == [f"{tmp_path}test"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "other")
+    assert list(pool.run("told:told", seconds=9)) == [f"{tmp_path}other"]
+    assert len(processes()) == 1
+    pool.end_all()
 
 
 def test_the_errors_of_a_store_keep_their_class(alone: FeatureStore) -> None:

@@ -155,6 +155,7 @@ def test_views_that_no_machine_can_bind_fail_alone(made: FeatureStore, found: di
     assert "fine" not in made.failing_views
 
 
+@pytest.mark.slow
 def test_a_view_that_takes_too_long_to_bind_fails_alone(made: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolated, "BINDING_SECONDS", 1.5)
     monkeypatch.setattr(isolated, "EACH_SECONDS", 0.0)
