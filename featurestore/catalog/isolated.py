@@ -3,7 +3,7 @@
 import io
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from featurestore.catalog.failing import Failure
-from featurestore.catalog.sandbox import SECONDS_LIMIT, collected
+from featurestore.catalog.sandbox import collected
 from featurestore.errors import QueryError
 from featurestore.limited.pool import run
 from featurestore.limited.process import LimitExceeded
@@ -37,7 +37,7 @@ def sql(objects: LocalObjects, state: State, query: str, parameters: object = No
         return table
 
 
-def try_view(objects: LocalObjects, state: State, name: str, query: str) -> int:
+def try_view(objects: LocalObjects, state: State, name: str, query: str, *, seconds: float) -> int:
     """Check that ``state`` can have ``query`` as its view ``name``, and return the number of rows.
 
     Raises
@@ -47,7 +47,8 @@ def try_view(objects: LocalObjects, state: State, name: str, query: str) -> int:
     QueryError
         When the query is refused, fails, or exceeds a limit.
     """
-    return int(_told(f"{CHILD}:try_view", objects, state, name, query)[0]["rows"])
+    [found] = _records(f"{CHILD}:try_view", objects, state, name, query, seconds=seconds)
+    return int(found["rows"])
 
 
 def failing_views(objects: LocalObjects, state: State) -> dict[str, Failure]:
@@ -73,10 +74,6 @@ def failing_views(objects: LocalObjects, state: State) -> dict[str, Failure]:
 def _place(objects: LocalObjects, state: State) -> tuple[str, bytes]:
     """What opens the same state in another process."""
     return str(objects.root.absolute()) if objects.in_place else objects.address, state.to_record()
-
-
-def _told(task: str, objects: LocalObjects, state: State, *arguments: object) -> list[Mapping[str, Any]]:
-    return list(_records(task, objects, state, *arguments, seconds=SECONDS_LIMIT))
 
 
 def _records(

@@ -13,7 +13,7 @@ from featurestore.catalog.failing import Failure
 from featurestore.errors import InputError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import quote_name
-from featurestore.storage.remote import objects_at
+from featurestore.storage.remote import is_remote, objects_at
 from featurestore.storage.state import parse_state
 
 # The state that was asked last, and its database: the next question is often about the same.
@@ -66,7 +66,8 @@ def views(location: str, record: bytes, given: Mapping[str, Any]) -> Iterator[st
 
 def _database(location: str, record: bytes) -> Database:
     global _last
-    if _last is None or _last[0] != (location, record):
+    # A store at an address is opened anew: the keys to it, which are in the environment, may have changed.
+    if _last is None or _last[0] != (location, record) or is_remote(location):
         if _last is not None:
             _last[1].close()
         objects = objects_at(location)

@@ -12,7 +12,7 @@ from featurestore.catalog.parse import folded, nodes
 from featurestore.errors import QueryError
 
 # Steps from a view to the last that it depends on; views used in all, each as often as it is; characters of a text.
-DEEPEST, MOST_USED, LONGEST_TEXT = 50, 100, 200_000
+DEEPEST, MOST_USED, LONGEST_TEXT = 100, 200, 200_000
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from featurestore.catalog import isolated
 from featurestore.catalog.failing import Failure
 from featurestore.catalog.recipe import own_names
+from featurestore.catalog.sandbox import SECONDS_LIMIT
 from featurestore.catalog.tangled import check_text
 from featurestore.catalog.writer import open_writer
 from featurestore.errors import InputError
@@ -13,8 +14,18 @@ from featurestore.storage.objects import Place, objects_of
 from featurestore.storage.state import State, read_state
 
 
-def create(place: Place, name: str, query: str, *, replace: bool = False, wait_seconds: float = 0.0) -> int:
+def create(
+    place: Place,
+    name: str,
+    query: str,
+    *,
+    replace: bool = False,
+    wait_seconds: float = 0.0,
+    seconds: float = SECONDS_LIMIT,
+) -> int:
     """Create the view ``name`` from ``query``, one SELECT over the store's views, and return its number of rows.
+
+    It is bound, and its rows are counted, for at most ``seconds`` in a process with limits.
 
     Raises
     ------
@@ -35,7 +46,7 @@ def create(place: Place, name: str, query: str, *, replace: bool = False, wait_s
         own = own_names(state.collection)
         known = well_named(state.tables, state.revisions, state.views, own=own)
         check_names(state.tables, state.revisions, [*known, name], own=own)
-        rows = isolated.try_view(writer.objects, state, name, text)
+        rows = isolated.try_view(writer.objects, state, name, text, seconds=seconds)
         with writer.commit() as commit:
             commit.set_view(name, text)
     return rows

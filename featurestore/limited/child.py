@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from queue import SimpleQueue
@@ -88,7 +88,8 @@ class _Caller:
         """Run the function of a ``request``, and send what came of it."""
         error: tuple[str, str] | None = None
         try:
-            task, arguments, seconds = pickle.loads(request)
+            task, arguments, seconds, folder, environment = pickle.loads(request)
+            _move(folder, environment)
             module, _, name = task.partition(":")
             function = getattr(import_module(module), name)
             self._send(STARTED, b"")
@@ -134,6 +135,15 @@ class _Caller:
         if self._until is not None:
             self._until += time.monotonic() - before
             self._watch()
+
+
+def _move(folder: str, environment: Mapping[str, str]) -> None:
+    """Take the working directory and the environment that the parent has now."""
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    with suppress(OSError):  # it was removed
+        os.chdir(folder)
 
 
 def _kind(error: FeatureStoreError) -> str:

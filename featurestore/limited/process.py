@@ -66,7 +66,7 @@ class LimitedProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be called."""
+        """Whether it still runs."""
         return self._process.poll() is None
 
     def call(self, task: str, *arguments: Any, seconds: float) -> Generator[bytes | str]:
@@ -87,7 +87,7 @@ class LimitedProcess:
             When a limit is exceeded.
         """
         try:
-            self._send(pickle.dumps((task, arguments, seconds)))
+            self._send(pickle.dumps((task, arguments, seconds, *_surroundings())))
             outcome = yield from self._pieces(seconds)
         except BaseException:
             self.end()
@@ -200,6 +200,15 @@ def check_seconds(seconds: float) -> None:
 def timed_out(seconds: float) -> LimitExceeded:
     """The error of a query that exceeded its time limit."""
     return LimitExceeded(f"the query took longer than {seconds:g} s and was stopped: simplify it")
+
+
+def _surroundings() -> tuple[str, dict[str, str]]:
+    """The working directory and the environment, which may have changed since the process was started."""
+    try:
+        folder = os.getcwd()
+    except OSError:  # it was removed
+        folder = ""
+    return folder, dict(os.environ)
 
 
 def _disown_all() -> None:

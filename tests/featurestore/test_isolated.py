@@ -6,17 +6,21 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
 from torture.launch import in_process
 
 from featurestore import FeatureStore
-from featurestore.catalog import isolated, views
+from featurestore.catalog import views
 from featurestore.errors import InputError, IntegrityError, QueryError
+from featurestore.explore.page import answers
 from featurestore.features.selection import matching
 from featurestore.limited import pool, process
 
@@ -151,13 +155,35 @@ def test_a_condition_runs_there_too(alone: FeatureStore) -> None:
         matching(alone, "labeled", f"{SLOW} > 0", seconds=0.3)
 
 
-def test_a_view_is_tried_there(alone: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_is_tried_there(alone: FeatureStore) -> None:
     """Counting its rows runs it, and binding it runs the calls in FROM."""
-    monkeypatch.setattr(isolated, "SECONDS_LIMIT", 0.3)
     for query in (f"SELECT ImgId, {SLOW} AS x FROM labeled WHERE x > 1", f"SELECT 1 AS ImgId FROM range({SLOW})"):
         with pytest.raises(QueryError, match=r"longer than 0\.3 s"):
-            views.create(alone.path, "slow", query)
+            views.create(alone.path, "slow", query, seconds=0.3)
     assert not alone.refresh().views()
+
+
+@pytest.mark.slow
+def test_the_page_answers_while_a_condition_is_slow(kept_store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "SECONDS", 2.0)
+    with kept_store.explore() as running, ThreadPoolExecutor(1) as other:
+        page = running.url.partition("#")[0]
+        slow = other.submit(requests_of, f"{page}api/where?q={quote(SLOW + ' > 0')}")
+        meta = requests_of(f"{page}api/meta")
+        assert not slow.done()
+        assert meta[0] == 200
+        status, content = slow.result()
+    assert status == 400
+    assert "longer than 2 s" in content
+
+
+def requests_of(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
 
 
 START = """
@@ -206,6 +232,7 @@ def _child_of(parent: int) -> int:
     raise AssertionError("it has started no process")
 
 
+@pytest.mark.slow
 def test_a_forked_child_starts_its_own(alone: FeatureStore) -> None:
     alone.sql("SELECT 1")
     mine = processes()
@@ -219,6 +246,20 @@ def test_a_forked_child_starts_its_own(alone: FeatureStore) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     assert alone.sql("SELECT 2 AS two")["two"][0].as_py() == 2
     assert processes() == mine
+
+
+def test_it_has_the_environment_of_now(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keys of an object store may be set later, and relative paths depend on the working directory."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "told.py").write_text("import os\ndef told(): yield os.getcwd() + os.environ['AWS_ACCESS_KEY_ID']\n")
+    monkeypatch.setattr(process, "CODE", process.CODE.replace("; from", f"; sys.path.append({str(tmp_path)!r}); from"))
+    pool.end_all()
+    assert list(pool.run("told:told", seconds=9)) == [f"{tmp_path}test"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "other")
+    assert list(pool.run("told:told", seconds=9)) == [f"{tmp_path}other"]
+    assert len(processes()) == 1
+    pool.end_all()
 
 
 def test_the_errors_of_a_store_keep_their_class(alone: FeatureStore) -> None:

@@ -84,7 +84,7 @@ def save_condition(store: "Explorer", name: str, where: str) -> dict[str, Any]:
         raise InputError("got an empty condition: filter first")
     found = matching(store, "collection", where, seconds=SECONDS)
     query = f"SELECT * FROM {_base(store)} WHERE ({where}\n)"
-    rows = views.create(store.objects, name, query, wait_seconds=WAIT_SECONDS)
+    rows = views.create(store.objects, name, query, wait_seconds=WAIT_SECONDS, seconds=SECONDS)
     return {"name": name, "saved": len(found), "in_view": rows}
 
 
