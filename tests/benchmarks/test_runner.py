@@ -473,12 +473,17 @@ def test_several_seeds_are_run_by_heads_that_are_random(bench: FeatureStore) -> 
 
 
 def test_tasks_that_must_be_fresh_share_no_process() -> None:
-    def processes(*, fresh: bool) -> set[int]:
-        found = computed(process_of, [0, 1, 2], workers=1, failed=lambda sentence: -1, fresh=fresh)
-        return {process for _, process in found}
+    def processes(*alone: int) -> list[int]:
+        found = computed(
+            process_of, [0, 1, 2, 3], workers=1, failed=lambda sentence: -1, alone=lambda task: task in alone
+        )
+        return [process for _, process in found]
 
-    assert len(processes(fresh=True)) == 3
-    assert len(processes(fresh=False)) == 1
+    assert len(set(processes(0, 1, 2, 3))) == 4
+    assert len(set(processes())) == 1
+    first, second, third, fourth = processes(2)
+    assert first == second
+    assert len({first, third, fourth}) == 3
 
 
 def test_costs_are_measured_apart_and_once(bench: FeatureStore) -> None:
