@@ -171,6 +171,7 @@ class Execution:
                 (largest_outcome(len(cell.split.test), len(cell.dataset.classes)) for cell in cells), default=0
             ),
             alone=lambda task: not task.head.is_built_in,
+            folder=self.folder,
             time_limit=self.limits.seconds,
             memory_limit_mb=self.limits.memory_mb,
         )

@@ -159,6 +159,7 @@ def fitted_apart(
             largest=LARGEST_MODEL + largest_outcome(len(test), task.n_classes),
             time_limit=math.inf,
             one_thread=False,
+            folder=Path(folder),
             on_progress=on_progress,
         )
         ((_, fitted),) = found

@@ -5,6 +5,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.plan.cells import shortened
@@ -50,6 +51,7 @@ def computed(
     memory_limit_mb: int | None = None,
     alone: Callable[[Given], bool] = lambda task: False,
     one_thread: bool = True,
+    folder: Path | None = None,
     on_progress: Progress | None = None,
 ) -> Generator[tuple[int, Result]]:
     """The number and result of each task, in the order in which the tasks end.
@@ -73,6 +75,8 @@ def computed(
         Whether a task runs in a process that runs no other.
     one_thread
         Let libraries run on one thread; else on as many as they like, in processes that are started anew.
+    folder
+        The caller's temporary folder: those of the workers are in it, and they remove it if this process is killed.
     on_progress
         Called with what a task gives to `worker.report`.
 
@@ -82,7 +86,7 @@ def computed(
         When it is called in a worker process: a script starts a run whenever it is imported.
     """
     refuse_worker()
-    start = _Start(memory_limit_mb, largest, forked=one_thread)
+    start = _Start(memory_limit_mb, largest, folder, forked=one_thread)
     with one_thread_each() if one_thread else contextlib.nullcontext():
         said = _messages(function, tasks, workers, time_limit, start, alone)
         with contextlib.closing(said):  # stops the workers when the caller stops iterating
@@ -117,12 +121,13 @@ class _Start:
 
     memory_limit_mb: int | None
     largest: int
+    folder: Path | None
     forked: bool
 
     def process(self, task: int) -> WorkerProcess:
         """A new worker for the task of that number; Ctrl-C counts when it has started."""
         with interrupted_later():
-            return started(context_of(forked=self.forked), task, self.memory_limit_mb, self.largest)
+            return started(context_of(forked=self.forked), task, self.memory_limit_mb, self.largest, self.folder)
 
 
 def _messages(
@@ -197,7 +202,7 @@ class KeptWorker:
     def _answer(self, function: Callable[[Any], Any], task: Any, *, last: bool, largest: int) -> tuple[str, Any]:
         if self._process is None:
             with one_thread_each(), interrupted_later():
-                self._process = _Start(self.memory_limit_mb, largest, forked=True).process(0)
+                self._process = _Start(self.memory_limit_mb, largest, None, forked=True).process(0)
         self._process.inbox.largest = largest
         send(self._process, function, task, last=last)
         while True:

@@ -54,12 +54,15 @@ class WorkerProcess:
     begun: bool = False
 
 
-def started(context: Any, task: int, memory_limit_mb: int | None, largest: int) -> WorkerProcess:
-    """Start a worker for the task of that number; its messages have at most ``largest`` bytes."""
+def started(context: Any, task: int, memory_limit_mb: int | None, largest: int, parent: Path | None) -> WorkerProcess:
+    """Start a worker for the task of that number; its messages have at most ``largest`` bytes.
+
+    Its temporary folder is in ``parent``, which it removes too if this process is killed.
+    """
     ours, theirs = context.Pipe()
-    folder = Path(tempfile.mkdtemp(prefix="worker-"))
+    folder = Path(tempfile.mkdtemp(prefix="worker-", dir=parent))
     # A daemon, since at exit multiprocessing would wait for any other process.
-    process = context.Process(target=worker.main, args=(theirs, memory_limit_mb, folder), daemon=True)
+    process = context.Process(target=worker.main, args=(theirs, memory_limit_mb, folder, parent), daemon=True)
     # A spawned process inherits the handler: without it, Ctrl-C during its imports would print a traceback. A forked
     # one has its server's, and that imports for seconds before it answers: an interrupt meanwhile must not be lost.
     spawned = context.get_start_method() == "spawn"

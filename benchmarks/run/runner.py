@@ -268,6 +268,7 @@ def _measure(
         time_limit=limits.seconds,
         memory_limit_mb=limits.memory_mb,
         alone=lambda task: True,
+        folder=folder,
     )
     found, wait_seconds = [], FLUSH_WAIT_SECONDS
     try:

@@ -30,7 +30,7 @@ MOST_PRINTED = 64 * 1024
 _BLOCK = 8192
 
 
-def watched(run: Callable[[int], None], close: Callable[[], None], folder: Path) -> NoReturn:
+def watched(run: Callable[[int], None], close: Callable[[], None], folder: Path, of_runner: Path | None) -> NoReturn:
     """Call ``run`` in a process of its own and wait for it; then end its descendants and exit as it did.
 
     Parameters
@@ -41,6 +41,8 @@ def watched(run: Callable[[int], None], close: Callable[[], None], folder: Path)
         Closes what the watcher shares with that process and has no use for.
     folder
         The temporary folder of the tasks, which is removed.
+    of_runner
+        That of the runner, which is removed if the runner was killed: it could not do so itself.
     """
     os.setsid()  # out of reach of Ctrl-C, and one group to kill
     _prctl(_SET_CHILD_SUBREAPER, 1)
@@ -55,6 +57,9 @@ def watched(run: Callable[[int], None], close: Callable[[], None], folder: Path)
         _end_descendants()
         relay.join(_GRACE)
         remove(folder)
+        runner = multiprocessing.parent_process()
+        if of_runner is not None and runner is not None and not runner.is_alive():
+            remove(of_runner)
         _exit(exitcode)
 
     signal.signal(signal.SIGTERM, lambda number, frame: end(-number))

@@ -21,17 +21,19 @@ _TEMPORARY = ("TMPDIR", "TEMP", "TMP", "JOBLIB_TEMP_FOLDER")
 _connections: list[Connection] = []
 
 
-def main(connection: Connection, memory_limit_mb: int | None, folder: Path) -> None:
+def main(connection: Connection, memory_limit_mb: int | None, folder: Path, of_runner: Path | None) -> None:
     """The main function of a worker process; returns when `pool` has closed the connection.
 
     Parameters
     ----------
-    folder
-        For temporary files of the tasks.
+    folder, of_runner
+        For temporary files of the tasks; for those of the runner, see `watcher.watched`.
     """
     if hasattr(os, "fork"):
         _leave_no_core()
-        watcher.watched(lambda printed: _serve(connection, memory_limit_mb, folder, printed), connection.close, folder)
+        watcher.watched(
+            lambda printed: _serve(connection, memory_limit_mb, folder, printed), connection.close, folder, of_runner
+        )
     _serve(connection, memory_limit_mb, folder, None)
 
 

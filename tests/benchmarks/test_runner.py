@@ -390,7 +390,9 @@ def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_pa
     command = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(bench.path), "--quick"]
     command += ["--head-file", str(tmp_path / "own.py"), "--head", "hanging"]
     runs = f"KILLED_{os.getpid()}"  # workers have sessions of their own, and the environment of the run
-    with subprocess.Popen(command, env={**os.environ, runs: "1"}, stderr=subprocess.DEVNULL) as process:
+    (tmp_path / "temporary").mkdir()
+    env = {**os.environ, runs: "1", "TMPDIR": str(tmp_path / "temporary")}
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
         while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -401,6 +403,8 @@ def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_pa
         while carrying(runs) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert carrying(runs) == []
+        left = [path.name for path in (tmp_path / "temporary").iterdir()]
+        assert [name for name in left if not name.startswith("pymp-")] == [], "those are multiprocessing's own"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory limits are Linux's")
