@@ -55,7 +55,7 @@ def main() -> None:
     code = run_command(cli, "benchmarks")
     if code == STOPPED:
         code = SIGNALLED + interrupts.number
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: a second Ctrl-C has nothing left to stop
+    interrupts.ignore()
     sys.exit(code)
 
 

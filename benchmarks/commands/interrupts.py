@@ -3,6 +3,7 @@
 import signal
 import time
 from types import FrameType
+from typing import Any
 
 # Seconds after one interrupt in which another has no effect: the first is being obeyed.
 SECONDS = 5.0
@@ -18,9 +19,17 @@ class Interrupts:
 
     def install(self) -> None:
         """From now on, for the signals that this process does not ignore, as one below `nohup` does."""
+        self._handle(self._came)
+
+    def ignore(self) -> None:
+        """From now on: all is said, and there is nothing left to stop."""
+        self._handle(signal.SIG_IGN)
+
+    def _handle(self, handler: Any) -> None:
         for name in _NAMES:
-            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
-                signal.signal(getattr(signal, name), self._came)
+            number = getattr(signal, name, None)  # Windows has two of them
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handler)
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         if time.monotonic() - self._last > SECONDS:

@@ -26,6 +26,8 @@ START_SECONDS = 120.0
 # Seconds that a worker gets to end its child processes.
 END_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 3600.0
+# The signals that tell a command to stop; Windows has the first two.
+_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Imported once by the server that workers are forked from, since nearly every task needs them.
 _PRELOAD = [
@@ -66,8 +68,12 @@ def started(context: Any, task: int, memory_limit_mb: int | None, largest: int, 
     # A spawned process inherits the handler: without it, Ctrl-C during its imports would print a traceback. A forked
     # one has its server's, and that imports for seconds before it answers: an interrupt meanwhile must not be lost.
     spawned = context.get_start_method() == "spawn"
-    with handled(signal.SIG_IGN) if spawned else contextlib.nullcontext(), theirs, _without_main():
-        process.start()
+    try:
+        with handled(signal.SIG_IGN) if spawned else contextlib.nullcontext(), theirs, _without_main():
+            process.start()
+    except BaseException:
+        watcher.remove(folder)
+        raise
     return WorkerProcess(process, Inbox(ours, largest), folder, task)
 
 
@@ -185,9 +191,12 @@ def context_of(*, forked: bool) -> Any:
 
 @contextlib.contextmanager
 def interrupted_later() -> Iterator[None]:
-    """Defer Ctrl-C to the end of the block, for steps that must not be left half done."""
+    """Defer Ctrl-C, and a `kill`, to the end of the block, for steps that must not be left half done."""
     came: list[int] = []
-    with handled(lambda number, _: came.append(number)):
+    with contextlib.ExitStack() as stack:
+        for name in _STOPPING:
+            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
+                stack.enter_context(handled(lambda number, _: came.append(number), getattr(signal, name)))
         yield
     if came:
         signal.raise_signal(came[0])
@@ -205,16 +214,16 @@ def _without_main() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def handled(handler: Any) -> Iterator[None]:
+def handled(handler: Any, number: int = signal.SIGINT) -> Iterator[None]:
     """Set a handler of Ctrl-C for the block; only the main thread can, and only it is ever interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, handler)
+    before = signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 @contextlib.contextmanager
