@@ -18,6 +18,8 @@ from featurestore.errors import reason
 
 # By these variables programs find the folder for temporary files; the last one is joblib's.
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP", "JOBLIB_TEMP_FOLDER")
+# None that is inherited has a higher number.
+_MOST_DESCRIPTORS = 1 << 16
 _connections: list[Connection] = []
 
 
@@ -107,7 +109,7 @@ def _close_inherited(kept: set[int]) -> None:
     for descriptor in sorted(kept):
         os.closerange(first, descriptor)
         first = max(first, descriptor + 1)
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(first, _MOST_DESCRIPTORS)
 
 
 def _redirect(printed: int | None) -> None:

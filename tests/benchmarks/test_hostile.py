@@ -183,7 +183,7 @@ def test_ctrl_c_twice_leaves_one_sentence_and_no_process(bench: FeatureStore) ->
         text=True,
     )
     deadline = time.monotonic() + 90
-    while len(carrying(mark)) < 5 and time.monotonic() < deadline:  # the run, the server, a worker of two processes
+    while len(carrying(mark)) < 5 and time.monotonic() < deadline:  # the run, the server, a worker of three processes
         time.sleep(0.1)
     for _ in range(2):
         os.killpg(process.pid, signal.SIGINT)

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import struct
+import sys
 import time
 from multiprocessing import Pipe
 from pathlib import Path
@@ -19,6 +20,7 @@ from benchmarks.run.cell import read_outcome
 from benchmarks.run.inbox import Inbox
 from benchmarks.run.message import DONE, FAILED, PROGRESS, STARTED, decoded, encoded, record_of
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its pipes are read by messages, and it has no SIGHUP")
 GOOD = Outcome("ok", "a note\n", np.full((3, 2), 0.5, np.float32), 0.25, 1.5, '{"k": 3}')
 
 

@@ -397,7 +397,7 @@ def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_pa
         while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         assert mark.exists()
-        assert len(carrying(runs)) >= 4, "the run, the server of workers, a worker of two processes"
+        assert len(carrying(runs)) >= 4, "the run, the server of workers, a worker of three processes"
         process.kill()
         process.wait()
         while carrying(runs) and time.monotonic() < deadline:
