@@ -28,7 +28,7 @@ class Interrupts:
     def _handle(self, handler: Any) -> None:
         for name in _NAMES:
             number = getattr(signal, name, None)  # Windows has two of them
-            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
                 signal.signal(number, handler)
 
     def _came(self, number: int, frame: FrameType | None) -> None:

@@ -195,8 +195,10 @@ def interrupted_later() -> Iterator[None]:
     came: list[int] = []
     with contextlib.ExitStack() as stack:
         for name in _STOPPING:
-            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
-                stack.enter_context(handled(lambda number, _: came.append(number), getattr(signal, name)))
+            number = getattr(signal, name, None)
+            # None: a library's own handler in C, which could not be put back.
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                stack.enter_context(handled(lambda number, _: came.append(number), number))
         yield
     if came:
         signal.raise_signal(came[0])
