@@ -8,6 +8,7 @@ import click
 from benchmarks.commands.canary import canary
 from benchmarks.commands.doubtful import doubtful
 from benchmarks.commands.heads import heads
+from benchmarks.commands.interrupts import Interrupts
 from benchmarks.commands.model import fit, predict
 from benchmarks.commands.next_labels import next_images
 from benchmarks.commands.power import power
@@ -21,6 +22,10 @@ FIRST_STEPS = (
     "benchmarks report -o report.html",
     "benchmarks fit knn --backbone descriptors -o knn.model",
 )
+
+# The exit code of a command that was stopped: 128 and the number of the signal.
+SIGNALLED = 128
+STOPPED = SIGNALLED + signal.SIGINT
 
 
 @click.group(
@@ -45,8 +50,12 @@ cli.add("Use a head", fit, predict)
 
 def main() -> None:
     """Entry point: one line on stderr and an exit code instead of a traceback."""
+    interrupts = Interrupts()
+    interrupts.install()
     code = run_command(cli, "benchmarks")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: a second Ctrl-C has nothing left to stop
+    if code == STOPPED:
+        code = SIGNALLED + interrupts.number
+    interrupts.ignore()
     sys.exit(code)
 
 

@@ -22,24 +22,22 @@ def heads(files: Sequence[Path], check: bool, names: Sequence[str], as_json: boo
 
     A head is a classifier that is trained on embeddings. With --check the exit code is 1 if a head fails.
     """
-    from benchmarks.heads.registry import find
+    from benchmarks.run.head_files import find_heads
 
-    specs = find(names, files=files)
+    specs = find_heads(names, files=files)
     rows: list[dict[str, Any]] = [
         {"name": spec.name, "about": spec.about, "protocols": list(spec.sets)} for spec in specs
     ]
     if check:
-        from benchmarks.heads.contract import violations
-        from benchmarks.run.pool import computed
+        from benchmarks.run.head_files import checked
 
-        found = computed(violations, specs, workers=1, failed=lambda sentence: {"process": sentence})
-        for number, broken in found:
-            rows[number]["violations"] = broken
+        for row, broken in zip(rows, checked(specs), strict=True):
+            row["violations"] = broken
     if as_json:
         print_json(rows)
     else:
         for row in rows:
-            click.echo(f"{row['name']:<24}{row['about']}")
+            click.echo(f"{row['name']:<23} {row['about']}")
             for name, sentence in row.get("violations", {}).items():
                 click.echo(f"{'':<24}{name}: {sentence}")
             if check and not row["violations"]:

@@ -56,16 +56,16 @@ def fit(
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks fit")
-    from benchmarks.heads.registry import find
-    from benchmarks.models.folder import save
+    from benchmarks.models.folder import write
     from benchmarks.plan.prompts import Prompting, templates_of
     from benchmarks.run.fit import fit as fit_head
+    from benchmarks.run.head_files import find_heads
     from featurestore import open as open_store
 
-    (spec,) = find([head], files=files)
+    (spec,) = find_heads([head], files=files)
     opened = open_store(store)
     with ConsoleProgress("fit", "heads") as progress:
-        classifier, card = fit_head(
+        model, card = fit_head(
             opened,
             spec,
             backbone,
@@ -75,7 +75,7 @@ def fit(
             prompting=Prompting(templates_of(templates)),
             on_progress=progress,
         )
-    save(classifier, card, output, trust=trust)
+    write(model, card, output, trust=trust)
     mark = ", SYNTHETIC" if card["synthetic"] else ""
     click.echo(f"{output}: {head} over {backbone}, {card['n_rows']:,} rows, {len(card['classes'])} classes{mark}")
     say_next(f"benchmarks predict {shlex.quote(str(output))} IMAGE")

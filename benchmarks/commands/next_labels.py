@@ -59,16 +59,16 @@ def next_images(
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks next")
-    from benchmarks.heads.registry import find
     from benchmarks.report.gallery import known_images, title_of
     from benchmarks.report.image_lists import as_csv, as_lines
+    from benchmarks.run.head_files import find_heads
     from benchmarks.run.next_labels import COLUMNS, candidates, next_labels
     from featurestore import open as open_store
     from featurestore.files import format_of
 
     if output is not None:
         format_of(output, None, {"csv": (".csv",)})
-    (spec,) = find([head], files=files)
+    (spec,) = find_heads([head], files=files)
     opened = open_store(store)
     with ConsoleProgress("next", "heads") as progress:
         found = next_labels(

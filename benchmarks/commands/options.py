@@ -39,11 +39,11 @@ class Learning:
 
     def specs(self) -> list[Any]:
         """The named heads; with a file and no names its heads and those of cv, without any: each protocol's."""
-        from benchmarks.heads.registry import find
+        from benchmarks.run.head_files import find_heads
 
         if not self.heads and not self.files:
             return []
-        return find(self.heads, files=self.files, protocol=None if self.heads else "cv")
+        return find_heads(self.heads, files=self.files, protocol=None if self.heads else "cv")
 
     def limits(self) -> Any:
         """The limits as `benchmarks.run.limits.Limits`."""

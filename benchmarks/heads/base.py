@@ -5,8 +5,8 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +39,17 @@ class Classifier(Protocol):
 
 
 @dataclass(frozen=True)
+class Shown:
+    """Stands for a setting, or for the values to try, of a head's file, whose code runs in workers only: its text."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        """The text of the setting itself."""
+        return self.text
+
+
+@dataclass(frozen=True)
 class HeadSpec:
     """A head by name.
 
@@ -57,7 +68,8 @@ class HeadSpec:
     random
         Whether the seed changes the fitted model.
     search
-        Settings that the protocol ``nested`` tries, each with its values; every combination is a candidate.
+        Settings that the protocol ``nested`` tries, each with its values; every combination is a candidate. `Shown` in
+        place of the values: see `resolved`.
     path
         That setting of ``search`` of which one fit of the largest value yields all: the factory's module has a
         ``predict_path(model, X, values)`` which returns the probabilities for each.
@@ -78,7 +90,7 @@ class HeadSpec:
     factory: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     random: bool = False
-    search: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
     path: str | None = None
     members: tuple[str, ...] = ()
     rule: str = "mean"
@@ -90,6 +102,12 @@ class HeadSpec:
     def code_hash(self) -> str:
         """16 hex digits of the factory's file and of the head modules that it imports: a changed head is another."""
         return _code_hash(self.factory.rpartition(":")[0])
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether its code is of this package; that of any other head runs in a process that runs nothing else."""
+        module = self.factory.rpartition(":")[0]
+        return module.startswith(f"{__package__}.") and not module.endswith(".py")
 
     def build(self, *, seed: int, **changed: Any) -> Classifier:
         """A new classifier; the same seed gives the same fitted model.
@@ -106,12 +124,21 @@ class HeadSpec:
         InputError
             When the factory of an own head can't be loaded, or gives no classifier.
         """
-        model = self.function()(seed=seed, **{**self.parameters, **self.arrays, **changed})
+        # The factory has what is shown as its own default.
+        known = {name: value for name, value in self.parameters.items() if not isinstance(value, Shown)}
+        model = self.function()(seed=seed, **{**known, **self.arrays, **changed})
         # Calibration would put a classifier of its own in the place of None.
         if isinstance(model, type) or not hasattr(model, "fit"):
             given = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
             raise InputError(f"the factory of the head {self.name!r} gave {given}, expected a scikit-learn classifier")
         return with_probabilities(model, seed=seed)
+
+    def resolved(self) -> "HeadSpec":
+        """This head with the values of its file, which is run, in place of those of `search` that are `Shown`."""
+        if not any(isinstance(value, Shown) for value in self.search.values()):
+            return self
+        where, _, made = self.factory.rpartition(":")
+        return replace(self, search=getattr(load_file(Path(where)), made).spec.search)
 
     def function(self, name: str | None = None) -> Callable[..., Any]:
         """The factory, or another function of its module."""
@@ -154,7 +181,7 @@ def load_file(path: Path) -> ModuleType:
     try:
         source = read_file(path, limit=LARGEST_FILE)
         return run_source(source, path, name=name)
-    except (Exception, SystemExit) as error:  # somebody's code
+    except BaseException as error:  # somebody's code, in a process of its own
         raise InputError(f"{str(path)!r} can't be run: {type(error).__name__}: {reason(error)}") from error
 
 

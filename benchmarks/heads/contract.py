@@ -111,7 +111,7 @@ def violations(spec: HeadSpec) -> dict[str, str]:
             warnings.simplefilter("ignore")
             try:
                 check(spec)
-            except (Exception, SystemExit) as error:  # a head is anybody's code
+            except BaseException as error:  # a head is anybody's code, in a process of its own
                 said = reason(error)
                 found[name] = said if isinstance(error, AssertionError) else f"{type(error).__name__}: {said}"
     return found

@@ -28,7 +28,7 @@ class OneVsRest:
         self.classes_ = np.arange(y.shape[1])
         self.rates_ = y.mean(axis=0)
         self.models_ = [
-            fit_with_groups(self.build(), X, column, groups) if 0 < rate < 1 else None
+            fit_with_groups(self.build(), X.copy(), column.copy(), groups) if 0 < rate < 1 else None
             for column, rate in zip(y.T, self.rates_, strict=True)
         ]
         return self
@@ -38,7 +38,7 @@ class OneVsRest:
         columns: list[Any] = [
             np.full(len(X), rate)
             if model is None
-            else on_all_classes(model, model.predict_proba(X), n_rows=len(X), n_classes=2)[:, 1]
+            else on_all_classes(model, model.predict_proba(X.copy()), n_rows=len(X), n_classes=2)[:, 1]
             for model, rate in zip(self.models_, self.rates_, strict=True)
         ]
         return np.clip(np.column_stack(columns), 0.0, 1.0).astype(np.float64)

@@ -28,6 +28,14 @@ def class_codes(model: Any, n_classes: int) -> NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
+def are_probabilities(rows: NDArray[np.floating], *, several: bool = False) -> bool:
+    """Whether each of ``rows`` ``(n, n_classes)`` adds up to one; with ``several`` each value is one of its own."""
+    if not np.isfinite(rows).all() or (rows < -BELOW_ZERO).any():
+        return False
+    high = rows if several else rows.sum(axis=1, dtype=np.float64)
+    return bool((high <= 1 + FROM_ONE).all() and (several or (high >= 1 - FROM_ONE).all()))
+
+
 def on_all_classes(model: Any, answer: Any, *, n_rows: int, n_classes: int) -> NDArray[np.float64]:
     """``answer`` of ``model.predict_proba`` with a column for each class: one that ``model`` has not seen gets zero.
 
@@ -41,14 +49,16 @@ def on_all_classes(model: Any, answer: Any, *, n_rows: int, n_classes: int) -> N
         When the answer is no set of probabilities, or the model's classes are no classes.
     """
     codes = class_codes(model, n_classes)
+    if np.ma.is_masked(answer):
+        raise ValueError("predict_proba gave masked values, expected a probability for each class")
     raw = np.asarray(answer)
     if raw.shape != (n_rows, len(codes)):
         raise ValueError(f"predict_proba gave {raw.shape}, expected ({n_rows}, {len(codes)})")
     if raw.dtype.kind not in "fiu":
         raise ValueError(f"predict_proba gave {raw.dtype}, expected floats")
     raw = raw.astype(np.float64)
-    if not np.isfinite(raw).all() or raw.min() < -BELOW_ZERO or np.abs(raw.sum(axis=1) - 1).max() > FROM_ONE:
+    if not are_probabilities(raw):
         raise ValueError("predict_proba gave rows that are no probabilities")
     proba = np.zeros((n_rows, n_classes))
-    proba[:, codes] = raw
+    proba[:, codes] = np.maximum(raw, 0)
     return proba

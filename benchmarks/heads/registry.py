@@ -213,7 +213,7 @@ def head(
 
 
 def from_file(path: Path) -> list[HeadSpec]:
-    """The heads that a Python file marks with `head`.
+    """The heads that a Python file marks with `head`, by running it: see `run.head_files` for a process of its own.
 
     Raises
     ------
@@ -228,8 +228,8 @@ def from_file(path: Path) -> list[HeadSpec]:
     return [replace(one.spec, factory=f"{path.resolve()}:{one.__wrapped__.__qualname__}") for one in found]
 
 
-def known(files: Sequence[Path] = ()) -> dict[str, HeadSpec]:
-    """All heads: built in, of installed packages (entry point group ``benchmarks.heads``), and of ``files``.
+def known(own: Sequence[HeadSpec] = ()) -> dict[str, HeadSpec]:
+    """All heads: built in, of installed packages (entry point group ``benchmarks.heads``), and ``own``, of files.
 
     Raises
     ------
@@ -240,9 +240,8 @@ def known(files: Sequence[Path] = ()) -> dict[str, HeadSpec]:
     for entry in entry_points(group=ENTRY_POINTS):
         found = entry.load()
         _add(heads, found.spec if isinstance(found, _Marked) else found, entry.value)
-    for path in files:
-        for spec in from_file(path):
-            _add(heads, spec, str(path))
+    for spec in own:
+        _add(heads, spec, spec.factory.rpartition(":")[0])
     return heads
 
 
@@ -254,15 +253,15 @@ def _add(heads: dict[str, HeadSpec], spec: Any, place: str) -> None:
     heads[spec.name] = spec
 
 
-def find(names: Sequence[str], *, files: Sequence[Path] = (), protocol: str | None = None) -> list[HeadSpec]:
-    """The heads of these names; when ``names`` is empty, the default ones of ``protocol`` and those of ``files``.
+def find(names: Sequence[str], *, own: Sequence[HeadSpec] = (), protocol: str | None = None) -> list[HeadSpec]:
+    """The heads of these names; when ``names`` is empty, the default ones of ``protocol`` and those of ``own``.
 
     Raises
     ------
     InputError
         When a name is unknown, with the close ones.
     """
-    heads = known(files)
+    heads = known(own)
     for name in names:
         if name not in heads:
             raise InputError(f"there is no head {name!r}: {alike(name, heads) or 'known are ' + ', '.join(heads)}")

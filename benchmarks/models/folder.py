@@ -99,29 +99,34 @@ class Model:
         try:
             answer = self.classifier.predict_proba(X)
             proba = on_all_classes(self.classifier, answer, n_rows=len(X), n_classes=len(self.classes))
-        except Exception as error:  # whoever wrote the model chose its parts
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whoever wrote the model chose its parts
             raise InputError(f"the model can't be used ({reason(error)[:200]}): get the model folder again") from error
         return proba.astype(np.float32)
 
 
-def dumps(classifier: Any, *, trust: Sequence[str] = ()) -> bytes:
-    """A fitted classifier as bytes that can be read without pickle.
+def packed(classifier: Any) -> bytes:
+    """A fitted classifier as bytes that can be read without pickle, whatever its types.
 
     Raises
     ------
     InputError
-        When it holds something that can't be stored so, or a type that is not trusted.
+        When it holds something that can't be stored so.
     """
     skops = import_extra("skops.io", "bench", needed_by="storing a model")
     try:
-        content = skops.dumps(classifier, compression=zipfile.ZIP_DEFLATED)
+        content = bytes(skops.dumps(classifier, compression=zipfile.ZIP_DEFLATED))
         check_archive(content)  # what is written can be read
-        foreign = _foreign(content, trust)
+        return content
     except Exception as error:  # an own head holds anything
-        raise InputError(f"a {type(classifier).__name__} can't be stored without pickle: {error}") from error
+        raise InputError(f"a {type(classifier).__name__} can't be stored without pickle: {reason(error)}") from error
+
+
+def _refuse_foreign(content: bytes, trust: Sequence[str]) -> None:
+    foreign = _foreign(content, trust)
     if foreign:
         raise InputError(f"the model holds the types {', '.join(foreign)}: name those you trust with --trust")
-    return content
 
 
 def saved_bytes(classifier: Any) -> int:
@@ -130,26 +135,46 @@ def saved_bytes(classifier: Any) -> int:
     Raises
     ------
     InputError
-        As `dumps`.
+        As `save`.
     """
-    return len(dumps(classifier))
+    content = packed(classifier)
+    _refuse_foreign(content, ())
+    return len(content)
 
 
 def save(classifier: Any, card: dict[str, Any], path: Path, *, trust: Sequence[str] = ()) -> None:
-    """Write a model folder, whole or not at all; one that is there is replaced.
+    """Write the folder of a fitted classifier, as `write`.
 
     Raises
     ------
     InputError
-        When ``path`` is something else than a model folder, can't be written, or the classifier can't be stored.
+        As `write`, or when the classifier can't be stored.
+    """
+    write(packed(classifier), card, path, trust=trust)
+
+
+def write(model: bytes, card: dict[str, Any], path: Path, *, trust: Sequence[str] = ()) -> None:
+    """Write the folder of a model that is `packed`, whole or not at all; one that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        When ``path`` is something else than a model folder or can't be written, or the model holds a type that is not
+        trusted.
     """
     if path.exists() and not (path / CARD).is_file():
         raise InputError(f"{str(path)!r} exists and is no model folder: name another place with -o")
-    content = dumps(classifier, trust=trust)
-    full = {**card, "format": FORMAT, "trusted": sorted(trust), "sha256": {MODEL: hashlib.sha256(content).hexdigest()}}
+    try:
+        check_archive(model)
+        _refuse_foreign(model, trust)
+    except InputError:
+        raise
+    except Exception as error:  # code of a head made the bytes
+        raise InputError(f"the model is not as skops writes it ({reason(error)[:120]}): fit it again") from error
+    full = {**card, "format": FORMAT, "trusted": sorted(trust), "sha256": {MODEL: hashlib.sha256(model).hexdigest()}}
     try:
         with atomic_folder(path) as building:
-            (building / MODEL).write_bytes(content)
+            (building / MODEL).write_bytes(model)
             (building / README).write_text(describe(full), "utf-8")
             (building / CARD).write_text(json.dumps(full, indent=1) + "\n", "utf-8")
     except OSError as error:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -98,6 +99,19 @@ def _copies_hash(groups: bytes) -> str | None:
     return None if numbers is None else hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
 
 
+def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON has them; those of a user's head may be any objects, which become their text."""
+    return {name: _plain(value) for name, value in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    whole = value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
+    return value if whole else shortened(repr(value))
+
+
 def _meaning(value: Any) -> str:
     """The identity of a setting: its value, or the hash of the file's bytes where it names a file."""
     path = _file_of(value)
@@ -157,7 +171,8 @@ def named_reason(error: BaseException) -> str:
 
 
 def shortened(text: str) -> str:
-    return visible(text[:LONGEST_MESSAGE])
+    """The start of ``text``, escaped: `LONGEST_MESSAGE` characters. Of a text that is so, the same."""
+    return visible(text[:LONGEST_MESSAGE])[:LONGEST_MESSAGE]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from featurestore.errors import InputError, nearest
 
 # How much of what the process printed is looked at: its last line.
 TAIL = 4000
+# Seconds that the process gets to store what it has and to end its workers.
+END_SECONDS = 10.0
 OWN = ("view", "label", "backbone")
 # `-P`: a folder that is called `benchmarks` in the working directory is not this package.
 COMMAND = ("-P", "-m", "benchmarks.commands.cli", "run", "--quick", "--json")
@@ -43,7 +45,11 @@ class StartedBench:
         """End the process; what it has stored stays."""
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait()
+            try:
+                self.process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         self._folder.cleanup()
 
     def _done(self) -> dict[str, Any]:

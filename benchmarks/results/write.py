@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome, Plan
+from benchmarks.plan.cells import BENCH_VERSION, Cell, Cost, Outcome, Plan, plain_settings
 from benchmarks.results import across
 from benchmarks.results.pending import Batch
 from benchmarks.results.schemas import CELLS, CORRECTED, COSTS, GROUPS, PREDICTIONS, RUN_DETAILS, RUNS, SCORES
@@ -211,7 +211,7 @@ def _cell_row(cell: Cell, run_id: str, outcome: Outcome) -> dict[str, Any]:
         "backbone": dataset.backbone,
         "revision": dataset.revision,
         "head": cell.head.name,
-        "parameters": json.dumps(dict(cell.head.parameters)),
+        "parameters": json.dumps(plain_settings(cell.head.parameters)),
         "chosen": outcome.chosen or None,
         "inner_score": None if np.isnan(outcome.inner_score) else outcome.inner_score,
         "task": dataset.task,

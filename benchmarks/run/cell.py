@@ -3,6 +3,8 @@
 import json
 import time
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,17 @@ from numpy.typing import NDArray
 
 from benchmarks.heads.base import Classifier
 from benchmarks.heads.groups import fit_with_groups
-from benchmarks.heads.probabilities import on_all_classes
+from benchmarks.heads.probabilities import are_probabilities, on_all_classes
 from benchmarks.heads.tuning import choose
-from benchmarks.plan.cells import Cell, Outcome, Task, named_reason, shortened
+from benchmarks.plan.cells import LONGEST_MESSAGE, Cell, Outcome, Task, named_reason, shortened
+from benchmarks.run.message import record_of
+from featurestore import visible
 from featurestore.errors import reason
+
+# How many warnings of a fit are kept.
+NOTES = 3
+# Characters of the settings that were chosen; bytes of a message besides its probabilities.
+LONGEST_CHOSEN, LONGEST_REST = 4000, 1 << 20
 
 
 def derive(cell: Cell, outcomes: list[Outcome]) -> Outcome:
@@ -62,12 +71,14 @@ def run_cell(task: Task) -> Outcome:
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            outcome = _fit_and_predict(task)
+            outcome = _fit_and_predict(replace(task, head=task.head.resolved()) if task.tune else task)
+        except MemoryError:  # the worker knows the limit
+            raise
         except BaseException as error:  # a head is anybody's code, in a process of its own: it fails alone
             return Outcome("failed", named_reason(error))
     told = [warning.message for warning in caught if _worth_telling(warning)]
     notes = sorted({shortened(reason(message)) for message in told if isinstance(message, Warning)})
-    return Outcome(**{**vars(outcome), "message": "; ".join(notes[:3])})
+    return replace(outcome, message="; ".join(notes[:NOTES]))
 
 
 def _fit_and_predict(task: Task) -> Outcome:
@@ -89,9 +100,66 @@ def _fit_and_predict(task: Task) -> Outcome:
         proba = answer.astype(np.float32)
     else:
         proba = _as_labels(proba, task)
-    chosen = {**settings, **getattr(model, "chosen_", {})}
-    text = json.dumps(chosen, default=float) if chosen else ""
+    text = chosen_text(settings, model)
     return Outcome("ok", "", proba, done - started, (ended - done) * 1000 / len(task.test), text, inner_score)
+
+
+def chosen_text(settings: Mapping[str, Any], model: Any) -> str:
+    """What was chosen for a model and what it chose itself, ``chosen_``, as a JSON object; empty where it is none.
+
+    Raises
+    ------
+    ValueError
+        When ``chosen_`` is something else than a few settings by name.
+    """
+    own = getattr(model, "chosen_", {})
+    if not isinstance(own, Mapping):
+        raise ValueError(f"chosen_ is {type(own).__name__}, expected settings by name")
+    chosen = {**settings, **own}
+    text = json.dumps(chosen, default=float, allow_nan=False) if chosen else ""
+    if len(text) > LONGEST_CHOSEN:
+        raise ValueError(f"chosen_ takes {len(text):,} characters, expected a few settings by name")
+    return text
+
+
+def largest_outcome(n_rows: int, n_classes: int) -> int:
+    """Bytes of the largest message with an outcome that has so many probabilities."""
+    return 4 * n_rows * n_classes + LONGEST_REST
+
+
+def read_outcome(content: Any, *, n_rows: int, n_classes: int, several: bool) -> Outcome:
+    """The outcome that a worker sent, checked again: a head may have changed what `run_cell` checks with.
+
+    Parameters
+    ----------
+    several
+        Whether a row has several labels, so that its probabilities need not add up to one.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    outcome = record_of(Outcome, content)
+    if outcome.status == "failed":
+        return Outcome("failed", shortened(outcome.message))
+    proba = outcome.proba
+    seconds = (outcome.fit_seconds, outcome.predict_ms)
+    if outcome.status != "ok" or not all(np.isfinite(one) and one >= 0 for one in seconds):
+        raise ValueError("no outcome")
+    if proba.shape != (n_rows, n_classes) or proba.dtype != np.float32 or not are_probabilities(proba, several=several):
+        raise ValueError("no probabilities")
+    if np.isinf(outcome.inner_score) or not is_chosen(outcome.chosen):
+        raise ValueError("no settings")
+    return replace(outcome, message=visible(outcome.message[: NOTES * (LONGEST_MESSAGE + 2)]))
+
+
+def is_chosen(text: str) -> bool:
+    """Whether ``text`` is what `chosen_text` makes."""
+    try:
+        return not text or (len(text) <= LONGEST_CHOSEN and isinstance(json.loads(text), dict))
+    except (ValueError, RecursionError):
+        return False
 
 
 def fitted(task: Task, settings: dict[str, Any] | None = None) -> Classifier:

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.heads.base import HeadSpec
 from benchmarks.plan.cells import Cell, Outcome, Task, head_hash, shortened
 from benchmarks.plan.dataset import EmbeddingDataset
+from benchmarks.run.cell import largest_outcome, read_outcome
 from benchmarks.run.limits import Limits
 from benchmarks.run.node import compute
 from benchmarks.run.sent import Answer, Kit, SentCell, SentDataset, software
@@ -66,7 +67,7 @@ class ClusterBench:
             calls = self.cluster.each(lambda number: self._submitted(cells[number]), waiting, in_flight=in_flight)
             with closing(calls):  # an interrupt ends them first
                 for number, call in calls:
-                    outcome = self._outcome(call, last=not left)
+                    outcome = self._outcome(call, cells[number], last=not left)
                     if outcome is None:
                         lost.append(number)
                     else:
@@ -77,17 +78,26 @@ class ClusterBench:
         head, split = self._head(cell.head), cell.split
         classes = len(cell.dataset.classes)
         task = Task(cell.head, Path(), _NOTHING, _NOTHING, split.train, split.test, classes, cell.seed, cell.tune)
-        sent = SentCell(pickle.dumps(task), head.hash, head.source)
+        largest = largest_outcome(len(split.test), classes)
+        sent = SentCell(pickle.dumps(task), head.hash, head.source, not cell.head.is_built_in, largest)
         return self.cluster.submit(compute, self._kit, self._dataset(cell.dataset), sent)
 
-    def _outcome(self, call: Call, *, last: bool) -> Outcome | None:
-        """What came of a call; None where it was lost and may be sent again."""
+    def _outcome(self, call: Call, cell: Cell, *, last: bool) -> Outcome | None:
+        """What came of a call for ``cell``; None where it was lost and may be sent again."""
         try:
             answer: Answer = self.cluster.result(call)
         except WorkerLost as error:
             return Outcome("failed", shortened(f"lost {TRIES} times: {reason(error)}")) if last else None
         self._compare(answer.processor)
-        return Outcome("failed", answer.failure) if answer.failure else answer.outcome
+        if answer.failure:
+            return Outcome("failed", shortened(answer.failure))
+        n_rows, dataset = len(cell.split.test), cell.dataset
+        try:
+            return read_outcome(
+                answer.outcome, n_rows=n_rows, n_classes=len(dataset.classes), several=dataset.y.ndim == 2
+            )
+        except ValueError as error:
+            return Outcome("failed", shortened(f"its process sent what is no result ({error})"))
 
     def _compare(self, processor: str) -> None:
         """Warn once where nodes compute with processors of different kinds."""

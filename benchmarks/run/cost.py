@@ -5,11 +5,13 @@ import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.plan.cells import Cost, Task, named_reason
+from benchmarks.plan.cells import Cost, Task, named_reason, shortened
 from benchmarks.run.cell import fitted, rows_of
+from benchmarks.run.message import record_of
 
 SINGLE_PREDICTIONS = 60
 # Rows of each class in the fit that is not measured.
@@ -24,8 +26,16 @@ def measure(task: Task) -> Cost:
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _measure(task)
+    except MemoryError:  # the worker knows the limit
+        raise
     except BaseException as error:  # a head is anybody's code, in a process of its own
         return Cost(named_reason(error))
+
+
+def read_cost(task: Task, content: Any) -> Cost:
+    """The cost that a worker sent; raises ValueError when it is none."""
+    cost = record_of(Cost, content)
+    return replace(cost, message=shortened(cost.message))
 
 
 def _measure(task: Task) -> Cost:
@@ -35,11 +45,11 @@ def _measure(task: Task) -> Cost:
     started = time.perf_counter()
     model = fitted(task)
     fit_seconds = time.perf_counter() - started
-    together = np.asarray(model.predict_proba(rows))
+    together = np.array(model.predict_proba(rows.copy()))
     alone, took = [], []
     for row in rows:
         started = time.perf_counter()
-        alone.append(np.asarray(model.predict_proba(row[None])))
+        alone.append(np.array(model.predict_proba(row[None].copy())))
         took.append((time.perf_counter() - started) * 1000)
     return Cost(
         "",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from benchmarks.finetune.cells import computed as fine_tuned
 from benchmarks.plan.cells import Cell, Outcome, Task, shortened
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
-from benchmarks.run.cell import derive, run_cell
+from benchmarks.run.cell import derive, largest_outcome, read_outcome, run_cell
 from benchmarks.run.cluster import ClusterBench
 from benchmarks.run.limits import Limits
 from benchmarks.run.pool import computed
@@ -96,9 +97,11 @@ class Execution:
                         self._look(repeats)
                     if self.on_progress:
                         self.on_progress(self.done, self.total)
-        finally:
+        except BaseException:  # an interrupt, above all: it must not wait for another writer
             self._flush()
-            self.pending.store_all(wait_seconds=LAST_FLUSH_SECONDS)
+            raise
+        self._flush()
+        self.pending.store_all(wait_seconds=LAST_FLUSH_SECONDS)
 
     def _count(self, cell: Cell, outcome: Outcome) -> None:
         """Count and log a failed cell."""
@@ -182,9 +185,19 @@ class Execution:
             [as_task(cell, self.folder) for cell in cells],
             workers=self.limits.processes,
             failed=lambda sentence: Outcome("failed", sentence),
+            read=_sent_outcome,
+            largest=max(
+                (largest_outcome(len(cell.split.test), len(cell.dataset.classes)) for cell in cells), default=0
+            ),
+            alone=lambda task: not task.head.is_built_in,
+            folder=self.folder,
             time_limit=self.limits.seconds,
             memory_limit_mb=self.limits.memory_mb,
         )
+
+
+def _sent_outcome(task: Task, content: Any) -> Outcome:
+    return read_outcome(content, n_rows=len(task.test), n_classes=task.n_classes, several=task.y.ndim == 2)
 
 
 def as_task(cell: Cell, folder: Path) -> Task:

@@ -1,18 +1,21 @@
 """The final fit of a head on all rows of a view, in a worker process, and the card of the model."""
 
+import json
 import math
-import pickle
 import tempfile
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.heads.base import Classifier, HeadSpec
+from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.groups import fit_with_groups
-from benchmarks.heads.probabilities import on_all_classes
-from benchmarks.plan.cells import Task, model_key, named_reason
+from benchmarks.heads.probabilities import are_probabilities, on_all_classes
+from benchmarks.models.folder import packed
+from benchmarks.plan.cells import Task, model_key, named_reason, plain_settings, shortened
 from benchmarks.plan.dataset import EmbeddingDataset
 from benchmarks.plan.prompts import Prompting, prompted_head
 from benchmarks.plan.reading import from_store
@@ -20,15 +23,44 @@ from benchmarks.results.read import comparison
 from benchmarks.results.selection import supporting
 from benchmarks.results.write import library_versions
 from benchmarks.run import worker
-from benchmarks.run.cell import rows_of
+from benchmarks.run.cell import chosen_text, is_chosen, largest_outcome, rows_of
+from benchmarks.run.message import record_of
 from benchmarks.run.pool import computed
 from benchmarks.scores.metrics import wilson
 from featurestore import FeatureStore
 from featurestore.errors import FeatureStoreError, InputError
 from featurestore.progress import Progress
 
-# Rows that a fitted head must predict before it is accepted.
-ASKED = 8
+# Rows that a fitted head must predict before it is accepted; bytes of the largest model.
+ASKED, LARGEST_MODEL = 8, 2 * 2**30
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """What came of the fit of a head, or in ``message`` why nothing did.
+
+    Parameters
+    ----------
+    model
+        The classifier in skops' format, see `models.folder`; empty where nobody wants to keep it.
+    chosen
+        See `cell.chosen_text`.
+    proba
+        ``(n, n_classes)`` float32 of the rows that it was asked about.
+    """
+
+    message: str = ""
+    model: bytes = b""
+    chosen: str = ""
+    proba: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+
+@dataclass(frozen=True)
+class FitWork:
+    """The task of a worker, and whether the classifier is wanted."""
+
+    task: Task
+    kept: bool
 
 
 def fit(
@@ -41,8 +73,8 @@ def fit(
     seed: int = 0,
     prompting: Prompting | None = None,
     on_progress: Progress | None = None,
-) -> tuple[Any, dict[str, Any]]:
-    """Fit ``head`` on every row that has a label and an embedding; the classifier and its card.
+) -> tuple[bytes, dict[str, Any]]:
+    """Fit ``head`` on every row that has a label and an embedding; what `models.folder.write` takes: model and card.
 
     Without a ``label`` it is that of the collection.
     ``on_progress`` is for heads that try many others: it is called with how many were tried, and of how many.
@@ -52,17 +84,15 @@ def fit(
     InputError
         When the view, label or backbone don't fit, rows have several labels, or the head fails.
     """
-    dataset = from_store(store, backbone, view=view, label=label)
-    if dataset.y.ndim == 2:
-        raise InputError(f"{dataset.label} holds several labels a row: fit one that holds one")
+    dataset = dataset_to_fit(store, backbone, view=view, label=label)
     head = prompted_head(store, head, dataset, prompting or Prompting())
-    classifier = _fitted_apart(head, dataset, seed, on_progress)
+    fitted = fitted_apart(head, dataset, dataset.X[:ASKED], kept=True, seed=seed, on_progress=on_progress)
     parts = [info for info in store.backbones() if info.name in backbone.split("+")]
     card = {
         "head": head.name,
         "about": head.about,
-        "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in head.parameters.items()},
-        "chosen": {name: _plain(value) for name, value in getattr(classifier, "chosen_", {}).items()},
+        "settings": plain_settings(head.parameters),
+        "chosen": json.loads(fitted.chosen or "{}"),
         "seed": seed,
         "classes": list(dataset.classes),
         "backbone": backbone,
@@ -82,34 +112,65 @@ def fit(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "scores": _scores(store, head, dataset),
     }
-    return classifier, card
+    return fitted.model, card
 
 
-def _fitted_apart(head: HeadSpec, dataset: EmbeddingDataset, seed: int, on_progress: Progress | None) -> Classifier:
-    """``head`` fitted in a worker process, since code of users may end the process that it runs in."""
-    head.function()  # what its classifier is made of is known here too
+def dataset_to_fit(store: FeatureStore, backbone: str, *, view: str, label: str | None) -> EmbeddingDataset:
+    """Every row of ``view`` that has a label and an embedding; raises `InputError` as `fit` does."""
+    dataset = from_store(store, backbone, view=view, label=label)
+    if dataset.y.ndim == 2:
+        raise InputError(f"{dataset.label} holds several labels a row: fit one that holds one")
+    return dataset
+
+
+def fitted_apart(
+    head: HeadSpec,
+    dataset: EmbeddingDataset,
+    asked: NDArray[np.float32],
+    *,
+    kept: bool,
+    seed: int,
+    on_progress: Progress | None = None,
+) -> FittedHead:
+    """``head`` fitted on ``dataset`` and asked about the rows ``asked`` ``(n, d)``, in a worker process.
+
+    Code of users may do anything to the process that it runs in, so that no object of it leaves that process: the
+    classifier, where it is ``kept``, comes as bytes that are read without pickle.
+
+    Raises
+    ------
+    InputError
+        When the head fails.
+    """
     with tempfile.TemporaryDirectory(prefix="fit-") as folder:
-        matrix = Path(folder, "X.npy")
-        np.save(matrix, dataset.X)
-        rows = np.arange(len(dataset.y))
-        task = Task(head, matrix, dataset.y, dataset.groups, rows, rows[:ASKED], len(dataset.classes), seed)
+        matrix, n = Path(folder, "X.npy"), len(dataset.y)
+        shape = (n + len(asked), dataset.X.shape[1])
+        X = np.lib.format.open_memmap(matrix, "w+", np.float32, shape)  # no copy of both in memory
+        X[:n], X[n:] = dataset.X, asked
+        X.flush()
+        train, test = np.arange(n), np.arange(n, len(X))
+        task = Task(head, matrix, dataset.y, dataset.groups, train, test, len(dataset.classes), seed)
         found = computed(
             _fit,
-            [task],
+            [FitWork(task, kept)],
             workers=1,
-            failed=lambda sentence: (sentence, b""),
+            failed=FittedHead,
+            read=_read,
+            largest=LARGEST_MODEL + largest_outcome(len(test), task.n_classes),
             time_limit=math.inf,
             one_thread=False,
+            folder=Path(folder),
             on_progress=on_progress,
         )
-        ((_, (sentence, fitted)),) = found
-    if sentence:
-        raise InputError(f"the head {head.name!r} can't be fitted: {sentence}")
-    return pickle.loads(fitted)
+        ((_, fitted),) = found
+    if fitted.message:
+        raise InputError(f"the head {head.name!r} can't be fitted: {fitted.message}")
+    return fitted
 
 
-def _fit(task: Task) -> tuple[str, bytes]:
-    """Why the head of ``task`` can't be fitted, or the fitted classifier, pickled."""
+def _fit(work: FitWork) -> FittedHead:
+    """Why the head of the task can't be fitted, or what came of it."""
+    task = work.task
     try:
         classifier: Any = task.head.build(seed=task.seed)
         watched = hasattr(classifier, "on_progress")
@@ -119,16 +180,28 @@ def _fit(task: Task) -> tuple[str, bytes]:
         if watched:
             classifier.on_progress = None
         asked = classifier.predict_proba(rows_of(task, task.test))
-        on_all_classes(classifier, asked, n_rows=len(task.test), n_classes=task.n_classes)
-        return "", pickle.dumps(classifier)
+        proba = on_all_classes(classifier, asked, n_rows=len(task.test), n_classes=task.n_classes)
+        chosen = chosen_text({}, classifier)
+        model = packed(classifier) if work.kept else b""
+    except MemoryError:  # the worker has a sentence for it
+        raise
     except FeatureStoreError as error:
-        return str(error), b""
+        return FittedHead(shortened(str(error)))
     except BaseException as error:  # a head is anybody's code
-        return named_reason(error), b""
+        return FittedHead(named_reason(error))
+    return FittedHead("", model, chosen, proba.astype(np.float32))
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _read(work: FitWork, content: Any) -> FittedHead:
+    """What a worker sent; raises ValueError when it is something else, such as rows that are no probabilities."""
+    found = record_of(FittedHead, content)
+    if found.message:
+        return FittedHead(shortened(found.message))
+    if found.proba.shape != (len(work.task.test), work.task.n_classes) or not are_probabilities(found.proba):
+        raise ValueError("no probabilities")
+    if not is_chosen(found.chosen) or work.kept != bool(found.model):
+        raise ValueError("no model")
+    return found
 
 
 def _scores(store: FeatureStore, head: HeadSpec, dataset: EmbeddingDataset) -> list[dict[str, Any]]:

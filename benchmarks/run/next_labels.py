@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.heads.base import HeadSpec
-from benchmarks.models.folder import Model
+from benchmarks.plan.prompts import Prompting, prompted_head
 from benchmarks.plan.reading import default_label
 from benchmarks.plan.unlabelled import without_label
-from benchmarks.run.fit import fit
+from benchmarks.run.fit import dataset_to_fit, fitted_apart
 from benchmarks.scores.acquisition import diverse_batch, uncertainty
 from featurestore import FeatureStore
 from featurestore.errors import InputError
@@ -65,25 +65,26 @@ def next_labels(
     Raises
     ------
     InputError
-        As `run.fit.fit` and `unlabelled.without_label`; when several backbones are there and none is named.
+        As `run.fit.fitted_apart` and `unlabelled.without_label`; when several backbones are there and none is named.
     """
     backbone = _only_backbone(store) if backbone is None else backbone
     label = default_label(store) if label is None else label
     rows = without_label(store, backbone, view=view, label=label)
-    classifier, card = fit(store, head, backbone, view=view, label=label, seed=seed, on_progress=on_progress)
-    proba = Model(classifier, card).predict_proba(rows.X)
+    dataset = dataset_to_fit(store, backbone, view=view, label=label)
+    head = prompted_head(store, head, dataset, Prompting())
+    proba = fitted_apart(head, dataset, rows.X, kept=False, seed=seed, on_progress=on_progress).proba
     places = diverse_batch(proba, rows.X, n, seed=seed)
     unsure = uncertainty(proba)
     chosen = [
         Candidate(
             int(rows.ids[place]),
-            card["classes"][int(np.argmax(proba[place]))],
+            dataset.classes[int(np.argmax(proba[place]))],
             float(proba[place].max()),
             float(unsure[place]),
         )
         for place in places.tolist()
     ]
-    return NextLabels(chosen, len(rows.ids), card["n_rows"], label, backbone, card["synthetic"])
+    return NextLabels(chosen, len(rows.ids), len(dataset.y), label, backbone, dataset.synthetic)
 
 
 def _only_backbone(store: FeatureStore) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.plan.cells import Outcome, head_hash
-from benchmarks.run import worker
 from benchmarks.run.cell import run_cell
+from benchmarks.run.message import DONE
 from benchmarks.run.node_folder import NodeFolder, array_path, claimed
 from benchmarks.run.pool import KeptWorker
 from benchmarks.run.sent import Answer, Kit, SentCell, SentDataset, processor, refuse_other
@@ -48,8 +48,9 @@ def compute(kit: Kit, data: SentDataset, cell: SentCell) -> Answer:
     bench = _bench(kit)
     bench.folder.keep(data)
     source = None if cell.source is None else bench.folder.keep_source(cell.source)
-    kind, content = bench.worker.run(run_sent, _Work(replace(cell, source=None), bench.folder.path, data.name, source))
-    done = kind == worker.DONE
+    work = _Work(replace(cell, source=None), bench.folder.path, data.name, source)
+    kind, content = bench.worker.run(run_sent, work, alone=cell.alone, largest=cell.largest)
+    done = kind == DONE
     return Answer(content if done else None, "" if done else content, processor())
 
 
@@ -71,4 +72,5 @@ def run_sent(work: _Work) -> Outcome:
     if head_hash(task.head) != work.cell.head:
         return Outcome("failed", "its code, or a file that it names, is another on the node")
     paths = {name: array_path(work.folder, work.data, name) for name in ("X", "y", "groups")}
-    return run_cell(replace(task, matrix=paths["X"], y=np.load(paths["y"]), groups=np.load(paths["groups"])))
+    y, groups = (np.load(paths[name], allow_pickle=False) for name in ("y", "groups"))
+    return run_cell(replace(task, matrix=paths["X"], y=y, groups=groups))

@@ -22,8 +22,8 @@ from benchmarks.plan.reading import from_store
 from benchmarks.results import write as results
 from benchmarks.results.pending import Pending
 from benchmarks.run.cluster import on_cluster
-from benchmarks.run.cost import measure
-from benchmarks.run.execution import LAST_FLUSH_SECONDS, Execution, OnRepeat, as_task
+from benchmarks.run.cost import measure, read_cost
+from benchmarks.run.execution import FLUSH_WAIT_SECONDS, LAST_FLUSH_SECONDS, Execution, OnRepeat, as_task
 from benchmarks.run.limits import Limits
 from benchmarks.run.planning import plan_run
 from benchmarks.run.pool import computed
@@ -264,18 +264,21 @@ def _measure(
         [as_task(cell, folder) for cell in wanted],
         workers=1,
         failed=Cost,
+        read=read_cost,
         time_limit=limits.seconds,
         memory_limit_mb=limits.memory_mb,
-        fresh=True,
+        alone=lambda task: True,
+        folder=folder,
     )
-    found = []
+    found, wait_seconds = [], FLUSH_WAIT_SECONDS
     try:
         with closing(measured):  # an interrupt stops the worker first
             for number, cost in measured:
                 found.append((wanted[number], cost))
                 if on_progress:
                     on_progress(len(found), len(wanted))
+        wait_seconds = LAST_FLUSH_SECONDS
     finally:
         if found:
             pending.add(results.cost_tables(found))
-            pending.store_all(wait_seconds=LAST_FLUSH_SECONDS)
+            pending.store_all(wait_seconds=wait_seconds)

@@ -61,16 +61,25 @@ class SentCell:
         The `head_hash` of the task's head.
     source
         The Python file that makes the head; None for a head of an installed module.
+    alone
+        Whether it runs in a process that runs no other cell.
+    largest
+        Bytes of the largest message with its outcome.
     """
 
     task: bytes
     head: str
     source: bytes | None
+    alone: bool
+    largest: int
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a cell: its outcome, or in ``failure`` why there is none; and the node's `processor`."""
+    """What came of a cell: its outcome as it was sent, see `cell.read_outcome`, or in ``failure`` why there is none.
+
+    ``processor`` is that of the node.
+    """
 
     outcome: Any
     failure: str

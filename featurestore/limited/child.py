@@ -32,7 +32,7 @@ def serve(memory: int) -> None:
     requests, answers = _own_streams()
     inbox: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_receive, args=(requests, inbox), daemon=True).start()
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         caller = _Caller(answers, nowhere)
         while True:
             caller.answer(inbox.get())

@@ -219,8 +219,8 @@ def test_the_bench_gives_groups_of_the_training_rows(seen: list[np.ndarray | Non
     assert len(seen) == 7
     np.testing.assert_array_equal(seen[-1], groups[:80])
     seen.clear()
-    sentence, _ = run_fit._fit(replace(task, train=np.arange(len(y))))
-    assert (sentence, len(seen)) == ("", 1)
+    fitted = run_fit._fit(run_fit.FitWork(replace(task, train=np.arange(len(y))), kept=False))
+    assert (fitted.message, len(seen)) == ("", 1)
     np.testing.assert_array_equal(seen[0], groups)
 
 

@@ -11,7 +11,7 @@ import pytest
 import benchmarks
 from benchmarks.heads.base import HeadSpec
 from benchmarks.heads.contract import CHECKS, violations
-from benchmarks.heads.registry import HEADS, find, head
+from benchmarks.heads.registry import HEADS, find, from_file, head
 from featurestore.errors import InputError, MissingExtra
 
 CHEAP = {"rounds": 8, "trees": 12, "epochs": 3, "Cs": (1.0, 3.0), "scalings": ("raw", "standard")}
@@ -142,14 +142,14 @@ def own_svm(*, seed, C=0.1):
 def test_an_own_head_in_a_few_lines(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(OWN)
-    (spec,) = find(["own_svm"], files=[file])
+    (spec,) = find(["own_svm"], own=from_file(file))
     assert dict(spec.parameters) == {"C": 0.1}
     assert violations(spec) == {}, "calibrated, since LinearSVC has no probabilities of its own"
     before = spec.code_hash
     other = tmp_path / "other.py"
     other.write_text(OWN + "# changed")
-    assert find(["own_svm"], files=[other])[0].code_hash != before
-    assert "own_svm" in [one.name for one in find([], files=[file], protocol="cv")]
+    assert find(["own_svm"], own=from_file(other))[0].code_hash != before
+    assert "own_svm" in [one.name for one in find([], own=from_file(file), protocol="cv")]
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,14 @@ def test_files_without_good_heads(tmp_path: Path, code: str, sentence: str) -> N
     file = tmp_path / "mine.py"
     file.write_text(code)
     with pytest.raises(InputError, match=sentence):
-        find([], files=[file])
+        find([], own=from_file(file))
 
 
 @pytest.mark.parametrize(("given", "sentence"), [("None", "gave NoneType"), ("LinearSVC", "gave the class LinearSVC")])
 def test_a_factory_that_gives_no_classifier(tmp_path: Path, given: str, sentence: str) -> None:
     file = tmp_path / "mine.py"
     file.write_text(OWN.replace("LinearSVC(C=C, random_state=seed)", given))
-    (spec,) = find(["own_svm"], files=[file])
+    (spec,) = find(["own_svm"], own=from_file(file))
     with pytest.raises(InputError, match=sentence):
         spec.build(seed=0)
     assert "gave" in violations(spec)["probabilities"]
@@ -182,7 +182,7 @@ def test_a_factory_that_gives_no_classifier(tmp_path: Path, given: str, sentence
 
 def test_a_file_of_heads_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected an existing \.py file"):
-        find([], files=[tmp_path / "none.py"])
+        from_file(tmp_path / "none.py")
 
 
 @pytest.mark.parametrize(

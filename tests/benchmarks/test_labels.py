@@ -11,7 +11,7 @@ import pytest
 from bench_store import IDS, add_backbone, in_this_process, make_store
 
 from benchmarks.heads.registry import find
-from benchmarks.models.folder import Model
+from benchmarks.models import folder as models
 from benchmarks.models.predict import predict_images
 from benchmarks.plan.dataset import aligned
 from benchmarks.plan.protocols import Protocol
@@ -127,15 +127,16 @@ def test_every_table_says_how_many(store: FeatureStore, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("none", ["NULL", "'nan'::DOUBLE"])
-def test_an_image_without_a_label_is_no_labelled_neighbour(store: FeatureStore, none: str) -> None:
+def test_an_image_without_a_label_is_no_labelled_neighbour(store: FeatureStore, none: str, tmp_path: Path) -> None:
     labelled(store, f"{THIRD} {none} ELSE {HALF} END")
-    classifier, card = fit(store, find(["knn"])[0], "a", view="own", label="mark")
+    model, card = fit(store, find(["knn"])[0], "a", view="own", label="mark")
+    models.write(model, card, tmp_path / "model")
     how = Preprocessing(16, 16)
     spec = SimpleNamespace(revision=card["revision"], preprocessing=how)
     spec.name, spec.embed_dim, spec.pass_size = "a", card["embed_dim"], 1
     backbone = SimpleNamespace(spec=spec, embed=lambda images: store.features("a").X[:1])
     folder = store.sql("SELECT any_value(source) AS f FROM images")["f"][0].as_py()
-    (one,) = predict_images([Path(folder, "100.jpg")], Model(classifier, card), backbone, store=store, k=60)
+    (one,) = predict_images([Path(folder, "100.jpg")], models.load(tmp_path / "model"), backbone, store=store, k=60)
     assert len(one.neighbours) == 40
     assert {neighbour["label"] for neighbour in one.neighbours} == set(card["classes"])
 

@@ -83,9 +83,9 @@ def test_a_model_and_its_answer(opened: tuple[Layout, FeatureStore], tmp_path: P
         with pytest.raises(InputError, match="tags holds several labels a row"):
             fit(store, spec, BACKBONE)
         return
-    classifier, card = fit(store, spec, BACKBONE)
+    fitted, card = fit(store, spec, BACKBONE)
     assert (card["label"], card["classes"], card["n_rows"]) == (layout.label, ["cat", "dog"], COUNT)
-    models.save(classifier, card, tmp_path / "knn.model")
+    models.write(fitted, card, tmp_path / "knn.model")
     if not layout.files:
         return
     (tmp_path / "new.jpg").write_bytes(jpeg(2, size=(64, 40)))

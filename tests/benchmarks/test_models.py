@@ -75,10 +75,10 @@ def test_every_head_comes_back(spec: HeadSpec, tmp_path: Path, monkeypatch: pyte
 def test_choosing_among_heads_tells_how_far_it_is(bench: FeatureStore) -> None:
     calls: list[tuple[int, int]] = []
     spec = quick(HEADS["best_by_inner_cv"])
-    classifier, card = fit(bench, spec, "counting", on_progress=lambda done, total: calls.append((done, total)))
+    model, card = fit(bench, spec, "counting", on_progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 2), (2, 2)]
     assert card["chosen"]["head"] in ("knn", "lda")
-    assert models.dumps(classifier), "who watched is no part of the model"
+    assert model, "who watched is no part of the model"
 
 
 def test_a_fresh_process_reads_it_without_pickle(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_function_of_a_head_module_is_no_head(tmp_path: Path) -> None:
 
 def test_what_cannot_be_stored_is_one_sentence() -> None:
     with pytest.raises(InputError, match="can't be stored without pickle"):
-        models.dumps(torch.zeros(2))
+        models.packed(torch.zeros(2))
 
 
 def test_only_models_are_replaced(tmp_path: Path) -> None:
@@ -256,8 +256,8 @@ def bench(tmp_path: Path) -> FeatureStore:
 
 
 def test_a_poster_is_told_and_has_neighbours(bench: FeatureStore, tmp_path: Path) -> None:
-    classifier, card = fit(bench, find(["knn"])[0], "counting")
-    models.save(classifier, card, tmp_path / "model")
+    model, card = fit(bench, find(["knn"])[0], "counting")
+    models.write(model, card, tmp_path / "model")
     model = models.load(tmp_path / "model")
     (one,) = predict_images([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(), store=bench, k=2)
     assert list(one.proba) == sorted(one.proba, key=lambda name: -one.proba[name])
@@ -296,11 +296,12 @@ def test_no_prediction_is_made_of_a_bad_vector(
     bench: FeatureStore,
     tmp_path: Path,
 ) -> None:
-    classifier, card = fit(bench, find(["knn"])[0], "counting")
+    models.write(*fit(bench, find(["knn"])[0], "counting"), tmp_path / "model")
+    model = models.load(tmp_path / "model")
     backbone = CountingBackbone()
     backbone.embed = embed  # type: ignore[method-assign]
     with pytest.raises(error, match=sentence):
-        predict_images([tmp_path / "posters" / "103.jpg"], models.Model(classifier, card), backbone, store=bench)
+        predict_images([tmp_path / "posters" / "103.jpg"], model, backbone, store=bench)
 
 
 def test_the_backbone_is_the_one_of_the_card() -> None:
@@ -329,9 +330,9 @@ def test_a_card_and_a_file_are_enough(
     file = tmp_path / "net.blocks"
     file.write_text("2.5")
     bench.embed(f"blocks:{file}", tensor=2, preprocessing={"scale": "signed"})
-    classifier, card = fit(bench, find(["knn"])[0], "net")
+    model, card = fit(bench, find(["knn"])[0], "net")
     assert (card["options"], card["preprocessing"][0]["scale"]) == ([{"tensor": "2"}], "signed")
-    models.save(classifier, card, tmp_path / "model")
+    models.write(model, card, tmp_path / "model")
     image = tmp_path / "posters" / "104.jpg"
 
     def predict(*options: str) -> tuple[int, str, str]:

@@ -390,17 +390,21 @@ def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_pa
     command = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(bench.path), "--quick"]
     command += ["--head-file", str(tmp_path / "own.py"), "--head", "hanging"]
     runs = f"KILLED_{os.getpid()}"  # workers have sessions of their own, and the environment of the run
-    with subprocess.Popen(command, env={**os.environ, runs: "1"}, stderr=subprocess.DEVNULL) as process:
+    (tmp_path / "temporary").mkdir()
+    env = {**os.environ, runs: "1", "TMPDIR": str(tmp_path / "temporary")}
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
         while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         assert mark.exists()
-        assert len(carrying(runs)) >= 4, "the run, the server of workers, a worker of two processes"
+        assert len(carrying(runs)) >= 4, "the run, the server of workers, a worker of three processes"
         process.kill()
         process.wait()
         while carrying(runs) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert carrying(runs) == []
+        left = [path.name for path in (tmp_path / "temporary").iterdir()]
+        assert [name for name in left if not name.startswith("pymp-")] == [], "those are multiprocessing's own"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory limits are Linux's")
@@ -473,12 +477,17 @@ def test_several_seeds_are_run_by_heads_that_are_random(bench: FeatureStore) -> 
 
 
 def test_tasks_that_must_be_fresh_share_no_process() -> None:
-    def processes(*, fresh: bool) -> set[int]:
-        found = computed(process_of, [0, 1, 2], workers=1, failed=lambda sentence: -1, fresh=fresh)
-        return {process for _, process in found}
+    def processes(*alone: int) -> list[int]:
+        found = computed(
+            process_of, [0, 1, 2, 3], workers=1, failed=lambda sentence: -1, alone=lambda task: task in alone
+        )
+        return [process for _, process in found]
 
-    assert len(processes(fresh=True)) == 3
-    assert len(processes(fresh=False)) == 1
+    assert len(set(processes(0, 1, 2, 3))) == 4
+    assert len(set(processes())) == 1
+    first, second, third, fourth = processes(2)
+    assert first == second
+    assert len({first, third, fourth}) == 3
 
 
 def test_costs_are_measured_apart_and_once(bench: FeatureStore) -> None:

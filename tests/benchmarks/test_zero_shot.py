@@ -185,8 +185,8 @@ def test_arrays_with_a_model() -> None:
 
 def test_a_model_of_it_is_saved_with_its_prompts(store: FeatureStore, tmp_path: Path) -> None:
     given = Prompting(("a {} thing",), {"colour": ColourBackbone()})
-    classifier, card = fitting.fit(store, SPEC, "colour", prompting=given)
-    models.save(classifier, card, tmp_path / "model")
+    model, card = fitting.fit(store, SPEC, "colour", prompting=given)
+    models.write(model, card, tmp_path / "model")
     loaded = models.load(tmp_path / "model")
     assert loaded.card["settings"]["templates"] == ["a {} thing"]
     found = loaded.predict_proba(np.array([[1, 0, 0], [0, 0, 1]], np.float32))

@@ -1,19 +1,29 @@
 """Heads that do what a head should not, one way each, for the tests of what runs them."""
 
+import contextlib
 import ctypes
+import multiprocessing
 import os
+import pickle
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable
+from multiprocessing import shared_memory
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from scipy import sparse
 
-from benchmarks.run import worker
+from benchmarks.run import cell, worker
+from benchmarks.run.message import STARTED, encoded
 
 # Given to every process that a head starts, so that a test finds those that are left.
 MARK = "HOSTILE_HEAD"
@@ -80,8 +90,13 @@ def exit_later() -> None:
 def print_all() -> None:
     print("printed by a head")
     sys.stdout.flush()
-    os.write(1, b"written by a head\n")
+    os.write(1, b"\x1b]0;owned\x07written by a head\n")
     subprocess.run(["echo", "printed by its child"], check=True)
+
+
+def flood() -> None:
+    for _ in range(20):
+        os.write(1, b"y" * 100_000)
 
 
 def elsewhere() -> None:
@@ -95,10 +110,58 @@ def warn_of_all() -> None:
     warnings.warn("a warning is an error", stacklevel=2)
 
 
-def write_nonsense() -> None:
-    """A message of five bytes that mean nothing, to whoever gives this process its tasks."""
-    (connection,) = worker._connections
-    connection.send_bytes(b"nopes")
+def connection() -> Connection:
+    """That to whoever gives this process its tasks."""
+    (found,) = worker._connections
+    return found
+
+
+def write_everywhere() -> None:
+    for descriptor in range(3, 64):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, b"x" * 100)
+    time.sleep(60)
+
+
+def send_part() -> None:
+    """The start of a message, and no more."""
+    os.write(connection().fileno(), struct.pack("!i", 1000) + b"abc")
+    time.sleep(60)
+
+
+class Runs:
+    """Leaves a mark in whatever process unpickles it."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return exec, (f"import os; os.environ[{MARK!r}] = 'unpickled'",)
+
+
+def break_checks() -> None:
+    """Have all answers pass, and the answer be none."""
+    cell.on_all_classes = lambda model, answer, n_rows, n_classes: np.full((n_rows, n_classes), np.nan)
+
+
+def break_numpy() -> None:
+    np.isfinite = np.unique = lambda *_: throw(RuntimeError("numpy is broken"))
+
+
+def fill_temporary() -> None:
+    folder = tempfile.mkdtemp(prefix=MARK)
+    Path(folder, "file").write_bytes(b"x" * 100_000)
+    os.chmod(folder, 0)
+    tempfile.NamedTemporaryFile(prefix=MARK, delete=False).close()
+
+
+def share_memory() -> None:
+    shared_memory.SharedMemory(f"{MARK}_{os.getpid()}", create=True, size=1000)
+    multiprocessing.get_context("spawn").Semaphore()
+    os._exit(3)
+
+
+def leave_and_kill_group() -> None:
+    start(session=True)
+    os.killpg(os.getpgid(os.getppid()), signal.SIGKILL)
+    time.sleep(60)
 
 
 # What `fit` does first, and the failure that is told; None: the head is none the worse for it.
@@ -116,15 +179,30 @@ FIT: dict[str, tuple[Callable[[], Any], str | None]] = {
     "endless": (lambda: throw(RuntimeError("x" * 10_000_000)), f"RuntimeError: {'x' * 186}"),
     "escapes": (lambda: throw(RuntimeError("\x1b]0;owned\x07")), r"RuntimeError: \x1b]0;owned\x07"),
     "recursion": (recurse, "RecursionError: maximum recursion depth exceeded"),
-    "memory": (lambda: throw(MemoryError()), "MemoryError"),
+    "memory": (lambda: throw(MemoryError()), "stopped: it needed more memory than there is"),
     "segfault": (lambda: ctypes.string_at(0), "its process died (signal SIGSEGV)"),
     "real_time_signal": (lambda: os.kill(os.getpid(), signal.SIGRTMIN + 1), "its process died (signal 35)"),
     "parent": (lambda: os.kill(os.getppid(), signal.SIGTERM) or time.sleep(60), "its process died (signal SIGTERM)"),
     "orphan": (lambda: os.kill(os.getppid(), signal.SIGKILL) or time.sleep(60), "its process died (signal SIGKILL)"),
     "pipes": (lambda: os.closerange(3, 256), "its process died (exit code 0)"),
-    "garbage": (write_nonsense, "its process sent what can't be read (UnpicklingError)"),
+    "garbage": (lambda: connection().send_bytes(b"nopes"), "its process sent what is no result"),
+    "pickle": (lambda: connection().send_bytes(pickle.dumps(Runs())), "its process sent what is no result"),
+    "everywhere": (write_everywhere, "its process sent what is no result"),
+    "part": (send_part, "stopped: it ran longer than 2 s"),
+    "begins_again": (
+        lambda: connection().send_bytes(encoded(STARTED, None)),
+        "its process sent what is no result",
+    ),
+    "checks": (break_checks, "its process sent what is no result (no probabilities)"),
+    "numpy": (break_numpy, "RuntimeError: numpy is broken"),
+    "long_name": (lambda: throw(type("E\n" * 1_000_000, (SystemExit,), {"__str__": recurse})()), ("E\\n" * 100)[:200]),
+    "no_permission": (lambda: os.umask(0o777), None),
+    "temporary": (fill_temporary, None),
+    "shares": (share_memory, "its process died (exit code 3)"),
+    "leaves_and_kills": (leave_and_kill_group, "its process died (signal SIGKILL)"),
     "warns": (warn_of_all, "UserWarning: a warning is an error"),
     "prints": (print_all, None),
+    "floods": (flood, None),
     "elsewhere": (elsewhere, None),
     "exits_later": (exit_later, None),
     "child": (lambda: start(session=False), None),
@@ -165,6 +243,13 @@ PROBA: dict[str, tuple[Callable[[Any], Any], str]] = {
     "short": (lambda proba: proba[1:], "ValueError: predict_proba gave (29, 2), expected (30, 2)"),
     "flat": (lambda proba: proba.ravel(), "ValueError: predict_proba gave (60,), expected (30, 2)"),
     "nothing": (lambda proba: None, "ValueError: predict_proba gave (), expected (30, 2)"),
+    "sparse": (lambda proba: sparse.csr_array(proba), "ValueError: predict_proba gave (), expected (30, 2)"),
+    "deep": (lambda proba: proba[None], "ValueError: predict_proba gave (1, 30, 2), expected (30, 2)"),
+    "text": (lambda proba: proba.astype(str), "ValueError: predict_proba gave <U32, expected floats"),
+    "masked": (
+        lambda proba: np.ma.masked_greater(proba, 0.5),
+        "ValueError: predict_proba gave masked values, expected a probability for each class",
+    ),
 }
 
 
