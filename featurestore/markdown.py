@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from featurestore.display import plain
 
-# What Markdown, its dialects with formulas, or HTML would take for more than text. An underscore within a word is none.
-_SPECIAL = re.compile(r"([\\`*{}\[\]<>|#!~&$^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+# What Markdown, its dialects with formulas, or HTML would take for more than text. An underscore within a word is
+# none, nor is what compares numbers.
+_SPECIAL = re.compile(r"([\\`*{}\[\]>|#!~&$^]|<(?=[A-Za-z/!?])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 
 
 def text(content: object) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.collections.column_types import storable, typed
+from featurestore.collections.containers.image_table import decoded_bytes
 from featurestore.collections.json_tables import looks_like_json, parse_json
 from featurestore.collections.limits import MAX_COLUMNS, MAX_ROWS
 from featurestore.collections.limits import MAX_TABLE_BYTES as MAX_BYTES
@@ -79,7 +80,9 @@ def reserve(rows: pa.Table) -> ReadTable:
 def _parquet(content: bytes, path: Path) -> tuple[list[str], list[pa.ChunkedArray]]:
     """All rows, read in batches: otherwise Arrow allocates as many rows as a damaged file claims to have."""
     try:
-        with pq.ParquetFile(pa.BufferReader(content)) as parquet:
+        words = [field.name for field in pq.read_schema(pa.BufferReader(content)) if pa.types.is_string(field.type)]
+        # As dictionaries: a word of a megabyte that stands in each row takes a megabyte.
+        with pq.ParquetFile(pa.BufferReader(content), read_dictionary=words) as parquet:
             schema = parquet.schema_arrow
             if len(schema) > MAX_COLUMNS:
                 raise MetadataError(f"{str(path)!r} has {len(schema):,} columns: expected at most {MAX_COLUMNS:,}")
@@ -88,7 +91,7 @@ def _parquet(content: bytes, path: Path) -> tuple[list[str], list[pa.ChunkedArra
                 raise MetadataError(f"{str(path)!r} has {claimed:,} rows: expected at most {MAX_ROWS:,}")
             for batch in parquet.iter_batches(batch_size=8192):
                 batches.append(batch)
-                size += batch.nbytes
+                size += sum(decoded_bytes(pa.chunked_array([column])) for column in batch.columns)
                 if size > MAX_BYTES:
                     raise MetadataError(f"{str(path)!r} unpacks to more than {MAX_BYTES:,} bytes: leave columns out")
             table = pa.Table.from_batches(batches, schema)

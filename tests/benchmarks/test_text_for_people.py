@@ -61,7 +61,7 @@ def is_text(shown: str) -> bool:
 def assert_plain_markdown(text: str) -> None:
     """Beyond what the program itself writes, everything special is escaped: no HTML, link, image, code or formula."""
     assert is_text(text)
-    assert not re.search(r"(?<!\\)(\\\\)*[<\[`$]", text)
+    assert not re.search(r"(?<!\\)(\\\\)*(<(?! )|[\[`$])", text)
     assert not [line for line in text.splitlines() if line.startswith(("---", "# pwn"))]
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in lines}) <= 1, "all rows have the same cells"

@@ -195,3 +195,17 @@ def test_an_address_in_a_container_obeys_the_same_limits(tmp_path: Path) -> None
         archive.addfile(member, io.BytesIO(eps))
     with pytest.raises(ImageError, match="no image format is known"):
         scaled_image(ImageAddress(tmp_path / "x.tar", "a.jpg"), width=8, height=8)
+
+
+def test_a_word_that_stands_in_every_row_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of some kilobytes would take a megabyte for each row."""
+    word = pa.array(["x" * 100_000])
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), word)
+    for name, made in (("dictionary", column), ("text", column[:900].dictionary_decode())):
+        pq.write_table(pa.table({"a": made}), tmp_path / f"{name}.parquet")
+        assert (tmp_path / f"{name}.parquet").stat().st_size < 1 << 20
+        if name == "text":
+            assert read_table(tmp_path / "text.parquet").rows["a"].type == pa.string()
+            monkeypatch.setattr(tables, "MAX_BYTES", 1 << 26)
+        with pytest.raises(MetadataError, match="unpacks to more than"):
+            read_table(tmp_path / f"{name}.parquet")

@@ -132,7 +132,8 @@ def notes_of(image: ImageColumn, left: Sequence[str]) -> list[str]:
 
 def decoded_bytes(column: pa.ChunkedArray) -> int:
     """The bytes that a column takes when its dictionary, if it has one, is decoded."""
-    if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
+    kind = column.type
+    if not pa.types.is_dictionary(kind) or not (_is_text(kind.value_type) or _is_bytes(kind.value_type)):
         return column.nbytes
     lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
     return sum(pc.sum(one.cast(pa.int64())).as_py() or 0 for one in lengths)
