@@ -21,6 +21,7 @@ from featurestore.storage.state import is_count
 
 FOLDER = "manifests"
 FORMAT = 1
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def parse_manifest(content: bytes, table: str, name: str, where: str) -> Manifes
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(record["schema"], validate=True)))
         parts = tuple(_part(fields, table, where) for fields in record["parts"])
         _check_schema(schema, table)
+        if revision_of(table) is not None:
+            _check_sizes(parts, schema.field("embedding").type.list_size)
     except IntegrityError:
         raise
     except (ValueError, TypeError, LookupError, OSError, RecursionError, pa.ArrowException) as error:
@@ -113,6 +116,13 @@ def _part(fields: Sequence[Any], table: str, where: str) -> Part:
     if (first_id, last_id) != (None, None) and not (type(first_id) is type(last_id) is int and first_id <= last_id):
         raise ValueError(f"the range of ids of {name} is {first_id!r} to {last_id!r}")
     return Part(name, rows, size_bytes, sha256, first_id, last_id)
+
+
+def _check_sizes(parts: Sequence[Part], length: int) -> None:
+    """Refuse vectors of a ``length`` that the bytes of the parts can't hold, before memory is taken by it."""
+    for part in parts:
+        if part.size_bytes < part.rows * length * FLOAT_BYTES:
+            raise ValueError(f"{part.path} has {part.size_bytes} bytes for {part.rows} vectors of {length} numbers")
 
 
 def _check_schema(schema: pa.Schema, table: str) -> None:
