@@ -9,9 +9,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from featurestore.errors import IntegrityError
+
 
 def to_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray:
-    """The values ``(n,)`` of a numeric or boolean column without nulls; read-only, not copied where it is one chunk."""
+    """The values ``(n,)`` of a numeric or boolean column without nulls; read-only, not copied where it is one chunk.
+
+    Raises
+    ------
+    IntegrityError
+        When there are nulls: a file holds what this package never writes.
+    """
+    if column.null_count:
+        raise IntegrityError(
+            f"{column.null_count} of {len(column)} values are missing in a column that has one in each row: a file was "
+            "edited; restore it from a copy"
+        )
     if pa.types.is_boolean(column.type):
         return to_numpy(pc.cast(column, pa.uint8())).view(np.bool_)
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]

@@ -14,26 +14,6 @@ ROOT = Path(__file__).resolve().parents[1]
 CHANGELOG, SECURITY, README = (
     (ROOT / name).read_text("utf-8") for name in ("CHANGELOG.md", "SECURITY.md", "README.md")
 )
-# Those that other branches of the same issue bring; empty once all are merged.
-NOT_YET = {
-    "benchmarks/test_head_files.py",
-    "benchmarks/test_messages.py",
-    "benchmarks/test_model_archives.py",
-    "benchmarks/test_model_trial.py",
-    "benchmarks/test_text_for_people.py",
-    "featurestore/test_every_field.py",
-    "featurestore/test_forget.py",
-    "featurestore/test_forget_killed.py",
-    "featurestore/test_forget_on_object_store.py",
-    "featurestore/test_image_attacks.py",
-    "featurestore/test_isolated.py",
-    "featurestore/test_kinds.py",
-    "featurestore/test_locked_views.py",
-    "featurestore/test_own_record.py",
-    "featurestore/test_spreadsheet.py",
-    "test_command_output.py",
-    "test_opening_images.py",
-}
 # The headings of Keep a Changelog.
 KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
@@ -72,7 +52,7 @@ def test_every_test_that_security_names_exists() -> None:
     assert named
     for file, function in named:
         path = ROOT / "tests" / file
-        assert path.is_file() or file in NOT_YET, file
+        assert path.is_file(), file
         assert not function or function in functions(path), function
 
 

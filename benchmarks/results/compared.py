@@ -78,7 +78,8 @@ def known_metric(rank_by: str | None, *, tasks: Collection[str] = tuple(TASKS)) 
     if rank_by is None or any(rank_by in TASKS[task] for task in tasks):
         return
     known = dict.fromkeys(metric for task in tasks for metric in TASKS[task])
-    raise InputError(f"got {rank_by!r} to rank by: {alike(rank_by, known) or 'expected one of ' + ', '.join(known)}")
+    hint = alike(rank_by, known) or f"expected one of {', '.join(known)}"
+    raise InputError(f"got {rank_by!r} to rank by, {hint}")
 
 
 def _inferred(results: Results | None) -> Inference | None:

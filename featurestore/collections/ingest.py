@@ -22,7 +22,7 @@ from featurestore.collections.report import FoundImages, IngestReport, report_of
 from featurestore.collections.scan import Scan, in_order, keep, scan_images
 from featurestore.collections.shards import attached, open_shards
 from featurestore.collections.stored_paths import to_stored
-from featurestore.errors import Conflict, InputError, StoreError
+from featurestore.errors import Conflict, InputError, IntegrityError, StoreError, reason
 from featurestore.events import went_wrong
 from featurestore.progress import Progress
 from featurestore.storage.layout import Layout
@@ -98,8 +98,8 @@ def ingest(
 def _log_broken(store: str, images: pa.Table) -> None:
     """Log how many images can't be used, for each of the most frequent reasons."""
     reasons = images.filter(pc.equal(images["status"], "broken"))["reason"].to_pylist()
-    for reason, number in Counter(reasons).most_common(REASONS):
-        facts = {"store": store, "images": number, "reason": str(reason)}
+    for found, number in Counter(reasons).most_common(REASONS):
+        facts = {"store": store, "images": number, "reason": str(found)}
         went_wrong("images left out", "%(images)d images are left out: %(reason)s", facts)
 
 
@@ -192,13 +192,21 @@ def _synced(objects: LocalObjects, *, wait_seconds: float, purpose: str, on_prog
     return True
 
 
+def _images_in(path: Path) -> pa.Table:
+    """The rows of one part of `images`; raises `IntegrityError` where it holds others than this package writes."""
+    try:
+        return read_part(path).cast(IMAGES)
+    except (ValueError, pa.ArrowException) as error:
+        raise IntegrityError(f"{path} is no table of images ({reason(error)}): restore it from a copy") from error
+
+
 def images_of(layout: Layout) -> pa.Table:
     """The table `images` of a state, ordered by id, then name."""
     parts = layout.parts("images")
     layout.fetch(parts)
     for part in parts:  # verify now: rewritten rows would get a valid checksum
         check_once(part, layout.root)
-    tables = [read_part(layout.root / part.path).cast(IMAGES) for part in parts]
+    tables = [_images_in(layout.root / part.path) for part in parts]
     images = in_order(pa.concat_tables([IMAGES.empty_table(), *tables]))
     del tables
     pa.default_memory_pool().release_unused()  # memory used for decoding, several times the size of the table

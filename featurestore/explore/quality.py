@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from featurestore.catalog.label_counts import label_counts
 from featurestore.embedding.staging import to_matrix
 from featurestore.embedding.vectors import faults
-from featurestore.errors import InputError
+from featurestore.errors import InputError, IntegrityError
 from featurestore.explore.near import COSINE, HASH_DISTANCE, NearPairs, near_by_cosine, near_by_hash
 from featurestore.features import rows
 from featurestore.features.features import Features
@@ -94,7 +94,10 @@ def check(
     """See `FeatureStore.quality`."""
     if not 0 <= hash_distance <= 64 or not -1 <= cosine <= 1:
         raise InputError(f"got {hash_distance} bits and a cosine of {cosine}, expected 0 to 64 and -1 to 1")
-    usable = reader.query("SELECT ImgId, content_hash, phash FROM images_usable ORDER BY ImgId").to_pylist()
+    images = reader.query("SELECT ImgId, content_hash, phash FROM images_usable ORDER BY ImgId")
+    if images["ImgId"].null_count:
+        raise IntegrityError("the table images has rows without an ImgId: a file was edited; restore it from a copy")
+    usable = images.to_pylist()
     sides = read_split(Path(split)) if isinstance(split, (str, Path)) else split
     chosen = [backbone] if isinstance(backbone, str) else backbone
     names = list(reader.state.revisions if chosen is None else chosen)
@@ -232,7 +235,7 @@ def _exact(rows: Sequence[Mapping[str, Any]]) -> list[list[int]]:
 
 
 def _ids(reader: "Reader", query: str) -> list[int]:
-    return sorted(reader.query(query)["ImgId"].to_pylist())
+    return sorted(reader.query(query)["ImgId"].drop_null().to_pylist())
 
 
 def _contradicting(reader: "Reader", groups: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -88,6 +88,9 @@ def find_vectors(places: Places, numbers: Sequence[int], ids: NDArray[np.int32],
     for number in numbers:
         part = places.parts[number]
         with named(places.folder / part.path), opened(places.folder / part.path) as file:
+            size = (places.folder / part.path).stat().st_size
+            if size != part.size_bytes:
+                raise ValueError(f"it has {size} bytes, its manifest says {part.size_bytes}")
             keys = file.read(["ImgId", "content_hash"])
             _check_keys(keys, part)
             target, source = _match(keys, ids, hashes)

@@ -21,6 +21,7 @@ from featurestore.storage.state import is_count
 
 FOLDER = "manifests"
 FORMAT = 1
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _part(fields: Sequence[Any], table: str, where: str) -> Part:
 def _check_sizes(schema: pa.Schema, parts: Sequence[Part], table: str) -> None:
     """Refuse more vectors than the bytes of a part hold, which are not compressed: as many are made room for."""
     if revision_of(table) is not None:
-        row = 4 * schema.field("embedding").type.list_size
+        row = FLOAT_BYTES * schema.field("embedding").type.list_size
         for part in parts:
             if part.rows * row > part.size_bytes:
                 raise ValueError(f"it says {part.rows} vectors in the {part.size_bytes} bytes of {part.path}")

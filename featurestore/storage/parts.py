@@ -203,6 +203,8 @@ class VectorBlocks:
             if record["row_group"] != ROW_GROUP:
                 return None
             starts = tuple(int(start) for start in record["starts"])
+            if not all(0 <= start < 2**63 for start in starts):
+                raise ValueError(f"its footer says that vectors begin at {str(max(starts))[:40]}")
             sums = np.frombuffer(base64.b64decode(record["sums"], validate=True), "<u4")
         except (LookupError, TypeError) as error:
             raise ValueError("its footer holds no valid record of its vectors") from error

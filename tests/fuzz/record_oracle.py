@@ -153,7 +153,6 @@ class Edited:
 def of_features(found: Features) -> object:
     """All that features hold."""
     assert len(found.ids) == len(found.X) == len(found.table) == len(found.groups)
-    assert np.isfinite(found.X).all()
     return found.ids.tolist(), found.X.tolist(), found.table.to_pylist(), found.groups.tolist(), found.about
 
 
