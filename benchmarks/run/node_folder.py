@@ -92,15 +92,16 @@ def claimed(run: str) -> NodeFolder:
         with contextlib.suppress(FileExistsError):
             base.mkdir(mode=0o700)
         _refuse_foreign(base)
-        with _guard(path):
-            for other in base.iterdir():  # of machines that lost their power
-                _remove_unclaimed(other)
-            path.mkdir(exist_ok=True)
-            claim = FileLock(path / f"{uuid.uuid4().hex}.lock", timeout=0)
-            claim.acquire()
+    claim = FileLock(path / f"{uuid.uuid4().hex}.lock", timeout=0)
+    # First: it takes seconds to start, in which this process may be killed.
     remover = context_of(forked=True).Process(target=_remove_later, args=(Path(claim.lock_file),), daemon=True)
     with one_thread_each():
         remover.start()
+    with _refused(path), _guard(path):
+        for other in base.iterdir():  # of machines that lost their power
+            _remove_unclaimed(other)
+        path.mkdir(exist_ok=True)
+        claim.acquire()
     return NodeFolder(path, claim, remover)
 
 
