@@ -90,7 +90,7 @@ def edited(content: bytes, edit: Edit) -> bytes:
     if edit.how in HOW:
         try:
             value = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return _bytes_edited(content, "flip", edit.place, edit.other, b"")
         if isinstance(value, dict):
             value.pop(CHECKSUM, None) if edit.sealed and "commit" in value else None
