@@ -85,7 +85,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def alike(name: str, known: Iterable[str]) -> str:
     """``did you mean …?`` if one of ``known`` is spelt similarly to ``name``, else empty."""
     spelt = {other.lower(): other for other in known}
-    found = get_close_matches(name[:LONGEST_NAME].lower(), spelt, cutoff=0.7)
+    found = get_close_matches(name[:LONGEST_NAME].lower(), spelt, cutoff=0.65)
     return f"did you mean {' or '.join(repr(spelt[other]) for other in found)}?" if found else ""
 
 

@@ -28,7 +28,7 @@ READ = """
 featurestore: ingest images, ingest metadata, embed backbone_file, embed weights, publish folders,
 import-embeddings file, import-embeddings ids, import-embeddings metadata, similar image, similar vectors,
 similar backbone_file, similar weights, quality split, view create sql, export ids, backbone convert weights,
-backbone convert images
+backbone convert images, forget file
 benchmarks: heads files, canary files, run files, run templates, next files, fit files, fit templates, predict model,
 predict images, predict store, predict backbone_file, predict weights
 """

@@ -60,6 +60,8 @@ def check_saved_model(folder: Path) -> None:
     except Exception as error:  # an error of the library of protocol buffers, which is not imported here
         raise BackboneError(f"{damaged} (it is no protocol buffer): download it again") from error
     graphs = model.meta_graphs
+    if not graphs:
+        raise BackboneError(f"{damaged} (it holds no graph): download it again")
     if len(graphs) != 1 or not graphs[0].object_graph_def.nodes:
         raise BackboneError(f"{str(folder)!r} is a SavedModel of TensorFlow 1: save it again with TensorFlow 2")
     functions = {one.signature.name: one.node_def for one in graphs[0].graph_def.library.function}

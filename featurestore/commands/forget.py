@@ -1,6 +1,5 @@
 """The command `forget`."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurestore.commands.options import PATH, example, json_option, store_option, wait_option
+from featurestore.commands.options import PATH, example, json_option, print_json, store_option, wait_option
 from featurestore.commands.texts import short
 from featurestore.progress import ConsoleProgress
 
@@ -67,7 +66,10 @@ def forget(
             raise click.exceptions.Exit(1)
     with ConsoleProgress("forget", "parts") as progress:
         report = opened.forget(wanted, dry_run=dry_run, wait_seconds=wait_seconds, on_progress=progress)
-    click.echo(json.dumps(asdict(report)) if as_json else forget_text(report, done=not dry_run))
+    if as_json:
+        print_json(asdict(report))
+    else:
+        click.echo(forget_text(report, done=not dry_run))
 
 
 def is_a_person() -> bool:

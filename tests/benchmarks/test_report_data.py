@@ -13,7 +13,7 @@ from benchmarks.report.confusions import SHOWN, CellImages, cell_images, surest
 from benchmarks.report.gallery import known_images
 from benchmarks.report.maps import DRAWN, map_figures, principal
 from benchmarks.results.breakdown import ImageProbabilities, RowPredictions
-from featurestore import FeatureStore
+from featurestore import FeatureStore, display
 
 EVIL = "</script><script>alert(1)</script><!-- \u2028 & \" '"
 NAMES = ["a", "b", "c"]
@@ -114,7 +114,7 @@ def test_nothing_in_the_data_ends_the_script(store: FeatureStore) -> None:
     text = page_data.as_json(cells, {EVIL: [[101]]}, known, page_data.pictures(list(cells.values()), known, set()))
     assert "<" not in text
     data = json.loads(text)
-    assert data["images"]["101"] == {"title": EVIL}
+    assert data["images"]["101"] == {"title": display.plain(EVIL)}
     assert data["images"]["7"] == {"title": "7", "fault": "no usable image in the store"}
     assert data["maps"] == {EVIL: [[101]]}
 

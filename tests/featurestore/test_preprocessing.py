@@ -128,7 +128,7 @@ def test_changes_are_read_from_text() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hight": "3"}, "there is no preprocessing 'hight': known are height, width"),
+        ({"hight": "3"}, "there is no preprocessing 'hight': did you mean 'height'"),
         ({"resize": "zoom"}, "got the preprocessing resize='zoom', expected one of stretch, shortest"),
         ({"edge": "many"}, "edge='many', expected a whole number"),
         ({"height": "0"}, "height='0', expected 1 to 8192 pixels"),

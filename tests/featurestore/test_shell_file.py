@@ -38,6 +38,7 @@ def shell(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """The file as the shell has it that was started in the store's folder."""
     with duckdb.connect(str(folder / "store.duckdb"), read_only=True) as connection:
         connection.execute(f"SET file_search_path = '{folder}'")
+        connection.execute("SET TimeZone = 'UTC'")  # the shell shows the times of its machine
         yield connection
 
 

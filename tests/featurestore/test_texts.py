@@ -135,7 +135,7 @@ def test_the_public_function() -> None:
 
 def test_the_backbone_of_a_store_is_the_one_that_computed_it(store: FeatureStore, known: ColourBackbone) -> None:
     assert backbone_of(store, "colour") is known
-    with pytest.raises(InputError, match="there is no backbone 'none' in the store"):
+    with pytest.raises(InputError, match="the store has no backbone 'none'"):
         backbone_of(store, "none")
     known.weights = "colour-2"
     with pytest.raises(InputError, match="not remembered on this machine and can't be loaded by its name"):

@@ -121,7 +121,7 @@ class ViewSandbox:
             with _limited():
                 found = action()
                 if isinstance(found, pa.Table):
-                    return FORMS["arrow"](found) + repr(found.schema).encode()
+                    return b"".join(FORMS["arrow"](found)) + repr(found.schema).encode()
             return repr(found).encode("utf-8", "replace")
         except TooLong:
             return b""

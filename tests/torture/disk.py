@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -223,14 +224,23 @@ def _denied(context: Context, bed: Bed, stores: Mapping[str, Path], what: str, p
             faults.append(f"{job.name}: the folder has changed")
     rows.append(Row("commands that write", what, len(jobs), faults, time.monotonic() - started))
     started, faults = time.monotonic(), []
-    reads = READS[:: context.size(1, 3)]
+    # `sql` starts a process, which that user can't where Python lies in a folder of ours.
+    starts = not prefix or _starts_python(prefix)
+    reads = [read for read in READS[:: context.size(1, 3)] if starts or read[0] != "sql"]
     for read in reads:
         command = ["featurestore", read[0], *_placed(read[1:], stores["compact"])]
         faults += [
             f"{read[0]}: {fault}" for fault in bed.run(command, prefix=prefix, environment=home).faults(failed=False)
         ]
-    rows.append(Row("commands that read", what, len(reads), faults, time.monotonic() - started))
+    note = "" if starts else "without sql: that user can't start Python here"
+    rows.append(Row("commands that read", what, len(reads), faults, time.monotonic() - started, note))
     return rows
+
+
+def _starts_python(prefix: tuple[str, ...]) -> bool:
+    """Whether a process of the other user can start one more."""
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
+    return subprocess.run([*prefix, sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def _placed(arguments: tuple[str, ...], root: Path) -> list[str]:

@@ -62,7 +62,8 @@ const sumOf = (line) => line.reduce((sum, one) => sum + one, 0);
 
 function matrix({ name, row, confusion, ...rest }) {
   const { classes } = rest;
-  const head = el("tr", {}, el("td"), classes.map((one) => el("th", { scope: "col", title: one }, el("span", {}, one))));
+  const column = (one) => el("th", { scope: "col", title: one }, el("span", {}, one));
+  const head = el("tr", {}, el("td"), classes.map(column));
   const lines = confusion.map((line, truth) => {
     const sum = sumOf(line);
     return el("tr", {}, el("th", { scope: "row", title: classes[truth] }, classes[truth]),

@@ -34,7 +34,8 @@ async function ofRun(app, name) {
   const { images: list, total, note } = await getJson(name, { run });
   const words = name === "errors"
     ? "Images whose label the heads contradict with the most confidence."
-    : "Labels that the predictions contradict, the most doubtful first. A hard image looks the same: correct what is wrong.";
+    : "Labels that the predictions contradict, the most doubtful first. A hard image looks the same: "
+      + "correct what is wrong.";
   return [
     el("div", { className: "bar" }, runChooser(app, runs)),
     el("p", { className: "hint" }, words, note ? ` ${note}` : ""),
@@ -58,6 +59,13 @@ function doubt(app, one) {
   return card;
 }
 
+function selectButton(app, ids) {
+  const words = `Select ${ids.length > LISTED ? `the first ${LISTED} of ` : ""}${images(ids.length)}`;
+  const source = sourceText("ids", ids.slice(0, LISTED).join(","));
+  const select = () => app.state.change({ source, page: "", where: "", facets: "", lasso: "" });
+  return button(words, select, { className: "quiet" });
+}
+
 async function duplicates(app) {
   const groups = await getJson("duplicates");
   if (!groups.length) return [el("p", { className: "empty" }, "No duplicates were found.")];
@@ -66,9 +74,7 @@ async function duplicates(app) {
     ...groups.slice(0, MOST).map(({ ids, kind }) => el("div", { className: "group" },
       el("p", { className: "hint" }, kind),
       el("div", { className: "cards", role: "list" }, ids.slice(0, 12).map((id) => cardOf(app, id))),
-      button(`Select ${ids.length > LISTED ? `the first ${LISTED} of ` : ""}${images(ids.length)}`, () => app.state.change({
-        source: sourceText("ids", ids.slice(0, LISTED).join(",")), page: "", where: "", facets: "", lasso: "",
-      }), { className: "quiet" }))),
+      selectButton(app, ids))),
     groups.length > MOST ? el("p", { className: "hint" }, `${count(groups.length - MOST)} more are not shown.`) : "",
   ];
 }

@@ -60,11 +60,13 @@ function fileLink(app) {
 }
 
 function savedParts(app, { name, saved, in_view: rows }) {
-  const fewer = saved !== rows ? ` ${count(rows)} of them ${rows === 1 ? "has" : "have"} a label: the view holds those.` : "";
+  const have = rows === 1 ? "has" : "have";
+  const fewer = saved !== rows ? ` ${count(rows)} of them ${have} a label: the view holds those.` : "";
+  const backbone = app.state.get("backbone");
   return [
     el("p", { className: "good" }, `Saved the view ${name}: ${images(saved)}.${fewer}`),
-    app.state.get("backbone") ? el("p", { className: "hint" }, "As files for others: ",
-      el("code", {}, `featurestore export --view ${name} --backbone ${app.state.get("backbone")} -o ${name}.parquet`)) : "",
+    backbone ? el("p", { className: "hint" }, "As files for others: ",
+      el("code", {}, `featurestore export --view ${name} --backbone ${backbone} -o ${name}.parquet`)) : "",
     ...(app.has("bench") && app.meta.backbones.length ? [benchForm(app, name)] : []),
   ];
 }
