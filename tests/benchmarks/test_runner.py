@@ -392,11 +392,12 @@ def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_pa
     runs = f"KILLED_{os.getpid()}"  # workers have sessions of their own, and the environment of the run
     (tmp_path / "temporary").mkdir()
     env = {**os.environ, runs: "1", "TMPDIR": str(tmp_path / "temporary")}
-    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
+    said = tmp_path / "said.txt"
+    with said.open("wb") as told, subprocess.Popen(command, env=env, stdout=told, stderr=told) as process:
         deadline = time.monotonic() + 120
         while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert mark.exists()
+        assert mark.exists(), (process.poll(), said.read_text("utf-8"))
         assert len(carrying(runs)) >= 4, "the run, the server of workers, a worker of three processes"
         process.kill()
         process.wait()
