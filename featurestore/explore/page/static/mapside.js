@@ -128,6 +128,7 @@ export class MapSide {
   // After the view has moved: keep it in the address; of a sampled map, fetch what is seen.
   async viewMoved() {
     this.app.state.change({ zoom: zoomText(this.map.view) });
+    this.tellSample();
     if (this.sampledOf && this.map.width) await this.loadSeen().catch(showError);
     this.tellSample();
   }
@@ -163,7 +164,7 @@ export class MapSide {
     if (!this.asked) return; // no backbone, which is said there
     const here = this.map.points.x.length;
     byId("sampled").hidden = !this.sampledOf;
-    byId("sampled").textContent = this.map.density
+    byId("sampled").textContent = this.app.selection.points === this.whole
       ? `${count(this.sampledOf)} points as density, ${count(here)} of them as dots. Zoom in for all.`
       : `Every point in view, ${count(here)} of ${count(this.sampledOf)}.`;
   }
