@@ -29,8 +29,8 @@ from featurestore.terminal import visible
 
 # Maximum bytes of a message; the middle of a longer one is cut, because what to do is at its end.
 LONGEST = 1900
-# Names that are listed in a message, and characters of one that is compared with others.
-LISTED, LONGEST_NAME = 20, 63
+# Names that are listed in a message, characters of one that is compared with others, and those of a short one.
+LISTED, LONGEST_NAME, SHORT_NAME = 20, 63, 4
 
 
 class FeatureStoreError(Exception):
@@ -85,7 +85,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def alike(name: str, known: Iterable[str]) -> str:
     """``did you mean …?`` if one of ``known`` is spelt similarly to ``name``, else empty."""
     spelt = {other.lower(): other for other in known}
-    found = get_close_matches(name[:LONGEST_NAME].lower(), spelt, cutoff=0.65)
+    # Of a short name one letter is much; of a longer one that much would be another word.
+    cutoff = 0.6 if len(name) <= SHORT_NAME else 0.7
+    found = get_close_matches(name[:LONGEST_NAME].lower(), spelt, cutoff=cutoff)
     return f"did you mean {' or '.join(repr(spelt[other]) for other in found)}?" if found else ""
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -390,8 +391,8 @@ def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_pa
     command = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(bench.path), "--quick"]
     command += ["--head-file", str(tmp_path / "own.py"), "--head", "hanging"]
     runs = f"KILLED_{os.getpid()}"  # workers have sessions of their own, and the environment of the run
-    (tmp_path / "temporary").mkdir()
-    env = {**os.environ, runs: "1", "TMPDIR": str(tmp_path / "temporary")}
+    temporary = tempfile.mkdtemp()  # short, since the path of a socket is limited
+    env = {**os.environ, runs: "1", "TMPDIR": temporary}
     said = tmp_path / "said.txt"
     with said.open("wb") as told, subprocess.Popen(command, env=env, stdout=told, stderr=told) as process:
         deadline = time.monotonic() + 120
@@ -404,8 +405,9 @@ def test_no_worker_outlives_a_runner_that_was_killed(bench: FeatureStore, tmp_pa
         while carrying(runs) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert carrying(runs) == []
-        left = [path.name for path in (tmp_path / "temporary").iterdir()]
-        assert [name for name in left if not name.startswith("pymp-")] == [], "those are multiprocessing's own"
+        left = [name for name in os.listdir(temporary) if not name.startswith("pymp-")]
+        shutil.rmtree(temporary)
+        assert left == [], "but those of multiprocessing itself"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory limits are Linux's")
