@@ -96,7 +96,7 @@ def test_a_cell_shows_its_images(opened: Callable[..., Page]) -> None:
     page.click(cell)
     assert re.match(r"\w+ predicted as \w+: \d+ of \d+ predictions \(\d+%\), of \d+ images", page.text(".strip p"))
     assert 1 <= page.count(".strip figure") <= 8
-    assert page.js("[...document.querySelectorAll('.strip img')].every(one => one.complete && one.naturalWidth > 0)")
+    page.wait("[...document.querySelectorAll('.strip img')].every(one => one.complete && one.naturalWidth > 0)")
     page.key("ArrowLeft")
     page.key("Enter")
     assert "predicted correctly" in page.text(".strip p")
