@@ -1,6 +1,5 @@
 """Runs a user's SQL in a process with hard limits: what runs there, for `isolated`."""
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -8,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from featurestore import arrow
 from featurestore.catalog.database import Database
 from featurestore.catalog.failing import Failure
 from featurestore.errors import InputError
@@ -23,17 +23,7 @@ _last: tuple[tuple[str, bytes], Database] | None = None
 def rows(location: str, record: bytes, query: str, parameters: object) -> Iterator[bytes]:
     """The result of a query over the state with that ``record`` as a stream of Arrow's IPC format."""
     with _database(location, record).batches(query, parameters) as reader:
-        yield from as_stream(reader)
-
-
-def as_stream(reader: pa.RecordBatchReader) -> Iterator[bytes]:
-    """The batches of ``reader`` in Arrow's IPC stream format, piece by piece."""
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, reader.schema) as writer:
-        for batch in reader:
-            writer.write_batch(batch)
-            yield _taken(sink)
-    yield _taken(sink)
+        yield from arrow.as_stream(reader)
 
 
 def try_view(location: str, record: bytes, name: str, query: str) -> Iterator[str]:
@@ -74,14 +64,6 @@ def _database(location: str, record: bytes) -> Database:
         layout = Layout(objects, parse_state(record, location))
         _last = (location, record), Database(layout, objects.root, locked=True, failures={})
     return _last[1]
-
-
-def _taken(sink: io.BytesIO) -> bytes:
-    """What was written to ``sink``, which is empty afterwards."""
-    content = sink.getvalue()
-    sink.seek(0)
-    sink.truncate()
-    return content
 
 
 def _count(database: Database, name: str) -> int:

@@ -4,7 +4,6 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -121,7 +120,7 @@ def _abbreviated(result: pa.Table) -> pa.Table:
 def _csv(rows: pa.Table | pa.RecordBatchReader) -> Iterator[bytes]:
     from pyarrow import csv
 
-    reader, sink = _reader(rows), _Sink()
+    reader, sink = _reader(rows), arrow.PieceSink()
     try:
         with csv.CSVWriter(sink, reader.schema) as writer:
             for piece in _pieces(reader):
@@ -144,7 +143,7 @@ def _json(rows: pa.Table | pa.RecordBatchReader) -> Iterator[bytes]:
 
 
 def _parquet(rows: pa.Table | pa.RecordBatchReader) -> Iterator[bytes]:
-    reader, sink = _reader(rows), _Sink()
+    reader, sink = _reader(rows), arrow.PieceSink()
     try:
         with pq.ParquetWriter(sink, reader.schema) as writer:
             for block in _blocks(reader, rows=GROUP_ROWS, size=GROUP_BYTES):
@@ -156,15 +155,10 @@ def _parquet(rows: pa.Table | pa.RecordBatchReader) -> Iterator[bytes]:
 
 
 def _arrow(rows: pa.Table | pa.RecordBatchReader) -> Iterator[bytes]:
-    reader, sink = _reader(rows), _Sink()
     try:
-        with pa.ipc.new_stream(sink, reader.schema) as writer:
-            for batch in reader:
-                writer.write_batch(batch)
-                yield sink.taken()
+        yield from arrow.as_stream(_reader(rows))
     except pa.ArrowException as error:
         raise QueryError(f"Arrow can't hold this result ({error}): {CAST}") from error
-    yield sink.taken()
 
 
 def _reader(rows: pa.Table | pa.RecordBatchReader) -> pa.RecordBatchReader:
@@ -193,32 +187,6 @@ def _blocks(reader: pa.RecordBatchReader, *, rows: int, size: int) -> Iterator[p
                 kept, have, held = [], 0, 0
     if kept:
         yield pa.Table.from_batches(kept)
-
-
-class _Sink(io.RawIOBase):
-    """A file that gives away what was written so far, and only knows how much that was."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._blocks: list[bytes] = []
-        self._size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any, /) -> int:
-        self._blocks.append(bytes(content))
-        self._size += len(self._blocks[-1])
-        return len(self._blocks[-1])
-
-    def tell(self) -> int:
-        return self._size
-
-    def taken(self) -> bytes:
-        """What was written since the last time."""
-        content = b"".join(self._blocks)
-        self._blocks = []
-        return content
 
 
 # How each form is written, piece by piece; a `QueryError` says that it can't hold a result.

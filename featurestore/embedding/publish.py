@@ -88,15 +88,20 @@ def publish(
         except Conflict:  # on an object store: another writer published too, and may have the same keys
             writer.renew()
             continue
-        facts = {
-            "store": writer.objects.address,
-            "backbone": spec.name,
-            "revision": spec.revision,
-            "vectors": sum(part.rows for part in parts),
-            "present": sum(part.rows for part in writer.layout.parts(key)),
-        }
-        happened("publish", "%(vectors)d vectors of %(backbone)r published, %(present)d in all", facts)
+        _log_published(writer, spec, parts)
         return list(parts)
+
+
+def _log_published(writer: Writer, spec: BackboneSpec, parts: Sequence[Part]) -> None:
+    """Log that ``parts`` are rows of the store now."""
+    facts = {
+        "store": writer.objects.address,
+        "backbone": spec.name,
+        "revision": spec.revision,
+        "vectors": sum(part.rows for part in parts),
+        "present": sum(part.rows for part in writer.layout.parts(embeddings_key(spec.name, spec.revision))),
+    }
+    happened("publish", "%(vectors)d vectors of %(backbone)r published, %(present)d in all", facts)
 
 
 class Publisher:
@@ -221,7 +226,7 @@ def without_forgotten(layout: Layout, planned: State, parts: Sequence[Part]) -> 
         if pc.all(stays).as_py():
             left.append(part)
         elif pc.any(stays).as_py():
-            left.append(write_part(rows.filter(stays), layout.root, str(Path(part.path).parent)))
+            left.append(write_part(rows.filter(stays), layout.root, Path(part.path).parent.as_posix()))
     return left
 
 
