@@ -1,11 +1,13 @@
 """Turns an error of DuckDB into one short sentence, with DuckDB's hints and the position in the query."""
 
 import json
+import re
 from typing import Any
 
 # Length of a message: a query can make DuckDB's messages arbitrarily long.
 WORDS = 1000
 EXCERPT = 40
+_PLACE = re.compile(r"(.*) \(at character (\d+): .*\)", re.DOTALL)
 
 
 def words(error: BaseException, query: str = "", *, prefix: str = "") -> str:
@@ -44,6 +46,17 @@ def place(record: dict[str, Any], query: str, *, prefix: str = "") -> str:
         return ""
     line = " ".join(after[: 4 * EXCERPT].partition("\n")[0].split())
     return f" (at character {len(before) + 1}: {shortened(line, EXCERPT)})"
+
+
+def within(message: str, text: str, *, prefix: str) -> str:
+    """``message``, as `words` made it, with its position counted in ``text``, which followed ``prefix`` when run."""
+    found = _PLACE.fullmatch(message)
+    if found is None:
+        return message
+    start = int(found[2]) - len(prefix)
+    if not 1 <= start <= len(text):  # what closes the query is no text of the user's
+        return f"{found[1]} (at the end)" if start > len(text) else found[1]
+    return f"{found[1]} (at character {start}: {message[found.end(2) + 2 :]}"
 
 
 def shortened(text: str, length: int = WORDS) -> str:

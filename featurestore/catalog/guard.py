@@ -76,18 +76,21 @@ def guard(connection: duckdb.DuckDBPyConnection, tree: Any, readable: Readable, 
             _refuse_varying(node)
 
 
-def check_condition(connection: duckdb.DuckDBPyConnection, condition: str) -> None:
+def check_condition(connection: duckdb.DuckDBPyConnection, condition: str, *, lead: str) -> None:
     """Refuse text that is not exactly one expression, such as one that closes the parenthesis it is put into.
+
+    Parameters
+    ----------
+    lead
+        The query before the condition, which ends with ``WHERE (``.
 
     Raises
     ------
     QueryError
         When it is not a single expression.
     """
-    given, plain = (parse(connection, f"SELECT ({text}\n)")["statements"][0]["node"] for text in (condition, "true"))
-    if len(given.pop("select_list", ())) != 1 or given != {
-        name: plain[name] for name in plain if name != "select_list"
-    }:
+    given, plain = (parse(connection, f"{lead}{text}\n)")["statements"][0]["node"] for text in (condition, "true"))
+    if not given.pop("where_clause", None) or given != {name: plain[name] for name in plain if name != "where_clause"}:
         raise QueryError("it is not one condition: write what may follow WHERE, and no other part of a query")
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurestore import arrow
+from featurestore.catalog.duckdb_errors import within
 from featurestore.catalog.guard import check_condition
 from featurestore.catalog.sandbox import SECONDS_LIMIT
 from featurestore.errors import InputError, QueryError
@@ -107,12 +108,13 @@ def matching(reader: "Reader", view: str, where: str, *, seconds: float = SECOND
     QueryError
         When ``where`` is refused or fails.
     """
-    query = f"SELECT ImgId FROM {quote_name(view)} WHERE ({where}\n)"
+    lead = f"SELECT ImgId FROM {quote_name(view)} WHERE ("
     try:
-        check_condition(reader.database.cursor(), where)
-        ids = reader.sql(query, seconds=seconds)["ImgId"]
+        check_condition(reader.database.cursor(), where, lead=lead)
+        ids = reader.sql(f"{lead}{where}\n)", seconds=seconds)["ImgId"]
     except QueryError as error:
-        raise QueryError(f"the condition {where!r} can't be used: {error}") from error
+        why = within(str(error), where, prefix=lead)
+        raise QueryError(f"the condition {where!r} can't be used: {why}") from error
     return np.unique(arrow.to_numpy(ids.drop_null().cast(pa.int64())))
 
 

@@ -68,12 +68,33 @@ def test_hints_are_those_of_parameters_views_and_conditions_too(asked: FeatureSt
             action()
 
 
-def test_the_place_in_a_condition_is_quoted_alone(asked: FeatureStore) -> None:
-    """Not the rest of the query that the condition was put into."""
-    for where, quoted in (("Titel = 'x'", ": Titel = 'x')"), ("Genre1 = = 'x'", ": = 'x')")):
-        with pytest.raises(QueryError) as caught:
-            asked.features("counting", where=where)
-        assert str(caught.value).endswith(quoted)
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("Titel = 'x'", "(at character 1: Titel = 'x')"),
+        ("Title = 'é' AND Titel = 'x'", "(at character 17: Titel = 'x')"),
+        ("Genre1 = = 'x'", "(at character 10: = 'x')"),
+        ("ImgId > ", "(at the end)"),
+        ("lower(Title", "(at the end)"),
+    ],
+)
+def test_the_place_in_a_condition_counts_from_its_first_character(
+    asked: FeatureStore, where: str, place: str, isolated: bool
+) -> None:
+    """Not from that of the query which the condition was put into."""
+    with FeatureStore(asked.path, isolated=isolated) as store, pytest.raises(QueryError) as caught:
+        store.features("counting", where=where)
+    assert str(caught.value).endswith(place)
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["true) GROUP BY (ImgId", "true) UNION SELECT (1", "true) LIMIT (1", "true) QUALIFY (true", "true); SELECT (1"],
+)
+def test_a_condition_that_goes_on_with_other_parts_of_a_query_is_refused(asked: FeatureStore, where: str) -> None:
+    with pytest.raises(QueryError, match=r"it is not one condition|got 2 statements"):
+        asked.features("counting", where=where)
 
 
 @pytest.mark.parametrize(
