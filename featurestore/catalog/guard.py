@@ -90,8 +90,11 @@ def check_condition(connection: duckdb.DuckDBPyConnection, condition: str, *, le
         When it is not a single expression.
     """
     given, plain = (parse(connection, f"{lead}{text}\n)")["statements"][0]["node"] for text in (condition, "true"))
-    if not given.pop("where_clause", None) or given != {name: plain[name] for name in plain if name != "where_clause"}:
+    clause = given.pop("where_clause", None)
+    if not clause or given != {name: plain[name] for name in plain if name != "where_clause"}:
         raise QueryError("it is not one condition: write what may follow WHERE, and no other part of a query")
+    if clause.get("function_name") == "row" and not (clause.get("arguments") or clause.get("children")):
+        raise QueryError("it is empty: write what may follow WHERE, or leave it out")
 
 
 def _refuse_function(node: dict[str, Any], readable: Readable, *, behind_from: bool, stored: bool) -> None:

@@ -88,6 +88,12 @@ def test_the_place_in_a_condition_counts_from_its_first_character(
     assert str(caught.value).endswith(place)
 
 
+@pytest.mark.parametrize("where", ["", " \n", "-- Genre1 = 'x'", "/* */"])
+def test_a_condition_without_words_is_refused(asked: FeatureStore, where: str) -> None:
+    with pytest.raises(QueryError, match="it is empty"):
+        asked.features("counting", where=where)
+
+
 @pytest.mark.parametrize(
     "where",
     ["true) GROUP BY (ImgId", "true) UNION SELECT (1", "true) LIMIT (1", "true) QUALIFY (true", "true); SELECT (1"],
