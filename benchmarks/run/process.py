@@ -26,6 +26,9 @@ START_SECONDS = 120.0
 # Seconds that a worker gets to end its child processes.
 END_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 3600.0
+# Bytes of the path of the folder for temporary files, where the server's socket lies: the path of a socket has at most
+# 103, and `multiprocessing` adds 32.
+LONGEST_FOLDER = 70
 # The signals that tell a command to stop; Windows has the first two.
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -179,8 +182,9 @@ def _cause(exitcode: int | None) -> str:
 
 
 def context_of(*, forked: bool) -> Any:
-    """Fork workers from a server that has loaded the libraries and runs no threads; else spawn them."""
-    if not forked or "forkserver" not in multiprocessing.get_all_start_methods():
+    """Fork workers from a server that has loaded the libraries and runs no threads; where it can't be, spawn them."""
+    long = len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER
+    if not forked or long or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver  # not on Windows
 

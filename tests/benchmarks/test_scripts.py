@@ -42,15 +42,23 @@ def store(tmp_path: Path) -> Path:
     return make_store(tmp_path).path
 
 
-def run_script(text: str, *arguments: object, folder: Path) -> tuple[dict[str, list[object]], str]:
-    """What the script prints as JSON, and its stderr."""
+def run_script(text: str, *arguments: object, folder: Path, **env: str) -> tuple[dict[str, list[object]], str]:
+    """What the script prints as JSON, and its stderr; ``env`` are variables of its environment."""
     path = folder / "script.py"
     path.write_text(text)
     command = [sys.executable, str(path), *map(str, arguments)]
-    found = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=300, cwd=folder, env={"PYTHONPATH": str(ROOT)}
-    )
+    env = {"PYTHONPATH": str(ROOT), **env}
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, cwd=folder, env=env)
     return json.loads(found.stdout), found.stderr
+
+
+def test_a_folder_for_temporary_files_may_have_a_long_path(store: Path, tmp_path: Path) -> None:
+    """Longer than the path of a socket, as where a batch system makes a folder for each job."""
+    folder = tmp_path / ("job-" * 30)
+    folder.mkdir()
+    rows, _ = run_script(RUN + UNGUARDED, store, folder=tmp_path, TMPDIR=str(folder))
+    assert rows == {"knn": [0, None]}
+    assert not list(folder.iterdir()), "workers remove their temporary files"
 
 
 @pytest.mark.parametrize(
