@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from support import manifest_of
@@ -89,13 +89,13 @@ REST = [["sql", "SELECT count(*) FROM labeled"], ["similar", "--backbone", "coun
 SNAPSHOT = "a snapshot"
 
 
-def run(context: Context) -> list[Row]:
-    """A row a table and one a kind of file that is no part."""
+def run(context: Context) -> Iterator[Row]:
+    """A row a table and one a kind of file that is no part, as they end."""
     bed = context.bed("damage")
     tables = ["counting", "notes"] if context.quick else list(USES)
     kinds = ["one bit flipped, early"] if context.quick else list(DAMAGES)
-    rows = [_table(context, bed, table, kinds) for table in tables]
-    return [*rows, *_records(context, bed, kinds)]
+    yield from (_table(context, bed, table, kinds) for table in tables)
+    yield from _records(context, bed, kinds)
 
 
 def _master(bed: Bed) -> Callable[[FeatureStore], object]:
@@ -161,7 +161,7 @@ def _ask(bed: Bed, root: Path, use: list[str]) -> tuple[Done, bytes]:
     return done, out.read_bytes() if "OUT" in use and done.code == 0 else done.out.encode()
 
 
-def _records(context: Context, bed: Bed, kinds: list[str]) -> list[Row]:
+def _records(context: Context, bed: Bed, kinds: list[str]) -> Iterator[Row]:
     """The files that are not parts: state, snapshots and manifests are needed, the cache and store.duckdb are not."""
     one = ["sql", "SELECT 1 AS one FROM movies"]
     needed: dict[str, tuple[Callable[[Path], Path], list[list[str]]]] = {
@@ -181,8 +181,8 @@ def _records(context: Context, bed: Bed, kinds: list[str]) -> list[Row]:
     if context.quick:
         needed = {"the manifest of notes": needed["the manifest of notes"]}
         spare = {"the cache of images": spare["the cache of images"]}
-    rows = [_needed(bed, what, find, uses, kinds) for what, (find, uses) in needed.items()]
-    return rows + [_spare(bed, what, find, kinds) for what, find in spare.items()]
+    yield from (_needed(bed, what, find, uses, kinds) for what, (find, uses) in needed.items())
+    yield from (_spare(bed, what, find, kinds) for what, find in spare.items())
 
 
 def _needed(bed: Bed, what: str, find: Callable[[Path], Path], uses: list[list[str]], kinds: list[str]) -> Row:

@@ -44,22 +44,23 @@ class Failure:
     sticky: bool
 
 
-def run(context: Context) -> list[Row]:
-    """A row a job and kind of failure."""
+def run(context: Context) -> Iterator[Row]:
+    """A row a job and kind of failure, as they end."""
     bed = context.bed("disk")
     library = context.library()
-    rows = []
     for job in JOBS if not context.quick else [job for job in JOBS if job.name == "embed"]:
-        rows += _failing(context, bed, job, library)
-    return [*rows, *_small_disk(context, bed), *_forbidden(context, bed)]
+        yield from _failing(context, bed, job, library)
+    yield from _small_disk(context, bed)
+    yield from _forbidden(context, bed)
 
 
-def _failing(context: Context, bed: Bed, job: Job, library: Path | None) -> list[Row]:
+def _failing(context: Context, bed: Bed, job: Job, library: Path | None) -> Iterator[Row]:
     kinds = (("EIO at one of {} calls", errno.EIO, False), ("disk full from one of {} calls on", errno.ENOSPC, True))
     if library is None:
-        return [Row(job.name, kind[0].format("n"), 0, [], 0.0, "no C compiler, so no failing layer") for kind in kinds]
+        note = "no C compiler, so no failing layer"
+        yield from (Row(job.name, what.format("n"), 0, [], 0.0, note) for what, _, _ in kinds)
+        return
     usual = undisturbed(bed, job, library)
-    rows = []
     for what, error, sticky in kinds:
         started = time.monotonic()
         places = spread(len(usual.calls), context.size(16, 1), context.random(f"{job.name} {error}"))
@@ -71,8 +72,7 @@ def _failing(context: Context, bed: Bed, job: Job, library: Path | None) -> list
             for fault in some
         ]
         words = what.format(len(usual.calls))
-        rows.append(Row(job.name, words, len(failures), faults, time.monotonic() - started))
-    return rows
+        yield Row(job.name, words, len(failures), faults, time.monotonic() - started)
 
 
 def fail(bed: Bed, job: Job, usual: Undisturbed, failure: Failure, library: Path) -> list[str]:
@@ -124,16 +124,15 @@ def again(bed: Bed, job: Job, root: Path, usual: Content, counted: Path | None =
     return faults + beds.tidy_faults(root)
 
 
-def _small_disk(context: Context, bed: Bed) -> list[Row]:
+def _small_disk(context: Context, bed: Bed) -> Iterator[Row]:
     """A real file system that fills up: a tmpfs with so much room left."""
-    rows = []
     for job in JOBS if not context.quick else [job for job in JOBS if job.name == "import-embeddings"]:
         started, faults, failed = time.monotonic(), [], 0
         usual = undisturbed(bed, job, None)
         rooms = [round(4096 * 2**step) for step in range(0, 8, context.size(1, 4))]
         with mounted(beds.unique(bed.folder, "full")) as folder:
             if folder is None:
-                rows.append(Row(job.name, "a full tmpfs", 0, [], 0.0, "not root, so no tmpfs"))
+                yield Row(job.name, "a full tmpfs", 0, [], 0.0, "not root, so no tmpfs")
                 continue
             for room in rooms:
                 root = folder / f"store-{room}"
@@ -148,8 +147,7 @@ def _small_disk(context: Context, bed: Bed) -> list[Row]:
                 faults += [f"{room} bytes left: {fault}" for fault in found]
                 shutil.rmtree(root)
         note = f"{rooms[0]} to {rooms[-1]} bytes left; {failed} of {len(rooms)} did not do"
-        rows.append(Row(job.name, "a full tmpfs", len(rooms), faults, time.monotonic() - started, note))
-    return rows
+        yield Row(job.name, "a full tmpfs", len(rooms), faults, time.monotonic() - started, note)
 
 
 @contextmanager
@@ -175,25 +173,25 @@ def _fill(folder: Path, room: int) -> Path:
     return ballast
 
 
-def _forbidden(context: Context, bed: Bed) -> list[Row]:
+def _forbidden(context: Context, bed: Bed) -> Iterator[Row]:
     """A file system mounted read-only, files that another user owns, files that nobody else may read."""
-    rows = []
     with mounted(beds.unique(bed.folder, "read-only")) as folder:
         if folder is None:
-            return [Row("all", "a read-only file system, another user's files", 0, [], 0.0, "not root")]
+            yield Row("all", "a read-only file system, another user's files", 0, [], 0.0, "not root")
+            return
         stores = {job.name: folder / f"store-{number}" for number, job in enumerate(JOBS)}
         for job in JOBS:
             shutil.copytree(job.store(bed), stores[job.name])
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-        rows += _denied(context, bed, stores, "a read-only file system", ())
+        yield from _denied(context, bed, stores, "a read-only file system", ())
         subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
         other = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
         if shutil.which("setpriv") is None or subprocess.run([*other, "true"], capture_output=True).returncode:
-            return [*rows, Row("all", "files of another user", 0, [], 0.0, "no setpriv")]
+            yield Row("all", "files of another user", 0, [], 0.0, "no setpriv")
+            return
         with _open_path(bed.folder, folder):
-            rows += _denied(context, bed, stores, "files of another user", other)
-            rows.append(_unreadable(context, bed, stores["embed"], other))
-    return rows
+            yield from _denied(context, bed, stores, "files of another user", other)
+            yield _unreadable(context, bed, stores["embed"], other)
 
 
 @contextmanager
@@ -210,8 +208,9 @@ def _open_path(*folders: Path) -> Iterator[None]:
             path.chmod(mode)
 
 
-def _denied(context: Context, bed: Bed, stores: Mapping[str, Path], what: str, prefix: tuple[str, ...]) -> list[Row]:
-    rows = []
+def _denied(
+    context: Context, bed: Bed, stores: Mapping[str, Path], what: str, prefix: tuple[str, ...]
+) -> Iterator[Row]:
     jobs = [job for job in JOBS if not context.quick or job.name in ("ingest, first", "compact")]
     started, faults = time.monotonic(), []
     home = {"HOME": "/nonexistent", "TMPDIR": "/tmp"} if prefix else {}
@@ -222,7 +221,7 @@ def _denied(context: Context, bed: Bed, stores: Mapping[str, Path], what: str, p
         faults += [f"{job.name}: {fault}" for fault in done.faults(failed=True)]
         if _bytes(root) != before:
             faults.append(f"{job.name}: the folder has changed")
-    rows.append(Row("commands that write", what, len(jobs), faults, time.monotonic() - started))
+    yield Row("commands that write", what, len(jobs), faults, time.monotonic() - started)
     started, faults = time.monotonic(), []
     # `sql` starts a process, which that user can't where Python lies in a folder of ours.
     starts = not prefix or _starts_python(prefix)
@@ -233,8 +232,7 @@ def _denied(context: Context, bed: Bed, stores: Mapping[str, Path], what: str, p
             f"{read[0]}: {fault}" for fault in bed.run(command, prefix=prefix, environment=home).faults(failed=False)
         ]
     note = "" if starts else "without sql: that user can't start Python here"
-    rows.append(Row("commands that read", what, len(reads), faults, time.monotonic() - started, note))
-    return rows
+    yield Row("commands that read", what, len(reads), faults, time.monotonic() - started, note)
 
 
 def _starts_python(prefix: tuple[str, ...]) -> bool:

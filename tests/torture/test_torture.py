@@ -43,7 +43,7 @@ def test_shards(context: Context) -> None:
 
 
 def test_disk(context: Context) -> None:
-    check(disk.run(context))
+    check(list(disk.run(context)))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_the_shell_opens_is_whole_or_as_it_was(context: Context, name: str,
 
 
 def test_damage(context: Context) -> None:
-    check(damage.run(context))
+    check(list(damage.run(context)))
 
 
 def test_load(context: Context) -> None:
