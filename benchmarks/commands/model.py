@@ -56,12 +56,13 @@ def fit(
     from featurestore._optional import import_extra
 
     import_extra("sklearn", "bench", needed_by="benchmarks fit")
-    from benchmarks.models.folder import write
+    from benchmarks.models.folder import refuse_place, write
     from benchmarks.plan.prompts import Prompting, templates_of
     from benchmarks.run.fit import fit as fit_head
     from benchmarks.run.head_files import find_heads
     from featurestore import open as open_store
 
+    refuse_place(output)
     (spec,) = find_heads([head], files=files)
     opened = open_store(store)
     with ConsoleProgress("fit", "heads") as progress:

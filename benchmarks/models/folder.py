@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from benchmarks.heads import named_files
 from benchmarks.heads.probabilities import class_codes, on_all_classes
 from benchmarks.models.archive import check_archive
+from benchmarks.models.card import FORMAT, check_card, describe
 from benchmarks.models.trial import refuse_damaged
-from featurestore import markdown
 from featurestore._optional import import_extra
 from featurestore.errors import InputError, IntegrityError, reason
 from featurestore.files import atomic_folder, read_file, why
 
 CARD, MODEL, README = "card.json", "model.skops", "README.md"
-FORMAT = 1
 # Types outside scikit-learn, NumPy and SciPy that the built-in heads are made of; skops knows the others.
 TRUSTED = frozenset(
     {
@@ -34,34 +33,12 @@ TRUSTED = frozenset(
     }
 )
 OWN_TYPES = "benchmarks.heads."
+# Endings that promise one file, where a model is a folder of three.
+FILES = (".csv", ".gz", ".html", ".json", ".md", ".npy", ".npz", ".parquet", ".tar", ".txt", ".zip")
+FILES_OF_MODELS = (".joblib", ".onnx", ".pickle", ".pkl", ".pt", ".pth", ".safetensors", ".skops")
 # Bytes of the largest card that is read: a hundred thousand classes fit.
 LARGEST_CARD = 16 * 2**20
 LARGEST_MODEL = 4 * 2**30
-# Of several backbones side by side.
-LONGEST_VECTOR = 2**20
-
-
-def _names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-# The fields of a card that are used, not only shown, and a check of each.
-FIELDS: dict[str, Callable[[Any], bool]] = {
-    "sha256": lambda value: isinstance(value, dict),
-    "classes": lambda value: _names(value) and 0 < len(value) == len(set(value)),
-    "backbone": _text,
-    "revision": _text,
-    "weights": _names,
-    "sources": _names,
-    "embed_dim": lambda value: type(value) is int and 0 < value <= LONGEST_VECTOR,
-    "view": _text,
-    "label": _text,
-    "synthetic": lambda value: isinstance(value, bool),
-}
 
 
 @dataclass(frozen=True)
@@ -153,17 +130,29 @@ def save(classifier: Any, card: dict[str, Any], path: Path, *, trust: Sequence[s
     write(packed(classifier), card, path, trust=trust)
 
 
+def refuse_place(path: Path) -> None:
+    """Refuse to write a model to ``path``; asked before the fit, which may take long.
+
+    Raises
+    ------
+    InputError
+        When ``path`` is something else than a model folder, or its ending is that of a file.
+    """
+    if path.name.lower().endswith(FILES + FILES_OF_MODELS):
+        raise InputError(f"got {str(path)!r}, expected the name of a folder, such as genre.model: a model is a folder")
+    if path.exists() and not (path / CARD).is_file():
+        raise InputError(f"{str(path)!r} exists and is no model folder: name another place with -o")
+
+
 def write(model: bytes, card: dict[str, Any], path: Path, *, trust: Sequence[str] = ()) -> None:
     """Write the folder of a model that is `packed`, whole or not at all; one that is there is replaced.
 
     Raises
     ------
     InputError
-        When ``path`` is something else than a model folder or can't be written, or the model holds a type that is not
-        trusted.
+        As `refuse_place`, or when ``path`` can't be written or the model holds a type that is not trusted.
     """
-    if path.exists() and not (path / CARD).is_file():
-        raise InputError(f"{str(path)!r} exists and is no model folder: name another place with -o")
+    refuse_place(path)
     try:
         check_archive(model)
         _refuse_foreign(model, trust)
@@ -198,7 +187,7 @@ def load(path: str | Path, *, trust: Sequence[str] = ()) -> Model:
     """
     folder = Path(path)
     card, content = _read(folder)
-    _check_card(folder / CARD, card)
+    check_card(folder / CARD, card)
     if hashlib.sha256(content).hexdigest() != card["sha256"].get(MODEL):
         raise IntegrityError(f"{str(folder / MODEL)!r} is not the file that was written: get the model folder again")
     skops = import_extra("skops.io", "bench", needed_by="reading a model")
@@ -238,14 +227,6 @@ def _read(folder: Path) -> tuple[Any, bytes]:
         ) from error
 
 
-def _check_card(path: Path, card: Any) -> None:
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise InputError(f"{str(path)!r} is no card of format {FORMAT}")
-    bad = [name for name, fits in FIELDS.items() if not fits(card.get(name))]
-    if bad:
-        raise InputError(f"the card {str(path)!r} has no valid {', '.join(bad)}: get the model folder again")
-
-
 def _foreign(content: bytes, trust: Sequence[str]) -> list[str]:
     skops = import_extra("skops.io", "bench", needed_by="models")
     known = TRUSTED | set(trust)
@@ -264,37 +245,3 @@ def _is_own_head(name: str) -> bool:
     except ImportError:
         return False
     return isinstance(found, type) and issubclass(found, BaseEstimator) and found.__module__ == module
-
-
-def describe(card: dict[str, Any]) -> str:
-    """The card for people, as Markdown."""
-    measured = [
-        f"accuracy {row['accuracy']:.3f} (95 % interval {row['interval'][0]:.3f} to {row['interval'][1]:.3f}), "
-        f"macro-F1 {row['f1_macro']:.3f}, log loss {row['log_loss']:.3f}: {row['protocol_text']}"
-        for row in card.get("scores") or []
-    ] or ["not measured: run benchmarks run with this head and backbone"]
-    origin = [
-        f"backbone {card['backbone']}, revision {card['revision']}; weights {', '.join(card['weights'])}",
-        f"settings {json.dumps(card['settings'])}, chosen {json.dumps(card['chosen'])}, seed {card['seed']}",
-        f"store state {card['state_id']}, data {card['data_hash']}, fitted {card['created']}",
-        ", ".join(f"{name} {number}" for name, number in card["libraries"].items()),
-    ]
-    synthetic = ["**SYNTHETIC data or weights: its scores say nothing about real images.**", ""]
-    return "\n".join(
-        [
-            f"# {markdown.text(card['head'])} over {markdown.text(card['backbone'])}",
-            "",
-            *(synthetic if card["synthetic"] else []),
-            markdown.text(f"Predicts {', '.join(card['classes'])} ({card['label']} of the view {card['view']})."),
-            f"Fitted on all {card['n_rows']:,} rows; vectors of {card['embed_dim']:,} values.",
-            "",
-            "## Scores on held-out rows (of the same head, fitted on the other rows)",
-            "",
-            *(f"- {markdown.text(line)}" for line in measured),
-            "",
-            "## Where it comes from",
-            "",
-            *(f"- {markdown.text(line)}" for line in origin),
-            "",
-        ]
-    )

@@ -17,6 +17,7 @@ from stored_models import CARD, Members, edited
 from benchmarks.heads.contract import example
 from benchmarks.models import archive
 from benchmarks.models import folder as models
+from benchmarks.models.card import FIELDS
 from benchmarks.models.predict import backbone_of
 from featurestore.errors import InputError
 
@@ -96,7 +97,7 @@ def test_what_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pyte
 def test_every_field_of_the_card(whole: Path, tmp_path: Path) -> None:
     """Those that are used; those that are only shown are text on a page."""
     card = json.loads((whole / models.CARD).read_text())
-    used = {name: card[name] for name in ("format", *models.FIELDS)}
+    used = {name: card[name] for name in ("format", *FIELDS)}
     used |= {"options": [{"tensor": "1"}], "preprocessing": [{"height": 8}]}
     folder, taken = tmp_path / "model", 0
     folder.mkdir()

@@ -389,6 +389,8 @@ def test_the_commands(bench: FeatureStore, tmp_path: Path, capfd, monkeypatch) -
     )
     for arguments, sentence in (
         (["fit", "rigde", "--store", store, "--backbone", "counting", "-o", model], "did you mean 'ridge'"),
+        (["fit", "ridge", "--store", "none", "--backbone", "counting", "-o", "X.HTML"], "the name of a folder"),
+        (["fit", "ridge", "--store", "none", "--backbone", "counting", "-o", store], "exists and is no model folder"),
         (["predict", store, "x.jpg"], "is no model folder"),
         (["predict", model, "x.jpg"], "counting"),
     ):
