@@ -45,6 +45,13 @@ def nothing_remembered(settings_folder: Path) -> None:
     (settings_folder / "backbones.json").unlink(missing_ok=True)
 
 
+@pytest.fixture(autouse=True)
+def shell_file(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests marked so write `store.duckdb`: nothing but a shell reads it, and it takes a fifth of the suite's time."""
+    if request.node.get_closest_marker("shell_file") is None:
+        monkeypatch.setattr("featurestore.catalog.writer.write_shell_file", lambda layout, root: None)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real posters, metadata and weights; skips where it is absent."""

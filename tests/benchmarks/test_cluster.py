@@ -78,6 +78,7 @@ def folders(temporary: Path) -> list[Path]:
     return [path for path in temporary.glob("benchmarks-*/*") if path.is_dir()]
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_what_this_machine_gives(
     cluster: RayHead, two: tuple[FeatureStore, FeatureStore], tmp_path: Path, temporary: Path
 ) -> None:

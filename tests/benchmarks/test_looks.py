@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_store import in_this_process, make_store
+from bench_store import make_store, without_workers
 
 from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
+    without_workers(monkeypatch)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 
@@ -141,7 +141,7 @@ def asked(capfd, monkeypatch, store: FeatureStore, *arguments: str) -> tuple[int
 
 
 def test_the_command_shows_looks_on_stderr(store: FeatureStore, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("benchmarks.run.runner.computed", in_this_process)
+    without_workers(monkeypatch)
     monkeypatch.setenv("COLUMNS", "200")
     code, out, err = asked(capfd, monkeypatch, store, "--repeats", "3")
     assert code == 0

@@ -75,6 +75,7 @@ def store_again(store: FeatureStore) -> None:
     store.refresh()
 
 
+@pytest.mark.slow
 def test_processes_print_equal_bytes(bench: FeatureStore) -> None:
     first, second = (
         subprocess.run(

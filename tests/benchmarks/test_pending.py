@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from bench_store import in_this_process, make_store
+from bench_store import make_store, without_workers
 from click.testing import CliRunner
 from filelock import FileLock
 
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> FeatureStore:
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells are computed here and stored one by one, and nobody waits long."""
-    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
+    without_workers(monkeypatch)
     monkeypatch.setattr(execution, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(execution, "FLUSH_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(execution, "LAST_FLUSH_SECONDS", 0.2)

@@ -52,6 +52,7 @@ def run_script(text: str, *arguments: object, folder: Path, **env: str) -> tuple
     return json.loads(found.stdout), found.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_for_temporary_files_may_have_a_long_path(store: Path, tmp_path: Path) -> None:
     """Longer than the path of a socket, as where a batch system makes a folder for each job."""
     folder = tmp_path / ("job-" * 30)
@@ -71,6 +72,7 @@ def test_workers_do_not_run_the_script_again(end: str, store: Path, tmp_path: Pa
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_head_in_a_guarded_script(store: Path, tmp_path: Path) -> None:
     rows, err = run_script(RUN + GUARDED, store, "own", folder=tmp_path)
     assert rows == {"knn": [0, None], "own": [0, None]}

@@ -23,6 +23,8 @@ from featurestore.storage.manifest import parse_manifest
 from featurestore.storage.snapshot import parse_snapshot
 from featurestore.storage.state import parse_state
 
+pytestmark = pytest.mark.shell_file
+
 NO_AGE = timedelta(0)
 
 

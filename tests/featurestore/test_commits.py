@@ -19,6 +19,8 @@ from featurestore.embedding.staging import open_run
 from featurestore.errors import InputError, IntegrityError
 from featurestore.storage.parts import read_part
 
+pytestmark = pytest.mark.shell_file
+
 NO_AGE = timedelta(0)
 ROW = pa.table({"x": [7]})
 

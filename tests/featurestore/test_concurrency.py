@@ -16,6 +16,8 @@ from featurestore.commands.cli import cli
 from featurestore.commands.options import run_command
 from featurestore.errors import StoreLocked
 
+pytestmark = pytest.mark.shell_file
+
 READER = """
 import json, sys
 from pathlib import Path

@@ -204,6 +204,7 @@ def test_a_column_that_is_gone_or_of_another_type_breaks_no_view(tagged: Feature
     assert tagged.verify().damaged == {}
 
 
+@pytest.mark.shell_file
 def test_snapshots_other_states_and_the_shell_see_their_corrections(store: FeatureStore, tmp_path: Path) -> None:
     store.create_snapshot("before")
     store.correct_labels(101, "Crime")

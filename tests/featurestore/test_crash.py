@@ -27,6 +27,8 @@ from featurestore.features.pull import read_vectors
 from featurestore.storage.names import embeddings_key
 from featurestore.storage.schemas import embeddings_schema
 
+pytestmark = pytest.mark.shell_file
+
 
 def flipped(content: bytes, place: int, bit: int = 0x10) -> bytes:
     """One bit changed."""

@@ -17,6 +17,8 @@ from featurestore.errors import FeatureStoreError, InputError, IntegrityError, S
 from featurestore.storage.names import embeddings_key
 from featurestore.storage.parts import read_part
 
+pytestmark = pytest.mark.shell_file
+
 NO_AGE = timedelta(0)
 OTHER = {"name": "other", "weights": "blocks-2"}
 

@@ -209,6 +209,7 @@ def test_a_failing_view_is_one_line_of_an_export(theirs: FeatureStore, tmp_path:
     assert (tmp_path / "x.npz").exists()
 
 
+@pytest.mark.shell_file
 def test_the_shell_file_has_no_views_of_users(theirs: FeatureStore) -> None:
     edit(theirs, {"fine": FINE})
     theirs.append({"notes": pa.table({"a": [2]})})

@@ -16,6 +16,8 @@ from featurestore.errors import InputError, IntegrityError, StoreError, StoreLoc
 from featurestore.forgetting.images import WantedImages
 from featurestore.forgetting.rows import ids_in, naming_columns, rest_of, rows_of_images
 
+pytestmark = pytest.mark.shell_file
+
 
 def test_nothing_of_the_image_is_left_in_any_byte_and_all_else_is_as_it_was(filled: FeatureStore) -> None:
     wanted, before = needles(filled), without(content(filled.path))

@@ -17,6 +17,8 @@ from featurestore.embedding.publish import without_forgotten
 from featurestore.errors import IntegrityError, StoreLocked
 from featurestore.storage.lock import LOCK_FILE
 
+pytestmark = pytest.mark.shell_file
+
 
 def test_a_file_that_is_still_there_comes_back_under_a_new_number(everywhere: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(everywhere, tmp_path / "made"))

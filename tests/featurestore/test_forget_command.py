@@ -12,6 +12,8 @@ import featurestore
 from featurestore import FeatureStore
 from featurestore.commands.cli import cli
 
+pytestmark = pytest.mark.shell_file
+
 
 def test_a_snapshot_says_when_it_was_changed(filled: FeatureStore) -> None:
     before = {info.name: info for info in filled.snapshots()}

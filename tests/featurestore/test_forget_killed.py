@@ -15,6 +15,8 @@ from featurestore import FeatureStore
 from featurestore.errors import InputError
 from featurestore.storage.lock import HOLDER_FILE
 
+pytestmark = pytest.mark.shell_file
+
 CHANGING = ("mkdir", "replace", "rmdir", "unlink")
 
 

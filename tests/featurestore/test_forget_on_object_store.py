@@ -14,6 +14,8 @@ from featurestore.catalog import snapshots
 from featurestore.forgetting import forget as module
 from featurestore.storage.bucket import Bucket
 
+pytestmark = pytest.mark.shell_file
+
 needs("moto", "obstore")
 
 

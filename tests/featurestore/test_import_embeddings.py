@@ -137,6 +137,7 @@ def test_the_name_must_be_an_identifier(store: FeatureStore, tmp_path: Path) -> 
         store.import_embeddings(tmp_path / "x.csv", backbone="Inception-v3")
 
 
+@pytest.mark.shell_file
 def test_the_shells_database_is_written_once(
     store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

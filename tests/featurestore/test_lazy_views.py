@@ -18,6 +18,8 @@ from featurestore.errors import IntegrityError, QueryError
 from featurestore.storage.layout import Layout
 from featurestore.storage.names import core_views
 
+pytestmark = pytest.mark.shell_file
+
 IMAGES = {"images"}
 COLLECTION = {"images", "movies", "collection"}
 LABELED = {*COLLECTION, "genre_counts", "labeled"}

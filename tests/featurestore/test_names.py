@@ -12,6 +12,8 @@ from featurestore import FeatureStore
 from featurestore.catalog import views
 from featurestore.errors import BackboneError, FeatureStoreError, InputError
 
+pytestmark = pytest.mark.shell_file
+
 Step = Callable[[FeatureStore], object]
 
 

@@ -14,6 +14,8 @@ from featurestore import FeatureStore
 from featurestore.catalog import maintenance
 from featurestore.errors import FeatureStoreError, InputError
 
+pytestmark = pytest.mark.shell_file
+
 DAY, MOMENT = datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1, 12)
 STORED: list[tuple[pa.DataType, Any]] = [
     *((kind, 1) for kind in (pa.int8(), pa.int16(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.float32())),

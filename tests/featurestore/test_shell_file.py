@@ -15,6 +15,8 @@ from featurestore.catalog import shell_file
 from featurestore.catalog.shell_file import write_shell_file
 from featurestore.storage.layout import Layout
 
+pytestmark = pytest.mark.shell_file
+
 MACROS = [
     "FROM labeled_top(2)",
     "FROM similar_counting(101, 3)",

@@ -255,6 +255,7 @@ def test_a_store_can_be_moved_and_mounted_read_only(store: FeatureStore, tmp_pat
     assert FeatureStore(moved).embed(CountingBackbone()).computed == 0
 
 
+@pytest.mark.shell_file
 @pytest.mark.parametrize("name", ["backbone=other", "revision=1", "with, comma", "a[b]*", "100% of {x,y}"])
 def test_the_name_of_the_folder_means_nothing(collection: Collection, tmp_path: Path, name: str) -> None:
     store = FeatureStore(tmp_path / name / "store")

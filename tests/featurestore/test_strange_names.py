@@ -14,6 +14,8 @@ from featurestore.collections import ingest, listing
 from featurestore.collections.stored_paths import from_stored, to_stored
 from featurestore.errors import InputError
 
+pytestmark = pytest.mark.shell_file
+
 ODD = (
     *(
         "a\x1b[31m.jpg",

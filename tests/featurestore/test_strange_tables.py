@@ -16,6 +16,8 @@ from featurestore.catalog import recipe
 from featurestore.commands.cli import cli
 from featurestore.errors import InputError, IntegrityError, QueryError
 
+pytestmark = pytest.mark.shell_file
+
 FILES = [f"{number}.jpg" for number in range(4)]
 
 

@@ -42,6 +42,7 @@ def test_shards(context: Context) -> None:
     check(list(shards.run(context)))
 
 
+@pytest.mark.slow
 def test_disk(context: Context) -> None:
     check(list(disk.run(context)))
 
@@ -51,7 +52,7 @@ def test_disk(context: Context) -> None:
     [
         pytest.param("import-embeddings", 2, marks=pytest.mark.slow),
         pytest.param("compact", 2, marks=pytest.mark.slow),
-        ("compact", 6),
+        ("compact", 12),
     ],
 )
 def test_what_the_shell_opens_is_whole_or_as_it_was(context: Context, name: str, step: int) -> None:
@@ -68,6 +69,7 @@ def test_what_the_shell_opens_is_whole_or_as_it_was(context: Context, name: str,
     assert [fault for some in found for fault in some] == []
 
 
+@pytest.mark.slow
 def test_damage(context: Context) -> None:
     check(list(damage.run(context)))
 
