@@ -52,7 +52,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 def failures(store: FeatureStore, heads: list[HeadSpec], **options: object) -> dict[str, str | None]:
     """What the newest run tells of each head; None where it did not fail."""
-    limits = Limits(workers=2, seconds=2.0)
+    limits = Limits(workers=2, seconds=hostile_heads.SECONDS)
     runner.run(store, heads=heads, protocols=[Protocol("cv", folds=2, repeats=1)], limits=limits, **options)  # type: ignore[arg-type]
     rows = comparison(store, runs(store)[0])
     assert all(row["failed"] in (0, row["cells"]) for row in rows)
