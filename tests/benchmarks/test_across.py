@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_store import make_store, without_workers
+from bench_store import in_this_process, make_store
 from click.testing import CliRunner
 from datasets_for_bench import plain_dataset
 
@@ -151,8 +151,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def here(no_workers: None) -> None:
-    """No worker starts."""
+def without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in ("execution", "runner"):
+        monkeypatch.setattr(f"benchmarks.run.{user}.computed", in_this_process)
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def store(made: Path, tmp_path: Path) -> FeatureStore:
 
 def run_across(store: FeatureStore, *heads: str, by: str = "era", **more: Any) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        without_workers(patch)
+        patch.setattr("benchmarks.run.execution.computed", in_this_process)
         settings = {"heads": find(heads), "backbones": ["a"], "view": "own", **more}
         (report,) = runner.run(store, protocols=[Protocol("across", by=by)], **settings)
     assert report.failed == 0

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from bench_store import make_store, without_workers
+from bench_store import in_this_process, make_store
 from sklearn.metrics import average_precision_score
 
 from benchmarks.commands.cli import cli
@@ -69,7 +69,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 def canary(store, folder, capfd, monkeypatch, *arguments, share=1.0):  # type: ignore[no-untyped-def]
     file = folder / "own.py"
     file.write_text(LEAKING.replace("{store!r}", repr(str(store.path))).replace("{share}", str(share)))
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     command = ["benchmarks", "canary", "--store", str(store.path), "--view", "tags", "--label", "Tags", "--folds", "2"]
     monkeypatch.setattr("sys.argv", [*command, "--backbone", "a", "--head-file", str(file), *arguments])
     capfd.readouterr()

@@ -22,6 +22,8 @@ from featurestore import FeatureStore
 from featurestore.engines import AUTO, connect
 from featurestore.errors import ClusterError
 
+pytestmark = pytest.mark.slow  # `tests/featurestore/test_cluster.py` is not
+
 OWN = """
 from benchmarks import head
 
@@ -78,7 +80,6 @@ def folders(temporary: Path) -> list[Path]:
     return [path for path in temporary.glob("benchmarks-*/*") if path.is_dir()]
 
 
-@pytest.mark.slow
 def test_a_cluster_gives_what_this_machine_gives(
     cluster: RayHead, two: tuple[FeatureStore, FeatureStore], tmp_path: Path, temporary: Path
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from bench_store import IDS, make_store, vectors, without_workers
+from bench_store import IDS, in_this_process, make_store, vectors
 
 import benchmarks
 from benchmarks import Comparison, compare
@@ -20,7 +20,7 @@ from benchmarks.api import arguments, shown
 from benchmarks.api.predictions import from_table
 from benchmarks.heads.registry import HEADS, head
 from benchmarks.plan.protocols import Protocol
-from benchmarks.run import execution
+from benchmarks.run import execution, runner
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 
@@ -44,7 +44,8 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture(autouse=True, scope="module")
 def here(patch: pytest.MonkeyPatch) -> None:
     """Cells are computed in this process."""
-    without_workers(patch)
+    patch.setattr(execution, "computed", in_this_process)
+    patch.setattr(runner, "computed", in_this_process)
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from bench_store import IDS, make_store, vectors, without_workers
+from bench_store import IDS, in_this_process, make_store, vectors
 
 from benchmarks import Comparison, compare
 from benchmarks.api.kept import TABLES
 from benchmarks.plan.protocols import Protocol
 from benchmarks.results.compared import compared
 from benchmarks.results.selection import selected
+from benchmarks.run import execution, runner
 from featurestore import FeatureStore
 from featurestore.errors import InputError
 
@@ -26,7 +27,8 @@ DECADES = np.where(IDS % 2, 1980, 1990)
 def here() -> Iterator[None]:
     """Cells are computed in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        without_workers(patch)
+        patch.setattr(execution, "computed", in_this_process)
+        patch.setattr(runner, "computed", in_this_process)
         yield
 
 

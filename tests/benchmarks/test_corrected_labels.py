@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from bench_store import IDS, make_store, without_workers
+from bench_store import IDS, in_this_process, make_store
 from support import movie, write_metadata
 
 from benchmarks.heads.registry import find
@@ -17,7 +17,7 @@ from featurestore import FeatureStore
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     return make_store(tmp_path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_store import make_store, without_workers
+from bench_store import in_this_process, make_store
 
 from benchmarks.commands.cli import cli
 from benchmarks.heads.registry import find
@@ -97,7 +97,7 @@ def test_the_most_surely_wrong_come_first_and_the_most_surely_correct_last() -> 
 def bench(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     store = make_store(tmp_path_factory.mktemp("doubtful"))
     with pytest.MonkeyPatch.context() as patch:
-        without_workers(patch)
+        patch.setattr("benchmarks.run.execution.computed", in_this_process)
         for protocol in (Protocol("cv", folds=3, repeats=1), Protocol("study")):
             runner.run(store, heads=find(["majority", "knn"]), protocols=[protocol], cost=False)
     return store.refresh()
@@ -166,7 +166,7 @@ def test_bad_input(bench: FeatureStore, capfd, monkeypatch, arguments, sentence)
 def test_a_run_with_shuffled_labels_is_refused(bench: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     from featurestore.errors import InputError
 
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     plan = [Protocol("cv", folds=2, repeats=1)]
     (report,) = runner.run(bench, heads=find(["knn"]), protocols=plan, backbones=["a"], canary=True, cost=False)
     with pytest.raises(InputError, match="or shuffled labels: name another one"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_store import IDS, make_store, without_workers
+from bench_store import IDS, in_this_process, make_store
 
 from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
@@ -52,7 +52,7 @@ def made(empty: Path) -> Path:
     """A store with a run of two repeats, and one repeat of another head over the same folds."""
     store = FeatureStore(shutil.copytree(empty, empty.with_name("made")))
     with pytest.MonkeyPatch.context() as patch:
-        without_workers(patch)
+        patch.setattr("benchmarks.run.execution.computed", in_this_process)
         run(store, "lda", "majority")
         run(store, "ridge", repeats=1, backbones=["a"])
         run(store, "lda", backbones=["a"], canary=True)
@@ -183,7 +183,7 @@ def test_labels_that_were_corrected_since_are_no_longer_listed(made: Path, tmp_p
 
 
 def test_results_that_come_later_are_seen(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     store = FeatureStore(shutil.copytree(made, tmp_path / "store"))
     pages = explorer_pages.pages(store)
     before = pages["results"]({})
@@ -209,7 +209,7 @@ def test_bad_queries_are_one_sentence(pages: Pages, name: str, query: dict[str, 
 
 
 def test_several_labels_and_no_results_are_told(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     store = FeatureStore(shutil.copytree(empty, tmp_path / "store"))
     pages = explorer_pages.pages(store)
     assert pages["runs"]({}) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_store import make_store, without_workers
+from bench_store import in_this_process, make_store
 
 from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
@@ -24,7 +24,7 @@ def benched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = make_store(tmp_path_factory.mktemp("benched"))
     store.create_view("own", ERA)
     with pytest.MonkeyPatch.context() as patch:
-        without_workers(patch)
+        patch.setattr("benchmarks.run.execution.computed", in_this_process)
         runner.run(store, heads=find(["lda"]), backbones=["a"], view="own", protocols=[Protocol("across", by="era")])
     return store.path
 

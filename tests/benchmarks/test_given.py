@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_store import IDS, make_store, without_workers
+from bench_store import IDS, in_this_process, make_store
 from datasets_for_bench import plain_dataset
 
 from benchmarks.commands.cli import cli
@@ -44,7 +44,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    without_workers(monkeypatch)
+    for user in ("execution", "fit"):
+        monkeypatch.setattr(f"benchmarks.run.{user}.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from multiprocessing import util
 from pathlib import Path
 
@@ -50,6 +52,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     return store
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder for temporary files: where its path is long, workers start in another, slower way."""
+    with tempfile.TemporaryDirectory(prefix="h-") as folder:
+        yield Path(folder)
+
+
 def failures(store: FeatureStore, heads: list[HeadSpec], **options: object) -> dict[str, str | None]:
     """What the newest run tells of each head; None where it did not fail."""
     limits = Limits(workers=2, seconds=hostile_heads.SECONDS)
@@ -61,18 +70,18 @@ def failures(store: FeatureStore, heads: list[HeadSpec], **options: object) -> d
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in")
 def test_whatever_a_head_does_it_fails_alone_and_leaves_nothing(
-    bench: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: FeatureStore, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, path = os.getcwd(), os.environ["PATH"]
     util.get_temp_dir()  # that of multiprocessing, which stays until this process ends
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(short))
     told = failures(bench, [*(hostile("fit", how) for how in hostile_heads.FIT), *find(["majority", "knn"])])
     expected = {f"fit_{how}": failure for how, (_, failure) in hostile_heads.FIT.items()}
     assert told == expected | {"majority": None, "knn": None}
     assert (os.getcwd(), os.environ["PATH"]) == (here, path)
     assert carrying(hostile_heads.MARK) == []
     assert hostile_heads.MARK not in os.environ, "what came from a worker was not unpickled"
-    assert [*tmp_path.iterdir(), *Path("/dev/shm").glob(f"{hostile_heads.MARK}*")] == []
+    assert [*short.iterdir(), *Path("/dev/shm").glob(f"{hostile_heads.MARK}*")] == []
 
 
 def test_classes_and_probabilities_are_checked(bench: FeatureStore) -> None:
@@ -117,6 +126,7 @@ def test_a_head_that_is_fitted_for_good_fails_with_a_sentence(
 
 HEADS = """
 import sys
+import tempfile
 sys.path.insert(0, {helpers!r})
 from hostile_heads import make
 from benchmarks.heads.registry import head
@@ -172,6 +182,7 @@ def test_what_heads_print_or_end_does_not_reach_the_commands_own_output(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_leaves_one_sentence_and_no_process(bench: FeatureStore) -> None:
     mark = f"CTRL_C_{os.getpid()}"
     command = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(bench.path), "--workers", "2"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from bench_store import IDS, add_backbone, make_store, without_workers
+from bench_store import IDS, add_backbone, in_this_process, make_store
 
 from benchmarks.heads.registry import find
 from benchmarks.models import folder as models
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 

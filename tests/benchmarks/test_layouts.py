@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from bench_store import without_workers
+from bench_store import in_this_process
 from layouts import BACKBONE, LAYOUTS, NUMBERS, Layout, made
 from support import CountingBackbone, jpeg
 
@@ -35,7 +35,8 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_workers(monkeypatch)
+    for user in ("execution", "fit"):
+        monkeypatch.setattr(f"benchmarks.run.{user}.computed", in_this_process)
 
 
 def test_a_run_and_its_gallery(opened: tuple[Layout, FeatureStore]) -> None:

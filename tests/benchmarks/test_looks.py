@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_store import make_store, without_workers
+from bench_store import in_this_process, make_store
 
 from benchmarks.commands.cli import cli
 from benchmarks.heads.base import HeadSpec
@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 
@@ -141,7 +141,7 @@ def asked(capfd, monkeypatch, store: FeatureStore, *arguments: str) -> tuple[int
 
 
 def test_the_command_shows_looks_on_stderr(store: FeatureStore, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.runner.computed", in_this_process)
     monkeypatch.setenv("COLUMNS", "200")
     code, out, err = asked(capfd, monkeypatch, store, "--repeats", "3")
     assert code == 0
@@ -158,6 +158,7 @@ def test_the_command_shows_looks_on_stderr(store: FeatureStore, capfd, monkeypat
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+@pytest.mark.slow
 def test_ctrl_c_after_the_first_look_keeps_it(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "store")
     command = [sys.executable, "-m", "benchmarks.commands.cli", "run", "--store", str(tmp_path / "store")]

@@ -12,7 +12,6 @@ import made_backbones
 import numpy as np
 import pytest
 import torch
-from bench_store import without_workers
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -296,9 +295,7 @@ def test_no_prediction_is_made_of_a_bad_vector(
     sentence: str,
     bench: FeatureStore,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    without_workers(monkeypatch)
     models.write(*fit(bench, find(["knn"])[0], "counting"), tmp_path / "model")
     model = models.load(tmp_path / "model")
     backbone = CountingBackbone()
@@ -333,7 +330,6 @@ def test_a_card_and_a_file_are_enough(
     file = tmp_path / "net.blocks"
     file.write_text("2.5")
     bench.embed(f"blocks:{file}", tensor=2, preprocessing={"scale": "signed"})
-    without_workers(monkeypatch)
     model, card = fit(bench, find(["knn"])[0], "net")
     assert (card["options"], card["preprocessing"][0]["scale"]) == ([{"tensor": "2"}], "signed")
     models.write(model, card, tmp_path / "model")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_store import without_workers
+from bench_store import in_this_process
 from datasets_for_bench import plain_dataset
 from PIL import Image
 from support import CountingBackbone, movie, write_metadata
@@ -59,7 +59,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 @pytest.fixture
 def store(copies: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     return copies
 
 

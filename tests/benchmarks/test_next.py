@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_store import make_store, without_workers
+from bench_store import in_this_process, make_store
 
 from benchmarks.commands.cli import cli
 from benchmarks.plan.unlabelled import without_label
@@ -89,7 +89,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 
 def call(store: FeatureStore, capfd, monkeypatch, *arguments: str):  # type: ignore[no-untyped-def]
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.fit.computed", in_this_process)
     monkeypatch.setattr("sys.argv", ["benchmarks", "next", "--store", str(store.path), *arguments])
     capfd.readouterr()
     return run_command(cli, "benchmarks"), *capfd.readouterr()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from bench_store import make_store, without_workers
+from bench_store import in_this_process, make_store
 from s3_server import s3_server
 from support import needs
 
@@ -19,7 +19,8 @@ def test_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("FEATURESTORE_CACHE", str(tmp_path / "cache"))
-    without_workers(monkeypatch)
+    for user in ("execution", "fit"):
+        monkeypatch.setattr(f"benchmarks.run.{user}.computed", in_this_process)
     here = make_store(tmp_path)
     with s3_server() as server:
         away = FeatureStore(server.address("bench"))

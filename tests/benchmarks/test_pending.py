@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from bench_store import make_store, without_workers
+from bench_store import in_this_process, make_store
 from click.testing import CliRunner
 from filelock import FileLock
 
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> FeatureStore:
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells are computed here and stored one by one, and nobody waits long."""
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     monkeypatch.setattr(execution, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(execution, "FLUSH_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(execution, "LAST_FLUSH_SECONDS", 0.2)
@@ -157,6 +157,7 @@ run(featurestore.open(sys.argv[1]), on_progress=on_progress)
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_as_it_waits_loses_nothing(store: FeatureStore) -> None:
     here = Path(__file__).resolve()
     places = [str(here.parent), str(here.parents[1] / "helpers")]

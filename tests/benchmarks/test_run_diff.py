@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_store import add_backbone, make_store, without_workers
+from bench_store import add_backbone, in_this_process, make_store
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 

@@ -63,7 +63,6 @@ def bench(tmp_path: Path) -> FeatureStore:
     return store
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_cells_are_stored_and_never_run_again(bench: FeatureStore) -> None:
     plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(workers=1)}
     (first,) = runner.run(bench, **plan)
@@ -77,7 +76,6 @@ def test_cells_are_stored_and_never_run_again(bench: FeatureStore) -> None:
     assert bench.sql("SELECT count(*) AS n FROM bench_predictions")["n"][0].as_py() == 12 * 20
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_the_table_is_of_the_last_run_and_holds_all_rows_of_its_folds(bench: FeatureStore) -> None:
     plan = {"protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
     for names in (FEW, ["knn"], FEW):
@@ -87,7 +85,6 @@ def test_the_table_is_of_the_last_run_and_holds_all_rows_of_its_folds(bench: Fea
     assert report.computed == 0
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_equal_vectors_under_two_names_are_two_rows(bench: FeatureStore) -> None:
     bench.embed(CountingBackbone(name="twin"))
     (_report,) = runner.run(bench, heads=find(["knn"]), protocols=[Protocol("cv", folds=2)], limits=Limits(workers=1))
@@ -96,7 +93,6 @@ def test_equal_vectors_under_two_names_are_two_rows(bench: FeatureStore) -> None
     assert rows[0]["accuracy"] == rows[1]["accuracy"]
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_rows_without_an_embedding_are_counted(bench: FeatureStore) -> None:
     features = bench.features("counting")
     table = pa.table({"ImgName": features.table["ImgName"][:50], "0": features.X[:50, 0], "1": features.X[:50, 1]})
@@ -109,7 +105,6 @@ def test_rows_without_an_embedding_are_counted(bench: FeatureStore) -> None:
     assert any("10 rows of the view are left out" in note for note in notes(found))
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_changed_data_reruns_its_cells(bench: FeatureStore) -> None:
     plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=3)], "limits": Limits(workers=1)}
     runner.run(bench, **plan)
@@ -120,7 +115,6 @@ def test_changed_data_reruns_its_cells(bench: FeatureStore) -> None:
     assert report.computed == 9
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_other_bytes_in_a_file_that_a_head_is_given_are_another_result(bench: FeatureStore, tmp_path: Path) -> None:
     dataset = from_store(bench, "counting")
     (split, *_) = Protocol("cv", folds=3, repeats=1).splits(dataset)
@@ -169,7 +163,6 @@ def test_a_failing_head_is_a_row_and_the_others_finish(bench: FeatureStore) -> N
     assert again.computed == 6, "what failed is tried again"
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_the_interval_is_over_the_rows_that_were_predicted(bench: FeatureStore) -> None:
     value = float(bench.features("counting").X[0, 0])
     meets = {"how": "meet", "value": value}
@@ -212,7 +205,6 @@ def test_an_interrupt_keeps_what_was_finished(bench: FeatureStore) -> None:
     assert report.computed == 5
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_accuracy_is_that_of_the_stored_probabilities(bench: FeatureStore) -> None:
     (_report,) = runner.run(bench, heads=find(["knn"]), protocols=[Protocol("cv", folds=3)], limits=Limits(workers=1))
     rows = bench.sql("SELECT y, proba FROM bench_predictions").to_pylist()
@@ -222,7 +214,6 @@ def test_accuracy_is_that_of_the_stored_probabilities(bench: FeatureStore) -> No
     assert row["n_test"] == 60
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_the_table_in_every_format(bench: FeatureStore) -> None:
     runner.run(bench, heads=find(FEW), protocols=[Protocol("cv", folds=3), Protocol("study")], limits=Limits(workers=1))
     found = tables(bench)
@@ -438,7 +429,6 @@ def test_what_dies_hangs_or_eats_memory_fails_alone(bench: FeatureStore) -> None
     assert again.computed == 0
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_the_ensemble_is_the_mean_of_its_stored_members(bench: FeatureStore) -> None:
     members = ("knn", "lda", "ridge")
     spec = HeadSpec("few", "a mean", "benchmarks.heads.ensemble:build_ensemble", {"members": members}, members=members)
@@ -458,7 +448,6 @@ def proba_of(store: FeatureStore, head: str) -> np.ndarray:
     return np.array([row["proba"] for row in sorted(rows, key=lambda row: row["ImgId"])])
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_nested_chooses_inside_and_knows_the_best(bench: FeatureStore) -> None:
     names = ("knn", "lda")
     best = HeadSpec(
@@ -480,7 +469,6 @@ def test_nested_chooses_inside_and_knows_the_best(bench: FeatureStore) -> None:
         assert scores[json.loads(by["best", fold]["chosen"])["head"]] == min(scores.values())
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_several_seeds_are_run_by_heads_that_are_random(bench: FeatureStore) -> None:
     cheap = [replace(spec, parameters={**spec.parameters, "trees": 5}) for spec in find(["random_forest"])]
     (report,) = runner.run(
@@ -505,6 +493,7 @@ def test_tasks_that_must_be_fresh_share_no_process() -> None:
     assert len({first, third, fourth}) == 3
 
 
+@pytest.mark.slow
 def test_costs_are_measured_apart_and_once(bench: FeatureStore) -> None:
     plan = {"heads": find(["knn", "ridge"]), "protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
     runner.run(bench, **plan, cost=True)
@@ -534,7 +523,6 @@ def test_what_a_library_loads_in_its_first_fit_is_no_cost_of_the_head(
     assert (cost.message, slept_before, slept) == ("", [[20]], [20])
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_the_reference_is_named_or_refused(bench: FeatureStore) -> None:
     plan = {"heads": find(FEW), "protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}
     runner.run(bench, **plan)
@@ -551,7 +539,6 @@ def test_the_reference_is_named_or_refused(bench: FeatureStore) -> None:
         runner.run(bench, **plan, reference="xgboost")
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_power_of_few_rows_is_a_sentence_too(bench: FeatureStore, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     def asked(*arguments: str) -> str:
         monkeypatch.setattr("sys.argv", ["benchmarks", "power", "--store", str(bench.path), *arguments])
@@ -567,7 +554,6 @@ def test_power_of_few_rows_is_a_sentence_too(bench: FeatureStore, capfd, monkeyp
     assert wide["detectable"]["cv 5 × 10"] > found["detectable"]["cv 5 × 10"]
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_several_labels_a_row(bench: FeatureStore) -> None:
     sql = "SELECT ImgId, [Genre1] || CASE WHEN ImgId % 2 = 0 THEN ['Even'] ELSE [] END AS Tags FROM labeled"
     views.create(bench.path, "tags", sql)
@@ -589,7 +575,6 @@ def test_several_labels_a_row(bench: FeatureStore) -> None:
     assert predictions(bench, run)["labels"][0].as_py() in ([0], [1], [0, 2], [1, 2])
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_two_backbones_side_by_side(bench: FeatureStore) -> None:
     bench.embed(CountingBackbone(name="twin"))
     both = from_store(bench, "counting+twin")
@@ -597,7 +582,6 @@ def test_two_backbones_side_by_side(bench: FeatureStore) -> None:
     np.testing.assert_allclose(np.linalg.norm(both.X, axis=1), np.sqrt(2), rtol=1e-5)
 
 
-@pytest.mark.usefixtures("no_workers")
 def test_the_canary_sings_on_a_leak_only(bench: FeatureStore) -> None:
     heads = [*find(FEW), HeadSpec("peeps", "knows shuffled labels", "failing_heads:peeping", {"path": str(bench.path)})]
     plan = {"protocols": [Protocol("cv", folds=2)], "limits": Limits(workers=1)}

@@ -126,6 +126,7 @@ def test_compare_says_what_a_head_in_a_script_that_is_not_guarded_needs(tmp_path
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_head_of_a_session_without_a_file_works(tmp_path: Path) -> None:
     """As in a notebook: a worker could not import it."""
     text = COMPARES.replace("GaussianNB()", "GaussianNB(var_smoothing=SHARE)") + "\nSHARE = 0.1\n" + UNGUARDED

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_store import add_backbone, make_store, without_workers
+from bench_store import add_backbone, in_this_process, make_store
 from support import edit_record
 
 from benchmarks.commands.cli import cli
@@ -44,7 +44,7 @@ def repeats_of(store: FeatureStore) -> dict[str, list[bool]]:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    without_workers(monkeypatch)
+    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bench_store import make_store, without_workers
+from bench_store import in_this_process, make_store
 
 from benchmarks.heads.registry import find
 from benchmarks.plan.protocols import Protocol
@@ -67,7 +67,7 @@ def test_the_mean_of_repeats() -> None:
 def bench(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     store = make_store(tmp_path_factory.mktemp("surest"))
     with pytest.MonkeyPatch.context() as patch:
-        without_workers(patch)
+        patch.setattr("benchmarks.run.execution.computed", in_this_process)
         runner.run(store, heads=find(["majority", "knn"]), protocols=[Protocol("cv", folds=3, repeats=2)], cost=False)
     return store.refresh()
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from bench_store import IDS, vectors, without_workers
+from bench_store import IDS, in_this_process, vectors
 
 from benchmarks import Comparison, compare, head, significance
 from benchmarks.api.predictions import from_table
 from benchmarks.plan.protocols import Protocol
+from benchmarks.run import execution, runner
 from featurestore.errors import InputError
 
 Y = np.where(IDS % 3 == 0, "Comedy", "Drama")
@@ -21,7 +22,8 @@ Y = np.where(IDS % 3 == 0, "Comedy", "Drama")
 def comparison() -> Iterator[Comparison]:
     """Two matrices, copies among their rows, a head with two seeds, two repeats."""
     with pytest.MonkeyPatch.context() as patch:
-        without_workers(patch)
+        patch.setattr(execution, "computed", in_this_process)
+        patch.setattr(runner, "computed", in_this_process)
         matrices = {name: np.concatenate([vectors(seed), vectors(seed)[:12]]) for name, seed in (("a", 1), ("b", 2))}
         y = np.concatenate([Y, Y[:12]])
 

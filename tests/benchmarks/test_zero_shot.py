@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_store import without_workers
+from bench_store import in_this_process
 from made_text_backbone import COLOURS, ColourBackbone
 from PIL import Image
 from support import CountingBackbone
@@ -19,6 +19,7 @@ from benchmarks.heads.registry import HEADS
 from benchmarks.heads.zero_shot import ZeroShot
 from benchmarks.models import folder as models
 from benchmarks.plan.prompts import TEMPLATES, Prompting, prompts, templates_of
+from benchmarks.run import execution, runner
 from benchmarks.run import fit as fitting
 from benchmarks.run.runner import stored_datasets
 from featurestore import FeatureStore
@@ -51,7 +52,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 def here() -> Iterator[None]:
     """Cells are computed in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        without_workers(patch)
+        patch.setattr(execution, "computed", in_this_process)
+        patch.setattr(runner, "computed", in_this_process)
+        patch.setattr(fitting, "computed", in_this_process)
         yield
 
 

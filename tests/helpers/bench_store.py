@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from support import jpeg, movie, write_metadata
 
 from featurestore import FeatureStore
@@ -48,9 +47,3 @@ def in_this_process(function: Callable[[Any], Any], tasks: Sequence[Any], **_: A
     """Stands for `benchmarks.run.pool.computed`."""
     for number, task in enumerate(tasks):
         yield number, function(task)
-
-
-def without_workers(patch: pytest.MonkeyPatch) -> None:
-    """Let cells, costs and heads that are fitted for good be computed `in_this_process`."""
-    for user in ("execution", "runner", "fit"):
-        patch.setattr(f"benchmarks.run.{user}.computed", in_this_process)

@@ -43,6 +43,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return printed, kept
 
 
+@pytest.mark.slow
 def test_every_row_is_printed_and_kept(quick: tuple[str, Path]) -> None:
     printed, kept = quick
     record = json.loads(kept.read_text("utf-8"))
@@ -57,6 +58,7 @@ def test_every_row_is_printed_and_kept(quick: tuple[str, Path]) -> None:
     assert {"at", "commit", "machine", "load", "versions"} <= set(record["about"])
 
 
+@pytest.mark.slow
 def test_each_measured_row_has_seconds_a_ratio_and_a_verdict(quick: tuple[str, Path]) -> None:
     measured = [row for row in json.loads(quick[1].read_text("utf-8"))["rows"] if row["ratio"] is not None]
     assert measured
@@ -66,12 +68,14 @@ def test_each_measured_row_has_seconds_a_ratio_and_a_verdict(quick: tuple[str, P
         assert row["verdict"] == ("" if most is None else "hit" if row["ratio"][1] <= most else "MISS")
 
 
+@pytest.mark.slow
 def test_any_collection_is_read_measured_and_read_again(quick: tuple[str, Path]) -> None:
     rows = [row for row in json.loads(quick[1].read_text("utf-8"))["rows"] if row["job"] == "collection"]
     assert {row["other"] for row in rows if row["ratio"]} == {other for job, other, _ in ASKED if job == "collection"}
     assert "[400, 400, 20]" in rows[0]["note"]
 
 
+@pytest.mark.slow
 def test_a_rival_that_is_not_installed_is_a_row_that_says_so(quick: tuple[str, Path]) -> None:
     (row,) = [row for row in json.loads(quick[1].read_text("utf-8"))["rows"] if row["other"] == "faiss range search"]
     assert row["ratio"] is None
@@ -80,6 +84,7 @@ def test_a_rival_that_is_not_installed_is_a_row_that_says_so(quick: tuple[str, P
     assert "not run" in quick[0]
 
 
+@pytest.mark.slow
 def test_two_results_can_be_compared(quick: tuple[str, Path], tmp_path: Path) -> None:
     before = json.loads(quick[1].read_text("utf-8"))
     for row in before["rows"]:
@@ -91,6 +96,7 @@ def test_two_results_can_be_compared(quick: tuple[str, Path], tmp_path: Path) ->
     assert all("0.50 ×" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_what_is_printed_is_what_was_measured(quick: tuple[str, Path]) -> None:
     rows = json.loads(quick[1].read_text("utf-8"))["rows"]
     hits = sum(row["verdict"] == "hit" for row in rows)
@@ -98,6 +104,7 @@ def test_what_is_printed_is_what_was_measured(quick: tuple[str, Path]) -> None:
     assert f"{hits} goals hit, {misses} missed" in quick[0]
 
 
+@pytest.mark.slow
 def test_a_kept_result_is_a_table_for_a_page(quick: tuple[str, Path]) -> None:
     rows = json.loads(quick[1].read_text("utf-8"))["rows"]
     lines = [line for line in run("--markdown", quick[1]).splitlines() if line.startswith("|")]
