@@ -47,7 +47,7 @@ def nothing_remembered(settings_folder: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def shell_file(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests marked so write `store.duckdb`: nothing but a shell reads it, and it takes a fifth of the suite's time."""
+    """Tests marked so write `store.duckdb`: nothing but a shell reads it, and it takes most of the time of a commit."""
     if request.node.get_closest_marker("shell_file") is None:
         monkeypatch.setattr("featurestore.catalog.writer.write_shell_file", lambda layout, root: None)
 

@@ -61,7 +61,7 @@ def short() -> Iterator[Path]:
 
 def failures(store: FeatureStore, heads: list[HeadSpec], **options: object) -> dict[str, str | None]:
     """What the newest run tells of each head; None where it did not fail."""
-    limits = Limits(workers=2, seconds=hostile_heads.SECONDS)
+    limits = Limits(workers=2, seconds=2.0)
     runner.run(store, heads=heads, protocols=[Protocol("cv", folds=2, repeats=1)], limits=limits, **options)  # type: ignore[arg-type]
     rows = comparison(store, runs(store)[0])
     assert all(row["failed"] in (0, row["cells"]) for row in rows)
@@ -126,7 +126,6 @@ def test_a_head_that_is_fitted_for_good_fails_with_a_sentence(
 
 HEADS = """
 import sys
-import tempfile
 sys.path.insert(0, {helpers!r})
 from hostile_heads import make
 from benchmarks.heads.registry import head
