@@ -55,7 +55,8 @@ def watched(run: Callable[[int], None], close: Callable[[], None], folder: Path,
 
     def end(exitcode: int) -> NoReturn:
         _end_descendants()
-        relay.join(_GRACE)
+        if relay.is_alive():  # it may not have been started yet when the signal comes
+            relay.join(_GRACE)
         remove(folder)
         runner = multiprocessing.parent_process()
         if of_runner is not None and runner is not None and not runner.is_alive():

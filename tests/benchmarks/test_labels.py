@@ -127,7 +127,10 @@ def test_every_table_says_how_many(store: FeatureStore, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("none", ["NULL", "'nan'::DOUBLE"])
-def test_an_image_without_a_label_is_no_labelled_neighbour(store: FeatureStore, none: str, tmp_path: Path) -> None:
+def test_an_image_without_a_label_is_no_labelled_neighbour(
+    store: FeatureStore, none: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.run.fit.computed", in_this_process)
     labelled(store, f"{THIRD} {none} ELSE {HALF} END")
     model, card = fit(store, find(["knn"])[0], "a", view="own", label="mark")
     models.write(model, card, tmp_path / "model")

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import struct
+import subprocess
 import sys
 import time
 from multiprocessing import Pipe
@@ -197,6 +198,30 @@ def test_a_temporary_folder_is_removed_however_deep_and_closed_it_is(tmp_path: P
     watcher.remove(folder)
     assert not folder.exists()
     watcher.remove(folder)  # it is gone
+
+
+STOPPED_AT_ONCE = """
+import signal, sys, time
+from pathlib import Path
+from benchmarks.run import watcher
+
+install = signal.signal
+def installed(number, handler):
+    install(number, handler)
+    if callable(handler):
+        signal.raise_signal(number)
+signal.signal = installed
+watcher.watched(lambda printed: time.sleep(60), lambda: None, Path(sys.argv[1]), None)
+"""
+
+
+def test_a_worker_that_is_stopped_as_it_starts_ends_without_a_word(tmp_path: Path) -> None:
+    folder = tmp_path / "worker"
+    folder.mkdir()
+    command = [sys.executable, "-c", STOPPED_AT_ONCE, str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGTERM, "", "")
+    assert not folder.exists()
 
 
 def test_one_press_is_obeyed_and_the_next_ones_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -241,30 +242,38 @@ def test_only_models_are_replaced(tmp_path: Path) -> None:
         models.load(tmp_path / "model").predict_proba(X[:, :5])
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> FeatureStore:
-    images = tmp_path / "posters"
+@pytest.fixture(scope="module")
+def benched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 30 posters, a store of them, and a model fitted on it, its scores not measured."""
+    folder = tmp_path_factory.mktemp("benched")
+    images = folder / "posters"
     images.mkdir()
     rows = []
     for i in range(30):
         (images / f"{100 + i}.jpg").write_bytes(jpeg(i))
         rows.append(movie(100 + i, "Drama" if i % 3 else "Comedy"))
-    store = FeatureStore(tmp_path / "store")
-    store.ingest(metadata=write_metadata(tmp_path / "m.csv", rows), images=images)
+    store = FeatureStore(folder / "store")
+    store.ingest(metadata=write_metadata(folder / "m.csv", rows), images=images)
     store.embed(CountingBackbone())
-    return store
+    models.write(*fit(store, find(["knn"])[0], "counting"), folder / "model")
+    return folder
+
+
+@pytest.fixture
+def bench(benched: Path, tmp_path: Path) -> FeatureStore:
+    """A copy of what is `benched`, in the temporary folder."""
+    shutil.copytree(benched, tmp_path, dirs_exist_ok=True)
+    return FeatureStore(tmp_path / "store")
 
 
 def test_a_poster_is_told_and_has_neighbours(bench: FeatureStore, tmp_path: Path) -> None:
-    model, card = fit(bench, find(["knn"])[0], "counting")
-    models.write(model, card, tmp_path / "model")
     model = models.load(tmp_path / "model")
     (one,) = predict_images([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(), store=bench, k=2)
     assert list(one.proba) == sorted(one.proba, key=lambda name: -one.proba[name])
     assert sum(one.proba.values()) == pytest.approx(1)
     assert one.neighbours[0]["ImgId"] == 104
     assert one.neighbours[0]["label"] == "Drama"
-    assert card["scores"] == []
+    assert model.card["scores"] == []
     assert "not measured" in (tmp_path / "model" / "README.md").read_text()
     with pytest.raises(InputError, match="the model learned from revision"):
         predict_images([tmp_path / "posters" / "104.jpg"], model, CountingBackbone(weights="other"), store=None)
@@ -296,7 +305,6 @@ def test_no_prediction_is_made_of_a_bad_vector(
     bench: FeatureStore,
     tmp_path: Path,
 ) -> None:
-    models.write(*fit(bench, find(["knn"])[0], "counting"), tmp_path / "model")
     model = models.load(tmp_path / "model")
     backbone = CountingBackbone()
     backbone.embed = embed  # type: ignore[method-assign]
@@ -332,11 +340,11 @@ def test_a_card_and_a_file_are_enough(
     bench.embed(f"blocks:{file}", tensor=2, preprocessing={"scale": "signed"})
     model, card = fit(bench, find(["knn"])[0], "net")
     assert (card["options"], card["preprocessing"][0]["scale"]) == ([{"tensor": "2"}], "signed")
-    models.write(model, card, tmp_path / "model")
+    models.write(model, card, tmp_path / "net")
     image = tmp_path / "posters" / "104.jpg"
 
     def predict(*options: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["benchmarks", "predict", str(tmp_path / "model"), str(image), *options])
+        monkeypatch.setattr("sys.argv", ["benchmarks", "predict", str(tmp_path / "net"), str(image), *options])
         return run_command(cli, "benchmarks"), *capfd.readouterr()
 
     code, out, err = predict()
@@ -381,7 +389,7 @@ def test_the_commands(bench: FeatureStore, tmp_path: Path, capfd, monkeypatch) -
         code = run_command(cli, "benchmarks")
         return code, *capfd.readouterr()
 
-    store, model = str(bench.path), str(tmp_path / "model")
+    store, model = str(bench.path), str(tmp_path / "ridge")
     code, out, _ = call("fit", "ridge", "--store", store, "--backbone", "counting", "-o", model)
     assert (code, out) == (
         0,

@@ -44,9 +44,21 @@ def repeats_of(store: FeatureStore) -> dict[str, list[bool]]:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
-    monkeypatch.setattr("benchmarks.run.execution.computed", in_this_process)
+    for user in ("execution", "fit"):
+        monkeypatch.setattr(f"benchmarks.run.{user}.computed", in_this_process)
     shutil.copytree(made, tmp_path / "store")
     return FeatureStore(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def two_runs(made: Path) -> FeatureStore:
+    """A store with two runs over the same folds, for tests that leave it as it is."""
+    store = FeatureStore(shutil.copytree(made, made.with_name("two_runs")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.run.execution.computed", in_this_process)
+        run(store, ["knn"])
+        run(store, ["lda"])
+    return store.refresh()
 
 
 def run(
@@ -315,10 +327,8 @@ def test_one_run_alone(store: FeatureStore, capfd, monkeypatch, tmp_path) -> Non
         (["table", "--run", "cv", "--protocol", "cv"], "name one of them"),
     ],
 )
-def test_runs_that_nobody_can_mean(store, arguments, sentence, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    run(store, ["knn"])
-    run(store, ["lda"])
-    code, _, err = asked(capfd, monkeypatch, store, *arguments)
+def test_runs_that_nobody_can_mean(two_runs, arguments, sentence, capfd, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = asked(capfd, monkeypatch, two_runs, *arguments)
     assert code == 1
     assert sentence in err
     assert "Traceback" not in err
