@@ -68,9 +68,11 @@ def collection(tmp_path: Path) -> Collection:
 
 @pytest.fixture
 def store(collection: Collection, tmp_path: Path) -> FeatureStore:
-    """A store that has ingested `collection`."""
+    """A store that has ingested `collection`; no report is made, which takes most of the time and nobody reads here."""
     store = FeatureStore(tmp_path / "store")
-    store.ingest(metadata=collection.metadata, images=collection.images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featurestore.collections.ingest.report_of", lambda *written, **how: None)
+        store.ingest(metadata=collection.metadata, images=collection.images)
     return store
 
 

@@ -30,9 +30,16 @@ def check(rows: list[Row]) -> None:
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("moments", [5, pytest.param(20, marks=pytest.mark.slow)])
-def test_kill(context: Context, moments: int) -> None:
+@pytest.mark.parametrize(
+    ("moments", "names"),
+    [
+        pytest.param(5, ["import-embeddings"], id="5 of one job"),
+        pytest.param(20, kill.SHORT, marks=pytest.mark.slow, id="20"),
+    ],
+)
+def test_kill(context: Context, moments: int, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     context.moments = moments
+    monkeypatch.setattr(kill, "SHORT", names)
     rows = list(kill.run(context))
     check(rows)
     assert sum(row.count for row in rows) >= 0.8 * moments, "they were killed, and not ended before"
@@ -74,10 +81,12 @@ def test_damage(context: Context) -> None:
     check(list(damage.run(context)))
 
 
+@pytest.mark.slow
 def test_load(context: Context) -> None:
     check(load.run(context))
 
 
+@pytest.mark.slow
 def test_object_store(context: Context) -> None:
     rows = object_store.run(context)
     check(rows)
@@ -109,6 +118,7 @@ def test_without_a_package_a_row_says_so(context: Context, monkeypatch: pytest.M
     ]
 
 
+@pytest.mark.slow
 def test_determinism(context: Context) -> None:
     check(determinism.run(context))
 
