@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -24,6 +25,7 @@ from featurestore.errors import BackboneError, reason, shortened
 
 # The types of OpenVINO by the precision that a user chooses, and their names in a spec.
 PRECISIONS = {"fp32": ("f32", "float32"), "bf16": ("bf16", "bfloat16")}
+_CORE_LOCK = Lock()
 
 
 def runtime() -> ModuleType:
@@ -36,6 +38,22 @@ def runtime() -> ModuleType:
     """
     with _without("openvino_telemetry"):
         return import_extra("openvino", "onnx", needed_by="a backbone in OpenVINO")
+
+
+def _core() -> Any:
+    """The one ``openvino.Core`` of this process, which is never freed.
+
+    A Core that computes gives its thread a stack for signals, and the one before it back when it is freed. Of two that
+    are freed in the order of their making, the second would give back the freed stack of the first: the next signal
+    that Python handles, such as Ctrl-C, would end the process with a segmentation fault.
+    """
+    with _CORE_LOCK:
+        return _kept_core()
+
+
+@cache
+def _kept_core() -> Any:
+    return runtime().Core()
 
 
 def libraries() -> dict[str, str]:
@@ -52,7 +70,7 @@ def read(path: Path) -> Any:
         When OpenVINO can't read it.
     """
     try:
-        return runtime().Core().read_model(path)
+        return _core().read_model(path)
     except RuntimeError as error:
         raise BackboneError(f"{str(path)!r} can't be read by OpenVINO ({told(error)}): export it again") from error
 
@@ -136,10 +154,10 @@ def compiled(model: Any, *, precision: str, threads: int | None, place: Path) ->
     BackboneError
         When the model can't be compiled, or the processor doesn't have the precision.
     """
-    core, streams = runtime().Core(), threads or os.cpu_count() or 1
+    streams = threads or os.cpu_count() or 1
     kind = PRECISIONS[precision][0]
     lacking = BackboneError(f"this processor has no {precision} in OpenVINO: leave out --precision {precision}")
-    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise lacking
     settings = {
         "INFERENCE_PRECISION_HINT": kind,
@@ -151,7 +169,7 @@ def compiled(model: Any, *, precision: str, threads: int | None, place: Path) ->
         "ENABLE_CPU_PINNING": False,
     }
     try:
-        network = core.compile_model(model, "CPU", settings)
+        network = _core().compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise BackboneError(f"{str(place)!r} can't be compiled by OpenVINO ({told(error)}): export it again") from error
     if network.get_property("INFERENCE_PRECISION_HINT").to_string() != kind:

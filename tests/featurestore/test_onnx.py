@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,27 @@ def test_of_two_outputs_one_is_named(tmp_path: Path) -> None:
     np.testing.assert_array_equal(inner.embed(images), load(f"onnx:{path}", tensor="embedding").embed(images))
     with pytest.raises(BackboneError, match="'relu' is not one of them"):
         load(f"onnx:{path}", tensor="relu")
+
+
+TWO_THAT_ARE_FREED = """
+import gc, signal, sys
+from featurestore import load_backbone
+first, second = (load_backbone(f"onnx:{sys.argv[1]}", threads=1) for _ in range(2))
+del first
+del second
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_counts_after_models_were_freed(tmp_path: Path) -> None:
+    path = onnx_model(tmp_path / "m.onnx")
+    command = [sys.executable, "-c", TWO_THAT_ARE_FREED, str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "interrupted\n"), result.stderr
 
 
 def test_changes_must_fit_the_signature(tmp_path: Path) -> None:
