@@ -41,7 +41,7 @@ def runtime() -> ModuleType:
 
 
 def _core() -> Any:
-    """The one ``openvino.Core`` of this process, which is never freed.
+    """The one ``openvino.Core`` of this process, kept until it ends.
 
     A Core that computes gives its thread a stack for signals, and the one before it back when it is freed. Of two that
     are freed in the order of their making, the second would give back the freed stack of the first: the next signal

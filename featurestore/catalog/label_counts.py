@@ -22,15 +22,16 @@ def labelled(query: Callable[[str], pa.Table], label: str) -> Labelled:
     ``query`` runs SQL over the views of a store.
     """
     column = quote_name(label)
-    counted = "SELECT label::VARCHAR AS label, count(*) AS n, any_value(label) AS example"
+    kind = query(f"SELECT {column} FROM labeled LIMIT 0").schema.field(0).type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    value = f"unnest({column})" if is_list else column
+    rows = query(
+        f"SELECT label::VARCHAR AS label, count(*) AS n FROM (SELECT {value} AS label FROM labeled) "
+        "GROUP BY 1 ORDER BY n DESC, 1"
+    ).to_pylist()
     # The view is read once where a row has one label: it can take longer than all other views together.
-    found = query(f"{counted} FROM (SELECT {column} AS label FROM labeled) GROUP BY 1 ORDER BY n DESC, 1")
-    rows = sum(found["n"].to_pylist())
-    kind = found.schema.field("example").type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        found = query(f"{counted} FROM (SELECT unnest({column}) AS label FROM labeled) GROUP BY 1 ORDER BY n DESC, 1")
-    counts = zip(found["label"].to_pylist(), found["n"].to_pylist(), strict=True)
-    return Labelled(rows, {name: n for name, n in counts if name is not None})
+    count = query("SELECT count(*) AS n FROM labeled")["n"][0].as_py() if is_list else sum(row["n"] for row in rows)
+    return Labelled(count, {row["label"]: row["n"] for row in rows if row["label"] is not None})
 
 
 def label_counts(query: Callable[[str], pa.Table], label: str) -> dict[str, int]:
